@@ -1,0 +1,56 @@
+"""Where a private server can be reached: a socket path that is short enough, and a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+HOST = "127.0.0.1"
+SOCKET_PATH_BYTES = 107  # what the kernel allows for the path of a unix socket
+
+
+class SocketFolderError(Exception):
+    """The folder for the socket belongs to somebody else; the text is for a person."""
+
+
+def socket_path_for(folder: Path) -> Path:
+    """In the folder itself, or in a private temporary one when that path is too long."""
+    inside = folder / "mariadb.sock"
+    if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
+        return inside
+    # Named after the folder, so that every program finds it again without being told.
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"dca-{os.getuid()}-{name}" / "mariadb.sock"
+
+
+def prepare_socket_folder(socket_path: Path) -> None:
+    """Make the folder if it is missing, refuse one that others can enter, clear a dead socket."""
+    folder = socket_path.parent
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise SocketFolderError(f"{folder} must be a folder that only you can write to")
+    for left in (socket_path, socket_path.with_name(f"{socket_path.name}.lock")):
+        left.unlink(missing_ok=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server does: a connection that ended a moment ago does not hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,31 @@
+"""Finds and ends database servers by what they are, not by a remembered number."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+END_SECONDS = 60
+
+
+def servers_below(folder: Path) -> Iterator[psutil.Process]:
+    """Every database server process whose data folder is `folder` or stands below it."""
+    option = f"--datadir={folder.absolute()}"
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []  # None or empty: ended, or not ours to see
+        if any(part == option or part.startswith(f"{option}/") for part in command):
+            yield process
+
+
+def end_process(process: psutil.Process, signal: Callable[[psutil.Process], None]) -> None:
+    """Signal the process and wait for its end; when that takes too long it is killed."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        signal(process)
+        try:
+            process.wait(END_SECONDS)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(END_SECONDS)

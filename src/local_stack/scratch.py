@@ -1,0 +1,53 @@
+"""Folders below .local that live as long as one run, with the database servers inside them.
+
+A run holds the lock of its folder; the kernel frees it however the run ends. So a folder whose lock
+is free is what a killed run left behind: the next run stops its servers and removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from local_stack.debian_packages import LOCAL_FOLDER, exclusive_lock
+from local_stack.processes import end_process, servers_below
+
+
+@contextlib.contextmanager
+def scratch_folder(prefix: str, parent: Path = LOCAL_FOLDER) -> Iterator[Path]:
+    """A new folder `<parent>/<prefix>-<pid>-<random>`, removed at the end with its servers."""
+    folder = parent / f"{prefix}-{os.getpid()}-{secrets.token_hex(3)}"
+    with contextlib.ExitStack() as until_the_end:
+        with exclusive_lock(parent / "scratch.lock"):
+            remove_abandoned(prefix, parent)
+            folder.mkdir(mode=0o700)
+            owner = until_the_end.enter_context(open(folder / "owner.lock", "w"))
+            fcntl.flock(owner, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            _remove(folder)
+
+
+def remove_abandoned(prefix: str, parent: Path = LOCAL_FOLDER) -> None:
+    """Remove the folders of runs that died."""
+    for folder in parent.glob(f"{prefix}-*-*"):
+        with open(folder / "owner.lock", "a") as owner:
+            try:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    for process in servers_below(folder):
+        end_process(process, psutil.Process.kill)  # its data is thrown away: no need to be gentle
+    shutil.rmtree(folder, ignore_errors=True)
