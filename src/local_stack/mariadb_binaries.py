@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,3 +141,19 @@ def _fetch(report: Callable[[str], None]) -> None:
 
 def _unpacked(folder: Path) -> ServerBinaries:
     return ServerBinaries(folder / "usr/sbin/mariadbd", folder)
+
+
+def main() -> int:
+    """Make sure that there is a server program, and say in one line which."""
+    try:
+        found = next(candidates(lambda line: print(f"    {line}", file=sys.stderr)))
+    except MariaDBUnavailable as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 1
+    whose = "of this machine" if found.unpacked_in is None else "private copy in .local"
+    print(f"{found.server.name} ({whose})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+# Sourced by the bash scripts of this folder: Python, the virtual environment, and what they print.
+# Works as a plain user or as root, changes nothing outside the project, needs bash and Python 3.11+.
+# shellcheck shell=bash
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
+LOCAL="$ROOT/.local"
+VENV="$ROOT/.venv"
+PY="$VENV/bin/python"
+SETUP_LOG="$LOCAL/setup.log"
+
+# Settings of the caller's shell that would redirect Python or pip away from our environment.
+unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_REQUIREMENT PIP_CONSTRAINT
+export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+
+BOLD='' RED='' PLAIN=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0m'; fi
+
+say() { printf '%s\n' "$*"; }
+step() { printf '%s==>%s %s\n' "$BOLD" "$PLAIN" "$*"; }
+fail() { printf '%sERROR%s: %s\n' "$RED" "$PLAIN" "$*" >&2; exit 1; }
+
+find_python() {
+  local name version best=''
+  for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    # A name may exist and still not run (shims), so ask it.
+    version="$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" || continue
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      PYTHON="$(command -v "$name")"
+      return
+    fi
+    best="$version"
+  done
+  [ -z "$best" ] || fail "Python 3.11 or newer is needed, this machine has $best: install a newer python3."
+  fail "Python 3.11 or newer is needed and none was found: install python3."
+}
+
+# One set-up at a time; the kernel frees the lock when the holder ends, however it ends.
+lock_setup() {
+  mkdir -p "$LOCAL" 2>/dev/null && [ -w "$LOCAL" ] && [ -w "$ROOT" ] ||
+    fail "$ROOT and its .local must be yours to write: was an earlier set-up run as another user?"
+  command -v flock >/dev/null || return 0
+  exec 9>"$LOCAL/setup.lock"
+  flock -n 9 || { step "another set-up of this folder is running, waiting for it"; flock 9; }
+}
+unlock_setup() { exec 9>&-; }
+
+# What was installed is described by one line; when the line is the same there is nothing to do.
+wanted_stamp() { cat "$ROOT/requirements.txt" "$ROOT/pyproject.toml" | sha256sum | cut -d' ' -f1; }
+
+ensure_venv() {
+  local wanted
+  wanted="$(wanted_stamp) $ROOT"
+  venv_is_current "$wanted" && return
+  lock_setup
+  if ! venv_is_current "$wanted"; then
+    venv_works || create_venv
+    install_packages
+    printf '%s\n' "$wanted" >"$VENV/.installed"
+  fi
+  unlock_setup
+}
+
+# The packages are looked for as well: after an upgrade of the system's Python they stand in the wrong folder.
+venv_is_current() {
+  [ "$(cat "$VENV/.installed" 2>/dev/null)" = "$1" ] &&
+    "$PY" -c 'import sys, importlib.util as u; sys.exit(u.find_spec("alpaca") is None)' 2>/dev/null
+}
+
+# Made completely, in this very folder (a moved environment keeps the old paths), and its Python still there.
+venv_works() {
+  [ ! -e "$LOCAL/venv-unfinished" ] && grep -qsF "$VENV" "$VENV/bin/activate" &&
+    "$PY" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+create_venv() {
+  find_python
+  step "creating .venv with $("$PYTHON" --version)"
+  touch "$LOCAL/venv-unfinished"
+  rm -rf "$VENV"
+  if ! "$PYTHON" -m venv "$VENV" >"$SETUP_LOG" 2>&1; then
+    rm -rf "$VENV"
+    "$PYTHON" -m venv --without-pip "$VENV" >>"$SETUP_LOG" 2>&1 ||
+      fail "$PYTHON cannot create a virtual environment ($(tail -n 1 "$SETUP_LOG")): install python3-venv."
+    bootstrap_pip
+  fi
+  rm -f "$LOCAL/venv-unfinished"
+}
+
+# Debian keeps pip's wheel in a package of its own: the machine's, or one unpacked into .local.
+bootstrap_pip() {
+  local wheel="" folder
+  step "this Python has no ensurepip: getting pip from Debian's python3-pip-whl"
+  for folder in /usr/share/python-wheels "$LOCAL/pip/usr/share/python-wheels"; do
+    [ -n "$wheel" ] || wheel="$(compgen -G "$folder/pip-*.whl" | tail -n 1 || true)"
+  done
+  if [ -z "$wheel" ]; then
+    "$PYTHON" "$ROOT/src/local_stack/debian_packages.py" "$LOCAL/pip" python3-pip-whl ||
+      fail "pip could not be fetched (the line above says why): install python3-venv, or check the network."
+    wheel="$(compgen -G "$LOCAL/pip/usr/share/python-wheels/pip-*.whl" | tail -n 1 || true)"
+  fi
+  # A wheel is a zip archive that Python can import from: pip installs itself.
+  "$PY" "$wheel/pip" install --no-index --quiet "$wheel" >>"$SETUP_LOG" 2>&1 ||
+    fail "pip could not be put into .venv, see $SETUP_LOG"
+}
+
+install_packages() {
+  step "installing the packages of requirements.txt (the first time takes about a minute)"
+  run_pip install -r "$ROOT/requirements.txt"
+  run_pip install --no-deps --no-build-isolation -e "$ROOT"
+}
+
+# pip's own words go to the log; a terminal sees the newest one in a single line, so that it moves.
+# In the foreground, because a background child of a script would not hear Ctrl-C.
+run_pip() {
+  "$PY" -m pip "$@" --progress-bar off 2>&1 | tee "$SETUP_LOG" | newest_line && return
+  if grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeout|unreachable' "$SETUP_LOG"; then
+    fail "pip cannot reach the package index: is there a network? (details in $SETUP_LOG)"
+  fi
+  fail "pip failed: $(grep -iE '^ *error' "$SETUP_LOG" | tail -n 1) (details in $SETUP_LOG)"
+}
+
+newest_line() {
+  local line
+  while IFS= read -r line; do [ ! -t 1 ] || printf '\r\e[K    %.70s' "$line"; done
+  [ ! -t 1 ] || printf '\r\e[K'
+}
