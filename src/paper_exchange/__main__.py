@@ -1,0 +1,233 @@
+"""The command line: python -m paper_exchange."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+from .clock import parse_time
+from .config import ExchangeConfig, MarketConfig, MarketKind
+from .control import MANUAL
+from .decimals import to_decimal
+from .replay import ReplayError
+from .server import PaperExchange, Urls
+
+DESCRIPTION = """\
+A local exchange that unmodified Alpaca clients can talk to. It listens on 127.0.0.1 only, prints
+one JSON line with its addresses when it is ready, and ends on SIGINT, SIGTERM or POST
+/control/shutdown.
+
+  python -m paper_exchange                                    a lively synthetic market
+  python -m paper_exchange --seed 7 --symbols BTC/USD         the same market every time
+  python -m paper_exchange --replay quotes.csv.gz --speed 60  a recorded hour in a minute
+  python -m paper_exchange --manual                           only quotes pushed by /control/quote
+"""
+EPILOG = f"""\
+recordings: CSV, plain or .gz, with the header timestamp,symbol,bid,bid_size,ask,ask_size.
+  Recorded times only pace, frames carry the wall clock. BTCUSD, BTC/USDT, BTC-USD mean BTC/USD.
+
+clients: give the SDK the addresses of the ready line and the keys:
+  TradingClient(key, secret, url_override=trading_url)
+  TradingStream(key, secret, url_override=trading_stream_url)
+  CryptoHistoricalDataClient(url_override=data_url)
+  CryptoDataStream(key, secret, url_override=data_stream_url)
+
+{MANUAL}"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m paper_exchange",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=0, help="0 (default) picks a free one")
+    add("--ready-file", type=Path, help="the ready line goes into this file, too")
+    add(
+        "--key",
+        default=os.environ.get("PAPER_EXCHANGE_KEY", "local-key"),
+        help="API key of the account (default: PAPER_EXCHANGE_KEY or local-key)",
+    )
+    add(
+        "--secret",
+        default=os.environ.get("PAPER_EXCHANGE_SECRET", "local-secret"),
+        help="its secret (default: PAPER_EXCHANGE_SECRET or local-secret)",
+    )
+    add("--cash", type=_amount, default=Decimal(100_000), help="USD at the start (default 100000)")
+    add(
+        "--coin",
+        type=_coin,
+        action="append",
+        default=[],
+        metavar="BTC/USD=0.5@60000",
+        help="coins at the start and their entry price; may be repeated",
+    )
+    add(
+        "--seed",
+        type=int,
+        help="same seed, same market, same chances (default: a new one, in the ready line)",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--replay", type=Path, nargs="+", metavar="FILE", help="recorded quotes; several are merged"
+    )
+    source.add_argument("--manual", action="store_true", help="quotes only through /control/quote")
+    add("--symbols", default="", help="only these, separated by commas (default: all)")
+    add(
+        "--from",
+        dest="replay_from",
+        type=_time_text,
+        metavar="TIME",
+        help="replay from this recorded time (UTC)",
+    )
+    add(
+        "--until",
+        dest="replay_until",
+        type=_time_text,
+        metavar="TIME",
+        help="replay until before this time",
+    )
+    add(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        help="market seconds per second; 0 = as fast as possible",
+    )
+    add(
+        "--paused",
+        action="store_true",
+        help='the market waits for POST /control/market {"paused":false}',
+    )
+    add("--latency-ms", type=float, default=5.0, help="between accepted, new and fill (default 5)")
+    add(
+        "--partial-probability",
+        type=float,
+        default=0.10,
+        help="share of orders that fill a random part first (default 0.10)",
+    )
+    add(
+        "--rate-limit",
+        type=int,
+        default=200,
+        help="requests a minute on /v2 (default 200, 0 = off)",
+    )
+    add(
+        "--usd-fee-increment",
+        type=_amount,
+        default=Decimal("0.01"),
+        help="USD fees round up to this (default 0.01, as live accounts are billed)",
+    )
+    add("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    return parser
+
+
+def config_from(arguments: argparse.Namespace) -> ExchangeConfig:
+    kind = MarketKind.SYNTHETIC
+    if arguments.replay:
+        kind = MarketKind.REPLAY
+    elif arguments.manual:
+        kind = MarketKind.MANUAL
+    return ExchangeConfig(
+        port=arguments.port,
+        key=arguments.key,
+        secret=arguments.secret,
+        cash=arguments.cash,
+        coins=tuple(arguments.coin),
+        seed=random.SystemRandom().randrange(1_000_000)
+        if arguments.seed is None
+        else arguments.seed,
+        latency_seconds=arguments.latency_ms / 1000,
+        partial_fill_probability=arguments.partial_probability,
+        rate_limit_per_minute=arguments.rate_limit,
+        usd_fee_increment=arguments.usd_fee_increment,
+        market=MarketConfig(
+            kind=kind,
+            symbols=tuple(name for name in arguments.symbols.split(",") if name),
+            replay_files=tuple(arguments.replay or ()),
+            replay_from=arguments.replay_from,
+            replay_until=arguments.replay_until,
+            speed=arguments.speed,
+            paused=arguments.paused,
+        ),
+    )
+
+
+async def serve(config: ExchangeConfig, ready_file: Path | None) -> None:
+    server = PaperExchange(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stopping.set)
+    try:
+        _announce(await server.start(), config.seed, ready_file)
+        await server.stopping.wait()
+    finally:
+        await server.stop()
+
+
+def _announce(urls: Urls, seed: int, ready_file: Path | None) -> None:
+    line = json.dumps({"event": "ready", **urls.as_dict(), "seed": seed, "pid": os.getpid()})
+    if ready_file is not None:
+        # Renamed into place, so that whoever waits for the file never reads half of it.
+        half = ready_file.with_name(ready_file.name + ".part")
+        half.write_text(line + "\n", encoding="utf-8")
+        half.replace(ready_file)
+    print(line, flush=True)
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = to_decimal(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if amount < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return amount
+
+
+def _coin(text: str) -> tuple[str, Decimal, Decimal]:
+    symbol, _, rest = text.partition("=")
+    qty, _, price = rest.partition("@")
+    if not (symbol and qty and price):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like BTC/USD=0.5@60000")
+    return symbol, _amount(qty), _amount(price)
+
+
+def _time_text(text: str) -> str:
+    try:
+        parse_time(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time like 2021-07-01T12:00:00Z"
+        ) from None
+    return text
+
+
+def _speed(text: str) -> float:
+    return float(_amount(text))
+
+
+def main() -> int:
+    arguments = build_parser().parse_args()
+    logging.basicConfig(
+        level=arguments.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        asyncio.run(serve(config_from(arguments), arguments.ready_file))
+    except (ReplayError, OSError) as problem:
+        print(f"paper_exchange: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass  # asked to end before the signal handlers stood
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

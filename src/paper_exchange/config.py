@@ -1,0 +1,55 @@
+"""What an exchange is started with. Times in seconds, fees as fractions, money in USD."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+
+from .assets import DEFAULT_ASSETS, Asset
+
+
+class MarketKind(Enum):
+    SYNTHETIC = "synthetic"
+    REPLAY = "replay"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketConfig:
+    kind: MarketKind = MarketKind.MANUAL
+    symbols: tuple[str, ...] = ()
+    """Synthetic.
+
+    These symbols only (empty: all). Replay: keep these only (empty: all in the file).
+    """
+    replay_files: tuple[Path, ...] = ()
+    replay_from: str | None = None
+    replay_until: str | None = None
+    speed: float = 1.0
+    """Recorded (or synthetic) seconds per second; 0 means as fast as possible."""
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeConfig:
+    port: int = 0
+    key: str = "local-key"
+    secret: str = field(default="local-secret", repr=False)
+    cash: Decimal = Decimal(100_000)
+    coins: tuple[tuple[str, Decimal, Decimal], ...] = ()
+    """Coins held at the start: (symbol, qty, average entry price)."""
+    seed: int = 1
+    latency_seconds: float = 0.005
+    """From acceptance to `new`, from `new` to the first match, from a cancel to `canceled`."""
+    partial_fill_probability: float = 0.10
+    duplicate_ids_refused: bool = True
+    rate_limit_per_minute: int = 200
+    """Requests a minute and key on /v2; 0 switches the limit off."""
+    maker_fee: Decimal = Decimal("0.0015")
+    taker_fee: Decimal = Decimal("0.0025")
+    usd_fee_increment: Decimal = Decimal("0.01")
+    """USD fees round up to this: live accounts are billed whole cents."""
+    client_queue_limit: int = 4096
+    """Messages waiting for one websocket client before it is cut as slow (error 407)."""
+    assets: tuple[Asset, ...] = DEFAULT_ASSETS
+    market: MarketConfig = field(default_factory=MarketConfig)

@@ -1,0 +1,194 @@
+"""The crypto market data websocket at /v1beta3/crypto/us.
+
+Connected, auth, subscribe, then quotes, trades and bars. One authenticated connection at a time
+(406 for the next). Sends what the market brings; never holds the market up.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from aiohttp import WSMsgType, web
+
+from . import wire
+from .data_codec import Codec, JsonCodec, MsgpackCodec
+from .market import Tick
+from .sockets import Outbox, new_websocket
+
+log = logging.getLogger(__name__)
+
+AUTH_TIMEOUT_SECONDS = 10
+MAX_SYMBOLS = 1_000
+CHANNELS = ("trades", "quotes", "orderbooks", "bars", "updatedBars", "dailyBars")
+ERRORS = {
+    400: "invalid syntax",
+    401: "not authenticated",
+    402: "auth failed",
+    403: "already authenticated",
+    404: "auth timeout",
+    405: "symbol limit exceeded",
+    406: "connection limit exceeded",
+    407: "slow client",
+    408: "v2 not enabled",
+    409: "insufficient subscription",
+    500: "internal error",
+}
+_LAST_WORDS = frozenset({402, 404, 406, 409})
+"""After these the server closes the connection."""
+
+
+class DataClient:
+    """One connection: its codec, its subscriptions, and whether it may have any."""
+
+    def __init__(
+        self, socket: web.WebSocketResponse, request: web.Request, *, queue_limit: int
+    ) -> None:
+        asks_msgpack = "msgpack" in request.headers.get("Content-Type", "")
+        self.codec: Codec = MsgpackCodec() if asks_msgpack else JsonCodec()
+        self.socket = socket
+        self.is_authenticated = False
+        self.is_muted = False
+        self.subscriptions: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS}
+        self.outbox = Outbox(
+            socket,
+            request.transport,
+            limit=queue_limit,
+            join=self.codec.frame,
+            slow_frame=self._error_frame(407),
+        )
+
+    def say(self, body: wire.Json) -> None:
+        self.outbox.put_frame(self.codec.frame([self.codec.message(body)]))
+
+    def refuse(self, code: int) -> None:
+        log.info("data_stream.refused code=%s reason=%r", code, ERRORS[code])
+        if code in _LAST_WORDS:
+            self.outbox.cut(self._error_frame(code))
+        else:
+            self.say({"T": "error", "code": code, "msg": ERRORS[code]})
+
+    def wants(self, channel: str, symbol: str) -> bool:
+        symbols = self.subscriptions[channel]
+        return bool(symbols) and (symbol in symbols or "*" in symbols)
+
+    def send(self, body: wire.Json, at_ns: int) -> None:
+        if not self.is_muted:
+            self.outbox.put(self.codec.message(body, at_ns))
+
+    def _error_frame(self, code: int) -> bytes:
+        body = {"T": "error", "code": code, "msg": ERRORS[code]}
+        return self.codec.frame([self.codec.message(body)])
+
+
+class DataStream:
+    def __init__(self, *, key: str, secret: str, queue_limit: int) -> None:
+        self.clients: set[DataClient] = set()
+        self.connections = 0
+        self._key = key
+        self._secret = secret
+        self._queue_limit = queue_limit
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        socket = new_websocket()
+        await socket.prepare(request)
+        client = DataClient(socket, request, queue_limit=self._queue_limit)
+        self.clients.add(client)
+        self.connections += 1
+        deadline = asyncio.get_running_loop().call_later(
+            AUTH_TIMEOUT_SECONDS, self._close_unauthenticated, client
+        )
+        try:
+            client.say({"T": "success", "msg": "connected"})
+            async for message in socket:
+                if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
+                    payload = message.data
+                    self._hear(client, payload.encode() if isinstance(payload, str) else payload)
+        finally:
+            deadline.cancel()
+            self.clients.discard(client)
+            client.outbox.stop()
+        return socket
+
+    def on_tick(self, tick: Tick) -> None:
+        """Sends a tick to everyone who subscribed to it."""
+        quote, trade, bar = tick.quote, tick.trade, tick.closed_bar
+        for client in self.clients:
+            if not client.is_authenticated:
+                continue
+            if client.wants("quotes", quote.symbol):
+                head = {"T": "q", "S": quote.symbol}
+                client.send({**head, **wire.quote_fields(quote)}, quote.at_ns)
+            if trade is not None and client.wants("trades", trade.symbol):
+                head = {"T": "t", "S": trade.symbol}
+                client.send({**head, **wire.trade_fields(trade)}, trade.at_ns)
+            if bar is not None and client.wants("bars", bar.symbol):
+                client.send({"T": "b", "S": bar.symbol, **wire.bar_fields(bar)}, bar.at_ns)
+
+    def _hear(self, client: DataClient, payload: bytes) -> None:
+        if client.outbox.is_cut:
+            return
+        try:
+            request = client.codec.read(payload)
+        except ValueError:
+            return client.refuse(400)
+        if not isinstance(request, dict):
+            return client.refuse(400)
+        match request.get("action"):
+            case "auth":
+                self._authenticate(client, request)
+            case "subscribe" | "unsubscribe" if not client.is_authenticated:
+                client.refuse(401)
+            case "subscribe":
+                self._subscribe(client, request)
+            case "unsubscribe":
+                self._unsubscribe(client, request)
+            case _:
+                client.refuse(400)
+
+    def _authenticate(self, client: DataClient, request: Mapping[str, object]) -> None:
+        if client.is_authenticated:
+            return client.refuse(403)
+        if (request.get("key"), request.get("secret")) != (self._key, self._secret):
+            return client.refuse(402)
+        if any(one.is_authenticated and not one.outbox.is_cut for one in self.clients):
+            return client.refuse(406)
+        client.is_authenticated = True
+        client.say({"T": "success", "msg": "authenticated"})
+
+    def _subscribe(self, client: DataClient, request: Mapping[str, object]) -> None:
+        wanted = _symbols_by_channel(request)
+        if wanted is None:
+            return client.refuse(400)
+        if len(set().union(*wanted.values(), *client.subscriptions.values())) > MAX_SYMBOLS:
+            return client.refuse(405)
+        for channel, symbols in wanted.items():
+            client.subscriptions[channel].update(dict.fromkeys(symbols))
+        self._confirm(client)
+
+    def _unsubscribe(self, client: DataClient, request: Mapping[str, object]) -> None:
+        unwanted = _symbols_by_channel(request)
+        if unwanted is None:
+            return client.refuse(400)
+        for channel, symbols in unwanted.items():
+            for symbol in symbols:
+                client.subscriptions[channel].pop(symbol, None)
+        self._confirm(client)
+
+    def _confirm(self, client: DataClient) -> None:
+        subscribed = {channel: list(symbols) for channel, symbols in client.subscriptions.items()}
+        client.say({"T": "subscription", **subscribed})
+
+    def _close_unauthenticated(self, client: DataClient) -> None:
+        if not client.is_authenticated:
+            client.refuse(404)
+
+
+def _symbols_by_channel(request: Mapping[str, object]) -> dict[str, list[str]] | None:
+    """The lists of symbols in a (un)subscribe message, or None when it is not well formed."""
+    found: dict[str, list[str]] = {}
+    for channel in CHANNELS:
+        symbols = request.get(channel) or []
+        if not isinstance(symbols, list) or not all(isinstance(one, str) for one in symbols):
+            return None
+        found[channel] = symbols
+    return found

@@ -1,0 +1,201 @@
+"""Puts the parts together behind one port on 127.0.0.1.
+
+REST, both websockets, control, market and the end of the day.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from aiohttp import WSCloseCode, web
+
+from .assets import AssetCatalog
+from .clock import Clock, parse_time
+from .config import ExchangeConfig, MarketKind
+from .control import Control, Parts
+from .data_rest import MarketDataApi
+from .data_stream import DataStream
+from .errors import ApiError
+from .exchange import Exchange
+from .market import Quote
+from .market_feed import MarketFeed
+from .replay import ReplayError, load_recording, replay_quotes
+from .rest import TradingApi
+from .synthetic import TimedQuote, synthetic_quotes
+from .trade_stream import TradeStream
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+_SHUTDOWN_SECONDS = 0.5
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    trading_url: str
+    data_url: str
+    data_stream_url: str
+    trading_stream_url: str
+    control_url: str
+
+    @classmethod
+    def at_port(cls, port: int) -> "Urls":
+        origin = f"http://{HOST}:{port}"
+        socket = f"ws://{HOST}:{port}"
+        return cls(
+            origin, origin, f"{socket}/v1beta3/crypto/us", f"{socket}/stream", f"{origin}/control"
+        )
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class PaperExchange:
+    """A running exchange.
+
+    `start` and `stop` belong to one event loop; `stopping` is set when someone asks it to end.
+    """
+
+    def __init__(self, config: ExchangeConfig | None = None) -> None:
+        self.config = config or ExchangeConfig()
+        self.urls: Urls | None = None
+        self.stopping = asyncio.Event()
+        self.clock = Clock()
+        self.exchange = Exchange(self.config, self.clock, self._schedule)
+        queue_limit = self.config.client_queue_limit
+        keys = {"key": self.config.key, "secret": self.config.secret}
+        self.data_stream = DataStream(queue_limit=queue_limit, **keys)
+        self.trade_stream = TradeStream(self.exchange, queue_limit=queue_limit, **keys)
+        self.trading_api = TradingApi(
+            self.exchange, rate_limit=self.config.rate_limit_per_minute, **keys
+        )
+        self.exchange.tick_listeners.append(self.data_stream.on_tick)
+        self.exchange.trade_update_listeners.append(self.trade_stream.on_trade_update)
+        self.feed = self._build_feed()
+        self.control = Control(
+            Parts(
+                config=self.config,
+                exchange=self.exchange,
+                trading_api=self.trading_api,
+                data_stream=self.data_stream,
+                trade_stream=self.trade_stream,
+                feed=self.feed,
+                request_shutdown=self.stopping.set,
+            )
+        )
+        self._runner: web.AppRunner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> Urls:
+        """Listens and starts the market. Raises OSError when the port is taken."""
+        app = web.Application(middlewares=[self._answer_errors, self._admit])
+        self.trading_api.add_routes(app.router)
+        MarketDataApi(self.exchange).add_routes(app.router)
+        self.control.add_routes(app.router)
+        app.router.add_get("/v1beta3/crypto/us", self.data_stream.handle)
+        app.router.add_get("/stream", self.trade_stream.handle)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, HOST, self.config.port).start()
+        self.urls = Urls.at_port(self._runner.addresses[0][1])
+        self._spawn(self._close_days())
+        if self.feed is not None:
+            self._spawn(self.feed.run())
+        return self.urls
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        clients = [*self.data_stream.clients, *self.trade_stream.clients]
+        for client in clients:
+            client.outbox.cut(code=WSCloseCode.GOING_AWAY)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _schedule(
+        self, delay_seconds: float, function: Callable[..., None], *args: object
+    ) -> object:
+        loop = asyncio.get_running_loop()
+        if delay_seconds <= 0:
+            return loop.call_soon(function, *args)
+        return loop.call_later(delay_seconds, function, *args)
+
+    def _build_feed(self) -> MarketFeed | None:
+        market, assets = self.config.market, AssetCatalog(self.config.assets)
+        if unknown := [name for name in market.symbols if assets.find(name) is None]:
+            raise ReplayError(f"unknown symbols: {', '.join(unknown)}")
+        symbols = {asset.symbol for name in market.symbols if (asset := assets.find(name))}
+        match market.kind:
+            case MarketKind.MANUAL:
+                return None
+            case MarketKind.SYNTHETIC:
+                chosen = [one for one in assets.all() if not symbols or one.symbol in symbols]
+                source = synthetic_quotes(chosen, self.config.seed)
+            case MarketKind.REPLAY:
+                window = {
+                    "from_ns": parse_time(market.replay_from) if market.replay_from else None,
+                    "until_ns": parse_time(market.replay_until) if market.replay_until else None,
+                }
+                recordings = [
+                    load_recording(path, assets, symbols=symbols, **window)
+                    for path in market.replay_files
+                ]
+                if not any(recordings):
+                    raise ReplayError("the recording has no quotes of these symbols in this window")
+                source = replay_quotes(recordings)
+        return MarketFeed(source, self._post, speed=market.speed, paused=market.paused)
+
+    def _post(self, timed: TimedQuote) -> None:
+        now_ns = self.clock.now_ns()
+        self.exchange.post_quote(
+            Quote(timed.symbol, timed.bid, timed.bid_size, timed.ask, timed.ask_size, now_ns)
+        )
+
+    async def _close_days(self) -> None:
+        """Posts the fees after every midnight UTC."""
+        while True:
+            now = datetime.now(UTC)
+            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+            await asyncio.sleep((midnight - now).total_seconds() + 1)
+            await self.control.call("POST", "end_of_day", {})
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(_report_failure)
+        self._tasks.append(task)
+
+    @web.middleware
+    async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ApiError as refusal:
+            return web.json_response(
+                refusal.body, status=refusal.http_status, headers=dict(refusal.headers)
+            )
+        except web.HTTPException as error:
+            return web.json_response({"message": error.reason}, status=error.status)
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Keys and rate limit of everything under /v2."""
+        if not request.path.startswith("/v2/"):
+            return await handler(request)
+        headers = self.trading_api.admit(request)
+        try:
+            response = await handler(request)
+        except ApiError as refusal:
+            refusal.headers = {**headers, **refusal.headers}
+            raise
+        response.headers.update(headers)
+        return response
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("exchange.task_failed", exc_info=error)

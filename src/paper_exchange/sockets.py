@@ -1,0 +1,121 @@
+"""One websocket client's outgoing side: a bounded queue and the task that writes it.
+
+Putting a message never waits. A client that does not read is told so (407) and cut; it can never
+slow the exchange.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from aiohttp import ClientConnectionResetError, WSCloseCode, web
+
+_GOODBYE_SECONDS = 0.5
+_LINGER_SECONDS = 5
+_MESSAGES_PER_FRAME = 200
+_MAX_INCOMING_BYTES = 4 * 1024 * 1024
+
+
+def new_websocket() -> web.WebSocketResponse:
+    # Closing must not wait for a peer that is gone.
+    return web.WebSocketResponse(
+        timeout=_GOODBYE_SECONDS, compress=False, max_msg_size=_MAX_INCOMING_BYTES
+    )
+
+
+class Outbox:
+    """Messages wait here.
+
+    `join` packs those that wait into one frame, whole frames go out by themselves.
+    """
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        *,
+        limit: int,
+        join: Callable[[Sequence[bytes]], bytes] | None,
+        slow_frame: bytes | None = None,
+    ) -> None:
+        self.is_cut = False
+        self._socket = socket
+        self._transport = transport
+        self._limit = limit
+        self._join = join
+        self._slow_frame = slow_frame
+        self._waiting: deque[tuple[bool, bytes]] = deque()
+        self._filled = asyncio.Event()
+        self._writer = asyncio.create_task(self._write())
+        self._cutter: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def put(self, message: bytes) -> None:
+        self._put(self._join is None, message)
+
+    def put_frame(self, frame: bytes) -> None:
+        self._put(True, frame)
+
+    def _put(self, is_frame: bool, payload: bytes) -> None:
+        if self.is_cut:
+            return
+        if len(self._waiting) >= self._limit:
+            self.cut(self._slow_frame)
+            return
+        self._waiting.append((is_frame, payload))
+        self._filled.set()
+
+    def cut(
+        self, last_frame: bytes | None = None, code: int = WSCloseCode.POLICY_VIOLATION
+    ) -> None:
+        """Ends the connection from our side, without waiting for the client."""
+        if self.is_cut:
+            return
+        self.is_cut = True
+        self._waiting.clear()
+        self._writer.cancel()
+        self._cutter = asyncio.create_task(self._say_goodbye(last_frame, code))
+
+    def stop(self) -> None:
+        """The connection is over; nothing more goes out."""
+        self.is_cut = True
+        self._writer.cancel()
+
+    async def drained(self) -> None:
+        """Waits until everything put so far was handed to the socket (or the client was cut)."""
+        while self._waiting and not self.is_cut:
+            await asyncio.sleep(0.001)
+
+    async def _say_goodbye(self, last_frame: bytes | None, code: int) -> None:
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                if last_frame is not None:
+                    await self._socket.send_bytes(last_frame)
+                await self._socket.close(code=code)
+        except (TimeoutError, ConnectionError):
+            pass  # It does not read: what could be said was said.
+        if self._transport is not None:
+            self._transport.close()
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._filled.wait()
+                while self._waiting:
+                    await self._socket.send_bytes(self._next_frame())
+                self._filled.clear()
+        except (ConnectionError, ClientConnectionResetError):
+            self.is_cut = True  # The client went away; its reader notices and cleans up.
+
+    def _next_frame(self) -> bytes:
+        is_frame, payload = self._waiting.popleft()
+        if is_frame or self._join is None:
+            return payload
+        batch = [payload]
+        while self._waiting and not self._waiting[0][0] and len(batch) < _MESSAGES_PER_FRAME:
+            batch.append(self._waiting.popleft()[1])
+        return self._join(batch)

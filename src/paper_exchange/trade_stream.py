@@ -1,0 +1,107 @@
+"""The trade updates websocket at /stream.
+
+JSON in binary frames, authenticate, listen, then every event of every order. One connection at a
+time: the next one is refused at the handshake (429). There is no replay of what nobody heard.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+
+from aiohttp import WSMsgType, web
+
+from . import wire
+from .exchange import Exchange, TradeUpdate
+from .sockets import Outbox, new_websocket
+
+log = logging.getLogger(__name__)
+
+
+class TradeClient:
+    def __init__(
+        self, socket: web.WebSocketResponse, request: web.Request, *, queue_limit: int
+    ) -> None:
+        self.socket = socket
+        self.is_authorized = False
+        self.is_listening = False
+        self.is_muted = False
+        self.outbox = Outbox(socket, request.transport, limit=queue_limit, join=None)
+
+    def say(self, body: wire.Json) -> None:
+        self.outbox.put(json.dumps(body).encode())
+
+
+class TradeStream:
+    def __init__(self, exchange: Exchange, *, key: str, secret: str, queue_limit: int) -> None:
+        self.clients: set[TradeClient] = set()
+        self.connections = 0
+        self._exchange = exchange
+        self._key = key
+        self._secret = secret
+        self._queue_limit = queue_limit
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if any(not client.outbox.is_cut for client in self.clients):
+            log.info("trade_stream.refused reason='connection limit exceeded'")
+            return web.json_response({"message": "connection limit exceeded"}, status=429)
+        socket = new_websocket()
+        await socket.prepare(request)
+        client = TradeClient(socket, request, queue_limit=self._queue_limit)
+        self.clients.add(client)
+        self.connections += 1
+        try:
+            async for message in socket:
+                if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
+                    self._hear(client, message.data)
+        finally:
+            self.clients.discard(client)
+            client.outbox.stop()
+        return socket
+
+    def on_trade_update(self, update: TradeUpdate) -> None:
+        asset = self._exchange.asset(update.order.symbol)
+        body = {"stream": "trade_updates", "data": wire.trade_update_json(update, asset)}
+        for client in self.clients:
+            if client.is_listening and not client.is_muted:
+                client.say(body)
+
+    def _hear(self, client: TradeClient, payload: str | bytes) -> None:
+        try:
+            request = json.loads(payload)
+        except ValueError:
+            request = None
+        if not isinstance(request, dict):
+            return client.say({"stream": "error", "data": {"error": "invalid message"}})
+        match request.get("action"):
+            case "authenticate" | "auth":
+                self._authorize(client, request)
+            case "listen" if not client.is_authorized:
+                client.say(_authorization("unauthorized", "listen"))
+            case "listen":
+                self._listen(client, request)
+            case action:
+                client.say({"stream": "error", "data": {"error": f"unknown action {action}"}})
+
+    def _authorize(self, client: TradeClient, request: Mapping[str, object]) -> None:
+        """Both dialects: keys inside `data` as the SDK sends them, or at the top."""
+        keys = request.get("data") or {}
+        given = (
+            request.get("key") or (isinstance(keys, dict) and keys.get("key_id")),
+            request.get("secret") or (isinstance(keys, dict) and keys.get("secret_key")),
+        )
+        client.is_authorized = given == (self._key, self._secret)
+        status = "authorized" if client.is_authorized else "unauthorized"
+        client.say(_authorization(status, "authenticate"))
+
+    def _listen(self, client: TradeClient, request: Mapping[str, object]) -> None:
+        wanted = request.get("data")
+        streams = wanted.get("streams") if isinstance(wanted, dict) else None
+        known = (
+            [one for one in streams if one == "trade_updates"] if isinstance(streams, list) else []
+        )
+        client.is_listening = bool(known)
+        client.say({"stream": "listening", "data": {"streams": known}})
+
+
+def _authorization(status: str, action: str) -> wire.Json:
+    return {"stream": "authorization", "data": {"status": status, "action": action}}
