@@ -1,0 +1,325 @@
+"""All settings of the bot, read once from the process environment and the `.env` file.
+
+Owns: names, defaults and checks of settings; what counts as live trading. Every other module asks
+`get_settings()` and never `os.environ`. Must never print or log a value that is secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PAPER_TRADING_HOST = "paper-api.alpaca.markets"
+LIVE_TRADING_HOST = "api.alpaca.markets"
+_URL_NAMES = (
+    "ALPACA_TRADING_URL",
+    "ALPACA_DATA_URL",
+    "ALPACA_DATA_STREAM_URL",
+    "ALPACA_TRADING_STREAM_URL",
+)
+
+
+class SettingsError(Exception):
+    """Settings are missing or malformed. `problems` holds one line each; `str()` joins them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _boolean(raw: str) -> bool:
+    lowered = raw.lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def _decimal_between(low: str, high: str) -> Callable[[str], Decimal]:
+    def parse(raw: str) -> Decimal:
+        try:
+            number = Decimal(raw)
+        except InvalidOperation:
+            raise ValueError("expected a number") from None
+        if not number.is_finite() or not Decimal(low) <= number <= Decimal(high):
+            raise ValueError(f"expected a number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def _seconds(low: str, high: str) -> Callable[[str], float]:
+    parse_decimal = _decimal_between(low, high)
+    return lambda raw: float(parse_decimal(raw))
+
+
+def _port(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 65535:
+        raise ValueError("expected a port number from 1 to 65535")
+    return int(raw)
+
+
+def _whole_number(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or int(raw) > 1_000_000:
+        raise ValueError("expected a whole number")
+    return int(raw)
+
+
+def _log_level(raw: str) -> str:
+    level = raw.upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        raise ValueError("expected DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return level
+
+
+def _smtp_security(raw: str) -> str:
+    if raw.lower() not in ("starttls", "tls", "plain"):
+        raise ValueError("expected starttls, tls or plain")
+    return raw.lower()
+
+
+def _path(raw: str) -> Path:
+    path = Path(raw).expanduser()
+    return path if path.is_absolute() else PROJECT_ROOT / path
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        parts = urlsplit(raw)
+        if parts.scheme not in schemes or not parts.hostname or "@" in parts.netloc:
+            raise ValueError(
+                f"expected a URL that starts with {' or '.join(s + '://' for s in schemes)}"
+            )
+        if parts.scheme in ("http", "ws") and not is_loopback(parts.hostname):
+            raise ValueError(
+                "unencrypted URLs are allowed on loopback only: the keys would be readable"
+            )
+        return raw.rstrip("/")
+
+    return parse
+
+
+def _origin(raw: str) -> str:
+    url = _url("https", "http")(raw)
+    if urlsplit(url).path:
+        raise ValueError("expected an origin only, without /v2 or another path")
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or an address) is this machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_REQUIRED = object()
+
+
+def _setting(
+    name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False
+) -> Any:
+    return field(
+        metadata={"name": name, "parse": parse, "default": default, "secret": secret},
+        repr=not secret,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One field per setting; `.env.example` is their manual. Secrets are left out of `repr`."""
+
+    alpaca_api_key: str = _setting("ALPACA_API_KEY", _text, secret=True)
+    alpaca_secret_key: str = _setting("ALPACA_SECRET_KEY", _text, secret=True)
+    alpaca_paper: bool = _setting("ALPACA_PAPER", _boolean, True)
+    live_trading_confirmed: bool = _setting("LIVE_TRADING_CONFIRMED", _boolean, False)
+    alpaca_trading_url: str | None = _setting("ALPACA_TRADING_URL", _origin, None)
+    alpaca_data_url: str | None = _setting("ALPACA_DATA_URL", _origin, None)
+    alpaca_data_stream_url: str | None = _setting("ALPACA_DATA_STREAM_URL", _url("wss", "ws"), None)
+    alpaca_trading_stream_url: str | None = _setting(
+        "ALPACA_TRADING_STREAM_URL", _url("wss", "ws"), None
+    )
+    db_host: str = _setting("DB_HOST", _text, "127.0.0.1")
+    db_port: int = _setting("DB_PORT", _port, 3306)
+    db_user: str = _setting("DB_USER", _text)
+    db_password: str = _setting("DB_PASSWORD", _text, "", secret=True)
+    db_name: str = _setting("DB_NAME", _text)
+    db_socket: str | None = _setting("DB_SOCKET", _text, None)
+    stale_order_seconds: float = _setting("STALE_ORDER_SECONDS", _seconds("1", "86400"), 300.0)
+    reconcile_seconds: float = _setting("RECONCILE_SECONDS", _seconds("0.5", "3600"), 60.0)
+    refresh_seconds: float = _setting("REFRESH_SECONDS", _seconds("0.2", "60"), 3.0)
+    heartbeat_seconds: float = _setting("HEARTBEAT_SECONDS", _seconds("0.2", "60"), 5.0)
+    heartbeat_max_age_seconds: float = _setting(
+        "HEARTBEAT_MAX_AGE_SECONDS", _seconds("2", "3600"), 60.0
+    )
+    heartbeat_url: str | None = _setting("HEARTBEAT_URL", _url("https", "http"), None)
+    unknown_outcome_seconds: float = _setting("UNKNOWN_OUTCOME_SECONDS", _seconds("1", "600"), 30.0)
+    stream_silence_seconds: float = _setting("STREAM_SILENCE_SECONDS", _seconds("2", "3600"), 60.0)
+    pid_file: Path = _setting("PID_FILE", _path, PROJECT_ROOT / "run" / "main_app.pid")
+    log_dir: Path = _setting("LOG_DIR", _path, PROJECT_ROOT / "logs")
+    log_level: str = _setting("LOG_LEVEL", _log_level, "INFO")
+    taker_fee_percent: Decimal = _setting(
+        "TAKER_FEE_PERCENT", _decimal_between("0", "5"), Decimal("0.25")
+    )
+    minimum_order_usd: Decimal = _setting(
+        "MINIMUM_ORDER_USD", _decimal_between("0", "1000"), Decimal("10")
+    )
+    max_quote_jump_percent: Decimal = _setting(
+        "MAX_QUOTE_JUMP_PERCENT", _decimal_between("0.1", "100"), Decimal("10")
+    )
+    max_spread_percent: Decimal = _setting(
+        "MAX_SPREAD_PERCENT", _decimal_between("0.01", "100"), Decimal("2")
+    )
+    max_quote_age_seconds: float = _setting("MAX_QUOTE_AGE_SECONDS", _seconds("1", "3600"), 15.0)
+    max_buy_usd_per_day: Decimal | None = _setting(
+        "MAX_BUY_USD_PER_DAY", _decimal_between("0", "1e12"), None
+    )
+    max_position_usd: Decimal | None = _setting(
+        "MAX_POSITION_USD", _decimal_between("0", "1e12"), None
+    )
+    max_open_cycles: int | None = _setting("MAX_OPEN_CYCLES", _whole_number, None)
+    smtp_host: str | None = _setting("SMTP_HOST", _text, None)
+    smtp_port: int = _setting("SMTP_PORT", _port, 587)
+    smtp_security: str = _setting("SMTP_SECURITY", _smtp_security, "starttls")
+    smtp_user: str | None = _setting("SMTP_USER", _text, None)
+    smtp_password: str | None = _setting("SMTP_PASSWORD", _text, None, secret=True)
+    alert_from: str | None = _setting("ALERT_FROM", _text, None)
+    alert_to: str | None = _setting("ALERT_TO", _text, None)
+
+    @property
+    def trading_host(self) -> str:
+        """The host that orders go to: it alone decides whether money is real."""
+        if self.alpaca_trading_url:
+            return urlsplit(self.alpaca_trading_url).hostname or ""
+        return PAPER_TRADING_HOST if self.alpaca_paper else LIVE_TRADING_HOST
+
+    @property
+    def is_local_exchange(self) -> bool:
+        return is_loopback(self.trading_host)
+
+    @property
+    def is_live(self) -> bool:
+        return not self.is_local_exchange and self.trading_host != PAPER_TRADING_HOST
+
+    @property
+    def taker_fee_rate(self) -> Decimal:
+        """The taker fee as a fraction (0.0025 for 0.25 percent)."""
+        return self.taker_fee_percent / 100
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the PID file, the heartbeat and the locks of the caretakers live."""
+        return self.pid_file.parent
+
+    def secret_values(self) -> list[str]:
+        """What must never appear in any output, for the log filter."""
+        values = [getattr(self, spec.name) for spec in fields(self) if spec.metadata["secret"]]
+        return [value for value in values if value]
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """Build the settings from `environment` (names to raw text).
+
+    Raises:
+        SettingsError: with every problem found, each naming the setting and what would be right.
+    """
+    raw = {name: text.strip() for name, text in environment.items() if text and text.strip()}
+    for ours, alpacas in (
+        ("ALPACA_API_KEY", "APCA_API_KEY_ID"),
+        ("ALPACA_SECRET_KEY", "APCA_API_SECRET_KEY"),
+    ):
+        if ours not in raw and alpacas in raw:
+            raw[ours] = raw[alpacas]
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for spec in fields(Settings):
+        name, default = spec.metadata["name"], spec.metadata["default"]
+        if name not in raw:
+            if default is _REQUIRED:
+                problems.append(f"{name} is missing: set it in .env")
+            values[spec.name] = default
+            continue
+        try:
+            values[spec.name] = spec.metadata["parse"](raw[name])
+        except ValueError as error:
+            shown = "" if spec.metadata["secret"] else f", not {raw[name]!r}"
+            problems.append(f"{name}: {error}{shown}")
+            values[spec.name] = default
+    settings = Settings(**values)
+    problems += _cross_checks(settings, raw)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _cross_checks(settings: Settings, raw: Mapping[str, str]) -> list[str]:
+    problems = []
+    given = [name for name in _URL_NAMES if name in raw]
+    if given and len(given) < len(_URL_NAMES):
+        missing = ", ".join(name for name in _URL_NAMES if name not in raw)
+        problems.append(f"set all four ALPACA_*_URL settings or none: {missing} missing")
+    elif settings.is_live and not settings.live_trading_confirmed:
+        problems.append(
+            f"orders would go to {settings.trading_host}, where money is real: "
+            "set LIVE_TRADING_CONFIRMED=true to allow it, or ALPACA_PAPER=true"
+        )
+    mail = {"SMTP_HOST", "ALERT_FROM", "ALERT_TO"}
+    if mail & raw.keys() and not mail <= raw.keys():
+        problems.append(f"mail needs {', '.join(sorted(mail - raw.keys()))} too")
+    if bool(settings.smtp_user) != bool(settings.smtp_password):
+        problems.append("set both SMTP_USER and SMTP_PASSWORD, or none")
+    return problems
+
+
+def env_file() -> Path:
+    """The file the settings are read from: ENV_FILE, else `.env` in the project's root."""
+    return _path(os.environ.get("ENV_FILE") or ".env")
+
+
+def read_environment() -> dict[str, str]:
+    """`.env` with the process environment on top."""
+    try:
+        from_file = {
+            k: v for k, v in dotenv_values(env_file(), interpolate=False).items() if v is not None
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"cannot read {env_file().name}: {error}"]) from None
+    return {**from_file, **os.environ}
+
+
+_settings: Settings | None = None
+
+
+def get_settings() -> Settings:
+    """The settings of this process, read at the first call.
+
+    Raises:
+        SettingsError: see `load_settings`.
+    """
+    global _settings
+    if _settings is None:
+        _settings = load_settings(read_environment())
+    return _settings
+
+
+def reset_settings() -> None:
+    """Forget what was read, so that tests can change the environment."""
+    global _settings
+    _settings = None

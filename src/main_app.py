@@ -1,0 +1,372 @@
+"""The daemon: `python src/main_app.py`. Composition root and lifecycle: settings, recover, run both streams, stop.
+
+Wires the rooms together and decides nothing. Exit codes: 0 asked to stop, 1 could not go on (the watchdog starts
+it again), 2 settings, 3 another daemon runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+from config import Settings, SettingsError, get_settings
+from market_data_handler import MarketDataHandler
+from models.exchange import ExchangeOrder
+from models.meta import ForeignDatabase, check_schema, claim_account
+from models.trading_state import TradingState, load_all_trading_states
+from order_placement import OrderPlacer
+from reconciler import Reconciler, SweepResult, log_sweep
+from trade_update_handler import TradeUpdateHandler
+from utils.account_lock import AccountLock
+from utils.alpaca_client_rest import ExchangeError, fetch_account_id, get_trading_client
+from utils.alpaca_streams import AlpacaStreams
+from utils.asset_rules_cache import AssetRulesCache
+from utils.db_utils import DatabaseError, thread_connection
+from utils.heartbeat import Heartbeat, read_boot_id, save_heartbeat
+from utils.logging_setup import log_event, setup_logging
+from utils.pid_file import AlreadyRunning, PidFile
+
+log = logging.getLogger("main_app")
+
+EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS, EXIT_ALREADY_RUNNING = 0, 1, 2, 3
+THREADS = 32  # each symbol may have a slow request under way, and recovery must still find a thread
+SHUTDOWN_SECONDS = 5.0
+RETRY_SECONDS = 5.0
+MUTE_AFTER_SECONDS = 15.0  # an event this late was not late but lost
+
+_bot: Bot | None = None
+
+
+async def on_crypto_quote(q: Any) -> None:
+    """Handler of the quote stream (phases 3 to 6)."""
+    if _bot is not None:
+        await _bot.market.on_crypto_quote(q)
+
+
+async def on_crypto_trade_update(tu: Any) -> None:
+    """Handler of the trade update stream (phases 3 and 7 to 9)."""
+    if _bot is not None:
+        await _bot.updates.on_crypto_trade_update(tu)
+
+
+class Bot:
+    """The parts of a running daemon and the side tasks that keep them true."""
+
+    def __init__(self, settings: Settings, account_id: str) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        client = get_trading_client()
+        rules = AssetRulesCache(client, settings.minimum_order_usd)
+        self.reconciler = Reconciler(
+            client,
+            rules,
+            settings.taker_fee_rate,
+            confirm_seconds=settings.unknown_outcome_seconds,
+            on_change=self._order_changed,
+        )
+        placer = OrderPlacer(
+            settings,
+            client,
+            rules,
+            resolve=self.reconciler.resolve,
+            why_no_buys=self._why_no_buys,
+            why_no_orders=self._why_no_orders,
+        )
+        self.market = MarketDataHandler(settings, rules, placer)
+        self.updates = TradeUpdateHandler(
+            client,
+            rules,
+            settings.taker_fee_rate,
+            on_change=self._order_changed,
+            request_sweep=self._request_sweep,
+        )
+        self.streams = AlpacaStreams(
+            settings,
+            on_quote=on_crypto_quote,
+            on_trade_update=on_crypto_trade_update,
+            on_trade_connect=self._request_recovery,
+        )
+        self._account_lock = AccountLock(account_id)
+        self._halted: str | None = "start-up recovery has not finished"
+        self._recovered = False
+        self._recovery_wanted = True
+        self._sweep_wanted = asyncio.Event()
+        self._refresh_wanted = asyncio.Event()
+        self._started_at = time.monotonic()
+        self._last_sweep_at: float | None = None
+
+    # Called from any thread.
+
+    def _request_sweep(self, reason: str) -> None:
+        log_event(log, logging.INFO, "sweep.requested", reason=reason)
+        self._loop.call_soon_threadsafe(self._sweep_wanted.set)
+
+    def _order_changed(self, order: ExchangeOrder) -> None:
+        self._loop.call_soon_threadsafe(self._refresh_wanted.set)
+        self._loop.call_soon_threadsafe(self.market.order_changed, order)
+
+    def _why_no_orders(self) -> str | None:
+        return self._halted
+
+    def _why_no_buys(self, state: TradingState, amount_usd: Decimal) -> str | None:
+        if state.asset.asset_symbol in self.reconciler.blocked_symbols():
+            return "an order of ours on this symbol belongs to no cycle: see dca_events"
+        return None
+
+    # Called in the event loop.
+
+    def _request_recovery(self) -> None:
+        self._recovery_wanted = True
+        self._sweep_wanted.set()
+
+    def take_account(self) -> bool:
+        """Whether this daemon is the only one on the account. Blocking."""
+        return self._account_lock.hold()
+
+    async def keep_reconciled(self) -> None:
+        """Recover at the start and after each connect; sweep every RECONCILE_SECONDS and on request."""
+        while True:
+            self._sweep_wanted.clear()
+            wants_recovery, self._recovery_wanted = self._recovery_wanted, False
+            work = self.reconciler.recover if wants_recovery else self.reconciler.sweep
+            try:
+                result = await asyncio.to_thread(work)
+            except (ExchangeError, DatabaseError) as error:
+                self._recovery_wanted |= wants_recovery
+                log_event(log, logging.WARNING, "sweep.postponed", reason=error)
+                await asyncio.sleep(RETRY_SECONDS)
+                self._sweep_wanted.set()
+                continue
+            self._last_sweep_at = time.monotonic()
+            log_sweep(result, "recovery" if wants_recovery else "sweep")
+            if not self._recovered:
+                self._recovered, self._halted = True, None
+                log_event(log, logging.INFO, "recovery.finished", orders=result.orders_seen)
+            self._refresh_wanted.set()
+            await self._reconnect_if_mute(result)
+            await _wait(self._sweep_wanted, self._settings.reconcile_seconds)
+
+    async def _reconnect_if_mute(self, result: SweepResult) -> None:
+        """Facts that a sweep found and a connected stream did not tell: that stream is mute."""
+        health = self.streams.trade_health
+        missed = [order for order in result.changed if _age_seconds(order) > MUTE_AFTER_SECONDS]
+        heard_at = health.last_message_at or 0.0
+        if missed and health.is_connected and time.monotonic() - heard_at > MUTE_AFTER_SECONDS:
+            await self.streams.reconnect_trade_stream("mute: a sweep found what it did not tell")
+
+    async def keep_triggers_fresh(self) -> None:
+        """Read the database every few seconds and after every change; subscribe new assets."""
+        while True:
+            self._refresh_wanted.clear()
+            try:
+                states = await asyncio.to_thread(_load_states)
+                await self.market.refresh(states)
+                await self.streams.watch(self.market.symbols())
+            except DatabaseError as error:
+                log_event(log, logging.WARNING, "refresh.postponed", reason=error)
+            await _wait(self._refresh_wanted, self._settings.refresh_seconds)
+
+    async def keep_beating(self) -> None:
+        """Write the heartbeat, and make sure that the account is still ours alone."""
+        while True:
+            await self._check_account_lock()
+            try:
+                await asyncio.to_thread(save_heartbeat, self._settings.run_dir, self._heartbeat())
+            except OSError as error:
+                log_event(log, logging.ERROR, "heartbeat.failed", reason=error)
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+
+    async def _check_account_lock(self) -> None:
+        try:
+            ours = await asyncio.to_thread(self._account_lock.hold)
+            trouble = None if ours else "another daemon has taken the account"
+        except DatabaseError as error:
+            trouble = f"cannot hold the account's lock: {error}"
+        if trouble != self._halted and self._recovered:
+            level = logging.INFO if trouble is None else logging.WARNING
+            log_event(log, level, "orders.halted" if trouble else "orders.resumed", reason=trouble)
+            self._halted = trouble
+        if trouble == "another daemon has taken the account":
+            raise AlreadyRunning(trouble)
+
+    def _heartbeat(self) -> Heartbeat:
+        state = "recovering" if not self._recovered else "halted" if self._halted else "trading"
+        return Heartbeat(
+            pid=os.getpid(),
+            boot_id=read_boot_id(),
+            beat_at=time.monotonic(),
+            started_at=self._started_at,
+            state=state,
+            reason=self._halted,
+            data_stream_connected=self.streams.data_health.is_connected,
+            trade_stream_connected=self.streams.trade_health.is_connected,
+            last_quote_at=self.market.last_quote_at,
+            last_update_at=self.streams.trade_health.last_message_at,
+            last_sweep_at=self._last_sweep_at,
+            symbols=sorted(self.market.symbols()),
+        )
+
+    async def stop(self) -> None:
+        """End the streams and the workers, within a bound."""
+        self._halted = "stopping"
+        try:
+            await asyncio.wait_for(
+                asyncio.gather(self.streams.stop(), self.market.stop()), SHUTDOWN_SECONDS
+            )
+        except TimeoutError:
+            log_event(log, logging.WARNING, "stop.hurried", seconds=SHUTDOWN_SECONDS)
+
+
+def _load_states() -> list[TradingState]:
+    return load_all_trading_states(thread_connection())
+
+
+def _age_seconds(order: ExchangeOrder) -> float:
+    moment = order.ended_at or order.submitted_at
+    return time.time() - moment.timestamp() if moment else 0.0
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+def _check_world(settings: Settings) -> str:
+    """Everything that must be right before anything starts; the account's id. Blocking.
+
+    Raises:
+        ExchangeError, DatabaseError, ForeignDatabase: one line each for the user.
+    """
+    connection = thread_connection()
+    check_schema(connection)
+    account_id = fetch_account_id(get_trading_client())
+    claim_account(connection, account_id)
+    money = (
+        "LIVE: REAL MONEY"
+        if settings.is_live
+        else "local"
+        if settings.is_local_exchange
+        else "paper"
+    )
+    log_event(
+        log,
+        logging.INFO,
+        "account.opened",
+        account=account_id,
+        host=settings.trading_host,
+        money=money,
+    )
+    return account_id
+
+
+async def run_websockets() -> int:
+    """Run until SIGINT or SIGTERM (returns 0) or until a part cannot go on (returns 1).
+
+    Raises:
+        ExchangeError, DatabaseError, ForeignDatabase, AlreadyRunning: at the start, nothing was begun.
+    """
+    global _bot
+    settings = get_settings()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="bot"))
+    stop_wanted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop_wanted.set)
+    account_id = await asyncio.to_thread(_check_world, settings)
+    bot = _bot = Bot(settings, account_id)
+    if not await asyncio.to_thread(bot.take_account):
+        raise AlreadyRunning("another daemon trades this account, on this or another host")
+    tasks = [
+        asyncio.create_task(work, name=name)
+        for name, work in {
+            "stop": stop_wanted.wait(),
+            "reconciler": bot.keep_reconciled(),
+            "triggers": bot.keep_triggers_fresh(),
+            "trade updates": bot.updates.run(),
+            "trade stream": bot.streams.run_trade_stream(),
+            "data stream": bot.streams.run_data_stream(),
+            "heartbeat": bot.keep_beating(),
+        }.items()
+    ]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    log_event(log, logging.INFO, "app.stopping", because=",".join(task.get_name() for task in done))
+    await bot.stop()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    _bot = None
+    return _exit_code(done)
+
+
+def _exit_code(done: set[asyncio.Task[Any]]) -> int:
+    code = EXIT_STOPPED
+    for task in done:
+        if task.get_name() == "stop":
+            continue
+        code = EXIT_FAILED
+        error = task.exception()
+        if isinstance(error, AlreadyRunning):
+            log_event(log, logging.ERROR, "app.superseded", reason=error)
+            return EXIT_ALREADY_RUNNING
+        log.critical("app.failed part=%s", task.get_name(), exc_info=error)
+    return code
+
+
+def main() -> int:
+    """Run the daemon; every foreseeable trouble is one line on standard error and in the log."""
+    try:
+        settings = get_settings()
+        setup_logging(settings, "app")
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"main_app: {problem}", file=sys.stderr)
+        return EXIT_SETTINGS
+    except OSError as error:
+        print(f"main_app: cannot write the log folder: {error}", file=sys.stderr)
+        return EXIT_SETTINGS
+    try:
+        with PidFile(settings.pid_file):
+            log_event(log, logging.INFO, "app.started", pid=os.getpid())
+            code = _run_loop()
+            log_event(log, logging.INFO, "app.stopped", code=code)
+            return code
+    except AlreadyRunning as error:
+        log_event(log, logging.ERROR, "app.refused", reason=error)
+        return EXIT_ALREADY_RUNNING
+    except (ExchangeError, DatabaseError, ForeignDatabase, OSError) as error:
+        log_event(log, logging.ERROR, "app.failed", reason=error)
+        return EXIT_FAILED
+
+
+def _run_loop() -> int:
+    """`asyncio.run` without its wait for threads: a hung request must not hold up the end."""
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(run_websockets())
+    finally:
+        loop.close()
+
+
+def _leave(code: int) -> None:
+    """Exit, even while a request hangs in a thread: its order, if any, is found again by its id."""
+    logging.shutdown()
+    if any(thread.name.startswith("bot") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    _leave(main())

@@ -1,0 +1,218 @@
+"""Quotes in, crossed triggers out: newest quote per symbol -> strategy -> an order. Phases 4 to 6 of the plan.
+
+Owns: the newest quote of each symbol, its sanity, and one worker per symbol that never overlaps itself. A quote
+costs a few comparisons; everything slow runs in the worker's thread. Writes nothing to the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from config import Settings
+from models.exchange import ExchangeOrder, Quote, Side, WireError, normalize_symbol
+from models.trading_state import TradingState
+from order_placement import OrderPlacer, Outcome, Placement
+from strategy.triggers import NEVER, Triggers, compute_triggers
+from utils.alpaca_client_rest import ExchangeError
+from utils.asset_rules_cache import AssetRulesCache
+from utils.db_utils import DatabaseError
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+DATABASE_WAIT_SECONDS = 2.0
+FAILURE_WAIT_SECONDS = 30.0
+_INFINITY = float("inf")
+
+
+class SymbolWatch:
+    """The newest quote of one symbol and the prices that matter. Changed in the event loop only."""
+
+    __slots__ = (
+        "symbol", "buy_below", "sell_above", "quiet_until", "wake", "newest", "received_at", "state",
+        "last_reason", "_low", "_high", "_suspect", "_jump",
+    )  # fmt: skip
+
+    def __init__(self, symbol: str, max_jump_percent: Decimal) -> None:
+        self.symbol = symbol
+        self.buy_below = -_INFINITY
+        self.sell_above = _INFINITY
+        self.quiet_until = 0.0
+        self.wake = asyncio.Event()
+        self.newest: Any = None
+        self.received_at = 0.0
+        self.state: TradingState | None = None
+        self.last_reason = ""
+        self._jump = float(max_jump_percent) / 100
+        self._low, self._high = 0.0, _INFINITY
+        self._suspect: float | None = None
+
+    def set_triggers(self, triggers: Triggers) -> None:
+        """Floats for the hot comparison, a hair too generous; the worker confirms in Decimal."""
+        buy, sell = triggers.buy_at_or_below, triggers.sell_at_or_above
+        self.buy_below = -_INFINITY if buy is None else float(buy) * (1 + 1e-12)
+        self.sell_above = _INFINITY if sell is None else float(sell) * (1 - 1e-12)
+
+    def accept(self, quote: Any, bid: float, ask: float, now: float) -> bool:
+        """Take a sane quote as the newest; True when it crosses a trigger and the worker should look."""
+        if not 0.0 < bid <= ask < _INFINITY:
+            return False
+        if (bid < self._low or ask > self._high) and not self._is_confirmed(bid):
+            return False
+        self._low, self._high = bid * (1 - self._jump), ask * (1 + self._jump)
+        self._suspect = None
+        self.newest, self.received_at = quote, now
+        return (ask <= self.buy_below or bid >= self.sell_above) and now >= self.quiet_until
+
+    def _is_confirmed(self, bid: float) -> bool:
+        """A quote that jumps is a spike until the next one confirms it."""
+        suspect, self._suspect = self._suspect, bid
+        return suspect is not None and abs(bid - suspect) <= self._jump * suspect
+
+
+class MarketDataHandler:
+    """`on_crypto_quote` for the data stream, and one worker per symbol behind it."""
+
+    def __init__(self, settings: Settings, rules: AssetRulesCache, placer: OrderPlacer) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._placer = placer
+        self._watches: dict[str, SymbolWatch] = {}
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._busy = 0
+        self.last_quote_at: float | None = None  # monotonic seconds, for the heartbeat
+
+    async def on_crypto_quote(self, q: Any) -> None:
+        """Take one quote: a raw dict of the wire or the SDK's `Quote`. Never raises, never waits."""
+        now = time.monotonic()
+        try:
+            if type(q) is dict:
+                symbol, bid, ask = q["S"], q["bp"], q["ap"]
+            else:
+                symbol, bid, ask = q.symbol, q.bid_price, q.ask_price
+            watch = self._watches.get(symbol)
+            if watch is None:
+                return
+            self.last_quote_at = now
+            if watch.accept(q, bid, ask, now):
+                watch.wake.set()
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            log.debug("quote.malformed reason=%s", type(error).__name__)
+
+    def symbols(self) -> set[str]:
+        """The symbols that are watched."""
+        return set(self._watches)
+
+    def state_of(self, symbol: str) -> TradingState | None:
+        """What the triggers of `symbol` were last computed from."""
+        watch = self._watches.get(symbol)
+        return watch.state if watch else None
+
+    async def refresh(self, states: Iterable[TradingState]) -> None:
+        """Compute the triggers anew from what the database says; starts watching new assets."""
+        present = set()
+        for state in states:
+            symbol = state.asset.asset_symbol
+            present.add(symbol)
+            try:
+                normalize_symbol(symbol)
+                rules = await asyncio.to_thread(self._rules.get, symbol)
+            except (WireError, ExchangeError) as error:
+                self._note(self._watch(symbol), f"asset cannot be traded: {error}", logging.ERROR)
+                continue
+            watch = self._watch(symbol)
+            watch.state = state
+            watch.set_triggers(compute_triggers(state, rules, self._settings.taker_fee_rate))
+        for symbol in self._watches.keys() - present:
+            self._watches[symbol].set_triggers(NEVER)
+
+    def order_changed(self, order: ExchangeOrder) -> None:
+        """An order's state was written: the next quote may act at once; rejections make the symbol rest."""
+        guard, now = self._placer.guard(order.symbol), time.monotonic()
+        if order.status == "rejected":
+            guard.refused(now, pauses=order.side is Side.BUY)
+        elif order.is_ended and order.filled_qty > 0:
+            guard.succeeded()
+        if watch := self._watches.get(order.symbol):
+            watch.quiet_until = now + guard.seconds_until_allowed(now)
+
+    def _watch(self, symbol: str) -> SymbolWatch:
+        if symbol not in self._watches:
+            watch = SymbolWatch(symbol, self._settings.max_quote_jump_percent)
+            self._watches[symbol] = watch
+            self._workers[symbol] = asyncio.create_task(self._work(watch), name=f"worker {symbol}")
+        return self._watches[symbol]
+
+    async def _work(self, watch: SymbolWatch) -> None:
+        """Look once per wake-up. One sick symbol rests, the others go on."""
+        while True:
+            await watch.wake.wait()
+            watch.wake.clear()
+            self._busy += 1
+            self._idle.clear()
+            try:
+                placement = await asyncio.to_thread(
+                    self._placer.consider, watch.symbol, lambda: self._usable_quote(watch)
+                )
+            except DatabaseError as error:
+                placement = Placement(
+                    outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=DATABASE_WAIT_SECONDS
+                )
+            except Exception:  # the top of a task: one symbol's fault must not end the others
+                log.exception("worker.failed symbol=%s", watch.symbol)
+                placement = Placement(
+                    outcome=Outcome.SKIPPED, reason="see above", quiet_seconds=FAILURE_WAIT_SECONDS
+                )
+            finally:
+                self._busy -= 1
+                if self._busy == 0:
+                    self._idle.set()
+            watch.quiet_until = max(watch.quiet_until, time.monotonic() + placement.quiet_seconds)
+            self._report(watch, placement)
+
+    def _report(self, watch: SymbolWatch, placement: Placement) -> None:
+        if placement.outcome is Outcome.SKIPPED:
+            self._note(watch, placement.reason, placement.level)
+        elif placement.outcome is not Outcome.WAITING:
+            watch.last_reason = ""
+
+    def _note(self, watch: SymbolWatch, reason: str, level: int) -> None:
+        """A reason to wait is logged when it changes."""
+        if reason != watch.last_reason:
+            watch.last_reason = reason
+            log_event(log, level, "order.skipped", symbol=watch.symbol, reason=reason)
+
+    def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
+        """The newest quote in Decimal, or None when it is too old or its spread too wide to trade on."""
+        if time.monotonic() - watch.received_at > self._settings.max_quote_age_seconds:
+            return None
+        try:
+            quote = Quote.from_wire(watch.symbol, watch.newest)
+        except WireError:
+            return None
+        age_seconds = (datetime.now(UTC) - quote.quoted_at).total_seconds()
+        if age_seconds > self._settings.max_quote_age_seconds:
+            return None
+        if (quote.ask - quote.bid) * 100 > self._settings.max_spread_percent * quote.ask:
+            return None
+        return quote
+
+    async def settled(self) -> None:
+        """Wait until no worker has anything to do (for tests and the end of the program)."""
+        await asyncio.sleep(0)
+        while self._busy or any(watch.wake.is_set() for watch in self._watches.values()):
+            await (self._idle.wait() if self._busy else asyncio.sleep(0))
+
+    async def stop(self) -> None:
+        """End the workers. A placement that is under way in its thread ends by itself, bounded by time-outs."""
+        for worker in self._workers.values():
+            worker.cancel()
+        await asyncio.gather(*self._workers.values(), return_exceptions=True)

@@ -1,0 +1,73 @@
+"""The table `dca_events`: repairs, blocks, corrections and alerts. Append-only; decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from utils.db_utils import execute_query
+
+
+class Severity(StrEnum):
+    INFO = "info"  # money or state moved
+    WARNING = "warning"  # it healed itself
+    ERROR = "error"  # a person is needed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One row of `dca_events`. `kind` is `noun_past_participle`; `reason` one line for a person."""
+
+    kind: str
+    severity: Severity
+    reason: str
+    asset_id: int | None = None
+    symbol: str | None = None
+    cycle_id: int | None = None
+
+
+def append_event(db_conn: MySQLConnectionAbstract, event: Event) -> None:
+    """Insert `event`; a reason that is too long is cut."""
+    execute_query(
+        "INSERT INTO dca_events (kind, severity, asset_id, symbol, cycle_id, reason)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (
+            event.kind,
+            event.severity,
+            event.asset_id,
+            event.symbol,
+            event.cycle_id,
+            event.reason[:500],
+        ),
+        commit=True,
+        db_conn=db_conn,
+    )
+
+
+def event_exists(
+    db_conn: MySQLConnectionAbstract, kind: str, reason: str, since: datetime | None = None
+) -> bool:
+    """Whether an event of this kind with this very reason was written (since `since`)."""
+    row = execute_query(
+        "SELECT 1 FROM dca_events WHERE kind = %s AND reason = %s"
+        " AND (%s IS NULL OR created_at >= %s) LIMIT 1",
+        (kind, reason[:500], since, since),
+        fetch_one=True,
+        db_conn=db_conn,
+    )
+    return row is not None
+
+
+def get_events(db_conn: MySQLConnectionAbstract, limit: int = 50) -> list[dict[str, Any]]:
+    """The newest events, newest first, as rows."""
+    rows: list[dict[str, Any]] = execute_query(
+        "SELECT * FROM dca_events ORDER BY id DESC LIMIT %s",
+        (limit,),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return rows

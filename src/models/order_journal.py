@@ -1,0 +1,121 @@
+"""The table `dca_orders`: one row for every order that ended. Append-only; decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from models.exchange import Side
+from utils.db_utils import execute_query, utc_from_db
+
+
+class Purpose(StrEnum):
+    BASE = "base"
+    SAFETY = "safety"
+    TAKE_PROFIT = "take_profit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One row of `dca_orders`. Quantities and `fee_qty` in coins; prices and `fee_usd` in USD."""
+
+    asset_id: int
+    symbol: str
+    cycle_id: int
+    order_seq: int
+    purpose: Purpose
+    side: Side
+    alpaca_order_id: str
+    client_order_id: str
+    requested_qty: Decimal | None
+    limit_price: Decimal | None
+    filled_qty: Decimal
+    filled_avg_price: Decimal | None
+    final_status: str
+    submitted_at: datetime | None
+    ended_at: datetime | None
+    fee_qty: Decimal = Decimal(0)
+    fee_usd: Decimal = Decimal(0)
+    fee_is_estimated: bool = True
+    note: str | None = None
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> JournalEntry:
+        known = {name: row[name] for name in COLUMNS}
+        known["purpose"] = Purpose(known["purpose"])
+        known["side"] = Side(known["side"])
+        known["fee_is_estimated"] = bool(known["fee_is_estimated"])
+        known["submitted_at"] = utc_from_db(known["submitted_at"])
+        known["ended_at"] = utc_from_db(known["ended_at"])
+        return cls(**known)
+
+    @property
+    def filled_usd(self) -> Decimal:
+        return self.filled_qty * (self.filled_avg_price or Decimal(0))
+
+
+COLUMNS = tuple(spec.name for spec in fields(JournalEntry))
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM dca_orders"
+
+
+def append_journal_entry(db_conn: MySQLConnectionAbstract, entry: JournalEntry) -> None:
+    """Insert `entry`.
+
+    Raises:
+        DuplicateRow: when its client_order_id is in the journal already.
+    """
+    execute_query(
+        f"INSERT INTO dca_orders ({', '.join(COLUMNS)}) VALUES ({', '.join(['%s'] * len(COLUMNS))})",
+        [getattr(entry, name) for name in COLUMNS],
+        commit=True,
+        db_conn=db_conn,
+    )
+
+
+def get_entries_of_order(db_conn: MySQLConnectionAbstract, order_id: str) -> list[JournalEntry]:
+    """The row of an ended order and its corrections, oldest first; empty when it has not ended."""
+    rows = execute_query(
+        f"{_SELECT} WHERE alpaca_order_id = %s ORDER BY id",
+        (order_id,),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return [JournalEntry.from_row(row) for row in rows]
+
+
+def get_entries_of_cycle(db_conn: MySQLConnectionAbstract, cycle_id: int) -> list[JournalEntry]:
+    """Every ended order of a cycle, oldest first."""
+    rows = execute_query(
+        f"{_SELECT} WHERE cycle_id = %s ORDER BY order_seq, id",
+        (cycle_id,),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return [JournalEntry.from_row(row) for row in rows]
+
+
+def get_entries_ended_since(
+    db_conn: MySQLConnectionAbstract, since: datetime
+) -> list[JournalEntry]:
+    """Every order that ended at or after `since`, oldest first."""
+    rows = execute_query(
+        f"{_SELECT} WHERE ended_at >= %s ORDER BY id", (since,), fetch_all=True, db_conn=db_conn
+    )
+    return [JournalEntry.from_row(row) for row in rows]
+
+
+def get_bought_usd_since(db_conn: MySQLConnectionAbstract, since: datetime) -> Decimal:
+    """What filled buys cost, in USD, over all assets since `since`."""
+    row = execute_query(
+        "SELECT COALESCE(SUM(filled_qty * filled_avg_price), 0) AS usd FROM dca_orders"
+        " WHERE side = 'buy' AND ended_at >= %s",
+        (since,),
+        fetch_one=True,
+        db_conn=db_conn,
+    )
+    return Decimal(row["usd"])

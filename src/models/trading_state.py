@@ -1,0 +1,97 @@
+"""Everything a decision about one asset rests on, read together: asset, cycle, what came before, what was spent.
+
+A record and its query; decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from models import asset_config, cycle_data
+from models.asset_config import DcaAsset
+from models.cycle_data import CycleStatus, DcaCycle
+from utils.db_utils import Row, execute_query, utc_from_db
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradingState:
+    """One asset with its latest cycle.
+
+    `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders that were
+    written into the tables by hand count as nothing there.
+    """
+
+    asset: DcaAsset
+    cycle: DcaCycle
+    previous_status: CycleStatus | None = None
+    previous_completed_at: datetime | None = None
+    bought_usd: Decimal = Decimal(0)
+    coin_fees: Decimal = Decimal(0)
+
+    @property
+    def cooldown_until(self) -> datetime | None:
+        """When the rest after the previous cycle is over; None when there was none."""
+        if self.previous_completed_at is None:
+            return None
+        return self.previous_completed_at + timedelta(seconds=self.asset.cooldown_period)
+
+
+_QUERY = f"""
+SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
+       {", ".join(f"c.{name} AS c_{name}" for name in cycle_data.COLUMNS)},
+       p.status AS previous_status, p.completed_at AS previous_completed_at,
+       (SELECT COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0) FROM dca_orders o
+         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS bought_usd,
+       (SELECT COALESCE(SUM(o.fee_qty), 0) FROM dca_orders o
+         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS coin_fees
+  FROM dca_assets a
+  JOIN dca_cycles c ON c.id = (SELECT MAX(latest.id) FROM dca_cycles latest WHERE latest.asset_id = a.id)
+  LEFT JOIN dca_cycles p ON p.id = (
+       SELECT ended.id FROM dca_cycles ended
+        WHERE ended.asset_id = a.id AND ended.status IN ('complete', 'error')
+          AND ended.completed_at IS NOT NULL
+          AND (ended.created_at < c.created_at OR (ended.created_at = c.created_at AND ended.id < c.id))
+        ORDER BY ended.completed_at DESC, ended.id DESC LIMIT 1)
+"""
+
+
+def _from_row(row: Row) -> TradingState:
+    return TradingState(
+        asset=DcaAsset.from_row({name: row[f"a_{name}"] for name in asset_config.COLUMNS}),
+        cycle=DcaCycle.from_row(row, prefix="c_"),
+        previous_status=CycleStatus(row["previous_status"]) if row["previous_status"] else None,
+        previous_completed_at=utc_from_db(row["previous_completed_at"]),
+        bought_usd=Decimal(row["bought_usd"]),
+        coin_fees=Decimal(row["coin_fees"]),
+    )
+
+
+def load_trading_state(db_conn: MySQLConnectionAbstract, asset_symbol: str) -> TradingState | None:
+    """The state of one asset, or None when it is not configured or has no cycle."""
+    row = execute_query(
+        f"{_QUERY} WHERE a.asset_symbol = %s", (asset_symbol,), fetch_one=True, db_conn=db_conn
+    )
+    return _from_row(row) if row else None
+
+
+def load_trading_state_of_cycle(
+    db_conn: MySQLConnectionAbstract, cycle: DcaCycle
+) -> TradingState | None:
+    """The state around `cycle`'s asset, or None when a newer cycle has taken its place."""
+    row = execute_query(
+        f"{_QUERY} WHERE a.id = %s AND c.id = %s",
+        (cycle.asset_id, cycle.id),
+        fetch_one=True,
+        db_conn=db_conn,
+    )
+    return _from_row(row) if row else None
+
+
+def load_all_trading_states(db_conn: MySQLConnectionAbstract) -> list[TradingState]:
+    """The states of all assets that have a cycle, disabled ones too, by symbol."""
+    rows = execute_query(f"{_QUERY} ORDER BY a.asset_symbol", fetch_all=True, db_conn=db_conn)
+    return [_from_row(row) for row in rows]

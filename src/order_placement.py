@@ -1,0 +1,335 @@
+"""From a crossed trigger to at most one order: re-reads the row, checks the world, submits once.
+
+Owns: the checks before an order and the in-memory guard of each symbol. Writes nothing to the database (phase 4):
+the trade stream and the reconciler do. That no order is sent twice rests on its client_order_id alone; the guard
+only saves requests, and losing it in a crash is harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+
+from alpaca.trading.client import TradingClient
+
+from config import Settings
+from models.cycle_data import DcaCycle
+from models.exchange import AssetRules, Quote, Side
+from models.order_journal import Purpose
+from models.trading_state import TradingState, load_trading_state
+from strategy.order_identity import compute_client_order_id
+from strategy.sizing import (
+    SizingError,
+    is_short_beyond_fees,
+    is_unsellable,
+    minimum_base_order_usd,
+    size_buy,
+    size_take_profit,
+)
+from strategy.triggers import Decision, decide
+from utils.alpaca_client_rest import (
+    ExchangeError,
+    OrderOutcomeUnknown,
+    fetch_latest_quote,
+    fetch_open_orders_of,
+    fetch_position,
+    place_limit_buy_order,
+    place_market_sell_order,
+)
+from utils.asset_rules_cache import AssetRulesCache
+from utils.db_utils import thread_connection
+from utils.logging_setup import log_event
+from utils.placement_guard import PlacementGuard
+
+log = logging.getLogger(__name__)
+
+SKIP_SECONDS = 30.0  # how long a symbol rests when the world does not allow an order now
+UNAVAILABLE_SECONDS = 5.0
+SETTLE_SECONDS = 3.0  # a position can lag behind the fill that made it
+HOPELESS_SECONDS = 600.0  # what only a person can change
+
+
+class Outcome(Enum):
+    NOTHING = "nothing"  # the state asks for no order at this quote
+    SENT = "sent"
+    SKIPPED = "skipped"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    WAITING = (
+        "waiting"  # an order was sent for this very state, its result has not reached the row yet
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What became of a crossed trigger, and how long the symbol rests before it looks again."""
+
+    outcome: Outcome
+    reason: str = ""
+    quiet_seconds: float = 0.0
+    level: int = logging.WARNING
+    mail: bool = False
+
+
+class _Skip(Exception):
+    """No order now; carries the placement that says why."""
+
+    def __init__(
+        self, reason: str, quiet_seconds: float = SKIP_SECONDS, level: int = logging.WARNING
+    ) -> None:
+        super().__init__(reason)
+        self.placement = Placement(
+            outcome=Outcome.SKIPPED, reason=reason, quiet_seconds=quiet_seconds, level=level
+        )
+
+
+class OrderPlacer:
+    """Places the orders of all symbols; calls for one symbol must not overlap (each has one worker).
+
+    Args:
+        resolve: asks the exchange for the order that this cycle's state can have and applies it;
+            True when there is one, False on the exchange's own 404, ExchangeError otherwise.
+        why_no_buys: a reason not to buy `symbol` now for this many USD, or None (blocks, brakes, pauses).
+        why_no_orders: a reason to send nothing at all (another daemon holds the account), or None.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: TradingClient,
+        rules: AssetRulesCache,
+        *,
+        resolve: Callable[[DcaCycle], bool],
+        why_no_buys: Callable[[TradingState, Decimal], str | None],
+        why_no_orders: Callable[[], str | None],
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._rules = rules
+        self._resolve = resolve
+        self._why_no_buys = why_no_buys
+        self._why_no_orders = why_no_orders
+        self._guards: dict[str, PlacementGuard] = {}
+
+    def guard(self, symbol: str) -> PlacementGuard:
+        """The guard of `symbol`, made at its first use."""
+        return self._guards.setdefault(
+            symbol, PlacementGuard(symbol, self._settings.unknown_outcome_seconds)
+        )
+
+    def consider(self, symbol: str, newest_quote: Callable[[], Quote | None]) -> Placement:
+        """Place the order that the state of `symbol` asks for at the newest quote, if any. Blocking.
+
+        Raises:
+            DatabaseError: the state could not be read; nothing was sent.
+        """
+        state = load_trading_state(thread_connection(), symbol)
+        if state is None:
+            return Placement(outcome=Outcome.NOTHING)
+        try:
+            rules = self._rules.get(symbol)
+            if self._decide(state, rules, newest_quote()) is None:
+                return Placement(outcome=Outcome.NOTHING)
+            if waiting := self._still_waiting(state):
+                return waiting
+            return self._place(state, rules, newest_quote)
+        except _Skip as skip:
+            return skip.placement
+        except ExchangeError as error:
+            return Placement(
+                outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=UNAVAILABLE_SECONDS
+            )
+
+    def _decide(
+        self, state: TradingState, rules: AssetRules, quote: Quote | None
+    ) -> Decision | None:
+        if quote is None:
+            return None
+        return decide(
+            state,
+            rules,
+            self._settings.taker_fee_rate,
+            bid=quote.bid,
+            ask=quote.ask,
+            now=datetime.now(UTC),
+        )
+
+    def _still_waiting(self, state: TradingState) -> Placement | None:
+        """An order was sent for this very state, or refused just now: that comes first."""
+        guard, now = self.guard(state.asset.asset_symbol), time.monotonic()
+        if (rest_seconds := guard.seconds_until_allowed(now)) > 0:
+            return Placement(outcome=Outcome.WAITING, quiet_seconds=rest_seconds)
+        identity = compute_client_order_id(state.cycle)
+        if not guard.is_waiting_for(identity):
+            return None
+        if guard.seconds_until_ask(now) <= 0:
+            if self._resolve(state.cycle):
+                guard.found(now)
+            else:
+                guard.not_found(now)
+        return Placement(outcome=Outcome.WAITING, quiet_seconds=guard.seconds_until_ask(now))
+
+    def _place(
+        self, state: TradingState, rules: AssetRules, newest_quote: Callable[[], Quote | None]
+    ) -> Placement:
+        if reason := self._why_no_orders():
+            raise _Skip(reason, level=logging.ERROR)
+        decision = self._decide(state, rules, newest_quote())
+        if decision is None:
+            return Placement(outcome=Outcome.NOTHING)
+        if decision.side is Side.SELL:
+            return self._place_take_profit(state, rules, decision)
+        assert decision.amount_usd is not None, "a buy always names its amount"
+        if not rules.is_tradable:
+            raise _Skip(f"{rules.symbol} is not tradable on Alpaca", HOPELESS_SECONDS)
+        if reason := self._why_no_buys(state, decision.amount_usd):
+            raise _Skip(reason)
+        if decision.purpose is Purpose.BASE:
+            self._check_base_order(state, rules, newest_quote())
+        # The checks took time: the newest quote decides, and the price is taken from it.
+        quote = newest_quote()
+        final = self._decide(state, rules, quote)
+        if quote is None or final is None or final.purpose is not decision.purpose:
+            return Placement(outcome=Outcome.NOTHING)
+        return self._place_buy(state, rules, final, quote)
+
+    def _check_base_order(
+        self, state: TradingState, rules: AssetRules, quote: Quote | None
+    ) -> None:
+        """A cycle opens only where nothing is held and nothing is on its way (phase 4's crucial check)."""
+        symbol = rules.symbol
+        if quote is not None:
+            least = minimum_base_order_usd(rules, quote.ask, self._settings.taker_fee_rate)
+            if state.asset.base_order_amount < least:
+                raise _Skip(
+                    f"base_order_amount {state.asset.base_order_amount.normalize():f} USD is below"
+                    f" {least:.2f} USD, the least that can be sold again: raise it",
+                    HOPELESS_SECONDS,
+                    logging.ERROR,
+                )
+        position = fetch_position(self._client, symbol)
+        if position is not None and not is_unsellable(position.qty, rules):
+            raise _Skip(
+                f"Base order for {symbol} skipped, existing position found on Alpaca:"
+                f" {position.qty.normalize():f}"
+            )
+        if open_orders := fetch_open_orders_of(self._client, symbol):
+            identity = compute_client_order_id(state.cycle)
+            if any(order.client_order_id == identity for order in open_orders):
+                self._resolve(state.cycle)
+            raise _Skip(
+                f"Base order for {symbol} skipped, open order found on Alpaca: {open_orders[0].client_order_id}",
+                UNAVAILABLE_SECONDS,
+            )
+
+    def _place_buy(
+        self, state: TradingState, rules: AssetRules, decision: Decision, quote: Quote
+    ) -> Placement:
+        assert decision.amount_usd is not None, "a buy always names its amount"
+        try:
+            sized = size_buy(decision.amount_usd, quote.ask, rules)
+        except SizingError as error:
+            raise _Skip(
+                f"{decision.purpose} order cannot be placed: {error}", HOPELESS_SECONDS
+            ) from None
+        return self._send(
+            state,
+            decision,
+            lambda identity: place_limit_buy_order(
+                self._client, rules.symbol, sized.qty, sized.limit_price, client_order_id=identity
+            ),
+        )
+
+    def _place_take_profit(
+        self, state: TradingState, rules: AssetRules, decision: Decision
+    ) -> Placement:
+        cycle, fee_rate = state.cycle, self._settings.taker_fee_rate
+        available = self._available(rules.symbol)
+        short = is_short_beyond_fees(cycle.quantity, state.coin_fees, available, rules, fee_rate)
+        if short:
+            time.sleep(
+                SETTLE_SECONDS
+            )  # positions can lag behind fills; nothing announces that they caught up
+            available = self._available(rules.symbol)
+            short = is_short_beyond_fees(
+                cycle.quantity, state.coin_fees, available, rules, fee_rate
+            )
+        try:
+            qty = size_take_profit(cycle.quantity, state.coin_fees, available, rules, fee_rate)
+        except SizingError as error:
+            raise _Skip(f"take profit cannot be placed: {error}") from None
+        # One-tick spikes exist on the stream: a second source must agree before coins are sold.
+        confirmed = fetch_latest_quote(rules.symbol)
+        if confirmed.bid < decision.trigger_price:
+            raise _Skip(
+                f"take profit not confirmed: bid {confirmed.bid} is below {decision.trigger_price:f}",
+                1.0,
+                logging.INFO,
+            )
+        if short:
+            log_event(
+                log,
+                logging.WARNING,
+                "take_profit.short",
+                mail=True,
+                symbol=rules.symbol,
+                cycle=cycle.id,
+                quantity=cycle.quantity,
+                available=available,
+                reason="coins of the cycle are missing from the account: what is there is sold",
+            )
+        return self._send(
+            state,
+            decision,
+            lambda identity: place_market_sell_order(
+                self._client, rules.symbol, qty, client_order_id=identity
+            ),
+        )
+
+    def _available(self, symbol: str) -> Decimal:
+        position = fetch_position(self._client, symbol)
+        return position.qty_available if position is not None else Decimal(0)
+
+    def _send(
+        self, state: TradingState, decision: Decision, submit: Callable[[str], object | None]
+    ) -> Placement:
+        """Submit once under the state's own id; from here on the guard waits for what became of it."""
+        identity = compute_client_order_id(state.cycle)
+        symbol, guard = state.asset.asset_symbol, self.guard(state.asset.asset_symbol)
+        log_event(
+            log,
+            logging.INFO,
+            "order.decided",
+            symbol=symbol,
+            cycle=state.cycle.id,
+            seq=state.cycle.order_seq,
+            purpose=decision.purpose,
+            trigger=None if decision.trigger_price.is_infinite() else decision.trigger_price,
+            id=identity,
+        )
+        guard.sending(identity, time.monotonic())
+        try:
+            order = submit(identity)
+        except OrderOutcomeUnknown as error:
+            guard.unknown(time.monotonic())
+            quiet_seconds = guard.seconds_until_ask(time.monotonic())
+            return Placement(
+                outcome=Outcome.UNKNOWN, reason=str(error), quiet_seconds=quiet_seconds
+            )
+        if order is not None:
+            return Placement(
+                outcome=Outcome.SENT, quiet_seconds=guard.seconds_until_ask(time.monotonic())
+            )
+        guard.refused(time.monotonic(), pauses=decision.side is Side.BUY)
+        # Also a refusal is asked after: "client_order_id must be unique" means that the order exists.
+        self._resolve(state.cycle)
+        return Placement(
+            outcome=Outcome.REFUSED,
+            reason=f"{decision.purpose} order refused {guard.refusals} times in a row",
+            quiet_seconds=guard.seconds_until_allowed(time.monotonic()),
+        )

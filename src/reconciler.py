@@ -1,0 +1,246 @@
+"""What the exchange says, compared with what the database remembers: start-up, reconnect, sweep, consistency_checker.
+
+Owns: finding facts that the stream lost. Every repair is the same lifecycle change that an event would have made.
+A failed or partial answer raises and changes nothing; it never counts as "empty".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from alpaca.trading.client import TradingClient
+
+from cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle
+from models.asset_config import get_asset_by_id
+from models.cycle_data import (
+    OPEN_STATUSES,
+    CycleStatus,
+    DcaCycle,
+    get_cycle,
+    get_cycles_by_status,
+)
+from models.events import Event, Severity, append_event, event_exists
+from models.exchange import ExchangeOrder
+from models.order_journal import JournalEntry, get_entries_ended_since
+from strategy.order_identity import compute_client_order_id, has_our_prefix
+from strategy.repairs import compute_missing_order_change
+from utils.alpaca_client_rest import fetch_order, fetch_order_by_client_id, fetch_orders
+from utils.asset_rules_cache import AssetRulesCache
+from utils.db_utils import thread_connection
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+SECOND_LOOK = timedelta(hours=1)  # fills can still arrive for an order that ended
+LONGEST_WINDOW = timedelta(hours=24)
+LONG_OPEN = timedelta(minutes=15)
+MOST_CATCH_UP_ORDERS = 200
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """What a sweep did: orders whose change it wrote, cycles it reset, and what it could not settle yet."""
+
+    changed: list[ExchangeOrder] = field(default_factory=list)
+    reset_cycles: int = 0
+    unresolved_cycles: int = 0
+    orders_seen: int = 0
+
+
+class Reconciler:
+    """Sync; one sweep at a time. `resolve` may run in other threads beside it: every change is a transaction.
+
+    Args:
+        on_change: called with each order whose change was written.
+        confirm_seconds: how far apart two 404s of the same order must lie before its cycle is reset.
+    """
+
+    def __init__(
+        self,
+        client: TradingClient,
+        rules: AssetRulesCache,
+        fee_rate: Decimal,
+        *,
+        confirm_seconds: float,
+        on_change: Callable[[ExchangeOrder], None] = lambda order: None,
+    ) -> None:
+        self._client = client
+        self._rules = rules
+        self._fee_rate = fee_rate
+        self._confirm = timedelta(seconds=confirm_seconds)
+        self._on_change = on_change
+        self._missing_since: dict[tuple[int, int, str | None], datetime] = {}
+        self._unclaimed: dict[str, str] = {}  # order id -> symbol
+
+    def blocked_symbols(self) -> set[str]:
+        """Symbols on which an order of ours exists that no cycle claims: no buys there."""
+        return set(self._unclaimed.values())
+
+    def resolve(self, cycle: DcaCycle) -> bool:
+        """Ask for the one order that `cycle`'s state can have, and apply it. False on the exchange's own 404.
+
+        Raises:
+            ExchangeError, DatabaseError: nothing certain is known.
+        """
+        order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
+        if order is None:
+            return False
+        self._apply(order, "lookup")
+        return True
+
+    def recover(self) -> SweepResult:
+        """Start-up and reconnect: a sweep, then every open cycle's id is asked for until 404.
+
+        Raises:
+            ExchangeError, DatabaseError: not finished; run it again.
+        """
+        result = self.sweep()
+        for cycle in get_cycles_by_status(thread_connection(), *OPEN_STATUSES):
+            self._catch_up(cycle, result)
+        return result
+
+    def _catch_up(self, cycle: DcaCycle, result: SweepResult) -> None:
+        """A database restored from a backup can be several orders behind."""
+        current: DcaCycle | None = cycle
+        for _ in range(MOST_CATCH_UP_ORDERS):
+            if current is None or not current.is_open:
+                return
+            order = fetch_order_by_client_id(self._client, compute_client_order_id(current))
+            if order is None:
+                return
+            self._note(self._apply(order, "recovery"), order, result)
+            after = get_cycle(thread_connection(), current.id)
+            if after is None or after.order_seq == current.order_seq:
+                return
+            current = after
+
+    def sweep(self) -> SweepResult:
+        """Compare every recent order and every waiting cycle with the database.
+
+        Raises:
+            ExchangeError, DatabaseError: not finished; what was applied stays, the next sweep goes on.
+        """
+        now, connection = datetime.now(UTC), thread_connection()
+        cycles = get_cycles_by_status(connection, *OPEN_STATUSES)
+        after = self._window_start(now, cycles)
+        journal = _journaled_quantities(get_entries_ended_since(connection, after))
+        orders = fetch_orders(self._client, status="all", after=after)
+        result = SweepResult(orders_seen=len(orders))
+        linked = {cycle.latest_order_id for cycle in cycles if cycle.latest_order_id}
+        for order in orders:
+            is_ours = (
+                has_our_prefix(order.client_order_id) or order.id in linked or order.id in journal
+            )
+            if is_ours and not self._is_settled(order, cycles, journal):
+                self._note(self._apply(order, "sweep"), order, result)
+            if order.id in linked and not order.is_ended:
+                self._warn_if_long_open(order, now)
+        listed = {order.id for order in orders} | {order.client_order_id for order in orders}
+        for cycle in cycles:
+            if cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING):
+                if cycle.latest_order_id is None or cycle.latest_order_id not in listed:
+                    self._settle_waiting_cycle(cycle, now, result)
+        return result
+
+    def _window_start(self, now: datetime, cycles: list[DcaCycle]) -> datetime:
+        """One list must hold every order that ended within the last hour, however long it was open."""
+        recent = get_entries_ended_since(thread_connection(), now - SECOND_LOOK)
+        moments = [entry.submitted_at for entry in recent if entry.submitted_at]
+        moments += [
+            cycle.updated_at
+            for cycle in cycles
+            if cycle.updated_at and cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
+        ]
+        earliest = min([now - SECOND_LOOK, *(moment - timedelta(minutes=1) for moment in moments)])
+        return max(earliest, now - LONGEST_WINDOW)
+
+    def _is_settled(
+        self, order: ExchangeOrder, cycles: list[DcaCycle], journal: dict[str, Decimal]
+    ) -> bool:
+        if order.is_ended:
+            return order.id in journal and journal[order.id] >= order.filled_qty
+        waiting = (CycleStatus.BUYING, CycleStatus.SELLING)
+        return any(c.latest_order_id == order.id and c.status in waiting for c in cycles)
+
+    def _apply(self, order: ExchangeOrder, source: str) -> Result:
+        rules = self._rules.get(order.symbol)
+        result = apply_order(order, rules, self._fee_rate, datetime.now(UTC), source=source)
+        if result.applied in (Applied.CHANGED, Applied.CORRECTED):
+            self._on_change(order)
+        if result.applied is Applied.UNCLAIMED and not (order.is_ended and order.filled_qty == 0):
+            self._unclaimed[order.id] = order.symbol
+        else:
+            self._unclaimed.pop(order.id, None)
+        return result
+
+    def _note(self, applied: Result, order: ExchangeOrder, result: SweepResult) -> None:
+        if applied.applied in (Applied.CHANGED, Applied.CORRECTED):
+            result.changed.append(order)
+
+    def _settle_waiting_cycle(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
+        """The list does not have the order that this cycle waits for: ask for it alone, by both its ids."""
+        order = fetch_order(self._client, cycle.latest_order_id) if cycle.latest_order_id else None
+        if order is None:
+            order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
+        key = (cycle.id, cycle.order_seq, cycle.latest_order_id)
+        if order is not None:
+            self._missing_since.pop(key, None)
+            self._note(self._apply(order, "lookup"), order, result)
+            return
+        first_seen = self._missing_since.setdefault(key, now)
+        if now - first_seen < self._confirm:
+            result.unresolved_cycles += 1
+            return
+        self._missing_since.pop(key, None)
+        asset = get_asset_by_id(thread_connection(), cycle.asset_id)
+        if asset is None:
+            return
+        outcome = apply_to_cycle(
+            cycle.id,
+            compute_missing_order_change,
+            expected=cycle,
+            rules=self._rules.get(asset.asset_symbol),
+            fee_rate=self._fee_rate,
+            now=now,
+        )
+        result.reset_cycles += outcome.applied is Applied.CHANGED
+
+    def _warn_if_long_open(self, order: ExchangeOrder, now: datetime) -> None:
+        if order.submitted_at is None or now - order.submitted_at < LONG_OPEN:
+            return
+        reason = f"order {order.client_order_id} is {order.status} for more than 15 minutes"
+        if not event_exists(thread_connection(), "order_long_open", reason):
+            event = Event(
+                kind="order_long_open", severity=Severity.ERROR, reason=reason, symbol=order.symbol
+            )
+            append_event(thread_connection(), event)
+            announce((event,))
+
+
+def _journaled_quantities(entries: list[JournalEntry]) -> dict[str, Decimal]:
+    """Filled quantity by Alpaca's order id, corrections included."""
+    quantities: dict[str, Decimal] = {}
+    for entry in entries:
+        quantities[entry.alpaca_order_id] = (
+            quantities.get(entry.alpaca_order_id, Decimal(0)) + entry.filled_qty
+        )
+    return quantities
+
+
+def log_sweep(result: SweepResult, source: str) -> None:
+    """One line, if the sweep did anything."""
+    if result.changed or result.reset_cycles or result.unresolved_cycles:
+        log_event(
+            log,
+            logging.WARNING if result.changed or result.reset_cycles else logging.INFO,
+            "sweep.repaired",
+            source=source,
+            orders=result.orders_seen,
+            changed=len(result.changed),
+            reset=result.reset_cycles,
+            unresolved=result.unresolved_cycles,
+        )

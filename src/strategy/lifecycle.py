@@ -1,0 +1,311 @@
+"""The life of a cycle: which fact leads from which status to which, and what it writes. Pure.
+
+    cooldown --over--> watching --buy order--> buying --its end--> watching
+                       watching --sell order-> selling --filled--> complete, and a new cycle in cooldown
+                       watching --no position on the exchange----> error, and a new cycle in watching
+
+A fact is what the exchange says about the one order that the cycle's state can have (see order_identity), so
+facts overtake one another without harm: a fill that arrives before its `new` finds `watching` and is applied.
+`TRANSITIONS` is the whole machine. A pair that is not in it is forbidden and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, localcontext
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from models.asset_config import DcaAsset
+from models.cycle_data import CycleStatus, DcaCycle
+from models.events import Event
+from models.exchange import AssetRules, ExchangeOrder, Side
+from models.order_journal import JournalEntry, Purpose
+from strategy.sizing import is_dust, is_unsellable, round_stored
+
+
+class Fact(StrEnum):
+    BUY_OPENED = "buy_opened"  # the exchange has the order and it has not ended
+    SELL_OPENED = "sell_opened"
+    BUY_ENDED = "buy_ended"  # filled, canceled, expired or rejected, with whatever was filled
+    BUY_REPLACED = "buy_replaced"  # the user edited it: another order goes on in its place
+    SELL_FILLED = "sell_filled"
+    SELL_ENDED = "sell_ended"  # canceled, expired or rejected, with whatever was sold
+    SELL_REPLACED = "sell_replaced"
+    ORDER_MISSING = "order_missing"  # the exchange knows neither the order nor the id it would have
+    COOLDOWN_OVER = "cooldown_over"
+    POSITION_GONE = "position_gone"  # coins in the books, none on the exchange
+
+
+class Next(Enum):
+    """Where a transition leads; REST is `watching`, or `cooldown` while that is not over and no coins are held."""
+
+    BUYING = "buying"
+    SELLING = "selling"
+    REST = "rest"
+    SAME = "same"
+    COMPLETE = "complete"  # or REST, when a sell left coins that can be sold
+    WATCHING = "watching"
+    ERROR = "error"
+
+
+_S, _F = CycleStatus, Fact
+TRANSITIONS: Mapping[tuple[CycleStatus, Fact], Next] = MappingProxyType(
+    {
+        (_S.WATCHING, _F.BUY_OPENED): Next.BUYING,
+        (_S.WATCHING, _F.SELL_OPENED): Next.SELLING,
+        (_S.WATCHING, _F.BUY_ENDED): Next.REST,
+        (_S.WATCHING, _F.BUY_REPLACED): Next.BUYING,
+        (_S.WATCHING, _F.SELL_FILLED): Next.COMPLETE,
+        (_S.WATCHING, _F.SELL_ENDED): Next.REST,
+        (_S.WATCHING, _F.SELL_REPLACED): Next.SELLING,
+        (_S.WATCHING, _F.POSITION_GONE): Next.ERROR,
+        (_S.BUYING, _F.BUY_OPENED): Next.SAME,
+        (_S.BUYING, _F.SELL_OPENED): Next.SELLING,
+        (_S.BUYING, _F.BUY_ENDED): Next.REST,
+        (_S.BUYING, _F.BUY_REPLACED): Next.SAME,
+        (_S.BUYING, _F.SELL_FILLED): Next.COMPLETE,
+        (_S.BUYING, _F.SELL_ENDED): Next.REST,
+        (_S.BUYING, _F.SELL_REPLACED): Next.SELLING,
+        (_S.BUYING, _F.ORDER_MISSING): Next.REST,
+        (_S.SELLING, _F.BUY_OPENED): Next.BUYING,
+        (_S.SELLING, _F.SELL_OPENED): Next.SAME,
+        (_S.SELLING, _F.BUY_ENDED): Next.REST,
+        (_S.SELLING, _F.BUY_REPLACED): Next.BUYING,
+        (_S.SELLING, _F.SELL_FILLED): Next.COMPLETE,
+        (_S.SELLING, _F.SELL_ENDED): Next.REST,
+        (_S.SELLING, _F.SELL_REPLACED): Next.SAME,
+        (_S.SELLING, _F.ORDER_MISSING): Next.REST,
+        (_S.COOLDOWN, _F.BUY_OPENED): Next.BUYING,
+        (_S.COOLDOWN, _F.BUY_ENDED): Next.REST,
+        (_S.COOLDOWN, _F.BUY_REPLACED): Next.BUYING,
+        (_S.COOLDOWN, _F.COOLDOWN_OVER): Next.WATCHING,
+    }
+)
+
+
+class ForbiddenTransition(Exception):
+    """A fact that this status cannot have. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What a change depends on besides cycle and order. `coin_fees` are those of the cycle's ended buys."""
+
+    asset: DcaAsset
+    rules: AssetRules
+    fee_rate: Decimal
+    now: datetime
+    cooldown_until: datetime | None = None
+    after_error: bool = False
+    coin_fees: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleChange:
+    """Everything one fact writes, together or not at all."""
+
+    cycle_updates: Mapping[str, Any]
+    asset_updates: Mapping[str, Any] = field(default_factory=dict)
+    journal: JournalEntry | None = None
+    next_cycle: CycleStatus | None = None
+    events: tuple[Event, ...] = ()
+
+
+def fact_of(order: ExchangeOrder) -> Fact:
+    """What an order's state means for its cycle."""
+    buys = order.side is Side.BUY
+    match order.status:
+        case "filled" if not buys:
+            return Fact.SELL_FILLED
+        case "filled" | "canceled" | "expired" | "rejected":
+            return Fact.BUY_ENDED if buys else Fact.SELL_ENDED
+        case "replaced":
+            return Fact.BUY_REPLACED if buys else Fact.SELL_REPLACED
+        case _:
+            return Fact.BUY_OPENED if buys else Fact.SELL_OPENED
+
+
+def compute_order_change(
+    cycle: DcaCycle, order: ExchangeOrder, around: Circumstances
+) -> CycleChange | None:
+    """What the state of the cycle's one possible order changes; None when nothing.
+
+    Raises:
+        ForbiddenTransition: when the cycle's status cannot have this.
+    """
+    fact = fact_of(order)
+    target = target_of(cycle, fact)
+    match fact:
+        case Fact.BUY_OPENED | Fact.SELL_OPENED:
+            return _linked(cycle, order, target)
+        case Fact.BUY_ENDED | Fact.BUY_REPLACED:
+            return _bought(cycle, order, target, around)
+        case _:
+            return _sold(cycle, order, target, around)
+
+
+def target_of(cycle: DcaCycle, fact: Fact) -> Next:
+    """Where `fact` leads a cycle.
+
+    Raises:
+        ForbiddenTransition: when the pair is not in the table.
+    """
+    try:
+        return TRANSITIONS[cycle.status, fact]
+    except KeyError:
+        raise ForbiddenTransition(f"a cycle in {cycle.status} cannot have {fact}") from None
+
+
+def _linked(cycle: DcaCycle, order: ExchangeOrder, target: Next) -> CycleChange | None:
+    status = cycle.status if target is Next.SAME else CycleStatus(target.value)
+    if status is cycle.status and cycle.latest_order_id == order.id:
+        return None
+    return CycleChange(cycle_updates={"status": status, "latest_order_id": order.id})
+
+
+def _after_end(
+    cycle: DcaCycle, order: ExchangeOrder, target: Next, quantity: Decimal, around: Circumstances
+) -> dict[str, Any]:
+    """Status, open order and seq after an order ended; a replaced one goes on as its replacement."""
+    updates: dict[str, Any] = {"order_seq": cycle.order_seq + 1, "latest_order_id": None}
+    if order.status == "replaced" and order.replaced_by:
+        updates["latest_order_id"] = order.replaced_by
+        updates["status"] = cycle.status if target is Next.SAME else CycleStatus(target.value)
+    else:
+        updates["status"] = resting_status(quantity, around)
+    return updates
+
+
+def resting_status(quantity: Decimal, around: Circumstances) -> CycleStatus:
+    """A cycle without coins goes on resting while its cooldown is not over (an early restart was canceled)."""
+    if (
+        not around.after_error
+        and around.cooldown_until is not None
+        and around.now < around.cooldown_until
+        and is_dust(quantity, around.rules, around.fee_rate)
+    ):
+        return CycleStatus.COOLDOWN
+    return CycleStatus.WATCHING
+
+
+def compute_average_purchase_price(
+    average: Decimal, quantity: Decimal, fill_price: Decimal, filled_qty: Decimal
+) -> Decimal:
+    """The weighted average in USD of what was held and what was filled."""
+    total = quantity + filled_qty
+    if quantity <= 0 or total <= 0:
+        return fill_price
+    with localcontext(prec=60):
+        return round_stored((average * quantity + fill_price * filled_qty) / total)
+
+
+def _bought(
+    cycle: DcaCycle, order: ExchangeOrder, target: Next, around: Circumstances
+) -> CycleChange:
+    quantity = cycle.quantity + order.filled_qty
+    held_before = not is_dust(cycle.quantity, around.rules, around.fee_rate)
+    updates = _after_end(cycle, order, target, quantity, around)
+    updates |= compute_fill_updates(
+        cycle, order.filled_qty, order.filled_avg_price, held_before, around
+    )
+    purpose = Purpose.SAFETY if held_before else Purpose.BASE
+    return CycleChange(
+        cycle_updates=updates, journal=build_journal_entry(cycle, order, purpose, around)
+    )
+
+
+def compute_fill_updates(
+    cycle: DcaCycle,
+    filled_qty: Decimal,
+    fill_price: Decimal | None,
+    held_before: bool,
+    around: Circumstances,
+) -> dict[str, Any]:
+    """Quantity and average always; a fill that is dust neither counts nor moves the reference price."""
+    if filled_qty <= 0 or fill_price is None:
+        return {}
+    updates: dict[str, Any] = {
+        "quantity": cycle.quantity + filled_qty,
+        "average_purchase_price": compute_average_purchase_price(
+            cycle.average_purchase_price, cycle.quantity, fill_price, filled_qty
+        ),
+    }
+    if not is_dust(filled_qty, around.rules, around.fee_rate):
+        updates["last_order_fill_price"] = fill_price
+        if held_before:
+            updates["safety_orders"] = cycle.safety_orders + 1
+    return updates
+
+
+def _sold(
+    cycle: DcaCycle, order: ExchangeOrder, target: Next, around: Circumstances
+) -> CycleChange:
+    left = max(Decimal(0), cycle.quantity - order.filled_qty)
+    left_in_account = max(Decimal(0), left - around.coin_fees)
+    sold_all_but_dust = (
+        order.filled_qty > 0
+        and order.status != "replaced"
+        and is_unsellable(min(left_in_account, left * (1 - around.fee_rate)), around.rules)
+    )
+    if target is Next.COMPLETE or sold_all_but_dust:
+        return _completed(cycle, order, left_in_account, around)
+    updates = _after_end(cycle, order, target, left, around)
+    if order.filled_qty > 0:
+        updates["quantity"] = left
+    return CycleChange(
+        cycle_updates=updates,
+        journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, around),
+    )
+
+
+def _completed(
+    cycle: DcaCycle, order: ExchangeOrder, left: Decimal, around: Circumstances
+) -> CycleChange:
+    note = f"{left.normalize():f} coins could not be sold" if left > 0 else None
+    return CycleChange(
+        cycle_updates={
+            "status": CycleStatus.COMPLETE,
+            "completed_at": order.ended_at or around.now,
+            "latest_order_id": None,
+            "order_seq": cycle.order_seq + 1,
+        },
+        asset_updates={"last_sell_price": order.filled_avg_price},
+        journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, around, note),
+        next_cycle=CycleStatus.COOLDOWN,
+    )
+
+
+def build_journal_entry(
+    cycle: DcaCycle,
+    order: ExchangeOrder,
+    purpose: Purpose,
+    around: Circumstances,
+    note: str | None = None,
+) -> JournalEntry:
+    """The fee is taken from what is received: coins when buying, USD when selling. Estimated until posted."""
+    buys = order.side is Side.BUY
+    proceeds = order.filled_qty * (order.filled_avg_price or Decimal(0))
+    return JournalEntry(
+        asset_id=cycle.asset_id,
+        symbol=order.symbol,
+        cycle_id=cycle.id,
+        order_seq=cycle.order_seq,
+        purpose=purpose,
+        side=order.side,
+        alpaca_order_id=order.id,
+        client_order_id=order.client_order_id,
+        requested_qty=order.qty,
+        limit_price=order.limit_price,
+        filled_qty=order.filled_qty,
+        filled_avg_price=order.filled_avg_price,
+        final_status=order.status,
+        submitted_at=order.submitted_at,
+        ended_at=order.ended_at or around.now,
+        fee_qty=round_stored(order.filled_qty * around.fee_rate) if buys else Decimal(0),
+        fee_usd=Decimal(0) if buys else round_stored(proceeds * around.fee_rate),
+        note=note,
+    )

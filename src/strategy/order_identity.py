@@ -1,0 +1,40 @@
+"""The client_order_id: a pure function of a cycle's state, so that one state can have one order at most.
+
+Alpaca refuses a second order with the same client_order_id, for ever (alpaca-facts: 422, 40010001).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from models.cycle_data import DcaCycle
+
+PREFIX = "dca-"
+_PATTERN = re.compile(r"dca-([1-9][0-9]{0,9})-([0-9a-zA-Z]{8})-(0|[1-9][0-9]{0,9})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIdentity:
+    """What a client_order_id of ours says: the cycle, its random token, and which of its orders."""
+
+    cycle_id: int
+    order_key: str
+    order_seq: int
+
+
+def compute_client_order_id(cycle: DcaCycle, order_seq: int | None = None) -> str:
+    """The only id that the next order of `cycle` (or its order number `order_seq`) can have."""
+    seq = cycle.order_seq if order_seq is None else order_seq
+    return f"{PREFIX}{cycle.id}-{cycle.order_key}-{seq}"
+
+
+def parse_client_order_id(text: str) -> OrderIdentity | None:
+    """The identity in `text`, or None when it is not an id of ours."""
+    match = _PATTERN.fullmatch(text)
+    return OrderIdentity(int(match[1]), match[2], int(match[3])) if match else None
+
+
+def has_our_prefix(text: str) -> bool:
+    """Whether a client_order_id claims to be ours, well-formed or not."""
+    return text.startswith(PREFIX)

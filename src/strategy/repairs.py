@@ -1,0 +1,168 @@
+"""Changes of a cycle that no live event makes: what sweeps and caretakers find. Pure.
+
+The same table of transitions decides (see lifecycle); these facts come from comparing, not from the stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal, localcontext
+from typing import Any
+
+from models.cycle_data import CycleStatus, DcaCycle
+from models.events import Event, Severity
+from models.exchange import ExchangeOrder, Side
+from models.order_journal import JournalEntry, Purpose
+from strategy.lifecycle import (
+    Circumstances,
+    CycleChange,
+    Fact,
+    build_journal_entry,
+    compute_fill_updates,
+    resting_status,
+    target_of,
+)
+from strategy.sizing import is_dust, round_stored
+
+
+def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> CycleChange:
+    """No such order exists: back to rest. `order_seq` stays, because nothing ended.
+
+    Raises:
+        ForbiddenTransition: when the cycle waits for no order.
+    """
+    target_of(cycle, Fact.ORDER_MISSING)
+    status = resting_status(cycle.quantity, around)
+    return CycleChange(
+        cycle_updates={"status": status, "latest_order_id": None},
+        events=(
+            Event(
+                kind="order_missing",
+                severity=Severity.WARNING,
+                reason=f"cycle was {cycle.status} with order {cycle.latest_order_id}, which does not exist",
+                asset_id=cycle.asset_id,
+                symbol=around.asset.asset_symbol,
+                cycle_id=cycle.id,
+            ),
+        ),
+    )
+
+
+def compute_cooldown_over_change(cycle: DcaCycle) -> CycleChange:
+    """The rest is over.
+
+    Raises:
+        ForbiddenTransition: when the cycle is not in cooldown.
+    """
+    target_of(cycle, Fact.COOLDOWN_OVER)
+    return CycleChange(cycle_updates={"status": CycleStatus.WATCHING})
+
+
+def compute_position_gone_change(cycle: DcaCycle, around: Circumstances) -> CycleChange:
+    """The exchange holds nothing of what the books say: end in `error` and start anew, a person is told.
+
+    Raises:
+        ForbiddenTransition: while an order is under way or the cycle has ended.
+    """
+    target_of(cycle, Fact.POSITION_GONE)
+    return CycleChange(
+        cycle_updates={
+            "status": CycleStatus.ERROR,
+            "completed_at": around.now,
+            "latest_order_id": None,
+        },
+        next_cycle=CycleStatus.WATCHING,
+        events=(
+            Event(
+                kind="position_gone",
+                severity=Severity.ERROR,
+                reason=(
+                    f"the cycle holds {cycle.quantity.normalize():f} coins, the exchange none: it ended in"
+                    f" error, a new one waits {around.asset.cooldown_period} s before it buys"
+                ),
+                asset_id=cycle.asset_id,
+                symbol=around.asset.asset_symbol,
+                cycle_id=cycle.id,
+            ),
+        ),
+    )
+
+
+def compute_correction(
+    cycle: DcaCycle,
+    order: ExchangeOrder,
+    journaled: list[JournalEntry],
+    order_seq: int,
+    around: Circumstances,
+) -> CycleChange | None:
+    """More was filled of an ended order than the journal says: book the difference. None when nothing is missing.
+
+    A closed cycle keeps its row: the fill is journaled and a person is told.
+    """
+    known_qty = sum((entry.filled_qty for entry in journaled), Decimal(0))
+    extra_qty = order.filled_qty - known_qty
+    if extra_qty <= 0 or order.filled_avg_price is None:
+        return None
+    known_usd = sum((entry.filled_usd for entry in journaled), Decimal(0))
+    with localcontext(prec=60):
+        extra_price = round_stored(
+            (order.filled_qty * order.filled_avg_price - known_usd) / extra_qty
+        )
+    updates = _correction_updates(cycle, order, extra_qty, extra_price, known_qty, around)
+    purpose = journaled[0].purpose if journaled else _purpose_of_late(cycle, order, around)
+    buys = order.side is Side.BUY
+    entry = build_journal_entry(cycle, order, purpose, around)
+    return CycleChange(
+        cycle_updates=updates,
+        journal=replace(
+            entry,
+            client_order_id=f"{order.client_order_id}/c{len(journaled)}"
+            if journaled
+            else order.client_order_id,
+            order_seq=order_seq,
+            filled_qty=extra_qty,
+            filled_avg_price=extra_price,
+            fee_qty=round_stored(extra_qty * around.fee_rate) if buys else Decimal(0),
+            fee_usd=Decimal(0) if buys else round_stored(extra_qty * extra_price * around.fee_rate),
+            note="late fill of an ended order",
+        ),
+        events=(
+            Event(
+                kind="fill_corrected",
+                severity=Severity.ERROR,
+                reason=(
+                    f"{order.side} order {order.client_order_id} had ended ({order.status}) and filled"
+                    f" {extra_qty.normalize():f} more at {extra_price.normalize():f}; cycle is {cycle.status}"
+                ),
+                asset_id=cycle.asset_id,
+                symbol=order.symbol,
+                cycle_id=cycle.id,
+            ),
+        ),
+    )
+
+
+def _purpose_of_late(cycle: DcaCycle, order: ExchangeOrder, around: Circumstances) -> Purpose:
+    if order.side is Side.SELL:
+        return Purpose.TAKE_PROFIT
+    held = not is_dust(cycle.quantity, around.rules, around.fee_rate)
+    return Purpose.SAFETY if held else Purpose.BASE
+
+
+def _correction_updates(
+    cycle: DcaCycle,
+    order: ExchangeOrder,
+    extra_qty: Decimal,
+    extra_price: Decimal,
+    known_qty: Decimal,
+    around: Circumstances,
+) -> dict[str, Any]:
+    if not cycle.is_open:
+        return {}
+    if order.side is Side.SELL:
+        return {"quantity": max(Decimal(0), cycle.quantity - extra_qty)}
+    held_before = not is_dust(cycle.quantity, around.rules, around.fee_rate)
+    updates = compute_fill_updates(cycle, extra_qty, extra_price, held_before, around)
+    if not is_dust(known_qty, around.rules, around.fee_rate):
+        updates.pop("safety_orders", None)  # the order was counted when its first part was booked
+    return updates

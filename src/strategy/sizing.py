@@ -1,0 +1,118 @@
+"""How much, at which price: rounding to what the exchange accepts. Pure.
+
+Rounding always names its direction: quantities go down (never buy or sell more than meant), the limit price
+of a buy goes up by less than one increment (so that it reaches the ask it was computed from).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal, localcontext
+
+from models.exchange import AssetRules
+
+MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order
+_STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
+_WIDE = Context(prec=60)
+
+
+class SizingError(ValueError):
+    """No order can be made of this; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizedBuy:
+    """Coins and USD a coin. `qty * limit_price` never exceeds the amount asked for."""
+
+    qty: Decimal
+    limit_price: Decimal
+
+
+def round_to_increment(value: Decimal, increment: Decimal, rounding: str) -> Decimal:
+    """`value` as a multiple of `increment`, in plain notation."""
+    with localcontext(_WIDE):
+        steps = (value / increment).to_integral_value(rounding=rounding)
+        return (steps * increment).normalize() + Decimal(0)
+
+
+def floor_quantity(quantity: Decimal, rules: AssetRules) -> Decimal:
+    """Down: more than this is not there, or was not meant."""
+    return round_to_increment(quantity, rules.min_trade_increment, ROUND_FLOOR)
+
+
+def round_stored(value: Decimal) -> Decimal:
+    """To the 18 places of our tables, toward zero: an average never claims more than was paid."""
+    with localcontext(_WIDE):
+        return value.quantize(_STORED_STEP, rounding=ROUND_DOWN)
+
+
+def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
+    """Whether what is left of `quantity` (as filled) after the coin fee is too little to be sold."""
+    if quantity <= 0:
+        return True
+    return is_unsellable(quantity * (1 - fee_rate), rules)
+
+
+def is_unsellable(available: Decimal, rules: AssetRules) -> bool:
+    """Whether `available` coins are below what the asset's rules let us sell."""
+    sellable = floor_quantity(available, rules)
+    return sellable <= 0 or sellable < rules.min_order_size
+
+
+def size_buy(amount_usd: Decimal, ask: Decimal, rules: AssetRules) -> SizedBuy:
+    """The limit buy that spends at most `amount_usd` at `ask`.
+
+    Raises:
+        SizingError: no price, or the amount buys less than the exchange accepts.
+    """
+    if ask <= 0:
+        raise SizingError("there is no ask price to buy at")
+    amount = min(amount_usd, MAXIMUM_ORDER_USD)
+    # Up: floored, the limit could lie below the ask and rest unfilled. Less than one increment is added.
+    limit_price = round_to_increment(ask, rules.price_increment, ROUND_CEILING)
+    with localcontext(_WIDE):
+        qty = floor_quantity(amount / limit_price, rules)
+        cost = qty * limit_price
+    if qty <= 0 or qty < rules.min_order_size:
+        raise SizingError(
+            f"{amount} USD buy {qty} coins at {limit_price}, below the minimum {rules.min_order_size}"
+        )
+    if cost < rules.min_cost_usd:
+        raise SizingError(
+            f"cost {cost:.4f} USD is below the exchange's minimum {rules.min_cost_usd}"
+        )
+    return SizedBuy(qty=qty, limit_price=limit_price)
+
+
+def size_take_profit(
+    quantity: Decimal, coin_fees: Decimal, available: Decimal, rules: AssetRules, fee_rate: Decimal
+) -> Decimal:
+    """Coins to sell of a cycle that bought `quantity` while `available` are free in the account.
+
+    The exchange took its fee from the coins, so fewer are there than were filled; where more are there than
+    the cycle holds, they are the user's own and stay.
+
+    Raises:
+        SizingError: when what is there is dust.
+    """
+    if available > quantity:
+        wanted = quantity - max(coin_fees, quantity * fee_rate)
+    else:
+        wanted = available
+    qty = floor_quantity(wanted, rules)
+    if is_unsellable(wanted, rules):
+        raise SizingError(f"only {available} coins are free, below what can be sold")
+    return qty
+
+
+def is_short_beyond_fees(
+    quantity: Decimal, coin_fees: Decimal, available: Decimal, rules: AssetRules, fee_rate: Decimal
+) -> bool:
+    """Whether more coins are missing from the account than fees and rounding explain."""
+    explained = max(coin_fees, quantity * fee_rate) + rules.min_trade_increment
+    return available < quantity - explained
+
+
+def minimum_base_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:
+    """The least base order that leaves a sellable position: 1.1 x the exchange's minimum, fee added."""
+    return Decimal("1.1") * max(rules.min_cost_usd, rules.min_order_size * price) / (1 - fee_rate)

@@ -1,0 +1,134 @@
+"""When to buy and when to sell. Pure: state in, prices and decisions out; no clock, no I/O, no logging."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from models.asset_config import DcaAsset
+from models.cycle_data import CycleStatus, DcaCycle
+from models.exchange import AssetRules, Side
+from models.order_journal import Purpose
+from models.trading_state import TradingState
+from strategy.sizing import is_dust
+
+ANY_PRICE = Decimal("Infinity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggers:
+    """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >= the other.
+
+    None means never. `buy_not_before` holds a buy back until then whatever the price.
+    """
+
+    buy_at_or_below: Decimal | None = None
+    buy_purpose: Purpose | None = None
+    buy_not_before: datetime | None = None
+    sell_at_or_above: Decimal | None = None
+
+
+NEVER = Triggers()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now. `amount_usd` is set for buys; a take profit sells the whole position."""
+
+    side: Side
+    purpose: Purpose
+    trigger_price: Decimal
+    amount_usd: Decimal | None = None
+
+
+def compute_safety_order_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
+    """USD: `safety_order_deviation` percent below the last fill (the average, where no fill is noted)."""
+    reference = cycle.last_order_fill_price or cycle.average_purchase_price
+    return reference * (1 - asset.safety_order_deviation / 100)
+
+
+def compute_take_profit_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
+    """USD: `take_profit_percent` above the average price.
+
+    With `take_profit_fee_percent` the fee of both sides is earned first, so that the percent is net.
+    """
+    trigger = cycle.average_purchase_price * (1 + asset.take_profit_percent / 100)
+    if asset.take_profit_fee_percent:
+        kept = 1 - asset.take_profit_fee_percent / 100
+        trigger /= kept * kept
+    return trigger
+
+
+def compute_early_restart_trigger(asset: DcaAsset) -> Decimal | None:
+    """USD: how far below the last sell price a cooling-down asset may buy early; None: never."""
+    if asset.buy_order_price_deviation_percent is None or asset.last_sell_price is None:
+        return None
+    return asset.last_sell_price * (1 - asset.buy_order_price_deviation_percent / 100)
+
+
+def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Triggers:
+    """The prices that matter in `state`. An order under way (buying, selling) waits for its end."""
+    asset, cycle = state.asset, state.cycle
+    holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
+    match cycle.status:
+        case CycleStatus.COOLDOWN:
+            early = compute_early_restart_trigger(asset)
+            if not asset.is_enabled or early is None or holds_coins:
+                return NEVER
+            return Triggers(buy_at_or_below=early, buy_purpose=Purpose.BASE)
+        case CycleStatus.WATCHING if not holds_coins:
+            if not asset.is_enabled:
+                return NEVER
+            after_error = state.previous_status is CycleStatus.ERROR
+            return Triggers(
+                buy_at_or_below=ANY_PRICE,
+                buy_purpose=Purpose.BASE,
+                buy_not_before=state.cooldown_until if after_error else None,
+            )
+        case CycleStatus.WATCHING:
+            sell = (
+                compute_take_profit_trigger(asset, cycle)
+                if cycle.average_purchase_price > 0
+                else None
+            )
+            if not asset.is_enabled or cycle.safety_orders >= asset.max_safety_orders:
+                return Triggers(sell_at_or_above=sell)
+            return Triggers(
+                buy_at_or_below=compute_safety_order_trigger(asset, cycle),
+                buy_purpose=Purpose.SAFETY,
+                sell_at_or_above=sell,
+            )
+        case _:
+            return NEVER
+
+
+def decide(
+    state: TradingState,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    *,
+    bid: Decimal,
+    ask: Decimal,
+    now: datetime,
+) -> Decision | None:
+    """What `state` asks for at this quote, or None. A safety order goes before a take profit (phase 6)."""
+    triggers = compute_triggers(state, rules, fee_rate)
+    waits = triggers.buy_not_before is not None and now < triggers.buy_not_before
+    if triggers.buy_at_or_below is not None and ask <= triggers.buy_at_or_below and not waits:
+        purpose = triggers.buy_purpose
+        assert purpose is not None, "a buy trigger always has a purpose"
+        return Decision(Side.BUY, purpose, triggers.buy_at_or_below, _amount_usd(state, purpose))
+    if triggers.sell_at_or_above is not None and bid >= triggers.sell_at_or_above:
+        return Decision(Side.SELL, Purpose.TAKE_PROFIT, triggers.sell_at_or_above)
+    return None
+
+
+def _amount_usd(state: TradingState, purpose: Purpose) -> Decimal:
+    """The configured amount, less what dust already took from the ladder's budget.
+
+    Filled plus open buys of a cycle never exceed base + max_safety_orders x safety amount.
+    """
+    asset = state.asset
+    amount = asset.base_order_amount if purpose is Purpose.BASE else asset.safety_order_amount
+    return max(Decimal(0), min(amount, asset.ladder_usd - state.bought_usd))

@@ -1,0 +1,414 @@
+"""Alpaca's REST API as this bot uses it: the only module that submits or cancels orders. Never decides to.
+
+Owns: the clients, time-outs, the bounded retry of reads, and the sorting of errors into refused, unavailable and
+unknown. A POST is sent once, ever: what became of it is asked for by its client_order_id.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from alpaca.data.historical.crypto import CryptoHistoricalDataClient
+from alpaca.trading.client import TradingClient
+from alpaca.trading.models import Order, TradeAccount
+from pydantic import ValidationError
+
+from config import Settings, get_settings
+from models.exchange import (
+    AssetRules,
+    ExchangeOrder,
+    Position,
+    Quote,
+    WireError,
+    normalize_symbol,
+)
+from utils.alpaca_http import (
+    CredentialsRefused,
+    ExchangeError,
+    ExchangeRefused,
+    ExchangeUnavailable,
+    NotFound,
+    OrderOutcomeUnknown,
+    RateLimited,
+    call_once,
+    read,
+)
+from utils.alpaca_streams import prepare_rest_client
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+PAGE_SIZE = 500
+_CRYPTO_TIME_IN_FORCE = ("gtc", "ioc")
+
+__all__ = [
+    "CredentialsRefused",
+    "ExchangeError",
+    "ExchangeRefused",
+    "ExchangeUnavailable",
+    "OrderOutcomeUnknown",
+    "normalize_symbol",
+]
+
+_trading_client: tuple[Settings, TradingClient] | None = None
+_data_client: tuple[Settings, CryptoHistoricalDataClient] | None = None
+
+
+def get_trading_client() -> TradingClient:
+    """The one trading client of this process, with time-outs and without the SDK's own retries."""
+    global _trading_client
+    settings = get_settings()
+    if _trading_client is None or _trading_client[0] is not settings:
+        client = TradingClient(
+            settings.alpaca_api_key,
+            settings.alpaca_secret_key,
+            paper=settings.alpaca_paper,
+            url_override=settings.alpaca_trading_url,
+        )
+        prepare_rest_client(client)
+        _trading_client = (settings, client)
+    return _trading_client[1]
+
+
+def get_data_client() -> CryptoHistoricalDataClient:
+    """The one market data client of this process."""
+    global _data_client
+    settings = get_settings()
+    if _data_client is None or _data_client[0] is not settings:
+        client = CryptoHistoricalDataClient(
+            settings.alpaca_api_key,
+            settings.alpaca_secret_key,
+            url_override=settings.alpaca_data_url,
+        )
+        prepare_rest_client(client)
+        _data_client = (settings, client)
+    return _data_client[1]
+
+
+# The plan's functions -------------------------------------------------------------------------------------------
+
+
+def get_account_info(client: TradingClient) -> TradeAccount | None:
+    """The account, or None when the exchange cannot be asked now (the reason is logged).
+
+    Raises:
+        CredentialsRefused: the keys are wrong; nothing will work.
+    """
+    try:
+        return TradeAccount(**read(lambda: client.get("/account")))
+    except CredentialsRefused:
+        raise
+    except (ExchangeError, ValidationError, TypeError) as error:
+        log_event(log, logging.ERROR, "account.unreadable", reason=error)
+        return None
+
+
+def get_latest_crypto_price(client: TradingClient, symbol: str) -> float | None:
+    """The latest trade price of `symbol` in USD, or None when there is none now.
+
+    The trading client has no market data; the parameter is the plan's, the data client is asked.
+    """
+    wanted = normalize_symbol(symbol)
+    try:
+        answer = read(
+            lambda: get_data_client().get("/crypto/us/latest/trades", {"symbols": wanted})
+        )
+        price = float(answer["trades"][wanted]["p"])
+    except (ExchangeError, KeyError, TypeError, ValueError) as error:
+        log_event(log, logging.WARNING, "price.unavailable", symbol=wanted, reason=error)
+        return None
+    return price if 0 < price < float("inf") else None
+
+
+def get_open_orders(client: TradingClient) -> list[Order]:
+    """Every open order of the account, all pages.
+
+    Raises:
+        ExchangeError: when the list is not complete; a partial list is never returned.
+    """
+    return [Order(**raw) for raw in _order_pages(client, status="open")]
+
+
+def place_limit_buy_order(
+    client: TradingClient,
+    symbol: str,
+    qty: float | Decimal,
+    limit_price: float | Decimal,
+    time_in_force: str = "gtc",
+    *,
+    client_order_id: str | None = None,
+) -> Order | None:
+    """Submit a limit buy, once.
+
+    Args:
+        qty: coins; limit_price: USD. Both are sent as exact decimal text.
+        time_in_force: `gtc` or `ioc`. Alpaca refuses `day` for crypto (422, 42210000), so it is not sent.
+
+    Returns:
+        The order, or None when it was refused (the reason is logged).
+
+    Raises:
+        OrderOutcomeUnknown: it may or may not have been accepted; ask for its client_order_id.
+    """
+    return _submit(
+        client,
+        {
+            "symbol": normalize_symbol(symbol),
+            "qty": _plain(qty),
+            "side": "buy",
+            "type": "limit",
+            "limit_price": _plain(limit_price),
+            "time_in_force": time_in_force,
+        },
+        client_order_id,
+    )
+
+
+def place_market_sell_order(
+    client: TradingClient,
+    symbol: str,
+    qty: float | Decimal,
+    time_in_force: str = "gtc",
+    *,
+    client_order_id: str | None = None,
+) -> Order | None:
+    """Submit a market sell, once. Alpaca turns it into a limit order 2 % below the bid, so it can rest.
+
+    Returns and raises as `place_limit_buy_order`.
+    """
+    return _submit(
+        client,
+        {
+            "symbol": normalize_symbol(symbol),
+            "qty": _plain(qty),
+            "side": "sell",
+            "type": "market",
+            "time_in_force": time_in_force,
+        },
+        client_order_id,
+    )
+
+
+def cancel_order(client: TradingClient, order_id: str) -> bool:
+    """Ask to cancel an order. True when the exchange took the request; the order ends with a later event.
+
+    False, with the reason logged, when it cannot be canceled (ended already, unknown) or nothing answered.
+    """
+    try:
+        call_once(lambda: client.delete(f"/orders/{order_id}"))
+    except ExchangeError as error:
+        log_event(log, logging.WARNING, "cancel.refused", order=order_id, reason=error)
+        return False
+    return True
+
+
+def _submit(
+    client: TradingClient, request: dict[str, str], client_order_id: str | None
+) -> Order | None:
+    identity = client_order_id or str(uuid.uuid4())
+    known = {
+        "symbol": request["symbol"],
+        "side": request["side"],
+        "qty": request["qty"],
+        "limit": request.get("limit_price"),
+        "id": identity,
+    }
+    if request["time_in_force"] not in _CRYPTO_TIME_IN_FORCE:
+        reason = (
+            f"time in force {request['time_in_force']!r} does not exist for crypto: use gtc or ioc"
+        )
+        log_event(log, logging.ERROR, "order.refused", **known, reason=reason)
+        return None
+    try:
+        raw = call_once(lambda: client.post("/orders", {**request, "client_order_id": identity}))
+    except (ExchangeRefused, RateLimited, CredentialsRefused) as error:
+        log_event(log, logging.WARNING, "order.refused", **known, reason=error)
+        return None
+    except ExchangeError as error:
+        log_event(log, logging.WARNING, "order.unknown", **known, reason=error)
+        raise OrderOutcomeUnknown(f"{identity}: {error}") from error
+    try:
+        order = Order(**raw)
+    except (ValidationError, TypeError) as error:
+        log_event(
+            log, logging.WARNING, "order.unknown", **known, reason="the answer is not an order"
+        )
+        raise OrderOutcomeUnknown(f"{identity}: the answer is not an order") from error
+    log_event(log, logging.INFO, "order.submitted", **known, order=order.id)
+    return order
+
+
+def _plain(number: float | Decimal) -> str:
+    """Exact text without an exponent: the SDK would send a JSON float such as 1e-05."""
+    return f"{Decimal(str(number)):f}"
+
+
+# What the bot itself asks: records instead of SDK models ------------------------------------------------------
+
+
+def fetch_account_id(client: TradingClient) -> str:
+    """The account's id.
+
+    Raises:
+        ExchangeError: CredentialsRefused when the keys are wrong.
+    """
+    account = read(lambda: client.get("/account"))
+    if not isinstance(account, dict) or not account.get("id"):
+        raise ExchangeUnavailable("the account has no id in the exchange's answer")
+    return str(account["id"])
+
+
+def fetch_order(client: TradingClient, order_id: str) -> ExchangeOrder | None:
+    """The order with this Alpaca id, or None when the exchange says that there is none.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    try:
+        uuid.UUID(order_id)
+    except ValueError:
+        return None  # Alpaca's ids are UUIDs: such an order cannot exist there
+    return _one_order(client, f"/orders/{order_id}", {})
+
+
+def fetch_order_by_client_id(client: TradingClient, client_order_id: str) -> ExchangeOrder | None:
+    """The order with this client_order_id, or None when the exchange says that there is none.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    return _one_order(client, "/orders:by_client_order_id", {"client_order_id": client_order_id})
+
+
+def _one_order(client: TradingClient, path: str, params: dict[str, str]) -> ExchangeOrder | None:
+    try:
+        return _parsed(ExchangeOrder.from_wire, read(lambda: client.get(path, params)))
+    except NotFound:
+        return None
+
+
+def _parsed(parse: Any, raw: Any) -> Any:
+    try:
+        return parse(raw)
+    except (WireError, AttributeError) as error:
+        raise ExchangeUnavailable(f"unusable answer: {error}") from error
+
+
+def fetch_orders(
+    client: TradingClient, *, status: str, after: datetime | None = None
+) -> list[ExchangeOrder]:
+    """Orders by `status` (open, closed, all), submitted after `after`, oldest first, all pages.
+
+    Raises:
+        ExchangeError: when the list is not complete; a partial list is never returned.
+    """
+    return [_parsed(ExchangeOrder.from_wire, raw) for raw in _order_pages(client, status, after)]
+
+
+def _order_pages(
+    client: TradingClient, status: str, after: datetime | None = None
+) -> Iterator[dict[str, Any]]:
+    """Raw orders, page by page: Alpaca gives 500 at most and filters by submission time."""
+    seen: set[str] = set()
+    cursor = after
+    while True:
+        params: dict[str, Any] = {"status": status, "limit": PAGE_SIZE, "direction": "asc"}
+        if cursor is not None:
+            params["after"] = cursor.isoformat()
+        page = read(lambda params=params: client.get("/orders", params))
+        if not isinstance(page, list):
+            raise ExchangeUnavailable("the list of orders is not a list")
+        fresh = [raw for raw in page if isinstance(raw, dict) and raw.get("id") not in seen]
+        seen.update(str(raw.get("id")) for raw in fresh)
+        yield from fresh
+        if len(page) < PAGE_SIZE or not fresh:
+            return
+        # One microsecond back: orders of the same instant can straddle the page.
+        last = _parsed(ExchangeOrder.from_wire, page[-1]).submitted_at
+        if last is None:
+            raise ExchangeUnavailable("an order without submitted_at: cannot page on")
+        cursor = last - timedelta(microseconds=1)
+
+
+def fetch_positions(client: TradingClient) -> dict[str, Position]:
+    """Every position by symbol ('BTC/USD').
+
+    Raises:
+        ExchangeError: when nothing certain was answered; never an empty dict instead.
+    """
+    raw = read(lambda: client.get("/positions"))
+    if not isinstance(raw, list):
+        raise ExchangeUnavailable("the list of positions is not a list")
+    crypto = [
+        item
+        for item in raw
+        if not isinstance(item, dict) or item.get("asset_class") in (None, "crypto")
+    ]
+    positions = [_parsed(Position.from_wire, item) for item in crypto]
+    return {position.symbol: position for position in positions}
+
+
+def fetch_position(client: TradingClient, symbol: str) -> Position | None:
+    """The position of `symbol`; None only when Alpaca itself says 404 for it.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    name = normalize_symbol(symbol).replace(
+        "/", ""
+    )  # with the slash Alpaca answers 404 for every symbol
+    try:
+        return _parsed(Position.from_wire, read(lambda: client.get(f"/positions/{name}")))
+    except NotFound:
+        return None
+
+
+def fetch_open_orders_of(client: TradingClient, symbol: str) -> list[ExchangeOrder]:
+    """The open orders of one symbol.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    wanted = normalize_symbol(symbol)
+    params = {"status": "open", "limit": PAGE_SIZE, "symbols": wanted}
+    page = read(lambda: client.get("/orders", params))
+    if not isinstance(page, list):
+        raise ExchangeUnavailable("the list of orders is not a list")
+    orders = [_parsed(ExchangeOrder.from_wire, raw) for raw in page]
+    return [order for order in orders if order.symbol == wanted]
+
+
+def fetch_asset_rules(
+    client: TradingClient, symbol: str, *, min_cost_usd: Decimal
+) -> AssetRules | None:
+    """What the exchange accepts for `symbol`, raw and exact, or None when it does not know the symbol.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    name = normalize_symbol(symbol).replace("/", "")
+    try:
+        raw = read(lambda: client.get(f"/assets/{name}"))
+    except NotFound:
+        return None
+    return _parsed(lambda source: AssetRules.from_wire(source, min_cost_usd=min_cost_usd), raw)
+
+
+def fetch_latest_quote(symbol: str) -> Quote:
+    """The newest quote of `symbol` over REST.
+
+    Raises:
+        ExchangeError: when there is none or nothing certain was answered.
+    """
+    wanted = normalize_symbol(symbol)
+    answer = read(lambda: get_data_client().get("/crypto/us/latest/quotes", {"symbols": wanted}))
+    try:
+        raw = answer["quotes"][wanted]
+    except (KeyError, TypeError):
+        raise ExchangeUnavailable(f"no quote of {wanted} in the answer") from None
+    return _parsed(lambda source: Quote.from_wire(wanted, source), raw)

@@ -1,0 +1,54 @@
+"""Increments and minimum sizes per symbol, fetched once and refreshed: they change over time (alpaca-facts)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from decimal import Decimal
+
+from alpaca.trading.client import TradingClient
+
+from models.exchange import AssetRules
+from utils.alpaca_client_rest import ExchangeError, ExchangeRefused, fetch_asset_rules
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+REFRESH_SECONDS = 6 * 3600
+RETRY_SECONDS = 60
+
+
+class AssetRulesCache:
+    """Thread-safe. Old rules are better than none: a failed refresh keeps them and tries again later."""
+
+    def __init__(self, client: TradingClient, min_cost_usd: Decimal) -> None:
+        self._client = client
+        self._min_cost_usd = min_cost_usd
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[AssetRules, float]] = {}
+
+    def get(self, symbol: str) -> AssetRules:
+        """The rules of `symbol` ('BTC/USD').
+
+        Raises:
+            ExchangeRefused: the exchange does not know the symbol.
+            ExchangeError: never fetched so far and not to be had now.
+        """
+        with self._lock:
+            known = self._known.get(symbol)
+        if known is not None and time.monotonic() < known[1]:
+            return known[0]
+        try:
+            rules = fetch_asset_rules(self._client, symbol, min_cost_usd=self._min_cost_usd)
+        except ExchangeError as error:
+            if known is None:
+                raise
+            log_event(log, logging.WARNING, "rules.kept", symbol=symbol, reason=error)
+            rules, next_seconds = known[0], RETRY_SECONDS
+        else:
+            next_seconds = REFRESH_SECONDS
+        if rules is None:
+            raise ExchangeRefused(404, 0, f"Alpaca does not know the symbol {symbol}")
+        with self._lock:
+            self._known[symbol] = (rules, time.monotonic() + next_seconds)
+        return rules

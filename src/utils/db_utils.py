@@ -1,0 +1,275 @@
+"""Connections, queries and transactions on the bot's database.
+
+Owns: how we connect (UTC, autocommit, strict, READ COMMITTED), what counts as a lost connection, and the
+replay of whole transactions. Must never hold a business rule, and never repeats half a transaction.
+
+A connection belongs to one thread at a time. Model functions take a `db_conn`; the rest of the bot lets
+`transaction()` hand out the connection of its thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, TypeVar
+from uuid import UUID
+
+import mysql.connector
+from mysql.connector import errorcode
+from mysql.connector.abstracts import MySQLConnectionAbstract
+from mysql.connector.constants import ClientFlag
+
+from config import Settings, get_settings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Row = dict[str, Any]
+
+CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 30
+_REPLAY_WAITS_SECONDS = (0.05, 0.25, 1.0)
+_LOST_CONNECTION = {-1, 1053, 1927, 2000, 2002, 2003, 2005, 2006, 2013, 2014, 2055, 4031}
+_CONFLICT = {errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT}
+_SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+
+
+class DatabaseError(Exception):
+    """A statement failed. `errno` is the server's or the driver's number."""
+
+    def __init__(self, message: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class DatabaseUnavailable(DatabaseError):
+    """No connection, or it was lost: the outcome of what ran is unknown. Worth trying again."""
+
+
+class TransactionConflict(DatabaseError):
+    """Deadlock or lock timeout: the server undid the transaction. Worth trying again at once."""
+
+
+class DuplicateRow(DatabaseError):
+    """A unique index refused the row."""
+
+
+def _wrapped(error: mysql.connector.Error) -> DatabaseError:
+    errno = error.errno if error.errno is not None else -1
+    text = f"database: {error.msg or error}"
+    if errno in _LOST_CONNECTION:
+        return DatabaseUnavailable(text, errno)
+    if errno in _CONFLICT:
+        return TransactionConflict(text, errno)
+    if errno == errorcode.ER_DUP_ENTRY:
+        return DuplicateRow(text, errno)
+    return DatabaseError(text, errno)
+
+
+def get_db_connection() -> MySQLConnectionAbstract:
+    """A new connection as DB_* say: autocommit, UTC session, READ COMMITTED, strict types.
+
+    Raises:
+        DatabaseUnavailable: with one line that names the server and the reason, never the password.
+    """
+    settings = get_settings()
+    where = settings.db_socket or f"{settings.db_host}:{settings.db_port}"
+    address: dict[str, Any] = (
+        {"unix_socket": settings.db_socket}
+        if settings.db_socket
+        else {"host": settings.db_host, "port": settings.db_port}
+    )
+    try:
+        return mysql.connector.connect(
+            **address,
+            user=settings.db_user,
+            password=settings.db_password,
+            database=settings.db_name,
+            use_pure=True,  # the C extension does not load beside ssl on Debian 12
+            autocommit=True,
+            time_zone="+00:00",
+            sql_mode=_SQL_MODE,
+            charset="utf8mb4",
+            collation="utf8mb4_unicode_ci",
+            client_flags=[
+                ClientFlag.FOUND_ROWS
+            ],  # an UPDATE to the same value still counts its row
+            init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            connection_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=STATEMENT_TIMEOUT_SECONDS,
+            write_timeout=STATEMENT_TIMEOUT_SECONDS,
+        )
+    except mysql.connector.Error as error:
+        raise DatabaseUnavailable(
+            f"cannot use database {settings.db_name!r} at {where} as {settings.db_user!r}: "
+            f"{error.msg or error}",
+            error.errno or -1,
+        ) from None
+
+
+class _ThreadConnection(threading.local):
+    connection: MySQLConnectionAbstract | None = None
+    settings: Settings | None = None
+
+
+_thread = _ThreadConnection()
+_in_transaction: set[int] = (
+    set()
+)  # ids of the connections inside `transaction()`; each has one thread
+
+
+def thread_connection() -> MySQLConnectionAbstract:
+    """This thread's own connection, opened at its first use and after the settings changed."""
+    settings = get_settings()
+    if _thread.connection is None or _thread.settings is not settings:
+        close_thread_connection()
+        _thread.connection = get_db_connection()
+        _thread.settings = settings
+    return _thread.connection
+
+
+def close_thread_connection() -> None:
+    """Close this thread's connection if it has one."""
+    if _thread.connection is not None:
+        connection, _thread.connection = _thread.connection, None
+        close_quietly(connection)
+
+
+def close_quietly(connection: MySQLConnectionAbstract) -> None:
+    """Close `connection`; one whose server is gone counts as closed."""
+    try:
+        connection.close()
+    except mysql.connector.Error as error:
+        log.debug("database.close_failed reason=%s", error)
+
+
+def _adapt(value: Any) -> Any:
+    """Python value to driver value: the driver drops time zones and rejects UUID and Enum."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, UUID):
+        return str(value)
+    return value
+
+
+def _cursor(connection: MySQLConnectionAbstract) -> Any:
+    """A cursor; a connection found dead before anything was sent is opened again.
+
+    Never inside a transaction: its first half would be lost and the second half committed.
+    """
+    try:
+        return connection.cursor(dictionary=True)
+    except mysql.connector.Error:
+        if id(connection) in _in_transaction or connection.in_transaction:
+            raise
+        connection.reconnect(attempts=1)
+        return connection.cursor(dictionary=True)
+
+
+def execute_query(
+    query: str,
+    params: Sequence[Any] | None = None,
+    fetch_one: bool = False,
+    fetch_all: bool = False,
+    commit: bool = False,
+    *,
+    db_conn: MySQLConnectionAbstract | None = None,
+) -> Any:
+    """Run one parameterised statement.
+
+    Connections are autocommit, so a write is durable when this returns, unless a `transaction()` is open
+    on the connection: then it is durable with it. `commit=True` also ends a transaction that the caller
+    began by hand.
+
+    Returns:
+        The row as a dict or None (`fetch_one`), a list of rows (`fetch_all`), the new row's id after an
+        INSERT into a table with one, else the number of rows matched.
+
+    Raises:
+        DatabaseUnavailable: no connection or lost on the way; a write may or may not have happened.
+        DatabaseError: the statement was refused.
+    """
+    connection = db_conn if db_conn is not None else thread_connection()
+    try:
+        cursor = _cursor(connection)
+        try:
+            cursor.execute(query, tuple(_adapt(value) for value in params) if params else ())
+            if fetch_one or fetch_all:
+                rows: list[Row] = cursor.fetchall()
+                result: Any = rows if fetch_all else (rows[0] if rows else None)
+            else:
+                result = cursor.lastrowid or cursor.rowcount
+        finally:
+            cursor.close()
+        if commit and connection.in_transaction:
+            connection.commit()
+        return result
+    except mysql.connector.Error as error:
+        raise _wrapped(error) from error
+
+
+def transaction(
+    work: Callable[[MySQLConnectionAbstract], T], db_conn: MySQLConnectionAbstract | None = None
+) -> T:
+    """Run `work(connection)` as one transaction and commit it; called inside another, it joins that one.
+
+    After a lost connection or a deadlock the whole of `work` runs again on a fresh transaction. A commit
+    whose answer was lost may have happened, so `work` must check the state it starts from (lock the row,
+    compare `order_seq`) and have no effects outside the database.
+
+    Raises:
+        DatabaseUnavailable, TransactionConflict: after bounded replays. Other errors at once.
+    """
+    connection = db_conn if db_conn is not None else thread_connection()
+    if id(connection) in _in_transaction:
+        return work(connection)
+    for wait_seconds in (*_REPLAY_WAITS_SECONDS, None):
+        try:
+            return _run_once(work, connection)
+        except (DatabaseUnavailable, TransactionConflict) as error:
+            if wait_seconds is None:
+                raise
+            log.warning("transaction.replayed reason=%s", error)
+            time.sleep(wait_seconds)  # a bounded pause between tries, not a wait for a condition
+    raise AssertionError("unreachable")
+
+
+def _run_once(
+    work: Callable[[MySQLConnectionAbstract], T], connection: MySQLConnectionAbstract
+) -> T:
+    try:
+        if not connection.is_connected():
+            connection.reconnect(attempts=1)
+        connection.start_transaction()
+        _in_transaction.add(id(connection))
+        try:
+            result = work(connection)
+        except BaseException:
+            _rollback_quietly(connection)
+            raise
+        finally:
+            _in_transaction.discard(id(connection))
+        connection.commit()
+        return result
+    except mysql.connector.Error as error:
+        _rollback_quietly(connection)
+        raise _wrapped(error) from error
+
+
+def _rollback_quietly(connection: MySQLConnectionAbstract) -> None:
+    """Undo; where the connection is gone, the server has undone it already."""
+    try:
+        connection.rollback()
+    except mysql.connector.Error as error:
+        log.debug("transaction.rollback_failed reason=%s", error)
+        close_quietly(connection)
+
+
+def utc_from_db(value: datetime | None) -> datetime | None:
+    """A DATETIME of ours is UTC; the driver returns it naive."""
+    return None if value is None else value.replace(tzinfo=UTC)

@@ -1,0 +1,98 @@
+"""Where log lines go and how they look: one event, one line, `noun.past_participle key=value ...`.
+
+Owns: handlers, formats, rotation, and the filter that keeps secrets out of every line at every level.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from decimal import Decimal
+from enum import Enum
+from logging.handlers import RotatingFileHandler
+from typing import Any
+
+from config import Settings
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
+_FILE_BYTES = 5_000_000
+_FILES_KEPT = 5
+# These print whole frames and headers at DEBUG, the keys of the handshake among them.
+_CHATTY = ("websockets", "urllib3", "mysql.connector", "asyncio")
+
+
+def format_value(value: Any) -> str:
+    """`value` as it stands in a log line: plain decimals, quotes where there are blanks."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}" if value else "0"
+    text = " ".join(str(value).split())
+    return f'"{text}"' if " " in text or text == "" else text
+
+
+def log_event(
+    logger: logging.Logger, level: int, name: str, /, *, mail: bool = False, **fields: Any
+) -> None:
+    """Log `name key=value ...`; fields that are None are left out.
+
+    Every ERROR is mailed where mail is set up (see notifications); `mail=True` mails a lower level too.
+    """
+    if logger.isEnabledFor(level):
+        shown = " ".join(
+            f"{key}={format_value(value)}" for key, value in fields.items() if value is not None
+        )
+        logger.log(level, "%s %s", name, shown, extra={"mail": mail})
+
+
+class SecretFilter(logging.Filter):
+    """Blots out every secret of the settings, wherever it would appear, tracebacks included."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        super().__init__()
+        self._secrets = [secret for secret in secrets if len(secret) >= 4]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+            if record.exc_text:
+                record.exc_text = record.exc_text.replace(secret, "***")
+        record.msg, record.args = text, None
+        return True
+
+
+def setup_logging(settings: Settings, program: str, *, console: bool = True) -> None:
+    """Log to `LOG_DIR/<program>.log` (rotated) and, if `console`, to standard error.
+
+    Raises:
+        OSError: when the log folder cannot be written.
+    """
+    settings.log_dir.mkdir(parents=True, exist_ok=True)
+    formatter = logging.Formatter(_FORMAT)
+    formatter.converter = time.gmtime  # UTC, as everything here
+    handlers: list[logging.Handler] = [
+        RotatingFileHandler(
+            settings.log_dir / f"{program}.log",
+            maxBytes=_FILE_BYTES,
+            backupCount=_FILES_KEPT,
+            encoding="utf-8",
+        )
+    ]
+    if console:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    secrets = SecretFilter(settings.secret_values())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        handler.addFilter(secrets)
+        root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,91 @@
+"""What one symbol's last order attempt means for the next one. Memory only; time is an argument (monotonic seconds).
+
+It saves requests and spaces them; that no order is placed twice does not rest on it (see order_identity).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+LINK_SECONDS = 5.0  # how long an accepted order's event may take before its id is asked for
+FIRST_BACKOFF_SECONDS = 5.0
+LONGEST_BACKOFF_SECONDS = 300.0
+REFUSALS_UNTIL_PAUSE = 5
+PAUSE_SECONDS = 3600.0
+
+
+class PlacementGuard:
+    """Waits for the outcome of a sent order, and backs off after refusals."""
+
+    def __init__(self, symbol: str, unknown_outcome_seconds: float) -> None:
+        self.symbol = symbol
+        self.refusals = 0
+        self._unknown_outcome_seconds = unknown_outcome_seconds
+        self._identity: str | None = None
+        self._is_unknown = False
+        self._ask_at = 0.0
+        self._first_not_found_at: float | None = None
+        self._allowed_at = 0.0
+
+    def is_waiting_for(self, identity: str) -> bool:
+        """Whether an order with this id was sent and its outcome has not been settled."""
+        return self._identity == identity
+
+    def seconds_until_ask(self, now: float) -> float:
+        """How long until the exchange should be asked for the awaited id."""
+        return max(0.0, self._ask_at - now)
+
+    def seconds_until_allowed(self, now: float) -> float:
+        """How long the symbol still rests after refusals."""
+        return max(0.0, self._allowed_at - now)
+
+    def sending(self, identity: str, now: float) -> None:
+        """An order is about to be sent."""
+        self._identity, self._is_unknown, self._first_not_found_at = identity, False, None
+        self._ask_at = now + LINK_SECONDS
+
+    def unknown(self, now: float) -> None:
+        """The POST had no certain outcome: ask at once, and send nothing until two 404s lie far enough apart."""
+        self._is_unknown = True
+        self._ask_at = now
+
+    def found(self, now: float) -> None:
+        """The exchange has the order: its events and the sweeps move the row; ask again if they do not."""
+        self._is_unknown, self._first_not_found_at = False, None
+        self._ask_at = now + LINK_SECONDS
+
+    def not_found(self, now: float) -> None:
+        """A 404 for the id. One is not enough: an order on its way in looks the same."""
+        if self._first_not_found_at is None:
+            self._first_not_found_at = now
+            self._ask_at = now + self._unknown_outcome_seconds
+        elif now - self._first_not_found_at >= self._unknown_outcome_seconds:
+            self._identity = None
+        else:
+            self._ask_at = self._first_not_found_at + self._unknown_outcome_seconds
+
+    def refused(self, now: float, *, pauses: bool) -> None:
+        """A refusal or rejection: rest, longer each time; five buys in a row pause, and a person is told."""
+        self._identity = None
+        self.refusals += 1
+        if pauses and self.refusals % REFUSALS_UNTIL_PAUSE == 0:
+            seconds = PAUSE_SECONDS
+            log_event(
+                log,
+                logging.ERROR,
+                "buying.paused",
+                symbol=self.symbol,
+                seconds=round(seconds),
+                reason=f"{self.refusals} orders in a row were refused: see the lines above",
+            )
+        else:
+            seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (self.refusals - 1), LONGEST_BACKOFF_SECONDS)
+        self._allowed_at = now + seconds
+
+    def succeeded(self) -> None:
+        """An order was filled: refusals start from zero."""
+        self.refusals, self._allowed_at = 0, 0.0
