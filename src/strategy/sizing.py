@@ -109,7 +109,8 @@ def is_short_beyond_fees(
     quantity: Decimal, coin_fees: Decimal, available: Decimal, rules: AssetRules, fee_rate: Decimal
 ) -> bool:
     """Whether more coins are missing from the account than fees and rounding explain."""
-    explained = max(coin_fees, quantity * fee_rate) + rules.min_trade_increment
+    # Fees are rounded up per execution and the rate is our estimate: a tenth more explains both.
+    explained = max(coin_fees, quantity * fee_rate) * Decimal("1.1") + rules.min_trade_increment
     return available < quantity - explained
 
 

@@ -53,6 +53,7 @@ class StreamHealth:
         self.is_connected = False
         self.connects = 0
         self.last_message_at: float | None = None
+        self.is_stopping = False
         self._last_trouble = ""
 
     def connected(self) -> None:
@@ -64,7 +65,8 @@ class StreamHealth:
     def lost(self, reason: object) -> None:
         trouble = str(reason) or type(reason).__name__
         if self.is_connected or trouble != self._last_trouble:
-            log_event(log, logging.WARNING, "stream.disconnected", stream=self.name, reason=trouble)
+            level = logging.INFO if self.is_stopping else logging.WARNING
+            log_event(log, level, "stream.disconnected", stream=self.name, reason=trouble)
         self.is_connected = False
         self._last_trouble = trouble
 
@@ -214,6 +216,7 @@ class AlpacaStreams:
         """End both streams within a few seconds."""
         self._stopping.set()
         self._has_symbols.set()
+        self.data_health.is_stopping = self.trade_health.is_stopping = True
         for stream in (self._data, self._trade):
             await stream.stop_ws()
             await (

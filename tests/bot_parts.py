@@ -1,0 +1,101 @@
+"""The parts of the bot wired for a test, without the streams: quotes and updates are handed in by the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from alpaca.trading.client import TradingClient
+
+from config import Settings
+from market_data_handler import MarketDataHandler
+from models.exchange import ExchangeOrder, TradeUpdate
+from models.trading_state import load_all_trading_states
+from order_placement import OrderPlacer
+from paper_exchange.threaded import RunningExchange
+from reconciler import Reconciler
+from trade_update_handler import TradeUpdateHandler
+from utils.alpaca_client_rest import fetch_orders, get_trading_client
+from utils.asset_rules_cache import AssetRulesCache
+from utils.db_utils import thread_connection
+
+
+def wire_quote(symbol: str, bid: float, ask: float, at: datetime | None = None) -> dict[str, Any]:
+    """A quote as the data stream sends it (time as text, which the parser takes as well)."""
+    moment = (at or datetime.now(UTC)).isoformat()
+    return {"T": "q", "S": symbol, "bp": bid, "bs": 1.0, "ap": ask, "as": 1.0, "t": moment}
+
+
+@dataclass
+class BotParts:
+    """Market handler, update handler and reconciler on one exchange and one database."""
+
+    settings: Settings
+    exchange: RunningExchange
+    client: TradingClient = field(default_factory=get_trading_client)
+    changed: list[ExchangeOrder] = field(default_factory=list)
+    sweeps_requested: list[str] = field(default_factory=list)
+    why_no_buys: Callable[..., str | None] = lambda state, amount: None
+    why_no_orders: Callable[[], str | None] = lambda: None
+
+    def __post_init__(self) -> None:
+        fee_rate = self.settings.taker_fee_rate
+        self.rules = AssetRulesCache(self.client, self.settings.minimum_order_usd)
+        self.reconciler = Reconciler(
+            self.client, self.rules, fee_rate, confirm_seconds=0, on_change=self._order_changed
+        )
+        self.placer = OrderPlacer(
+            self.settings,
+            self.client,
+            self.rules,
+            resolve=self.reconciler.resolve,
+            why_no_buys=lambda state, amount: self.why_no_buys(state, amount),
+            why_no_orders=lambda: self.why_no_orders(),
+        )
+        self.market = MarketDataHandler(self.settings, self.rules, self.placer)
+        self.updates = TradeUpdateHandler(
+            self.client,
+            self.rules,
+            fee_rate,
+            on_change=self._order_changed,
+            request_sweep=self.sweeps_requested.append,
+        )
+
+    def _order_changed(self, order: ExchangeOrder) -> None:
+        self.changed.append(order)
+        self.market.order_changed(order)
+
+    def quote_both(self, bid: float, ask: float, symbol: str = "BTC/USD") -> dict[str, Any]:
+        """Let the exchange quote, and return the same quote for the handler."""
+        self.exchange.push_quote(symbol, bid, ask)
+        return wire_quote(symbol, bid, ask)
+
+    async def see(self, *quotes: dict[str, Any]) -> None:
+        """Refresh the triggers, hand in quotes and wait for the workers."""
+        states = await asyncio.to_thread(lambda: load_all_trading_states(thread_connection()))
+        await self.market.refresh(states)
+        for quote in quotes:
+            await self.market.on_crypto_quote(quote)
+        await self.market.settled()
+
+    def orders(self, status: str = "all") -> list[ExchangeOrder]:
+        """The exchange's orders, oldest first."""
+        return fetch_orders(self.client, status=status)
+
+    def apply_update(self, order: ExchangeOrder, event: str) -> None:
+        """Apply an update about `order`, as the stream would bring it."""
+        self.updates.apply(TradeUpdate(event=event, order=order))
+
+    def sweep(self) -> None:
+        """Let the exchange finish what it does, then sweep."""
+        self.exchange.settle()
+        self.reconciler.sweep()
+
+
+def usd(text: str) -> Decimal:
+    """A Decimal that reads as money in a test."""
+    return Decimal(text)

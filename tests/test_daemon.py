@@ -1,0 +1,138 @@
+"""The daemon as its user meets it: a process with settings, streams, signals and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from bot_parts import BotParts
+from daemon_process import DaemonProcess, wait_until
+
+from models.cycle_data import create_cycle, get_cycle
+from models.meta import put_meta
+from models.order_journal import get_entries_of_cycle
+from utils.alpaca_client_rest import fetch_orders, get_trading_client
+
+
+def push(exchange, bid=50000, ask=50001, symbol="BTC/USD"):
+    exchange.push_quote(symbol, bid, ask)
+
+
+def quote_until(exchange, condition, bid=50000, ask=50001, seconds=15.0):
+    """Keep the market alive until `condition` holds: the daemon acts on quotes only."""
+
+    def quoted() -> bool:
+        push(exchange, bid, ask)
+        return bool(condition())
+
+    wait_until(quoted, seconds)
+
+
+@pytest.fixture
+def cycle(db_conn, exchange, make_asset):
+    return create_cycle(db_conn, make_asset().id, "watching")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_trades_and_ends_within_seconds_when_asked(
+    bot_environment, exchange, db_conn, cycle, number
+):
+    with DaemonProcess(bot_environment) as daemon:
+        daemon.wait_until_trading()
+        quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
+        asked_at = time.monotonic()
+        assert daemon.stop(number) == 0
+        assert time.monotonic() - asked_at < 5
+        assert "app.stopped code=0" in daemon.output
+        assert "Traceback" not in daemon.output
+
+
+def test_killed_between_post_and_first_event_it_links_the_one_order_and_applies_the_fill_once(
+    bot_environment, exchange, db_conn, cycle
+):
+    exchange.configure(latency_seconds=2)
+    with DaemonProcess(bot_environment) as daemon:
+        daemon.wait_until_trading()
+        quote_until(exchange, lambda: "order.submitted" in daemon.output)
+        daemon.process.kill()
+        daemon.wait_for_exit()
+    assert get_cycle(db_conn, cycle.id).latest_order_id is None, "killed before the link"
+    exchange.configure(latency_seconds=0.005)
+    with DaemonProcess(bot_environment) as daemon:
+        daemon.wait_until_trading()
+        quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
+        assert daemon.stop() == 0
+    [order] = fetch_orders(get_trading_client(), status="all")
+    [entry] = get_entries_of_cycle(db_conn, cycle.id)
+    held = get_cycle(db_conn, cycle.id)
+    assert entry.alpaca_order_id == order.id
+    assert held.quantity == order.filled_qty == entry.filled_qty
+
+
+def test_a_cut_trade_stream_loses_no_fill(bot_environment, exchange, db_conn, cycle):
+    with DaemonProcess(bot_environment) as daemon:
+        daemon.wait_until_trading()
+        quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
+        quote_until(
+            exchange, lambda: get_cycle(db_conn, cycle.id).safety_orders == 1, bid=49000, ask=49001
+        )
+        assert daemon.stop() == 0
+    parts_orders = fetch_orders(get_trading_client(), status="all")
+    assert get_cycle(db_conn, cycle.id).quantity == sum(order.filled_qty for order in parts_orders)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"ALPACA_API_KEY": ""}, 2, ["ALPACA_API_KEY is missing"]),
+        ({"ALPACA_DATA_URL": ""}, 2, ["all four ALPACA_*_URL"]),
+        ({"RECONCILE_SECONDS": "soon", "DB_PORT": "x"}, 2, ["RECONCILE_SECONDS", "DB_PORT"]),
+        (
+            {
+                "ALPACA_TRADING_URL": "https://api.alpaca.markets",
+                "ALPACA_DATA_URL": "https://data.alpaca.markets",
+                "ALPACA_DATA_STREAM_URL": "wss://stream.data.alpaca.markets/v1beta3/crypto/us",
+                "ALPACA_TRADING_STREAM_URL": "wss://api.alpaca.markets/stream",
+            },
+            2,
+            ["LIVE_TRADING_CONFIRMED"],
+        ),
+        ({"ALPACA_SECRET_KEY": "wrong-secret-value"}, 1, ["Alpaca refused the keys"]),
+        ({"DB_SOCKET": "", "DB_HOST": "127.0.0.1", "DB_PORT": "9"}, 1, ["cannot use database"]),
+        ({"DB_NAME": "nowhere_test"}, 1, ["cannot use database"]),
+    ],
+    ids=["no key", "half-set URLs", "malformed", "live", "wrong key", "no server", "no database"],
+)
+def test_what_is_wrong_is_said_in_one_line_without_secrets(
+    bot_environment, exchange, db_conn, changes, code, words
+):
+    with DaemonProcess(bot_environment | changes) as daemon:
+        assert daemon.wait_for_exit() == code
+        output = daemon.output
+    assert all(word in output for word in words), output
+    assert "Traceback" not in output
+    complaints = [line for line in output.splitlines() if "app.started" not in line]
+    assert len(complaints) == len(words)
+    for secret in ("local-secret", "wrong-secret-value", bot_environment.get("DB_PASSWORD") or "-"):
+        assert secret == "-" or secret not in output
+
+
+def test_a_database_of_another_account_is_refused(bot_environment, exchange, db_conn):
+    put_meta(db_conn, "alpaca_account_id", "another-account")
+    with DaemonProcess(bot_environment) as daemon:
+        assert daemon.wait_for_exit() == 1
+        assert "belongs to Alpaca account another-account" in daemon.output
+
+
+def test_an_asset_added_while_it_runs_is_traded(bot_environment, exchange, db_conn, make_asset):
+    make_asset(symbol="ETH/USD")
+    with DaemonProcess(bot_environment) as daemon:
+        daemon.wait_for_line("recovery.finished")
+        cycle = create_cycle(db_conn, make_asset().id, "watching")
+        quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
+        assert daemon.stop() == 0
+
+
+def test_the_database_restarted_while_it_runs_costs_no_fill(bot_environment, settings, exchange):
+    assert BotParts(settings, exchange).orders() == []
