@@ -1,7 +1,9 @@
-"""Writes what the exchange says about an order into the database: one locked, checked, whole transaction.
+"""Writes what the exchange says about an order into the database: one locked, checked, whole
+transaction.
 
-Owns: finding the cycle an order belongs to, and applying a lifecycle change with all its parts. The only module
-that changes a cycle while the bot runs. Never decides what a change is (strategy does) and never asks the exchange.
+Owns: finding the cycle an order belongs to, and applying a lifecycle change with all its parts. The
+only module that changes a cycle while the bot runs. Never decides what a change is (strategy
+does) and never asks the exchange.
 """
 
 from __future__ import annotations
@@ -139,7 +141,8 @@ def _apply_current(
 def _find_cycle(
     connection: MySQLConnectionAbstract, order: ExchangeOrder
 ) -> tuple[DcaCycle | None, int | None]:
-    """The cycle that claims `order`, locked, and the seq that its client id names (None: by order id).
+    """The cycle that claims `order`, locked, and the seq that its client id names (None: by order
+    id).
 
     By the open order's id first: orders placed by hand in the plan's tests carry no id of ours.
     """
@@ -198,7 +201,10 @@ def write_change(connection: MySQLConnectionAbstract, cycle: DcaCycle, change: C
 def _unclaimed(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> Applied:
     if not has_our_prefix(order.client_order_id):
         return Applied.NOT_OURS
-    reason = f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle: buys wait"
+    reason = (
+        f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle:"
+        " buys wait"
+    )
     _append_once(connection, "order_unclaimed", reason, order.symbol, None)
     return Applied.UNCLAIMED
 

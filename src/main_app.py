@@ -1,7 +1,8 @@
-"""The daemon: `python src/main_app.py`. Composition root and lifecycle: settings, recover, run both streams, stop.
+"""The daemon: `python src/main_app.py`. Composition root and lifecycle: settings, recover, run both
+streams, stop.
 
-Wires the rooms together and decides nothing. Exit codes: 0 asked to stop, 1 could not go on (the watchdog starts
-it again), 2 settings, 3 another daemon runs.
+Wires the rooms together and decides nothing. Exit codes: 0 asked to stop, 1 could not go on (the
+watchdog starts it again), 2 settings, 3 another daemon runs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from utils.db_utils import DatabaseError, thread_connection
 from utils.heartbeat import Heartbeat, read_boot_id, save_heartbeat
 from utils.logging_setup import log_event, setup_logging
 from utils.pid_file import AlreadyRunning, PidFile
+from utils.waiting import wait_for_event
 
 log = logging.getLogger("main_app")
 
@@ -132,7 +134,10 @@ class Bot:
         return self._account_lock.hold()
 
     async def keep_reconciled(self) -> None:
-        """Recover at the start and after each connect; sweep every RECONCILE_SECONDS and on request."""
+        """Recover at the start and after each connect.
+
+        Sweep every RECONCILE_SECONDS and on request.
+        """
         while True:
             self._sweep_wanted.clear()
             wants_recovery, self._recovery_wanted = self._recovery_wanted, False
@@ -152,7 +157,7 @@ class Bot:
                 log_event(log, logging.INFO, "recovery.finished", orders=result.orders_seen)
             self._refresh_wanted.set()
             await self._reconnect_if_mute(result)
-            await _wait(self._sweep_wanted, self._settings.reconcile_seconds)
+            await wait_for_event(self._sweep_wanted, self._settings.reconcile_seconds)
 
     async def _reconnect_if_mute(self, result: SweepResult) -> None:
         """Facts that a sweep found and a connected stream did not tell: that stream is mute."""
@@ -172,7 +177,7 @@ class Bot:
                 await self.streams.watch(self.market.symbols())
             except DatabaseError as error:
                 log_event(log, logging.WARNING, "refresh.postponed", reason=error)
-            await _wait(self._refresh_wanted, self._settings.refresh_seconds)
+            await wait_for_event(self._refresh_wanted, self._settings.refresh_seconds)
 
     async def keep_beating(self) -> None:
         """Write the heartbeat, and make sure that the account is still ours alone."""
@@ -234,13 +239,6 @@ def _age_seconds(order: ExchangeOrder) -> float:
     return time.time() - moment.timestamp() if moment else 0.0
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        pass
-
-
 def _check_world(settings: Settings) -> str:
     """Everything that must be right before anything starts; the account's id. Blocking.
 
@@ -273,7 +271,8 @@ async def run_websockets() -> int:
     """Run until SIGINT or SIGTERM (returns 0) or until a part cannot go on (returns 1).
 
     Raises:
-        ExchangeError, DatabaseError, ForeignDatabase, AlreadyRunning: at the start, nothing was begun.
+        ExchangeError, DatabaseError, ForeignDatabase, AlreadyRunning: at the start, nothing was
+        begun.
     """
     global _bot
     settings = get_settings()

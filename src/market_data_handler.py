@@ -1,7 +1,9 @@
-"""Quotes in, crossed triggers out: newest quote per symbol -> strategy -> an order. Phases 4 to 6 of the plan.
+"""Quotes in, crossed triggers out: newest quote per symbol -> strategy -> an order. Phases 4 to 6
+of the plan.
 
-Owns: the newest quote of each symbol, its sanity, and one worker per symbol that never overlaps itself. A quote
-costs a few comparisons; everything slow runs in the worker's thread. Writes nothing to the database.
+Owns: the newest quote of each symbol, its sanity, and one worker per symbol that never overlaps
+itself. A quote costs a few comparisons; everything slow runs in the worker's thread. Writes
+nothing to the database.
 """
 
 from __future__ import annotations
@@ -35,8 +37,19 @@ class SymbolWatch:
     """The newest quote of one symbol and the prices that matter. Changed in the event loop only."""
 
     __slots__ = (
-        "symbol", "buy_below", "sell_above", "quiet_until", "wake", "newest", "received_at", "state",
-        "last_reason", "_low", "_high", "_suspect", "_jump",
+        "_high",
+        "_jump",
+        "_low",
+        "_suspect",
+        "buy_below",
+        "last_reason",
+        "newest",
+        "quiet_until",
+        "received_at",
+        "sell_above",
+        "state",
+        "symbol",
+        "wake",
     )  # fmt: skip
 
     def __init__(self, symbol: str, max_jump_percent: Decimal) -> None:
@@ -60,7 +73,10 @@ class SymbolWatch:
         self.sell_above = _INFINITY if sell is None else float(sell) * (1 - 1e-12)
 
     def accept(self, quote: Any, bid: float, ask: float, now: float) -> bool:
-        """Take a sane quote as the newest; True when it crosses a trigger and the worker should look."""
+        """Take a sane quote as the newest.
+
+        True when it crosses a trigger and the worker should look.
+        """
         if not 0.0 < bid <= ask < _INFINITY:
             return False
         if (bid < self._low or ask > self._high) and not self._is_confirmed(bid):
@@ -91,7 +107,10 @@ class MarketDataHandler:
         self.last_quote_at: float | None = None  # monotonic seconds, for the heartbeat
 
     async def on_crypto_quote(self, q: Any) -> None:
-        """Take one quote: a raw dict of the wire or the SDK's `Quote`. Never raises, never waits."""
+        """Take one quote: a raw dict of the wire or the SDK's `Quote`.
+
+        Never raises, never waits.
+        """
         now = time.monotonic()
         try:
             if type(q) is dict:
@@ -135,7 +154,10 @@ class MarketDataHandler:
             self._watches[symbol].set_triggers(NEVER)
 
     def order_changed(self, order: ExchangeOrder) -> None:
-        """An order's state was written: the next quote may act at once; rejections make the symbol rest."""
+        """An order's state was written.
+
+        The next quote may act at once; rejections make the symbol rest.
+        """
         guard, now = self._placer.guard(order.symbol), time.monotonic()
         if order.status == "rejected":
             guard.refused(now, pauses=order.side is Side.BUY)
@@ -191,7 +213,9 @@ class MarketDataHandler:
             log_event(log, level, "order.skipped", symbol=watch.symbol, reason=reason)
 
     def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
-        """The newest quote in Decimal, or None when it is too old or its spread too wide to trade on."""
+        """The newest quote in Decimal, or None when it is too old or its spread too wide to trade
+        on.
+        """
         if time.monotonic() - watch.received_at > self._settings.max_quote_age_seconds:
             return None
         try:
@@ -212,7 +236,9 @@ class MarketDataHandler:
             await (self._idle.wait() if self._busy else asyncio.sleep(0))
 
     async def stop(self) -> None:
-        """End the workers. A placement that is under way in its thread ends by itself, bounded by time-outs."""
+        """End the workers. A placement that is under way in its thread ends by itself, bounded by
+        time-outs.
+        """
         for worker in self._workers.values():
             worker.cancel()
         await asyncio.gather(*self._workers.values(), return_exceptions=True)

@@ -1,8 +1,8 @@
 """From a crossed trigger to at most one order: re-reads the row, checks the world, submits once.
 
-Owns: the checks before an order and the in-memory guard of each symbol. Writes nothing to the database (phase 4):
-the trade stream and the reconciler do. That no order is sent twice rests on its client_order_id alone; the guard
-only saves requests, and losing it in a crash is harmless.
+Owns: the checks before an order and the in-memory guard of each symbol. Writes nothing to the
+database (phase 4): the trade stream and the reconciler do. That no order is sent twice rests on
+its client_order_id alone; the guard only saves requests, and losing it in a crash is harmless.
 """
 
 from __future__ import annotations
@@ -89,12 +89,14 @@ class _Skip(Exception):
 
 
 class OrderPlacer:
-    """Places the orders of all symbols; calls for one symbol must not overlap (each has one worker).
+    """Places the orders of all symbols; calls for one symbol must not overlap (each has one
+    worker).
 
     Args:
         resolve: asks the exchange for the order that this cycle's state can have and applies it;
             True when there is one, False on the exchange's own 404, ExchangeError otherwise.
-        why_no_buys: a reason not to buy `symbol` now for this many USD, or None (blocks, brakes, pauses).
+        why_no_buys: a reason not to buy `symbol` now for this many USD, or None (blocks, brakes,
+            pauses).
         why_no_orders: a reason to send nothing at all (another daemon holds the account), or None.
     """
 
@@ -123,7 +125,8 @@ class OrderPlacer:
         )
 
     def consider(self, symbol: str, newest_quote: Callable[[], Quote | None]) -> Placement:
-        """Place the order that the state of `symbol` asks for at the newest quote, if any. Blocking.
+        """Place the order that the state of `symbol` asks for at the newest quote, if any.
+        Blocking.
 
         Raises:
             DatabaseError: the state could not be read; nothing was sent.
@@ -201,7 +204,9 @@ class OrderPlacer:
     def _check_base_order(
         self, state: TradingState, rules: AssetRules, quote: Quote | None
     ) -> None:
-        """A cycle opens only where nothing is held and nothing is on its way (phase 4's crucial check)."""
+        """A cycle opens only where nothing is held and nothing is on its way (phase 4's crucial
+        check).
+        """
         symbol = rules.symbol
         if quote is not None:
             least = minimum_base_order_usd(rules, quote.ask, self._settings.taker_fee_rate)
@@ -223,7 +228,8 @@ class OrderPlacer:
             if any(order.client_order_id == identity for order in open_orders):
                 self._resolve(state.cycle)
             raise _Skip(
-                f"Base order for {symbol} skipped, open order found on Alpaca: {open_orders[0].client_order_id}",
+                f"Base order for {symbol} skipped, open order found on Alpaca:"
+                f" {open_orders[0].client_order_id}",
                 UNAVAILABLE_SECONDS,
             )
 
@@ -267,7 +273,8 @@ class OrderPlacer:
         confirmed = fetch_latest_quote(rules.symbol)
         if confirmed.bid < decision.trigger_price:
             raise _Skip(
-                f"take profit not confirmed: bid {confirmed.bid} is below {decision.trigger_price:f}",
+                f"take profit not confirmed: bid {confirmed.bid} is below"
+                f" {decision.trigger_price:f}",
                 1.0,
                 logging.INFO,
             )
@@ -298,7 +305,10 @@ class OrderPlacer:
     def _send(
         self, state: TradingState, decision: Decision, submit: Callable[[str], object | None]
     ) -> Placement:
-        """Submit once under the state's own id; from here on the guard waits for what became of it."""
+        """Submit once under the state's own id.
+
+        From here on the guard waits for what became of it.
+        """
         identity = compute_client_order_id(state.cycle)
         symbol, guard = state.asset.asset_symbol, self.guard(state.asset.asset_symbol)
         log_event(
@@ -326,7 +336,8 @@ class OrderPlacer:
                 outcome=Outcome.SENT, quiet_seconds=guard.seconds_until_ask(time.monotonic())
             )
         guard.refused(time.monotonic(), pauses=decision.side is Side.BUY)
-        # Also a refusal is asked after: "client_order_id must be unique" means that the order exists.
+        # Also a refusal is asked after: "client_order_id must be unique" means that the order
+        # exists.
         self._resolve(state.cycle)
         return Placement(
             outcome=Outcome.REFUSED,

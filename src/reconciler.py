@@ -1,7 +1,9 @@
-"""What the exchange says, compared with what the database remembers: start-up, reconnect, sweep, consistency_checker.
+"""What the exchange says, compared with what the database remembers: start-up, reconnect, sweep,
+consistency_checker.
 
-Owns: finding facts that the stream lost. Every repair is the same lifecycle change that an event would have made.
-A failed or partial answer raises and changes nothing; it never counts as "empty".
+Owns: finding facts that the stream lost. Every repair is the same lifecycle change that an event
+would have made. A failed or partial answer raises and changes nothing; it never counts as
+"empty".
 """
 
 from __future__ import annotations
@@ -39,11 +41,14 @@ SECOND_LOOK = timedelta(hours=1)  # fills can still arrive for an order that end
 LONGEST_WINDOW = timedelta(hours=24)
 LONG_OPEN = timedelta(minutes=15)
 MOST_CATCH_UP_ORDERS = 200
+_WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 
 
 @dataclass(slots=True)
 class SweepResult:
-    """What a sweep did: orders whose change it wrote, cycles it reset, and what it could not settle yet."""
+    """What a sweep did: orders whose change it wrote, cycles it reset, and what it could not settle
+    yet.
+    """
 
     changed: list[ExchangeOrder] = field(default_factory=list)
     reset_cycles: int = 0
@@ -52,11 +57,13 @@ class SweepResult:
 
 
 class Reconciler:
-    """Sync; one sweep at a time. `resolve` may run in other threads beside it: every change is a transaction.
+    """Sync; one sweep at a time. `resolve` may run in other threads beside it: every change is a
+    transaction.
 
     Args:
         on_change: called with each order whose change was written.
-        confirm_seconds: how far apart two 404s of the same order must lie before its cycle is reset.
+        confirm_seconds: how far apart two 404s of the same order must lie before its cycle is
+            reset.
     """
 
     def __init__(
@@ -81,7 +88,8 @@ class Reconciler:
         return set(self._unclaimed.values())
 
     def resolve(self, cycle: DcaCycle) -> bool:
-        """Ask for the one order that `cycle`'s state can have, and apply it. False on the exchange's own 404.
+        """Ask for the one order that `cycle`'s state can have, and apply it. False on the
+        exchange's own 404.
 
         Raises:
             ExchangeError, DatabaseError: nothing certain is known.
@@ -122,7 +130,8 @@ class Reconciler:
         """Compare every recent order and every waiting cycle with the database.
 
         Raises:
-            ExchangeError, DatabaseError: not finished; what was applied stays, the next sweep goes on.
+            ExchangeError, DatabaseError: not finished; what was applied stays, the next sweep goes
+            on.
         """
         now, connection = datetime.now(UTC), thread_connection()
         cycles = get_cycles_by_status(connection, *OPEN_STATUSES)
@@ -139,21 +148,18 @@ class Reconciler:
                 self._note(self._apply(order, "sweep"), order, result)
             if order.id in linked and not order.is_ended:
                 self._warn_if_long_open(order, now)
-        listed = {order.id for order in orders} | {order.client_order_id for order in orders}
+        listed = {order.id for order in orders}
         for cycle in cycles:
-            if cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING):
-                if cycle.latest_order_id is None or cycle.latest_order_id not in listed:
-                    self._settle_waiting_cycle(cycle, now, result)
+            if cycle.status in _WAITING and cycle.latest_order_id not in listed:
+                self._settle_waiting_cycle(cycle, now, result)
         return result
 
     def _window_start(self, now: datetime, cycles: list[DcaCycle]) -> datetime:
-        """One list must hold every order that ended within the last hour, however long it was open."""
+        """From when one list holds every order that ended within the last hour."""
         recent = get_entries_ended_since(thread_connection(), now - SECOND_LOOK)
         moments = [entry.submitted_at for entry in recent if entry.submitted_at]
         moments += [
-            cycle.updated_at
-            for cycle in cycles
-            if cycle.updated_at and cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
+            cycle.updated_at for cycle in cycles if cycle.updated_at and cycle.status in _WAITING
         ]
         earliest = min([now - SECOND_LOOK, *(moment - timedelta(minutes=1) for moment in moments)])
         return max(earliest, now - LONGEST_WINDOW)
@@ -163,8 +169,7 @@ class Reconciler:
     ) -> bool:
         if order.is_ended:
             return order.id in journal and journal[order.id] >= order.filled_qty
-        waiting = (CycleStatus.BUYING, CycleStatus.SELLING)
-        return any(c.latest_order_id == order.id and c.status in waiting for c in cycles)
+        return any(c.latest_order_id == order.id and c.status in _WAITING for c in cycles)
 
     def _apply(self, order: ExchangeOrder, source: str) -> Result:
         rules = self._rules.get(order.symbol)
@@ -182,7 +187,10 @@ class Reconciler:
             result.changed.append(order)
 
     def _settle_waiting_cycle(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
-        """The list does not have the order that this cycle waits for: ask for it alone, by both its ids."""
+        """The list does not have the order that this cycle waits for.
+
+        Ask for it alone, by both its ids.
+        """
         order = fetch_order(self._client, cycle.latest_order_id) if cycle.latest_order_id else None
         if order is None:
             order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))

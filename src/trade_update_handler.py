@@ -1,8 +1,9 @@
 """Trade updates in, lifecycle changes out: one transaction each. Phases 7 to 9 of the plan.
 
-Owns: the queue between the stream and the database. The stream's callback only posts; the worker applies at its
-own pace. An update is a hint: an order that ended is read once over REST first, and whatever cannot be applied
-now (database or exchange away) asks for a sweep, which finds it again.
+Owns: the queue between the stream and the database. The stream's callback only posts; the worker
+applies at its own pace. An update is a hint: an order that ended is read once over REST first,
+and whatever cannot be applied now (database or exchange away) asks for a sweep, which finds it
+again.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ class TradeUpdateHandler:
         self._queue: asyncio.Queue[TradeUpdate] = asyncio.Queue(QUEUE_SIZE)
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
-        """Take one update: the raw message or the SDK's `TradeUpdate`. Never raises, never waits."""
+        """Take one update: the raw message or the SDK's `TradeUpdate`.
+
+        Never raises, never waits.
+        """
         try:
             self._queue.put_nowait(TradeUpdate.from_wire(tu))
         except WireError as error:

@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-from bot_parts import BotParts
 from daemon_process import DaemonProcess, wait_until
 
 from models.cycle_data import create_cycle, get_cycle
@@ -132,7 +131,3 @@ def test_an_asset_added_while_it_runs_is_traded(bot_environment, exchange, db_co
         cycle = create_cycle(db_conn, make_asset().id, "watching")
         quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
         assert daemon.stop() == 0
-
-
-def test_the_database_restarted_while_it_runs_costs_no_fill(bot_environment, settings, exchange):
-    assert BotParts(settings, exchange).orders() == []

@@ -17,7 +17,10 @@ _READ_ONLY = {"id", "created_at", "updated_at"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DcaAsset:
-    """One row of `dca_assets`. Amounts in USD, deviations in percent, `cooldown_period` in seconds."""
+    """One row of `dca_assets`.
+
+    Amounts in USD, deviations in percent, `cooldown_period` in seconds.
+    """
 
     id: int
     asset_symbol: str
@@ -88,8 +91,9 @@ def create_asset(db_conn: MySQLConnectionAbstract, values: Mapping[str, Any]) ->
         DuplicateRow: when the symbol exists.
     """
     columns = _checked_columns(values)
+    marks = ", ".join(["%s"] * len(columns))
     asset_id = execute_query(
-        f"INSERT INTO dca_assets ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})",
+        f"INSERT INTO dca_assets ({', '.join(columns)}) VALUES ({marks})",
         [values[column] for column in columns],
         commit=True,
         db_conn=db_conn,

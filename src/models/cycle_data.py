@@ -33,7 +33,10 @@ OPEN_STATUSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DcaCycle:
-    """One row of `dca_cycles`. `quantity` in coins as filled (before the coin fee), prices in USD."""
+    """One row of `dca_cycles`.
+
+    `quantity` in coins as filled (before the coin fee), prices in USD.
+    """
 
     id: int
     asset_id: int

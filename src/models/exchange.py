@@ -1,7 +1,7 @@
 """Records of what the exchange says, parsed once at the boundary from wire dicts or SDK objects.
 
-Owns: the shapes and the sanity of orders, trade updates, quotes and asset rules. Must never do I/O and never
-let a value through that later arithmetic could choke on.
+Owns: the shapes and the sanity of orders, trade updates, quotes and asset rules. Must never do I/O
+and never let a value through that later arithmetic could choke on.
 """
 
 from __future__ import annotations

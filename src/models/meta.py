@@ -27,7 +27,8 @@ def get_meta(db_conn: MySQLConnectionAbstract, name: str) -> str | None:
 def put_meta(db_conn: MySQLConnectionAbstract, name: str, value: str) -> None:
     """Store `value` under `name`."""
     execute_query(
-        "INSERT INTO dca_meta (name, value) VALUES (%s, %s) ON DUPLICATE KEY UPDATE value = VALUES(value)",
+        "INSERT INTO dca_meta (name, value) VALUES (%s, %s)"
+        " ON DUPLICATE KEY UPDATE value = VALUES(value)",
         (name, value),
         commit=True,
         db_conn=db_conn,
@@ -59,7 +60,8 @@ def check_schema(db_conn: MySQLConnectionAbstract) -> None:
         raise
     if found != str(SCHEMA_VERSION):
         raise ForeignDatabase(
-            f"the database has schema version {found}, this program needs {SCHEMA_VERSION}: run scripts/setup"
+            f"the database has schema version {found}, this program needs {SCHEMA_VERSION}:"
+            " run scripts/setup"
         )
 
 
@@ -80,6 +82,6 @@ def claim_account(db_conn: MySQLConnectionAbstract, account_id: str) -> None:
     owner = get_meta(db_conn, "alpaca_account_id")
     if owner != account_id:
         raise ForeignDatabase(
-            f"this database belongs to Alpaca account {owner}, the keys are of account {account_id}: "
-            "use another DB_NAME for this account"
+            f"this database belongs to Alpaca account {owner}, the keys are of account"
+            f" {account_id}: use another DB_NAME for this account"
         )

@@ -69,8 +69,9 @@ def append_journal_entry(db_conn: MySQLConnectionAbstract, entry: JournalEntry) 
     Raises:
         DuplicateRow: when its client_order_id is in the journal already.
     """
+    marks = ", ".join(["%s"] * len(COLUMNS))
     execute_query(
-        f"INSERT INTO dca_orders ({', '.join(COLUMNS)}) VALUES ({', '.join(['%s'] * len(COLUMNS))})",
+        f"INSERT INTO dca_orders ({', '.join(COLUMNS)}) VALUES ({marks})",
         [getattr(entry, name) for name in COLUMNS],
         commit=True,
         db_conn=db_conn,

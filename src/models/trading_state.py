@@ -1,4 +1,5 @@
-"""Everything a decision about one asset rests on, read together: asset, cycle, what came before, what was spent.
+"""Everything a decision about one asset rests on, read together: asset, cycle, what came before,
+what was spent.
 
 A record and its query; decides nothing.
 """
@@ -21,8 +22,8 @@ from utils.db_utils import Row, execute_query, utc_from_db
 class TradingState:
     """One asset with its latest cycle.
 
-    `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders that were
-    written into the tables by hand count as nothing there.
+    `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders
+    that were written into the tables by hand count as nothing there.
     """
 
     asset: DcaAsset
@@ -49,12 +50,13 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
        (SELECT COALESCE(SUM(o.fee_qty), 0) FROM dca_orders o
          WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS coin_fees
   FROM dca_assets a
-  JOIN dca_cycles c ON c.id = (SELECT MAX(latest.id) FROM dca_cycles latest WHERE latest.asset_id = a.id)
-  LEFT JOIN dca_cycles p ON p.id = (
+  JOIN dca_cycles c ON c.id = (SELECT MAX(latest.id) FROM dca_cycles latest WHERE latest.asset_id =
+  a.id) LEFT JOIN dca_cycles p ON p.id = (
        SELECT ended.id FROM dca_cycles ended
         WHERE ended.asset_id = a.id AND ended.status IN ('complete', 'error')
           AND ended.completed_at IS NOT NULL
-          AND (ended.created_at < c.created_at OR (ended.created_at = c.created_at AND ended.id < c.id))
+          AND (ended.created_at < c.created_at OR (ended.created_at = c.created_at AND ended.id <
+          c.id))
         ORDER BY ended.completed_at DESC, ended.id DESC LIMIT 1)
 """
 

@@ -1,12 +1,14 @@
 """The life of a cycle: which fact leads from which status to which, and what it writes. Pure.
 
     cooldown --over--> watching --buy order--> buying --its end--> watching
-                       watching --sell order-> selling --filled--> complete, and a new cycle in cooldown
-                       watching --no position on the exchange----> error, and a new cycle in watching
+                       watching --sell order-> selling --filled--> complete, and a new cycle in
+                       cooldown watching --no position on the exchange----> error, and a new cycle
+                       in watching
 
-A fact is what the exchange says about the one order that the cycle's state can have (see order_identity), so
-facts overtake one another without harm: a fill that arrives before its `new` finds `watching` and is applied.
-`TRANSITIONS` is the whole machine. A pair that is not in it is forbidden and changes nothing.
+A fact is what the exchange says about the one order that the cycle's state can have (see
+order_identity), so facts overtake one another without harm: a fill that arrives before its `new`
+finds `watching` and is applied. `TRANSITIONS` is the whole machine. A pair that is not in it is
+forbidden and changes nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ class Fact(StrEnum):
 
 
 class Next(Enum):
-    """Where a transition leads; REST is `watching`, or `cooldown` while that is not over and no coins are held."""
+    """Where a transition leads.
+
+    REST is `watching`, or `cooldown` while that is not over and no coins are held.
+    """
 
     BUYING = "buying"
     SELLING = "selling"
@@ -93,7 +98,10 @@ class ForbiddenTransition(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What a change depends on besides cycle and order. `coin_fees` are those of the cycle's ended buys."""
+    """What a change depends on besides cycle and order.
+
+    `coin_fees` are those of the cycle's ended buys.
+    """
 
     asset: DcaAsset
     rules: AssetRules
@@ -170,7 +178,10 @@ def _linked(cycle: DcaCycle, order: ExchangeOrder, target: Next) -> CycleChange 
 def _after_end(
     cycle: DcaCycle, order: ExchangeOrder, target: Next, quantity: Decimal, around: Circumstances
 ) -> dict[str, Any]:
-    """Status, open order and seq after an order ended; a replaced one goes on as its replacement."""
+    """Status, open order and seq after an order ended.
+
+    A replaced one goes on as its replacement.
+    """
     updates: dict[str, Any] = {"order_seq": cycle.order_seq + 1, "latest_order_id": None}
     if order.status == "replaced" and order.replaced_by:
         updates["latest_order_id"] = order.replaced_by
@@ -181,7 +192,9 @@ def _after_end(
 
 
 def resting_status(quantity: Decimal, around: Circumstances) -> CycleStatus:
-    """A cycle without coins goes on resting while its cooldown is not over (an early restart was canceled)."""
+    """A cycle without coins goes on resting while its cooldown is not over (an early restart was
+    canceled).
+    """
     if (
         not around.after_error
         and around.cooldown_until is not None
@@ -225,7 +238,10 @@ def compute_fill_updates(
     held_before: bool,
     around: Circumstances,
 ) -> dict[str, Any]:
-    """Quantity and average always; a fill that is dust neither counts nor moves the reference price."""
+    """Quantity and average always.
+
+    A fill that is dust neither counts nor moves the reference price.
+    """
     if filled_qty <= 0 or fill_price is None:
         return {}
     updates: dict[str, Any] = {
@@ -286,7 +302,10 @@ def build_journal_entry(
     around: Circumstances,
     note: str | None = None,
 ) -> JournalEntry:
-    """The fee is taken from what is received: coins when buying, USD when selling. Estimated until posted."""
+    """The fee is taken from what is received.
+
+    Coins when buying, USD when selling. Estimated until posted.
+    """
     buys = order.side is Side.BUY
     proceeds = order.filled_qty * (order.filled_avg_price or Decimal(0))
     return JournalEntry(

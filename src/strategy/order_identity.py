@@ -1,4 +1,5 @@
-"""The client_order_id: a pure function of a cycle's state, so that one state can have one order at most.
+"""The client_order_id: a pure function of a cycle's state, so that one state can have one order at
+most.
 
 Alpaca refuses a second order with the same client_order_id, for ever (alpaca-facts: 422, 40010001).
 """

@@ -1,6 +1,7 @@
 """Changes of a cycle that no live event makes: what sweeps and caretakers find. Pure.
 
-The same table of transitions decides (see lifecycle); these facts come from comparing, not from the stream.
+The same table of transitions decides (see lifecycle); these facts come from comparing, not from the
+stream.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> Cycl
             Event(
                 kind="order_missing",
                 severity=Severity.WARNING,
-                reason=f"cycle was {cycle.status} with order {cycle.latest_order_id}, which does not exist",
+                reason=(
+                    f"cycle was {cycle.status} with order {cycle.latest_order_id},"
+                    " which does not exist"
+                ),
                 asset_id=cycle.asset_id,
                 symbol=around.asset.asset_symbol,
                 cycle_id=cycle.id,
@@ -59,7 +63,8 @@ def compute_cooldown_over_change(cycle: DcaCycle) -> CycleChange:
 
 
 def compute_position_gone_change(cycle: DcaCycle, around: Circumstances) -> CycleChange:
-    """The exchange holds nothing of what the books say: end in `error` and start anew, a person is told.
+    """The exchange holds nothing of what the books say: end in `error` and start anew, a person is
+    told.
 
     Raises:
         ForbiddenTransition: while an order is under way or the cycle has ended.
@@ -77,8 +82,9 @@ def compute_position_gone_change(cycle: DcaCycle, around: Circumstances) -> Cycl
                 kind="position_gone",
                 severity=Severity.ERROR,
                 reason=(
-                    f"the cycle holds {cycle.quantity.normalize():f} coins, the exchange none: it ended in"
-                    f" error, a new one waits {around.asset.cooldown_period} s before it buys"
+                    f"the cycle holds {cycle.quantity.normalize():f} coins, the exchange none:"
+                    " it ended in error, a new one waits"
+                    f" {around.asset.cooldown_period} s before it buys"
                 ),
                 asset_id=cycle.asset_id,
                 symbol=around.asset.asset_symbol,
@@ -95,7 +101,8 @@ def compute_correction(
     order_seq: int,
     around: Circumstances,
 ) -> CycleChange | None:
-    """More was filled of an ended order than the journal says: book the difference. None when nothing is missing.
+    """More was filled of an ended order than the journal says: book the difference. None when
+    nothing is missing.
 
     A closed cycle keeps its row: the fill is journaled and a person is told.
     """
@@ -131,8 +138,9 @@ def compute_correction(
                 kind="fill_corrected",
                 severity=Severity.ERROR,
                 reason=(
-                    f"{order.side} order {order.client_order_id} had ended ({order.status}) and filled"
-                    f" {extra_qty.normalize():f} more at {extra_price.normalize():f}; cycle is {cycle.status}"
+                    f"{order.side} order {order.client_order_id} had ended ({order.status}) and"
+                    f" filled {extra_qty.normalize():f} more at {extra_price.normalize():f};"
+                    f" cycle is {cycle.status}"
                 ),
                 asset_id=cycle.asset_id,
                 symbol=order.symbol,

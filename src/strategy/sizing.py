@@ -1,7 +1,8 @@
 """How much, at which price: rounding to what the exchange accepts. Pure.
 
-Rounding always names its direction: quantities go down (never buy or sell more than meant), the limit price
-of a buy goes up by less than one increment (so that it reaches the ask it was computed from).
+Rounding always names its direction: quantities go down (never buy or sell more than meant), the
+limit price of a buy goes up by less than one increment (so that it reaches the ask it was computed
+from).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def round_stored(value: Decimal) -> Decimal:
 
 
 def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
-    """Whether what is left of `quantity` (as filled) after the coin fee is too little to be sold."""
+    """Whether `quantity` (as filled) leaves too little to be sold after the coin fee."""
     if quantity <= 0:
         return True
     return is_unsellable(quantity * (1 - fee_rate), rules)
@@ -68,14 +69,16 @@ def size_buy(amount_usd: Decimal, ask: Decimal, rules: AssetRules) -> SizedBuy:
     if ask <= 0:
         raise SizingError("there is no ask price to buy at")
     amount = min(amount_usd, MAXIMUM_ORDER_USD)
-    # Up: floored, the limit could lie below the ask and rest unfilled. Less than one increment is added.
+    # Up: floored, the limit could lie below the ask and rest unfilled. Less than one increment is
+    # added.
     limit_price = round_to_increment(ask, rules.price_increment, ROUND_CEILING)
     with localcontext(_WIDE):
         qty = floor_quantity(amount / limit_price, rules)
         cost = qty * limit_price
     if qty <= 0 or qty < rules.min_order_size:
         raise SizingError(
-            f"{amount} USD buy {qty} coins at {limit_price}, below the minimum {rules.min_order_size}"
+            f"{amount} USD buy {qty} coins at {limit_price},"
+            f" below the minimum {rules.min_order_size}"
         )
     if cost < rules.min_cost_usd:
         raise SizingError(
@@ -89,16 +92,14 @@ def size_take_profit(
 ) -> Decimal:
     """Coins to sell of a cycle that bought `quantity` while `available` are free in the account.
 
-    The exchange took its fee from the coins, so fewer are there than were filled; where more are there than
-    the cycle holds, they are the user's own and stay.
+    The exchange took its fee from the coins, so fewer are there than were filled; where more are
+    there than the cycle holds, they are the user's own and stay.
 
     Raises:
         SizingError: when what is there is dust.
     """
-    if available > quantity:
-        wanted = quantity - max(coin_fees, quantity * fee_rate)
-    else:
-        wanted = available
+    ours = quantity - max(coin_fees, quantity * fee_rate)
+    wanted = ours if available > quantity else available
     qty = floor_quantity(wanted, rules)
     if is_unsellable(wanted, rules):
         raise SizingError(f"only {available} coins are free, below what can be sold")
@@ -115,5 +116,8 @@ def is_short_beyond_fees(
 
 
 def minimum_base_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:
-    """The least base order that leaves a sellable position: 1.1 x the exchange's minimum, fee added."""
+    """The least base order that leaves a sellable position.
+
+    1.1 x the exchange's minimum, fee added.
+    """
     return Decimal("1.1") * max(rules.min_cost_usd, rules.min_order_size * price) / (1 - fee_rate)

@@ -1,4 +1,7 @@
-"""When to buy and when to sell. Pure: state in, prices and decisions out; no clock, no I/O, no logging."""
+"""When to buy and when to sell.
+
+Pure: state in, prices and decisions out; no clock, no I/O, no logging.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ ANY_PRICE = Decimal("Infinity")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triggers:
-    """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >= the other.
+    """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >= the
+    other.
 
     None means never. `buy_not_before` holds a buy back until then whatever the price.
     """
@@ -43,7 +47,9 @@ class Decision:
 
 
 def compute_safety_order_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
-    """USD: `safety_order_deviation` percent below the last fill (the average, where no fill is noted)."""
+    """USD: `safety_order_deviation` percent below the last fill (the average, where no fill is
+    noted).
+    """
     reference = cycle.last_order_fill_price or cycle.average_purchase_price
     return reference * (1 - asset.safety_order_deviation / 100)
 
@@ -51,7 +57,8 @@ def compute_safety_order_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
 def compute_take_profit_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
     """USD: `take_profit_percent` above the average price.
 
-    With `take_profit_fee_percent` the fee of both sides is earned first, so that the percent is net.
+    With `take_profit_fee_percent` the fee of both sides is earned first, so that the percent is
+    net.
     """
     trigger = cycle.average_purchase_price * (1 + asset.take_profit_percent / 100)
     if asset.take_profit_fee_percent:
@@ -112,7 +119,10 @@ def decide(
     ask: Decimal,
     now: datetime,
 ) -> Decision | None:
-    """What `state` asks for at this quote, or None. A safety order goes before a take profit (phase 6)."""
+    """What `state` asks for at this quote, or None.
+
+    A safety order goes before a take profit (phase 6).
+    """
     triggers = compute_triggers(state, rules, fee_rate)
     waits = triggers.buy_not_before is not None and now < triggers.buy_not_before
     if triggers.buy_at_or_below is not None and ask <= triggers.buy_at_or_below and not waits:

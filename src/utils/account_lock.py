@@ -1,4 +1,5 @@
-"""One daemon per Alpaca account and database, on whatever host: a named lock of the database server.
+"""One daemon per Alpaca account and database, on whatever host: a named lock of the database
+server.
 
 The server frees it when the connection ends, so a crash never leaves it behind.
 """

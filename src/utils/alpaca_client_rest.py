@@ -1,7 +1,9 @@
-"""Alpaca's REST API as this bot uses it: the only module that submits or cancels orders. Never decides to.
+"""Alpaca's REST API as this bot uses it: the only module that submits or cancels orders. Never
+decides to.
 
-Owns: the clients, time-outs, the bounded retry of reads, and the sorting of errors into refused, unavailable and
-unknown. A POST is sent once, ever: what became of it is asked for by its client_order_id.
+Owns: the clients, time-outs, the bounded retry of reads, and the sorting of errors into refused,
+unavailable and unknown. A POST is sent once, ever: what became of it is asked for by its
+client_order_id.
 """
 
 from __future__ import annotations
@@ -90,7 +92,8 @@ def get_data_client() -> CryptoHistoricalDataClient:
     return _data_client[1]
 
 
-# The plan's functions -------------------------------------------------------------------------------------------
+# The plan's functions
+# -------------------------------------------------------------------------------------------
 
 
 def get_account_info(client: TradingClient) -> TradeAccount | None:
@@ -147,7 +150,8 @@ def place_limit_buy_order(
 
     Args:
         qty: coins; limit_price: USD. Both are sent as exact decimal text.
-        time_in_force: `gtc` or `ioc`. Alpaca refuses `day` for crypto (422, 42210000), so it is not sent.
+        time_in_force: `gtc` or `ioc`. Alpaca refuses `day` for crypto (422, 42210000), so it is not
+            sent.
 
     Returns:
         The order, or None when it was refused (the reason is logged).
@@ -177,7 +181,8 @@ def place_market_sell_order(
     *,
     client_order_id: str | None = None,
 ) -> Order | None:
-    """Submit a market sell, once. Alpaca turns it into a limit order 2 % below the bid, so it can rest.
+    """Submit a market sell, once. Alpaca turns it into a limit order 2 % below the bid, so it can
+    rest.
 
     Returns and raises as `place_limit_buy_order`.
     """
@@ -195,9 +200,11 @@ def place_market_sell_order(
 
 
 def cancel_order(client: TradingClient, order_id: str) -> bool:
-    """Ask to cancel an order. True when the exchange took the request; the order ends with a later event.
+    """Ask to cancel an order. True when the exchange took the request; the order ends with a later
+    event.
 
-    False, with the reason logged, when it cannot be canceled (ended already, unknown) or nothing answered.
+    False, with the reason logged, when it cannot be canceled (ended already, unknown) or nothing
+    answered.
     """
     try:
         call_once(lambda: client.delete(f"/orders/{order_id}"))
@@ -248,7 +255,8 @@ def _plain(number: float | Decimal) -> str:
     return f"{Decimal(str(number)):f}"
 
 
-# What the bot itself asks: records instead of SDK models ------------------------------------------------------
+# What the bot itself asks: records instead of SDK models
+# ------------------------------------------------------
 
 
 def fetch_account_id(client: TradingClient) -> str:
@@ -386,7 +394,8 @@ def fetch_open_orders_of(client: TradingClient, symbol: str) -> list[ExchangeOrd
 def fetch_asset_rules(
     client: TradingClient, symbol: str, *, min_cost_usd: Decimal
 ) -> AssetRules | None:
-    """What the exchange accepts for `symbol`, raw and exact, or None when it does not know the symbol.
+    """What the exchange accepts for `symbol`, raw and exact, or None when it does not know the
+    symbol.
 
     Raises:
         ExchangeError: when nothing certain was answered.

@@ -1,6 +1,8 @@
-"""How a REST call can end: an answer, refused, not found, or nothing certain. Sorts Alpaca's errors, retries reads.
+"""How a REST call can end: an answer, refused, not found, or nothing certain. Sorts Alpaca's
+errors, retries reads.
 
-Owns: error classes, the retry of reads, and the pace under Alpaca's 200 requests a minute. Knows no endpoint.
+Owns: error classes, the retry of reads, and the pace under Alpaca's 200 requests a minute. Knows no
+endpoint.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ class CredentialsRefused(ExchangeError):
 
 
 class ExchangeRefused(ExchangeError):
-    """A 4xx: the exchange understood and declined. `status` is HTTP's, `code` Alpaca's (0: none)."""
+    """A 4xx: the exchange understood and declined.
+
+    `status` is HTTP's, `code` Alpaca's (0: none).
+    """
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(f"{message} (HTTP {status}{f', code {code}' if code else ''})")
@@ -107,7 +112,10 @@ class TimeoutAdapter(HTTPAdapter):
 
 
 class ThreadSessions:
-    """One `requests.Session` per thread behind the one that the SDK holds: sessions are not thread-safe."""
+    """One `requests.Session` per thread behind the one that the SDK holds.
+
+    Sessions are not thread-safe.
+    """
 
     def __init__(self) -> None:
         self._local = threading.local()

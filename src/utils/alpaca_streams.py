@@ -1,10 +1,12 @@
-"""Everything that leans on private parts of alpaca-py, so that an upgrade of the SDK is checked in one file.
+"""Everything that leans on private parts of alpaca-py, so that an upgrade of the SDK is checked in
+one file.
 
-Owns: both websocket streams in one event loop, the moment of each (re)connect, sockets that are open but mute,
-and symbols that are added while running. Must never know what a message means; handlers get the raw dicts.
+Owns: both websocket streams in one event loop, the moment of each (re)connect, sockets that are
+open but mute, and symbols that are added while running. Must never know what a message means;
+handlers get the raw dicts.
 
-Private names used (alpaca-py 0.44): `_start_ws`, `_dispatch`, `_run_forever`, `_handlers`, `_send_subscribe_msg`,
-`_running`, `_ws` of the streams; `_session`, `_retry` of the REST clients.
+Private names used (alpaca-py 0.44): `_start_ws`, `_dispatch`, `_run_forever`, `_handlers`,
+`_send_subscribe_msg`, `_running`, `_ws` of the streams; `_session`, `_retry` of the REST clients.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from websockets.exceptions import WebSocketException
 from config import Settings
 from utils.alpaca_http import ThreadSessions
 from utils.logging_setup import log_event
+from utils.waiting import wait_for_event
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Any], Awaitable[None]]
@@ -39,7 +42,8 @@ for _name in ("alpaca.data.live.websocket", "alpaca.trading.stream"):
 def prepare_rest_client(client: RESTClient) -> None:
     """Give a REST client time-outs and thread-safety, and take away its own retry.
 
-    The SDK repeats a 429 and a 504 three times, POST /orders included (alpaca-facts): that could buy twice.
+    The SDK repeats a 429 and a 504 three times, POST /orders included (alpaca-facts): that could
+    buy twice.
     """
     client._session = ThreadSessions()  # type: ignore[assignment]
     client._retry = 0
@@ -188,7 +192,10 @@ class AlpacaStreams:
             log_event(log, logging.INFO, "symbols.watched", symbols=",".join(sorted(self._symbols)))
 
     async def run_data_stream(self) -> None:
-        """Run the quote stream until `stop`. With nothing subscribed the SDK would spin, so it waits."""
+        """Run the quote stream until `stop`.
+
+        With nothing subscribed the SDK would spin, so it waits.
+        """
         await self._has_symbols.wait()
         await self._supervise(self._data)
 
@@ -205,7 +212,7 @@ class AlpacaStreams:
                 await stream.close()
             if not self._stopping.is_set():
                 log_event(log, logging.ERROR, "stream.ended", stream=stream._health.name)
-                await _wait_for(self._stopping, RESTART_WAIT_SECONDS)
+                await wait_for_event(self._stopping, RESTART_WAIT_SECONDS)
 
     async def reconnect_trade_stream(self, reason: str) -> None:
         """Drop the trade stream's connection, so that the SDK opens a new one."""
@@ -222,10 +229,3 @@ class AlpacaStreams:
             await (
                 stream.close()
             )  # or the SDK would notice the wish only after its receive time-out of 5 s
-
-
-async def _wait_for(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        pass

@@ -1,4 +1,7 @@
-"""Increments and minimum sizes per symbol, fetched once and refreshed: they change over time (alpaca-facts)."""
+"""Increments and minimum sizes per symbol, fetched once and refreshed.
+
+They change over time (alpaca-facts).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ RETRY_SECONDS = 60
 
 
 class AssetRulesCache:
-    """Thread-safe. Old rules are better than none: a failed refresh keeps them and tries again later."""
+    """Thread-safe. Old rules are better than none.
+
+    A failed refresh keeps them and tries again later.
+    """
 
     def __init__(self, client: TradingClient, min_cost_usd: Decimal) -> None:
         self._client = client

@@ -1,10 +1,11 @@
 """Connections, queries and transactions on the bot's database.
 
-Owns: how we connect (UTC, autocommit, strict, READ COMMITTED), what counts as a lost connection, and the
-replay of whole transactions. Must never hold a business rule, and never repeats half a transaction.
+Owns: how we connect (UTC, autocommit, strict, READ COMMITTED), what counts as a lost connection,
+and the replay of whole transactions. Must never hold a business rule, and never repeats half a
+transaction.
 
-A connection belongs to one thread at a time. Model functions take a `db_conn`; the rest of the bot lets
-`transaction()` hand out the connection of its thread.
+A connection belongs to one thread at a time. Model functions take a `db_conn`; the rest of the bot
+lets `transaction()` hand out the connection of its thread.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ STATEMENT_TIMEOUT_SECONDS = 30
 _REPLAY_WAITS_SECONDS = (0.05, 0.25, 1.0)
 _LOST_CONNECTION = {-1, 1053, 1927, 2000, 2002, 2003, 2005, 2006, 2013, 2014, 2055, 4031}
 _CONFLICT = {errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT}
-_SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+_SQL_MODE = (
+    "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "NO_ENGINE_SUBSTITUTION"
+)
 
 
 class DatabaseError(Exception):
@@ -182,13 +186,13 @@ def execute_query(
 ) -> Any:
     """Run one parameterised statement.
 
-    Connections are autocommit, so a write is durable when this returns, unless a `transaction()` is open
-    on the connection: then it is durable with it. `commit=True` also ends a transaction that the caller
-    began by hand.
+    Connections are autocommit, so a write is durable when this returns, unless a `transaction()` is
+    open on the connection: then it is durable with it. `commit=True` also ends a transaction that
+    the caller began by hand.
 
     Returns:
-        The row as a dict or None (`fetch_one`), a list of rows (`fetch_all`), the new row's id after an
-        INSERT into a table with one, else the number of rows matched.
+        The row as a dict or None (`fetch_one`), a list of rows (`fetch_all`), the new row's id
+        after an INSERT into a table with one, else the number of rows matched.
 
     Raises:
         DatabaseUnavailable: no connection or lost on the way; a write may or may not have happened.
@@ -216,11 +220,12 @@ def execute_query(
 def transaction(
     work: Callable[[MySQLConnectionAbstract], T], db_conn: MySQLConnectionAbstract | None = None
 ) -> T:
-    """Run `work(connection)` as one transaction and commit it; called inside another, it joins that one.
+    """Run `work(connection)` as one transaction and commit it; called inside another, it joins that
+    one.
 
-    After a lost connection or a deadlock the whole of `work` runs again on a fresh transaction. A commit
-    whose answer was lost may have happened, so `work` must check the state it starts from (lock the row,
-    compare `order_seq`) and have no effects outside the database.
+    After a lost connection or a deadlock the whole of `work` runs again on a fresh transaction. A
+    commit whose answer was lost may have happened, so `work` must check the state it starts from
+    (lock the row, compare `order_seq`) and have no effects outside the database.
 
     Raises:
         DatabaseUnavailable, TransactionConflict: after bounded replays. Other errors at once.

@@ -1,6 +1,8 @@
-"""The daemon's sign of life: a small JSON file, replaced whole, read by the watchdog, status and the demo.
+"""The daemon's sign of life: a small JSON file, replaced whole, read by the watchdog, status and
+the demo.
 
-Ages are counted on the monotonic clock, which all processes of one boot share; a changed wall clock fools nobody.
+Ages are counted on the monotonic clock, which all processes of one boot share; a changed wall clock
+fools nobody.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ FILE_NAME = "heartbeat.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What the daemon knows of itself. `..._at` are monotonic seconds, None when it never happened."""
+    """What the daemon knows of itself.
+
+    `..._at` are monotonic seconds, None when it never happened.
+    """
 
     pid: int
     boot_id: str

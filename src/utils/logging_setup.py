@@ -1,6 +1,7 @@
 """Where log lines go and how they look: one event, one line, `noun.past_participle key=value ...`.
 
-Owns: handlers, formats, rotation, and the filter that keeps secrets out of every line at every level.
+Owns: handlers, formats, rotation, and the filter that keeps secrets out of every line at every
+level.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def log_event(
 ) -> None:
     """Log `name key=value ...`; fields that are None are left out.
 
-    Every ERROR is mailed where mail is set up (see notifications); `mail=True` mails a lower level too.
+    Every ERROR is mailed where mail is set up (see notifications); `mail=True` mails a lower level
+    too.
     """
     if logger.isEnabledFor(level):
         shown = " ".join(

@@ -1,6 +1,7 @@
 """The PID file of the daemon: locked while it runs, with the process's identity in it.
 
-Owns: at most one daemon per PID file on this host, and the answer to "is it running?" for the watchdog.
+Owns: at most one daemon per PID file on this host, and the answer to "is it running?" for the
+watchdog.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def read_pid_file(path: Path) -> PidRecord | None:
 
 
 class PidFile:
-    """Context manager: lock and write the file, remove it at a clean end. A crash leaves it, unlocked.
+    """Context manager: lock and write the file, remove it at a clean end. A crash leaves it,
+    unlocked.
 
     Raises:
         AlreadyRunning: at entry, when another process holds it.
@@ -72,8 +74,9 @@ class PidFile:
             except BlockingIOError:
                 os.close(descriptor)
                 record = read_pid_file(self._path)
+                owner = record.pid if record else "unknown"
                 raise AlreadyRunning(
-                    f"another daemon is running (PID {record.pid if record else 'unknown'}, {self._path.name})"
+                    f"another daemon is running (PID {owner}, {self._path.name})"
                 ) from None
             if self._is_still_the_file(descriptor):
                 self._descriptor = descriptor

@@ -1,6 +1,8 @@
-"""What one symbol's last order attempt means for the next one. Memory only; time is an argument (monotonic seconds).
+"""What one symbol's last order attempt means for the next one. Memory only; time is an argument
+(monotonic seconds).
 
-It saves requests and spaces them; that no order is placed twice does not rest on it (see order_identity).
+It saves requests and spaces them; that no order is placed twice does not rest on it (see
+order_identity).
 """
 
 from __future__ import annotations
@@ -49,12 +51,18 @@ class PlacementGuard:
         self._ask_at = now + LINK_SECONDS
 
     def unknown(self, now: float) -> None:
-        """The POST had no certain outcome: ask at once, and send nothing until two 404s lie far enough apart."""
+        """The POST had no certain outcome.
+
+        Ask at once, and send nothing until two 404s lie far enough apart.
+        """
         self._is_unknown = True
         self._ask_at = now
 
     def found(self, now: float) -> None:
-        """The exchange has the order: its events and the sweeps move the row; ask again if they do not."""
+        """The exchange has the order.
+
+        Its events and the sweeps move the row; ask again if they do not.
+        """
         self._is_unknown, self._first_not_found_at = False, None
         self._ask_at = now + LINK_SECONDS
 
@@ -69,7 +77,10 @@ class PlacementGuard:
             self._ask_at = self._first_not_found_at + self._unknown_outcome_seconds
 
     def refused(self, now: float, *, pauses: bool) -> None:
-        """A refusal or rejection: rest, longer each time; five buys in a row pause, and a person is told."""
+        """A refusal or rejection.
+
+        Rest, longer each time; five buys in a row pause, and a person is told.
+        """
         self._identity = None
         self.refusals += 1
         if pauses and self.refusals % REFUSALS_UNTIL_PAUSE == 0:
