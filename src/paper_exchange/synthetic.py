@@ -1,11 +1,10 @@
-"""A seeded market without end.
+"""A seeded market without end: mean-reverting swings and a little noise, to see a DCA bot at work.
 
-Mean-reverting waves with a little noise, made for watching a DCA bot at work. Each symbol swings
-around its home price: a main wave of 15 to 19 seconds and 1.1 to 1.3 percent either way, a slow
-wave of a minute and more, and noise that is pulled back to zero. A bot with 0.5 % deviation, 0.6 %
-take profit and five safety orders completes a cycle with at least one safety order within the first
-minute, whenever it starts. The start is near a crest, so that the first purchase is followed by a
-fall. Same seed, same prices: nothing depends on the clock.
+Each symbol swings around its home price: it falls for 12 to 18 seconds from a crest to a trough
+more than two percent below, then recovers in three or four. A slow wave and noise that is pulled
+back to zero lie on top. The falls are long because most purchases shall be followed by one: a bot
+with 0.5 % deviation, 0.6 % take profit and five safety orders completes a cycle with at least one
+safety order within its first minute. Same seed, same prices: nothing depends on the clock.
 """
 
 import heapq
@@ -32,6 +31,9 @@ _HOME_PRICES = {
     "AAVE/USD": 155.0,
 }
 _OTHER_HOME_PRICE = 10.0
+_CREST = (0.0105, 0.0135)
+_FALL_SECONDS = (12.0, 18.0)
+_RISE_SECONDS = (3.0, 4.5)
 _NOISE_STEP = 0.00025
 _NOISE_PULL = 0.15
 
@@ -48,6 +50,35 @@ class TimedQuote:
     ask_size: Decimal
 
 
+class _Swings:
+    """Falls and rises without end, as a fraction of the home price, smooth at the turns.
+
+    The first one is the longest fall there is: whoever comes in its first half sees it.
+    """
+
+    def __init__(self, chance: random.Random) -> None:
+        self._draw = chance.uniform
+        self._is_falling = True
+        self._from_level, self._to_level = self._draw(*_CREST), -self._draw(*_CREST)
+        self._started_at, self._seconds = 0.0, _FALL_SECONDS[1]
+
+    def level(self, at_seconds: float) -> float:
+        """Must be asked in the order of time."""
+        while at_seconds >= self._started_at + self._seconds:
+            self._turn()
+        part = (at_seconds - self._started_at) / self._seconds
+        eased = (1 - math.cos(math.pi * part)) / 2
+        return self._from_level + (self._to_level - self._from_level) * eased
+
+    def _turn(self) -> None:
+        self._started_at += self._seconds
+        self._is_falling = not self._is_falling
+        self._from_level, self._to_level = self._to_level, self._draw(*_CREST)
+        if self._is_falling:
+            self._to_level = -self._to_level
+        self._seconds = self._draw(*(_FALL_SECONDS if self._is_falling else _RISE_SECONDS))
+
+
 class _Walk:
     """The price path of one symbol."""
 
@@ -56,18 +87,17 @@ class _Walk:
         self._chance = random.Random(f"{seed}:walk:{asset.symbol}")
         draw = self._chance.uniform
         self._home = _HOME_PRICES.get(asset.symbol, _OTHER_HOME_PRICE) * draw(0.98, 1.02)
-        self._main = (draw(15, 19), draw(0.011, 0.013), draw(0.20, 0.30))
-        self._slow = (draw(70, 100), draw(0.002, 0.004), draw(0, 1))
+        self._slow_wave = (draw(70, 100), draw(0.002, 0.004), draw(0, 1))
         self._noise = 0.0
+        self._swings = _Swings(random.Random(f"{seed}:swings:{asset.symbol}"))
         self.offset_seconds = draw(0, QUOTE_INTERVAL_SECONDS)
 
     def quote(self, at_seconds: float) -> TimedQuote:
-        swing = sum(
-            height * math.sin(2 * math.pi * (at_seconds / period + phase))
-            for period, height, phase in (self._main, self._slow)
-        )
+        period, height, phase = self._slow_wave
+        slow = height * math.sin(2 * math.pi * (at_seconds / period + phase))
         self._noise += self._chance.gauss(0, _NOISE_STEP) - _NOISE_PULL * self._noise
-        middle = self._home * (1 + swing + self._noise)
+        swing = self._swings.level(at_seconds) + slow + self._noise
+        middle = self._home * (1 + swing)
         step = self._asset.price_increment
         bid = max(step, _round_to(middle * (1 - SPREAD / 2), step))
         ask = max(bid + step, _round_to(middle * (1 + SPREAD / 2), step))

@@ -1,0 +1,208 @@
+"""Builders for the tests of the exchange: a desk without sockets, clients of a running one."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from alpaca.data.historical import CryptoHistoricalDataClient
+from alpaca.data.live import CryptoDataStream
+from alpaca.trading.client import TradingClient
+from alpaca.trading.stream import TradingStream
+
+from paper_exchange.clock import Clock
+from paper_exchange.config import ExchangeConfig
+from paper_exchange.exchange import Exchange, TradeUpdate
+from paper_exchange.market import Quote
+from paper_exchange.orders import Order
+from paper_exchange.threaded import RunningExchange
+
+WAIT_SECONDS = 10.0
+
+
+class Desk:
+    """The exchange without sockets and without waiting: what it puts off runs at `settle`."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("partial_fill_probability", 0.0)
+        self.updates: list[TradeUpdate] = []
+        self._put_off: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self.exchange = Exchange(
+            ExchangeConfig(**settings),
+            Clock(),
+            lambda _delay, *call: self._put_off.append((call[0], call[1:])),
+        )
+        self.exchange.trade_update_listeners.append(self.updates.append)
+
+    def settle(self) -> None:
+        while self._put_off:
+            function, arguments = self._put_off.pop(0)
+            function(*arguments)
+
+    def quote(self, bid: object, ask: object, symbol: str = "BTC/USD") -> None:
+        self.settle()
+        one = Decimal(1)
+        quote = Quote(
+            symbol, Decimal(str(bid)), one, Decimal(str(ask)), one, self.exchange.clock.now_ns()
+        )
+        self.exchange.post_quote(quote)
+
+    def order(self, side: str, qty: object = None, limit: object = None, **fields: object) -> Order:
+        """Submits and settles; returns the order as it is then."""
+        request: dict[str, object] = {
+            "symbol": "BTC/USD",
+            "side": side,
+            "type": "market" if limit is None else "limit",
+            "time_in_force": "gtc",
+            "qty": None if qty is None else str(qty),
+            "limit_price": None if limit is None else str(limit),
+            **fields,
+        }
+        submitted = self.exchange.submit(request)
+        self.settle()
+        return self.now(submitted)
+
+    def now(self, order: Order) -> Order:
+        return self.exchange.order(order.id)
+
+    def events(self, order: Order) -> list[str]:
+        return [one.event.value for one in self.updates if one.order.id == order.id]
+
+    @property
+    def cash(self) -> Decimal:
+        return self.exchange.account.cash
+
+    def coins(self, symbol: str = "BTC/USD") -> Decimal:
+        return self.exchange.account.qty(symbol)
+
+
+class Clients:
+    """The real SDK against a running exchange. Each stream runs in a thread, as users run it."""
+
+    def __init__(self, exchange: RunningExchange) -> None:
+        keys = (exchange.config.key, exchange.config.secret)
+        self.exchange = exchange
+        self.trading = TradingClient(*keys, url_override=exchange.urls.trading_url)
+        self.data = CryptoHistoricalDataClient(url_override=exchange.urls.data_url)
+        self.trade_updates: list[dict[str, Any]] = []
+        self.quotes: list[dict[str, Any]] = []
+        self._streams: list[Any] = []
+
+    def listen_to_trades(self, key: str | None = None, *, wait: bool = True) -> TradingStream:
+        config = self.exchange.config
+        stream = TradingStream(
+            key or config.key,
+            config.secret,
+            raw_data=True,
+            url_override=self.exchange.urls.trading_stream_url,
+        )
+        # The first retry after a refused connection would wait half a second or more.
+        stream._reconnect_min_backoff = 0.05
+
+        async def keep(message: dict[str, Any]) -> None:
+            self.trade_updates.append(message["data"])
+
+        stream.subscribe_trade_updates(keep)
+        self._start(stream)
+        if wait:
+            wait_until(lambda: any(one["listening"] for one in self.state()["clients"]["trading"]))
+        return stream
+
+    def listen_to_quotes(self, *symbols: str, raw_data: bool = True) -> CryptoDataStream:
+        config = self.exchange.config
+        stream = CryptoDataStream(
+            config.key,
+            config.secret,
+            raw_data=raw_data,
+            url_override=self.exchange.urls.data_stream_url,
+        )
+        stream._reconnect_min_backoff = 0.05
+
+        async def keep(quote: dict[str, Any]) -> None:
+            self.quotes.append(quote)
+
+        stream.subscribe_quotes(keep, *symbols)
+        self._start(stream)
+        wait_until(lambda: any(one["subscriptions"] for one in self.state()["clients"]["data"]))
+        return stream
+
+    def state(self) -> dict[str, Any]:
+        return self.exchange.state()
+
+    def events(self, order_id: object) -> list[str]:
+        wanted = str(order_id)
+        return [one["event"] for one in self.trade_updates if one["order"]["id"] == wanted]
+
+    def wait_for_event(self, order_id: object, event: str) -> None:
+        wait_until(lambda: event in self.events(order_id), f"{event} of {order_id}")
+
+    def _start(self, stream: Any) -> None:
+        stopped = threading.Event()
+
+        def run() -> None:
+            asyncio.run(stream._run_forever())
+            stopped.set()
+
+        threading.Thread(target=run, daemon=True).start()
+        self._streams.append((stream, stopped))
+
+    def close(self) -> None:
+        for stream, stopped in self._streams:
+            if stream._loop is not None and not stopped.is_set():
+                asyncio.run_coroutine_threadsafe(stream.stop_ws(), stream._loop)
+                if stream._ws is not None:
+                    asyncio.run_coroutine_threadsafe(stream.close(), stream._loop)
+        for _stream, stopped in self._streams:
+            stopped.wait(1)
+
+
+def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Waits for a condition with a bound; never sleeps for luck."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {WAIT_SECONDS} s in vain for {what}")
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def make_desk() -> Callable[..., Desk]:
+    return Desk
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture
+def exchange() -> Iterator[RunningExchange]:
+    """A running exchange with a manual market, no partial fills and no rate limit."""
+    settings = {
+        "partial_fill_probability": 0.0,
+        "rate_limit_per_minute": 0,
+        "latency_seconds": 0.002,
+    }
+    with RunningExchange(ExchangeConfig(**settings)) as running:
+        yield running
+
+
+@pytest.fixture
+def clients(exchange: RunningExchange) -> Iterator[Clients]:
+    open_clients = Clients(exchange)
+    yield open_clients
+    open_clients.close()
+
+
+@pytest.fixture(scope="session")
+def make_desk_function() -> Callable[..., Desk]:
+    """For hypothesis, which wants fixtures that outlive one example."""
+    return Desk
