@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -56,7 +57,7 @@ class SymbolWatch:
         self.symbol = symbol
         self.buy_below = -_INFINITY
         self.sell_above = _INFINITY
-        self.quiet_until = 0.0
+        self.quiet_until = {side: 0.0 for side in Side}
         self.wake = asyncio.Event()
         self.newest: Any = None
         self.received_at = 0.0
@@ -84,7 +85,9 @@ class SymbolWatch:
         self._low, self._high = bid * (1 - self._jump), ask * (1 + self._jump)
         self._suspect = None
         self.newest, self.received_at = quote, now
-        return (ask <= self.buy_below or bid >= self.sell_above) and now >= self.quiet_until
+        return (ask <= self.buy_below and now >= self.quiet_until[Side.BUY]) or (
+            bid >= self.sell_above and now >= self.quiet_until[Side.SELL]
+        )
 
     def _is_confirmed(self, bid: float) -> bool:
         """A quote that jumps is a spike until the next one confirms it."""
@@ -149,7 +152,10 @@ class MarketDataHandler:
                 continue
             watch = self._watch(symbol)
             watch.state = state
-            watch.set_triggers(compute_triggers(state, rules, self._settings.taker_fee_rate))
+            triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
+            if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
+                triggers = replace(triggers, buy_at_or_below=None)  # the next refresh looks again
+            watch.set_triggers(triggers)
         for symbol in self._watches.keys() - present:
             self._watches[symbol].set_triggers(NEVER)
 
@@ -160,11 +166,12 @@ class MarketDataHandler:
         """
         guard, now = self._placer.guard(order.symbol), time.monotonic()
         if order.status == "rejected":
-            guard.refused(now, pauses=order.side is Side.BUY)
+            guard.refused(order.side, now)
         elif order.is_ended and order.filled_qty > 0:
-            guard.succeeded()
+            guard.succeeded(order.side)
         if watch := self._watches.get(order.symbol):
-            watch.quiet_until = now + guard.seconds_until_allowed(now)
+            for side in Side:
+                watch.quiet_until[side] = now + guard.seconds_until_allowed(side, now)
 
     def _watch(self, symbol: str) -> SymbolWatch:
         if symbol not in self._watches:
@@ -197,7 +204,9 @@ class MarketDataHandler:
                 self._busy -= 1
                 if self._busy == 0:
                     self._idle.set()
-            watch.quiet_until = max(watch.quiet_until, time.monotonic() + placement.quiet_seconds)
+            for side in (placement.side,) if placement.side else Side:
+                until = time.monotonic() + placement.quiet_seconds
+                watch.quiet_until[side] = max(watch.quiet_until[side], until)
             self._report(watch, placement)
 
     def _report(self, watch: SymbolWatch, placement: Placement) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -48,6 +48,7 @@ from utils.placement_guard import PlacementGuard
 
 log = logging.getLogger(__name__)
 
+NOTHING_SECONDS = 0.25  # bounds the reads of a state that asks for nothing at this price
 SKIP_SECONDS = 30.0  # how long a symbol rests when the world does not allow an order now
 UNAVAILABLE_SECONDS = 5.0
 SETTLE_SECONDS = 3.0  # a position can lag behind the fill that made it
@@ -67,13 +68,16 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What became of a crossed trigger, and how long the symbol rests before it looks again."""
+    """What became of a crossed trigger, and how long which side rests before it looks again."""
 
     outcome: Outcome
     reason: str = ""
     quiet_seconds: float = 0.0
+    side: Side | None = None  # which orders rest; None: both
     level: int = logging.WARNING
-    mail: bool = False
+
+
+_NOTHING = Placement(outcome=Outcome.NOTHING, quiet_seconds=NOTHING_SECONDS)
 
 
 class _Skip(Exception):
@@ -133,16 +137,21 @@ class OrderPlacer:
         """
         state = load_trading_state(thread_connection(), symbol)
         if state is None:
-            return Placement(outcome=Outcome.NOTHING)
+            return _NOTHING
+        side = None
         try:
             rules = self._rules.get(symbol)
-            if self._decide(state, rules, newest_quote()) is None:
-                return Placement(outcome=Outcome.NOTHING)
-            if waiting := self._still_waiting(state):
+            quote = newest_quote()
+            if quote is None:
+                raise _Skip("the newest quote is too old or its spread too wide", 1.0)
+            if (decision := self._decide(state, rules, quote)) is None:
+                return _NOTHING
+            side = decision.side
+            if waiting := self._still_waiting(state, side):
                 return waiting
             return self._place(state, rules, newest_quote)
         except _Skip as skip:
-            return skip.placement
+            return replace(skip.placement, side=side)
         except ExchangeError as error:
             return Placement(
                 outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=UNAVAILABLE_SECONDS
@@ -162,11 +171,11 @@ class OrderPlacer:
             now=datetime.now(UTC),
         )
 
-    def _still_waiting(self, state: TradingState) -> Placement | None:
+    def _still_waiting(self, state: TradingState, side: Side) -> Placement | None:
         """An order was sent for this very state, or refused just now: that comes first."""
         guard, now = self.guard(state.asset.asset_symbol), time.monotonic()
-        if (rest_seconds := guard.seconds_until_allowed(now)) > 0:
-            return Placement(outcome=Outcome.WAITING, quiet_seconds=rest_seconds)
+        if (rest_seconds := guard.seconds_until_allowed(side, now)) > 0:
+            return Placement(outcome=Outcome.WAITING, quiet_seconds=rest_seconds, side=side)
         identity = compute_client_order_id(state.cycle)
         if not guard.is_waiting_for(identity):
             return None
@@ -181,10 +190,10 @@ class OrderPlacer:
         self, state: TradingState, rules: AssetRules, newest_quote: Callable[[], Quote | None]
     ) -> Placement:
         if reason := self._why_no_orders():
-            raise _Skip(reason, level=logging.ERROR)
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO)  # whoever halts says so, louder
         decision = self._decide(state, rules, newest_quote())
         if decision is None:
-            return Placement(outcome=Outcome.NOTHING)
+            return _NOTHING
         if decision.side is Side.SELL:
             return self._place_take_profit(state, rules, decision)
         assert decision.amount_usd is not None, "a buy always names its amount"
@@ -198,7 +207,7 @@ class OrderPlacer:
         quote = newest_quote()
         final = self._decide(state, rules, quote)
         if quote is None or final is None or final.purpose is not decision.purpose:
-            return Placement(outcome=Outcome.NOTHING)
+            return _NOTHING
         return self._place_buy(state, rules, final, quote)
 
     def _check_base_order(
@@ -335,12 +344,13 @@ class OrderPlacer:
             return Placement(
                 outcome=Outcome.SENT, quiet_seconds=guard.seconds_until_ask(time.monotonic())
             )
-        guard.refused(time.monotonic(), pauses=decision.side is Side.BUY)
+        guard.refused(decision.side, time.monotonic())
         # Also a refusal is asked after: "client_order_id must be unique" means that the order
         # exists.
         self._resolve(state.cycle)
         return Placement(
             outcome=Outcome.REFUSED,
-            reason=f"{decision.purpose} order refused {guard.refusals} times in a row",
-            quiet_seconds=guard.seconds_until_allowed(time.monotonic()),
+            reason=f"{decision.purpose} order refused",
+            quiet_seconds=guard.seconds_until_allowed(decision.side, time.monotonic()),
+            side=decision.side,
         )

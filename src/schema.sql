@@ -89,6 +89,7 @@ CREATE TABLE IF NOT EXISTS dca_events (
     cycle_id   INT          NULL,
     reason     VARCHAR(500) NOT NULL,
     created_at DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    KEY ix_kind (kind, created_at),
     KEY ix_created (created_at),
     KEY ix_cycle_kind (cycle_id, kind)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;

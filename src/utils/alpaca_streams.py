@@ -113,7 +113,8 @@ class _DataStream(CryptoDataStream):
         await super()._dispatch(msg)
 
     async def close(self) -> None:
-        self._health.lost("closed")
+        if self._health.is_connected:
+            self._health.lost("closed")
         await super().close()
 
 
@@ -144,7 +145,8 @@ class _TradeStream(TradingStream):
         await super()._dispatch(msg)
 
     async def close(self) -> None:
-        self._health.lost("closed")
+        if self._health.is_connected:
+            self._health.lost("closed")
         await super().close()
 
 

@@ -32,6 +32,7 @@ class AssetRulesCache:
         self._min_cost_usd = min_cost_usd
         self._lock = threading.Lock()
         self._known: dict[str, tuple[AssetRules, float]] = {}
+        self._unknown: dict[str, float] = {}  # symbols that Alpaca does not know, until when
 
     def get(self, symbol: str) -> AssetRules:
         """The rules of `symbol` ('BTC/USD').
@@ -44,6 +45,8 @@ class AssetRulesCache:
             known = self._known.get(symbol)
         if known is not None and time.monotonic() < known[1]:
             return known[0]
+        if time.monotonic() < self._unknown.get(symbol, 0.0):
+            raise ExchangeRefused(404, 0, f"Alpaca does not know the symbol {symbol}")
         try:
             rules = fetch_asset_rules(self._client, symbol, min_cost_usd=self._min_cost_usd)
         except ExchangeError as error:
@@ -54,6 +57,7 @@ class AssetRulesCache:
         else:
             next_seconds = REFRESH_SECONDS
         if rules is None:
+            self._unknown[symbol] = time.monotonic() + RETRY_SECONDS
             raise ExchangeRefused(404, 0, f"Alpaca does not know the symbol {symbol}")
         with self._lock:
             self._known[symbol] = (rules, time.monotonic() + next_seconds)

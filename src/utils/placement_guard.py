@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 
+from models.exchange import Side
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
@@ -25,13 +26,13 @@ class PlacementGuard:
 
     def __init__(self, symbol: str, unknown_outcome_seconds: float) -> None:
         self.symbol = symbol
-        self.refusals = 0
+        self.refusals = {side: 0 for side in Side}
         self._unknown_outcome_seconds = unknown_outcome_seconds
         self._identity: str | None = None
         self._is_unknown = False
         self._ask_at = 0.0
         self._first_not_found_at: float | None = None
-        self._allowed_at = 0.0
+        self._allowed_at = {side: 0.0 for side in Side}
 
     def is_waiting_for(self, identity: str) -> bool:
         """Whether an order with this id was sent and its outcome has not been settled."""
@@ -41,9 +42,9 @@ class PlacementGuard:
         """How long until the exchange should be asked for the awaited id."""
         return max(0.0, self._ask_at - now)
 
-    def seconds_until_allowed(self, now: float) -> float:
-        """How long the symbol still rests after refusals."""
-        return max(0.0, self._allowed_at - now)
+    def seconds_until_allowed(self, side: Side, now: float) -> float:
+        """How long orders of this side still rest after refusals. The other side goes on."""
+        return max(0.0, self._allowed_at[side] - now)
 
     def sending(self, identity: str, now: float) -> None:
         """An order is about to be sent."""
@@ -76,14 +77,13 @@ class PlacementGuard:
         else:
             self._ask_at = self._first_not_found_at + self._unknown_outcome_seconds
 
-    def refused(self, now: float, *, pauses: bool) -> None:
-        """A refusal or rejection.
-
-        Rest, longer each time; five buys in a row pause, and a person is told.
-        """
+    def refused(self, side: Side, now: float) -> None:
+        """A refusal or rejection: rest, longer each time; five buys in a row pause."""
         self._identity = None
-        self.refusals += 1
-        if pauses and self.refusals % REFUSALS_UNTIL_PAUSE == 0:
+        self.refusals[side] += 1
+        refusals = self.refusals[side]
+        seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (refusals - 1), LONGEST_BACKOFF_SECONDS)
+        if side is Side.BUY and refusals % REFUSALS_UNTIL_PAUSE == 0:
             seconds = PAUSE_SECONDS
             log_event(
                 log,
@@ -91,12 +91,10 @@ class PlacementGuard:
                 "buying.paused",
                 symbol=self.symbol,
                 seconds=round(seconds),
-                reason=f"{self.refusals} orders in a row were refused: see the lines above",
+                reason=f"{refusals} orders in a row were refused: see the lines above",
             )
-        else:
-            seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (self.refusals - 1), LONGEST_BACKOFF_SECONDS)
-        self._allowed_at = now + seconds
+        self._allowed_at[side] = now + seconds
 
-    def succeeded(self) -> None:
+    def succeeded(self, side: Side) -> None:
         """An order was filled: refusals start from zero."""
-        self.refusals, self._allowed_at = 0, 0.0
+        self.refusals[side], self._allowed_at[side] = 0, 0.0
