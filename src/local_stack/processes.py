@@ -1,4 +1,4 @@
-"""Finds and ends database servers by what they are, not by a remembered number."""
+"""Finds and ends processes of ours by what they are, not by a remembered number."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 END_SECONDS = 60
+STACK_MARK = "DCA_LOCAL_STACK"  # in the environment of every program of a stack: its folder
 
 
 def servers_below(folder: Path) -> Iterator[psutil.Process]:
@@ -29,3 +30,11 @@ def end_process(process: psutil.Process, signal: Callable[[psutil.Process], None
         except psutil.TimeoutExpired:
             process.kill()
             process.wait(END_SECONDS)
+
+
+def processes_of_stack(folder: Path) -> Iterator[psutil.Process]:
+    """Every process started for the local stack of this folder, also by one of its children."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # ended, or not ours to see
+            if process.environ().get(STACK_MARK) == str(folder.absolute()):
+                yield process

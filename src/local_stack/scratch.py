@@ -1,7 +1,7 @@
-"""Folders below .local that live as long as one run, with the database servers inside them.
+"""Folders below .local that live as long as one run, with the processes that belong to them.
 
 A run holds the lock of its folder; the kernel frees it however the run ends. So a folder whose lock
-is free is what a killed run left behind: the next run stops its servers and removes it.
+is free is what a killed run left behind: the next run ends its processes and removes it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 
 from local_stack.debian_packages import LOCAL_FOLDER, exclusive_lock
-from local_stack.processes import end_process, servers_below
+from local_stack.processes import end_process, processes_of_stack, servers_below
 
 
 @contextlib.contextmanager
 def scratch_folder(prefix: str, parent: Path = LOCAL_FOLDER) -> Iterator[Path]:
-    """A new folder `<parent>/<prefix>-<pid>-<random>`, removed at the end with its servers."""
+    """A new folder `<parent>/<prefix>-<pid>-<random>`, removed at the end with its processes."""
     folder = parent / f"{prefix}-{os.getpid()}-{secrets.token_hex(3)}"
     with contextlib.ExitStack() as until_the_end:
         with exclusive_lock(parent / "scratch.lock"):
@@ -48,6 +48,9 @@ def remove_abandoned(prefix: str, parent: Path = LOCAL_FOLDER) -> None:
 
 
 def _remove(folder: Path) -> None:
-    for process in servers_below(folder):
-        end_process(process, psutil.Process.kill)  # its data is thrown away: no need to be gentle
+    # The programs before the database they use; a list, because the first ones may start others.
+    for process in [*processes_of_stack(folder), *servers_below(folder)]:
+        end_process(
+            process, psutil.Process.kill
+        )  # what they wrote is thrown away: no need to be gentle
     shutil.rmtree(folder, ignore_errors=True)

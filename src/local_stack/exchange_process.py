@@ -1,0 +1,171 @@
+"""The local exchange as a process of its own, and what its operator and its client may ask it.
+
+Starts `python -m paper_exchange`, waits for its ready line, speaks to its control endpoint and
+reads its REST API with the account's keys. Never imports the exchange: what it says on the wire is
+all there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 60.0
+STOP_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
+POLL_SECONDS = 0.02
+ACTIVITIES_PAGE, ORDERS_PAGE = 100, 500
+# Loopback only: a proxy of the user's environment must not be asked.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class StackError(Exception):
+    """A part of the local stack could not be started or used; the text is for a person."""
+
+
+class ExchangeProcess:
+    """One local exchange. `start` returns when it answers."""
+
+    def __init__(self, folder: Path, *, key: str, secret: str) -> None:
+        self.urls: dict[str, str] = {}
+        self._ready_file = folder / "exchange.json"
+        self._output = folder / "logs" / "exchange.out"
+        self._key, self._secret = key, secret
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
+        """Run it with these arguments of `python -m paper_exchange` beside keys and ready file.
+
+        Raises:
+            StackError: it ended, or did not answer in time; with its own last words.
+        """
+        self._ready_file.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "paper_exchange", "--ready-file", str(self._ready_file)]
+        # Others can see a command line, so the keys go through the environment.
+        keys = {"PAPER_EXCHANGE_KEY": self._key, "PAPER_EXCHANGE_SECRET": self._secret}
+        with open(self._output, "ab") as output:
+            self._process = subprocess.Popen(
+                [*command, *arguments],
+                env={**environment, **keys},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready_file.exists():
+            if self._process.poll() is not None:
+                raise StackError(f"the local exchange did not start: {last_line(self._output)}")
+            if time.monotonic() > deadline:
+                raise StackError(f"the local exchange did not answer within {START_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+        ready = json.loads(self._ready_file.read_text("utf-8"))
+        self.urls = {name: url for name, url in ready.items() if name.endswith("_url")}
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it; no process is left when this returns."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    # The operator's door
+
+    def state(self) -> dict[str, Any]:
+        """Market, newest quotes, balances, open orders, requests; not counted by the rate limit."""
+        return self._ask("GET", f"{self.urls['control_url']}/state")
+
+    def control(self, name: str, **body: Any) -> dict[str, Any]:
+        """One control call; `python -m paper_exchange --help` lists them."""
+        return self._ask("POST", f"{self.urls['control_url']}/{name}", body)
+
+    # The client's door
+
+    def get(self, path: str, **query: str) -> Any:
+        """GET of the trading API (`/v2/...`); counts against the account's rate limit."""
+        suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return self._ask("GET", f"{self.urls['trading_url']}{path}{suffix}")
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Every order there ever was, oldest first."""
+        found: dict[str, dict[str, Any]] = {}
+        query = {"status": "all", "direction": "asc", "limit": str(ORDERS_PAGE)}
+        while True:
+            page = self.get("/v2/orders", **query)
+            fresh = [order for order in page if order["id"] not in found]
+            found.update({order["id"]: order for order in fresh})
+            if len(page) < ORDERS_PAGE or not fresh:
+                return list(found.values())
+            query["after"] = page[-1]["submitted_at"]
+
+    def activities(self, kind: str) -> list[dict[str, Any]]:
+        """Every activity of a kind (FILL, CFEE, FEE), oldest first."""
+        found: list[dict[str, Any]] = []
+        query = {"direction": "asc", "page_size": str(ACTIVITIES_PAGE)}
+        while True:
+            page = self.get(f"/v2/account/activities/{kind}", **query)
+            found += page
+            if len(page) < ACTIVITIES_PAGE:
+                return found
+            query["page_token"] = page[-1]["id"]
+
+    def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One request. A refusal of the rate limit is waited out: whoever asks here is in no hurry.
+
+        Raises:
+            StackError: no answer, or a refusal.
+        """
+        request = urllib.request.Request(url, method=method)
+        request.add_header("APCA-API-KEY-ID", self._key)
+        request.add_header("APCA-API-SECRET-KEY", self._secret)
+        data = None if body is None else json.dumps(body, default=str).encode()
+        while True:
+            try:
+                with _opener.open(request, data, timeout=ANSWER_SECONDS) as answer:
+                    return json.load(answer, parse_float=Decimal)
+            except urllib.error.HTTPError as error:
+                reset_at = error.headers.get("X-RateLimit-Reset")
+                if error.code == 429 and reset_at:
+                    time.sleep(
+                        max(0.1, float(reset_at) - time.time())
+                    )  # the exchange says until when
+                    continue
+                raise StackError(
+                    f"the local exchange refused {method} {url}: {_words(error)}"
+                ) from None
+            except (OSError, ValueError) as error:
+                raise StackError(f"the local exchange does not answer: {error}") from None
+
+
+def _words(error: urllib.error.HTTPError) -> str:
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(json.load(error)["message"])
+    return f"HTTP {error.code}"
+
+
+def last_line(path: Path) -> str:
+    """The last thing a program said, for the one line that tells of its end."""
+    with contextlib.suppress(OSError):
+        lines = path.read_text("utf-8", errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1]
+    return "it gave no reason"

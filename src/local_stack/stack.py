@@ -1,0 +1,285 @@
+"""A complete bot on this machine: private MariaDB, local exchange, real daemon, real caretakers.
+
+Owns: their environment, their start in order, their end in order. Each is a process in a session of
+its own, so that Ctrl-C reaches only the program that owns the stack. Must never let a setting of
+the user through: neither `.env` nor a setting in the caller's environment reaches a program of the
+stack, and before its exchange runs the URLs lead nowhere rather than to Alpaca.
+
+    with scratch_folder("demo") as folder:        # ends what a killed run left; removed afterwards
+        stack = LocalStack(folder)
+        try:
+            stack.start_database()
+            stack.start_exchange("--seed", "7")   # arguments of python -m paper_exchange
+            stack.add_asset("BTC/USD", base_order_amount=100, ...)
+            stack.start_daemon()                  # returns when it trades
+            stack.run_script("order_manager")     # scripts/order_manager.py, to its end
+        finally:
+            stack.stop()
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import psutil
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from config import PROJECT_ROOT, Settings
+from local_stack.exchange_process import ExchangeProcess, StackError, last_line
+from local_stack.mariadb import PrivateMariaDB
+from local_stack.processes import STACK_MARK, end_process, processes_of_stack
+from models.asset_config import DcaAsset, create_asset, get_all_assets
+from models.cycle_data import create_cycle
+from models.meta import apply_schema
+from utils.db_utils import close_quietly
+from utils.heartbeat import Heartbeat, load_heartbeat
+
+START_SECONDS = 60.0
+SCRIPT_SECONDS = 120.0
+POLL_SECONDS = 0.05
+DAEMON = "main_app.py"
+_SETTING_NAMES = {spec.metadata["name"] for spec in fields(Settings)} | {
+    "APCA_API_KEY_ID",
+    "APCA_API_SECRET_KEY",
+    "ENV_FILE",
+}
+_NOWHERE = {
+    "ALPACA_TRADING_URL": "http://127.0.0.1:9",
+    "ALPACA_DATA_URL": "http://127.0.0.1:9",
+    "ALPACA_DATA_STREAM_URL": "ws://127.0.0.1:9",
+    "ALPACA_TRADING_STREAM_URL": "ws://127.0.0.1:9",
+}
+
+
+class LocalStack:
+    """One stack in one folder. `settings` are further settings of the bot (names to text)."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: str = "dca_demo",
+        settings: Mapping[str, str] | None = None,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.run_dir, self.log_dir = self.folder / "run", self.folder / "logs"
+        for needed in (self.run_dir, self.log_dir):
+            needed.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.database = database
+        self.server = PrivateMariaDB(self.folder / "mariadb", report)
+        self._key, self._secret = f"local-{secrets.token_hex(8)}", secrets.token_hex(20)
+        self.exchange = ExchangeProcess(self.folder, key=self._key, secret=self._secret)
+        self._extra_settings = dict(settings or {})
+        self._children: list[subprocess.Popen[Any]] = []
+
+    # What a program of the stack runs with
+
+    def settings(self) -> dict[str, str]:
+        """Every setting that a program of this stack needs, names to text."""
+        urls = {f"ALPACA_{name.upper()}": url for name, url in self.exchange.urls.items()}
+        return {
+            **_NOWHERE,
+            **{name: url for name, url in urls.items() if name in _NOWHERE},
+            **self.server.db_env(self.database),
+            "ALPACA_API_KEY": self._key,
+            "ALPACA_SECRET_KEY": self._secret,
+            "PID_FILE": str(self.run_dir / "main_app.pid"),
+            "LOG_DIR": str(self.log_dir),
+            "ENV_FILE": str(self.folder / "no-such.env"),
+            **self._extra_settings,
+        }
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment of such a program: the caller's without any setting, and ours."""
+        inherited = {name: text for name, text in os.environ.items() if name not in _SETTING_NAMES}
+        return {**inherited, **self.settings(), STACK_MARK: str(self.folder)}
+
+    # Database
+
+    def start_database(self) -> None:
+        """Start the server and create the bot's database and tables.
+
+        Raises:
+            MariaDBError, DatabaseError: with one line for a person.
+        """
+        self.server.start()
+        self.server.create_database(self.database)
+        connection = self.connect()
+        try:
+            apply_schema(connection)
+        finally:
+            close_quietly(connection)
+
+    def connect(self) -> MySQLConnectionAbstract:
+        """A new connection to the bot's database, as the bot's own are: autocommit, UTC."""
+        connection = self.server.connect(self.database)
+        connection.time_zone = "+00:00"
+        return connection
+
+    def add_asset(self, symbol: str, **columns: Any) -> DcaAsset:
+        """An asset with its first cycle, watching: the bot buys at the next quote."""
+        connection = self.connect()
+        try:
+            asset = create_asset(connection, {"asset_symbol": symbol, **columns})
+            create_cycle(connection, asset.id, "watching")
+            return asset
+        finally:
+            close_quietly(connection)
+
+    # Exchange
+
+    def start_exchange(self, *arguments: str) -> None:
+        """Start the local exchange with these arguments of `python -m paper_exchange`.
+
+        Raises:
+            StackError: it did not start; with its own last words.
+        """
+        inherited = {name: text for name, text in os.environ.items() if name not in _SETTING_NAMES}
+        self.exchange.start(
+            arguments, {**inherited, STACK_MARK: str(self.folder)}, cwd=PROJECT_ROOT
+        )
+
+    # Daemon
+
+    def start_daemon(self, *, wait: bool = True) -> None:
+        """Start `python src/main_app.py`; with `wait`, return when it trades.
+
+        Raises:
+            StackError: it ended, or did not get there in time; with its own last words.
+        """
+        daemon = self._spawn([f"src/{DAEMON}"], "main_app")
+        deadline = time.monotonic() + START_SECONDS
+        needs_data_stream = wait and self._has_assets()
+        while wait and not self._trades(daemon.pid, needs_data_stream):
+            if daemon.poll() is not None:
+                said = last_line(self.log_dir / "main_app.out")
+                raise StackError(f"the daemon ended with code {daemon.returncode}: {said}")
+            if time.monotonic() > deadline:
+                raise StackError(f"the daemon did not trade within {START_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    def heartbeat(self) -> Heartbeat | None:
+        """The daemon's last sign of life."""
+        return load_heartbeat(self.run_dir)
+
+    def _trades(self, pid: int, needs_data_stream: bool) -> bool:
+        beat = self.heartbeat()
+        return (
+            beat is not None
+            and (beat.pid, beat.state) == (pid, "trading")
+            and beat.trade_stream_connected
+            and (beat.data_stream_connected or not needs_data_stream)
+        )
+
+    def _has_assets(self) -> bool:
+        """Without any the daemon has nothing to subscribe to and opens no data stream."""
+        connection = self.connect()
+        try:
+            return bool(get_all_assets(connection))
+        finally:
+            close_quietly(connection)
+
+    def daemon_processes(self) -> list[psutil.Process]:
+        """The daemons of this stack that run: ours, or one that the watchdog has started since."""
+        return [
+            process for process in processes_of_stack(self.folder) if _runs_script(process, DAEMON)
+        ]
+
+    def stop_daemon(self) -> None:
+        """Ask it to end and wait until it has; killed if it does not."""
+        for process in self.daemon_processes():
+            end_process(process, psutil.Process.terminate)
+        self._reap()
+
+    # Scripts
+
+    def has_script(self, name: str) -> bool:
+        return _script(name).is_file()
+
+    def run_script(
+        self, name: str, *arguments: str, timeout_seconds: float = SCRIPT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `scripts/<name>.py` to its end; its code and what it printed.
+
+        Raises:
+            subprocess.TimeoutExpired: it was killed.
+        """
+        return subprocess.run(
+            [sys.executable, str(_script(name)), *arguments],
+            env=self.environment(),
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+            start_new_session=True,
+        )
+
+    def spawn_script(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `scripts/<name>.py` and return at once; it writes to `logs/<name>.out`."""
+        return self._spawn([str(_script(name)), *arguments], name)
+
+    # The end
+
+    def stop(self) -> None:
+        """Stop scripts, daemon, exchange and database, in this order; nothing is left after."""
+        for process in self._others_than(DAEMON):
+            end_process(process, psutil.Process.terminate)
+        self.stop_daemon()
+        self.exchange.stop()
+        self.server.stop()
+        for process in processes_of_stack(self.folder):
+            end_process(process, psutil.Process.kill)
+        self._reap()
+
+    def _others_than(self, name: str) -> Iterator[psutil.Process]:
+        """The scripts that run; a watchdog among them would start a daemon again."""
+        for process in processes_of_stack(self.folder):
+            if any(part.endswith(".py") for part in _command(process)) and not _runs_script(
+                process, name
+            ):
+                yield process
+
+    def _spawn(self, arguments: list[str], name: str) -> subprocess.Popen[bytes]:
+        self._reap()
+        with open(self.log_dir / f"{name}.out", "ab") as output:
+            child = subprocess.Popen(
+                [sys.executable, *arguments],
+                env=self.environment(),
+                cwd=PROJECT_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._children.append(child)
+        return child
+
+    def _reap(self) -> None:
+        """Take note of the children that ended, so that none stays a zombie."""
+        self._children = [child for child in self._children if child.poll() is None]
+
+
+def _script(name: str) -> Path:
+    return PROJECT_ROOT / "scripts" / f"{name}.py"
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []  # it has ended
+
+
+def _runs_script(process: psutil.Process, name: str) -> bool:
+    return any(Path(part).name == name for part in _command(process))
