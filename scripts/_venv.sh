@@ -7,6 +7,8 @@ LOCAL="$ROOT/.local"
 VENV="$ROOT/.venv"
 PY="$VENV/bin/python"
 SETUP_LOG="$LOCAL/setup.log"
+# Stands while .venv is being changed. A run that was killed leaves it, and half a package can look like a whole.
+UNFINISHED="$LOCAL/venv-unfinished"
 
 # Settings of the caller's shell that would redirect Python or pip away from our environment.
 unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_REQUIREMENT PIP_CONSTRAINT
@@ -42,7 +44,6 @@ lock_setup() {
   exec 9>"$LOCAL/setup.lock"
   flock -n 9 || { step "another set-up of this folder is running, waiting for it"; flock 9; }
 }
-unlock_setup() { exec 9>&-; }
 
 # What was installed is described by one line; when the line is the same there is nothing to do.
 wanted_stamp() { cat "$ROOT/requirements.txt" "$ROOT/pyproject.toml" | sha256sum | cut -d' ' -f1; }
@@ -52,12 +53,16 @@ ensure_venv() {
   wanted="$(wanted_stamp) $ROOT"
   venv_is_current "$wanted" && return
   lock_setup
+  trap 'printf "\nStopped; run it again to go on.\n" >&2; exit 130' INT
   if ! venv_is_current "$wanted"; then
     venv_works || create_venv
+    touch "$UNFINISHED"
     install_packages
     printf '%s\n' "$wanted" >"$VENV/.installed"
+    rm -f "$UNFINISHED"
   fi
-  unlock_setup
+  trap - INT
+  exec 9>&- # frees the lock
 }
 
 # The packages are looked for as well: after an upgrade of the system's Python they stand in the wrong folder.
@@ -68,14 +73,14 @@ venv_is_current() {
 
 # Made completely, in this very folder (a moved environment keeps the old paths), and its Python still there.
 venv_works() {
-  [ ! -e "$LOCAL/venv-unfinished" ] && grep -qsF "$VENV" "$VENV/bin/activate" &&
+  [ ! -e "$UNFINISHED" ] && grep -qsF "$VENV" "$VENV/bin/activate" &&
     "$PY" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
 create_venv() {
   find_python
   step "creating .venv with $("$PYTHON" --version)"
-  touch "$LOCAL/venv-unfinished"
+  touch "$UNFINISHED"
   rm -rf "$VENV"
   if ! "$PYTHON" -m venv "$VENV" >"$SETUP_LOG" 2>&1; then
     rm -rf "$VENV"
@@ -83,7 +88,6 @@ create_venv() {
       fail "$PYTHON cannot create a virtual environment ($(tail -n 1 "$SETUP_LOG")): install python3-venv."
     bootstrap_pip
   fi
-  rm -f "$LOCAL/venv-unfinished"
 }
 
 # Debian keeps pip's wheel in a package of its own: the machine's, or one unpacked into .local.
@@ -105,7 +109,7 @@ bootstrap_pip() {
 
 install_packages() {
   step "installing the packages of requirements.txt (the first time takes about a minute)"
-  run_pip install -r "$ROOT/requirements.txt"
+  run_pip install --no-compile -r "$ROOT/requirements.txt"
   run_pip install --no-deps --no-build-isolation -e "$ROOT"
 }
 
@@ -113,6 +117,7 @@ install_packages() {
 # In the foreground, because a background child of a script would not hear Ctrl-C.
 run_pip() {
   "$PY" -m pip "$@" --progress-bar off 2>&1 | tee "$SETUP_LOG" | newest_line && return
+  rm -f "$UNFINISHED" # pip undid what it had begun
   if grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeout|unreachable' "$SETUP_LOG"; then
     fail "pip cannot reach the package index: is there a network? (details in $SETUP_LOG)"
   fi

@@ -24,7 +24,7 @@ FOLDER = LOCAL_FOLDER / "mariadb" / "main"
 HELP = """\
 A MariaDB server of your own inside this folder, for those who have no MariaDB or MySQL.
 
-  scripts/database start              start it (also after a reboot) and print the DB_* lines for .env
+  scripts/database start              start it (also after a reboot), print the DB_* lines for .env
   scripts/database status             does it run, and where
   scripts/database env                the DB_* lines again
   scripts/database shell              type SQL; ends with Ctrl-D
@@ -111,9 +111,7 @@ def shell(server: PrivateMariaDB, options: argparse.Namespace) -> int:
     client = shutil.which("mariadb") or shutil.which("mysql")
     if client and sys.stdin.isatty() and not options.json:
         settings = server.db_env(options.database)
-        os.environ["MYSQL_PWD"] = settings[
-            "DB_PASSWORD"
-        ]  # not on the command line: others see that
+        os.environ["MYSQL_PWD"] = settings["DB_PASSWORD"]  # others can see a command line
         os.execv(
             client,
             [

@@ -63,32 +63,34 @@ class PrivateApt:
             raise PackagesUnavailable("this system has no apt-get")
         self._folder = folder
         self._config = folder / "apt.conf"
+        self._all_sources_answered = True
+        for needed in ("state/lists/partial", "cache/archives/partial"):
+            (folder / needed).mkdir(parents=True, exist_ok=True)
+        self._config.write_text(APT_CONFIG.format(folder=folder))
 
-    def update(self) -> None:
+    def update(self, report: Callable[[str], None]) -> None:
         """Fetch the package lists, unless they were fetched within the hour."""
         stamp = self._folder / "updated"
         if stamp.exists() and 0 <= time.time() - stamp.stat().st_mtime < LISTS_ARE_FRESH_SECONDS:
             return
-        for needed in ("state/lists/partial", "cache/archives/partial"):
-            (self._folder / needed).mkdir(parents=True, exist_ok=True)
-        self._config.write_text(APT_CONFIG.format(folder=self._folder))
+        report("fetching package lists (into .local, nothing is installed)")
         # One unreachable third-party source must not stop us: the package may be found without it.
-        self._run("apt-get", "-q", "update", check=False)
+        done = self._run("apt-get", "-q", "update")
+        self._all_sources_answered = not re.search(r"^[EW]:", done.stderr, re.MULTILINE)
         stamp.touch()
+
+    def forget_lists(self) -> None:
+        """Make the next update fetch new lists: these did not lead to the packages."""
+        (self._folder / "updated").unlink(missing_ok=True)
 
     def download(self, packages: list[str], into: Path) -> list[Path]:
         into.mkdir(parents=True, exist_ok=True)
-        try:
-            self._run("apt-get", "-q", "download", *packages, cwd=into)
-        except PackagesUnavailable:
-            # The next attempt asks for new lists.
-            (self._folder / "updated").unlink(missing_ok=True)
-            raise
+        self._answer("apt-get", "-q", "download", *packages, cwd=into)
         return sorted(into.glob("*.deb"))
 
     def missing_libraries(self, package: str) -> list[str]:
         """The libraries that `package` needs, at any depth, and that the machine lacks."""
-        answer = self._run("apt-cache", "depends", "--recurse", "--important", package)
+        answer = self._answer("apt-cache", "depends", "--recurse", "--important", package)
         needed = set(re.findall(r"^ [ |](?:Pre)?Depends: (lib[^\s<>:]+)", answer, re.MULTILINE))
         listing = subprocess.run(
             ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n"],
@@ -100,9 +102,20 @@ class PrivateApt:
         # A second libc beside the machine's would crash.
         return sorted(needed - installed - {"libc6"})
 
-    def _run(self, tool: str, *arguments: str, cwd: Path | None = None, check: bool = True) -> str:
+    def _answer(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
+        done = self._run(tool, *arguments, cwd=cwd)
+        if done.returncode == 0:
+            return done.stdout
+        if not self._all_sources_answered:
+            raise PackagesUnavailable("not every package source of this machine can be reached")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("E:")]
+        raise PackagesUnavailable(errors[0] if errors else f"{tool} ended with {done.returncode}")
+
+    def _run(
+        self, tool: str, *arguments: str, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 [tool, "-c", str(self._config), *arguments],
                 cwd=cwd or self._folder,
                 env={**os.environ, "LC_ALL": "C"},
@@ -113,11 +126,7 @@ class PrivateApt:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise PackagesUnavailable(f"{tool} {arguments[1]} did not end in time") from error
-        if check and done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("E:")]
-            raise PackagesUnavailable(lines[0] if lines else f"{tool} ended with {done.returncode}")
-        return done.stdout
+            raise PackagesUnavailable(f"{tool} did not end in time") from error
 
 
 def fetch_and_unpack(
@@ -129,27 +138,33 @@ def fetch_and_unpack(
     local_folder: Path = LOCAL_FOLDER,
 ) -> None:
     """Unpack packages, and the libraries the machine lacks for one of them, below `target`."""
-    apt_folder = local_folder / "apt"
-    apt_folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(apt_folder / "lock"):
-        apt = PrivateApt(apt_folder)
-        report("fetching package lists (into .local, nothing is installed)")
-        apt.update()
-        libraries = apt.missing_libraries(with_libraries_of) if with_libraries_of else []
-        report(f"fetching {' '.join(packages + libraries)}")
-        downloads = apt_folder / "downloads"
-        shutil.rmtree(downloads, ignore_errors=True)
-        for package_file in apt.download(packages + libraries, downloads):
-            unpacked = subprocess.run(
-                ["dpkg-deb", "-x", str(package_file), str(target)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if unpacked.returncode != 0:
-                reason = unpacked.stderr.strip()
-                raise PackagesUnavailable(f"{package_file.name} did not unpack: {reason}")
-        shutil.rmtree(downloads, ignore_errors=True)
+    folder = local_folder / "apt"
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(folder / "lock"):
+        apt = PrivateApt(folder)
+        try:
+            apt.update(report)
+            libraries = apt.missing_libraries(with_libraries_of) if with_libraries_of else []
+            report(f"fetching {' '.join(packages + libraries)}")
+            downloads = folder / "downloads"
+            shutil.rmtree(downloads, ignore_errors=True)
+            for package_file in apt.download(packages + libraries, downloads):
+                _unpack(package_file, target)
+            shutil.rmtree(downloads)
+        except PackagesUnavailable:
+            apt.forget_lists()
+            raise
+
+
+def _unpack(package_file: Path, target: Path) -> None:
+    done = subprocess.run(
+        ["dpkg-deb", "-x", str(package_file), str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise PackagesUnavailable(f"{package_file.name} did not unpack: {done.stderr.strip()}")
 
 
 def main() -> int:

@@ -40,6 +40,7 @@ from local_stack.endpoint import (
 )
 from local_stack.mariadb_binaries import MariaDBUnavailable, ServerBinaries, candidates
 from local_stack.mariadb_datadir import (
+    MARIADB_OPTIONS,
     MYSQL_OPTIONS,
     DataFolderError,
     create_data_folder,
@@ -85,6 +86,7 @@ class PrivateMariaDB:
     def start(self) -> None:
         """Run the server of this folder, if it does not run yet, and return when it answers."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
         with exclusive_lock(self.folder / "lock"):
             if self._find_process() is None:
                 self._launch(self._binaries())
@@ -181,7 +183,7 @@ class PrivateMariaDB:
             f"--port={port}",
             f"--pid-file={self.folder / 'mariadb.pid'}",
             f"--init-file={self._accounts_file()}",
-            *([] if binaries.system_tables() else MYSQL_OPTIONS),
+            *(MARIADB_OPTIONS if binaries.system_tables() else MYSQL_OPTIONS),
         ]
         with open(self.log_file, "ab") as log:
             # Its own session: Ctrl-C must reach the program that owns the server first.

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from local_stack.mariadb_binaries import ServerBinaries
 
+# Nobody listens in on loopback, and newer servers spend a second on making a certificate.
+MARIADB_OPTIONS = ["--skip-ssl"]
 MYSQL_OPTIONS = ["--mysqlx=OFF", "--secure-file-priv=NULL"]
 
 
