@@ -15,9 +15,9 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any
 
+from buy_limits import BuyLimits
 from config import Settings, SettingsError, get_settings
 from market_data_handler import MarketDataHandler
 from models.exchange import ExchangeOrder
@@ -79,7 +79,7 @@ class Bot:
             client,
             rules,
             resolve=self.reconciler.resolve,
-            why_no_buys=self._why_no_buys,
+            limits=BuyLimits(settings, client, self.reconciler.blocked_symbols),
             why_no_orders=self._why_no_orders,
         )
         self.market = MarketDataHandler(settings, rules, placer)
@@ -117,11 +117,6 @@ class Bot:
 
     def _why_no_orders(self) -> str | None:
         return self._halted
-
-    def _why_no_buys(self, state: TradingState, amount_usd: Decimal) -> str | None:
-        if state.asset.asset_symbol in self.reconciler.blocked_symbols():
-            return "an order of ours on this symbol belongs to no cycle: see dca_events"
-        return None
 
     # Called in the event loop.
 

@@ -17,6 +17,7 @@ from enum import Enum
 
 from alpaca.trading.client import TradingClient
 
+from buy_limits import BuyLimits
 from config import Settings
 from models.cycle_data import DcaCycle
 from models.exchange import AssetRules, Quote, Side
@@ -99,8 +100,7 @@ class OrderPlacer:
     Args:
         resolve: asks the exchange for the order that this cycle's state can have and applies it;
             True when there is one, False on the exchange's own 404, ExchangeError otherwise.
-        why_no_buys: a reason not to buy `symbol` now for this many USD, or None (blocks, brakes,
-            pauses).
+        limits: the brakes, asked before every buy.
         why_no_orders: a reason to send nothing at all (another daemon holds the account), or None.
     """
 
@@ -111,14 +111,14 @@ class OrderPlacer:
         rules: AssetRulesCache,
         *,
         resolve: Callable[[DcaCycle], bool],
-        why_no_buys: Callable[[TradingState, Decimal], str | None],
+        limits: BuyLimits,
         why_no_orders: Callable[[], str | None],
     ) -> None:
         self._settings = settings
         self._client = client
         self._rules = rules
         self._resolve = resolve
-        self._why_no_buys = why_no_buys
+        self._limits = limits
         self._why_no_orders = why_no_orders
         self._guards: dict[str, PlacementGuard] = {}
 
@@ -199,8 +199,19 @@ class OrderPlacer:
         assert decision.amount_usd is not None, "a buy always names its amount"
         if not rules.is_tradable:
             raise _Skip(f"{rules.symbol} is not tradable on Alpaca", HOPELESS_SECONDS)
-        if reason := self._why_no_buys(state, decision.amount_usd):
-            raise _Skip(reason)
+        with self._limits.held():
+            return self._place_limited_buy(state, rules, decision, newest_quote)
+
+    def _place_limited_buy(
+        self,
+        state: TradingState,
+        rules: AssetRules,
+        decision: Decision,
+        newest_quote: Callable[[], Quote | None],
+    ) -> Placement:
+        assert decision.amount_usd is not None, "a buy always names its amount"
+        if block := self._limits.why_no_buys(state, decision.purpose, decision.amount_usd):
+            raise _Skip(block.reason, level=block.level)
         if decision.purpose is Purpose.BASE:
             self._check_base_order(state, rules, newest_quote())
         # The checks took time: the newest quote decides, and the price is taken from it.
@@ -213,9 +224,7 @@ class OrderPlacer:
     def _check_base_order(
         self, state: TradingState, rules: AssetRules, quote: Quote | None
     ) -> None:
-        """A cycle opens only where nothing is held and nothing is on its way (phase 4's crucial
-        check).
-        """
+        """A cycle opens only where nothing is held and nothing is on its way (phase 4)."""
         symbol = rules.symbol
         if quote is not None:
             least = minimum_base_order_usd(rules, quote.ask, self._settings.taker_fee_rate)
@@ -252,6 +261,8 @@ class OrderPlacer:
             raise _Skip(
                 f"{decision.purpose} order cannot be placed: {error}", HOPELESS_SECONDS
             ) from None
+        identity = compute_client_order_id(state.cycle)
+        self._limits.sent(identity, rules.symbol, sized.qty * sized.limit_price)
         return self._send(
             state,
             decision,

@@ -1,4 +1,7 @@
-"""The parts of the bot wired for a test, without the streams: quotes and updates are handed in by the test."""
+"""The parts of the bot wired for a test, without the streams.
+
+Quotes and updates are handed in by the test.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 
 from alpaca.trading.client import TradingClient
 
+from buy_limits import BuyLimits
 from config import Settings
 from market_data_handler import MarketDataHandler
 from models.exchange import ExchangeOrder, TradeUpdate
@@ -39,7 +43,6 @@ class BotParts:
     client: TradingClient = field(default_factory=get_trading_client)
     changed: list[ExchangeOrder] = field(default_factory=list)
     sweeps_requested: list[str] = field(default_factory=list)
-    why_no_buys: Callable[..., str | None] = lambda state, amount: None
     why_no_orders: Callable[[], str | None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -48,12 +51,13 @@ class BotParts:
         self.reconciler = Reconciler(
             self.client, self.rules, fee_rate, confirm_seconds=0, on_change=self._order_changed
         )
+        self.limits = BuyLimits(self.settings, self.client, self.reconciler.blocked_symbols)
         self.placer = OrderPlacer(
             self.settings,
             self.client,
             self.rules,
             resolve=self.reconciler.resolve,
-            why_no_buys=lambda state, amount: self.why_no_buys(state, amount),
+            limits=self.limits,
             why_no_orders=lambda: self.why_no_orders(),
         )
         self.market = MarketDataHandler(self.settings, self.rules, self.placer)

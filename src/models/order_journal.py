@@ -120,3 +120,19 @@ def get_bought_usd_since(db_conn: MySQLConnectionAbstract, since: datetime) -> D
         db_conn=db_conn,
     )
     return Decimal(row["usd"])
+
+
+def get_journaled_client_ids(
+    db_conn: MySQLConnectionAbstract, client_order_ids: set[str]
+) -> set[str]:
+    """Those of `client_order_ids` that are in the journal."""
+    if not client_order_ids:
+        return set()
+    marks = ", ".join(["%s"] * len(client_order_ids))
+    rows = execute_query(
+        f"SELECT client_order_id FROM dca_orders WHERE client_order_id IN ({marks})",
+        sorted(client_order_ids),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return {row["client_order_id"] for row in rows}
