@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 
 END_SECONDS = 60
+POLL_SECONDS = 0.05
 STACK_MARK = "DCA_LOCAL_STACK"  # in the environment of every program of a stack: its folder
 
 
@@ -25,11 +27,24 @@ def end_process(process: psutil.Process, signal: Callable[[psutil.Process], None
     """Signal the process and wait for its end; when that takes too long it is killed."""
     with contextlib.suppress(psutil.NoSuchProcess):
         signal(process)
-        try:
-            process.wait(END_SECONDS)
-        except psutil.TimeoutExpired:
+        if not _has_ended_within(process, END_SECONDS):
             process.kill()
-            process.wait(END_SECONDS)
+            _has_ended_within(process, END_SECONDS)
+
+
+def _has_ended_within(process: psutil.Process, seconds: float) -> bool:
+    """A zombie has ended: it only waits for its parent, which may be in no hurry."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            process.wait(POLL_SECONDS)
+            return True
+        except psutil.TimeoutExpired:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    continue
+            return True
+    return False
 
 
 def processes_of_stack(folder: Path) -> Iterator[psutil.Process]:

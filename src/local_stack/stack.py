@@ -95,6 +95,7 @@ class LocalStack:
             "PID_FILE": str(self.run_dir / "main_app.pid"),
             "LOG_DIR": str(self.log_dir),
             "ENV_FILE": str(self.folder / "no-such.env"),
+            "HEARTBEAT_SECONDS": "1",  # whoever waits for a beat does not wait long
             **self._extra_settings,
         }
 
