@@ -79,8 +79,17 @@ def claim_account(db_conn: MySQLConnectionAbstract, account_id: str) -> None:
         commit=True,
         db_conn=db_conn,
     )
+    check_account(db_conn, account_id)
+
+
+def check_account(db_conn: MySQLConnectionAbstract, account_id: str) -> None:
+    """Refuse a database of another account; one that was never started belongs to any.
+
+    Raises:
+        ForeignDatabase: when the database belongs to another account.
+    """
     owner = get_meta(db_conn, "alpaca_account_id")
-    if owner != account_id:
+    if owner not in (None, account_id):
         raise ForeignDatabase(
             f"this database belongs to Alpaca account {owner}, the keys are of account"
             f" {account_id}: use another DB_NAME for this account"

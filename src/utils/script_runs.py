@@ -1,0 +1,65 @@
+"""The last run of each caretaker script: one small JSON file per script in the run folder.
+
+Written at the end of every run (see script_shell), read by status commands. A run that was killed
+leaves the record of the one before it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_SUFFIX = ".last_run.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptRunRecord:
+    """How a run ended. `done` and `failed` count steps; `reason`: why it could not finish."""
+
+    script: str
+    started_at: datetime
+    finished_at: datetime
+    exit_code: int
+    done: int = 0
+    failed: int = 0
+    reason: str | None = None
+
+    def age_seconds(self, now: datetime) -> float:
+        """How long ago the run ended, by the wall clock."""
+        return (now - self.finished_at).total_seconds()
+
+
+def save_script_run(run_dir: Path, record: ScriptRunRecord) -> None:
+    """Replace the script's record whole; a reader sees the old or the new one, never half.
+
+    Raises:
+        OSError: when the folder cannot be written.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    texts = asdict(record) | {
+        "started_at": record.started_at.isoformat(),
+        "finished_at": record.finished_at.isoformat(),
+    }
+    scratch = run_dir / f".{record.script}{_SUFFIX}.{os.getpid()}"
+    scratch.write_text(json.dumps(texts), "utf-8")
+    scratch.replace(run_dir / f"{record.script}{_SUFFIX}")
+
+
+def load_script_runs(run_dir: Path) -> list[ScriptRunRecord]:
+    """The last run of every script that ever ran here, by name; unreadable files count as none."""
+    found = [_load(path) for path in sorted(run_dir.glob(f"[!.]*{_SUFFIX}"))]
+    return [record for record in found if record is not None]
+
+
+def _load(path: Path) -> ScriptRunRecord | None:
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        for name in ("started_at", "finished_at"):
+            raw[name] = datetime.fromisoformat(raw[name]).astimezone(UTC)
+        return ScriptRunRecord(**raw)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
