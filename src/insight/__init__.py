@@ -1,0 +1,1 @@
+"""What a person reads: status, report, doctor, tables. Reads only, changes nothing."""
