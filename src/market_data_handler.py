@@ -126,7 +126,7 @@ class MarketDataHandler:
             self.last_quote_at = now
             if watch.accept(q, bid, ask, now):
                 watch.wake.set()
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             log.debug("quote.malformed reason=%s", type(error).__name__)
 
     def symbols(self) -> set[str]:
