@@ -41,11 +41,10 @@ def pids(server: PrivateMariaDB) -> list[int]:
     return [process.pid for process in servers_below(server.folder)]
 
 
-def test_it_answers_over_tcp_and_over_its_socket(server: PrivateMariaDB) -> None:
-    server.start()
-    assert answer(server, "SELECT 1") == 1
-    assert answer(server, "SELECT 1", unix_socket=server.db_env()["DB_SOCKET"]) == 1
-    assert server.is_running()
+def test_it_answers_over_tcp_and_over_its_socket(mariadb_server: PrivateMariaDB) -> None:
+    assert answer(mariadb_server, "SELECT 1") == 1
+    assert answer(mariadb_server, "SELECT 1", unix_socket=mariadb_server.db_env()["DB_SOCKET"]) == 1
+    assert mariadb_server.is_running()
 
 
 def test_starting_twice_keeps_the_same_server(server: PrivateMariaDB) -> None:
@@ -154,13 +153,12 @@ def test_two_servers_run_beside_each_other(server: PrivateMariaDB, tmp_path: Pat
 
 
 def test_only_the_owner_can_read_the_password_and_nobody_enters_without_one(
-    server: PrivateMariaDB,
+    mariadb_server: PrivateMariaDB,
 ) -> None:
-    server.start()
     for name in ("password", "accounts.sql", "server.json"):
-        assert stat.S_IMODE((server.folder / name).stat().st_mode) == 0o600
-    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
-    env = server.db_env()
+        assert stat.S_IMODE((mariadb_server.folder / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(mariadb_server.folder.stat().st_mode) == 0o700
+    env = mariadb_server.db_env()
     for user in ("root", "dca", ""):
         with pytest.raises(mysql.connector.Error, match="Access denied"):
             mysql.connector.connect(
@@ -168,16 +166,17 @@ def test_only_the_owner_can_read_the_password_and_nobody_enters_without_one(
             )
 
 
-def test_it_listens_on_loopback_only_and_is_durable_and_speaks_utf8(server: PrivateMariaDB) -> None:
-    server.start()
-    (process,) = servers_below(server.folder)
+def test_it_listens_on_loopback_only_and_is_durable_and_speaks_utf8(
+    mariadb_server: PrivateMariaDB,
+) -> None:
+    (process,) = servers_below(mariadb_server.folder)
     listening = [c.laddr.ip for c in process.net_connections("inet") if c.status == "LISTEN"]
     assert listening == ["127.0.0.1"]
-    assert answer(server, "SELECT @@innodb_flush_log_at_trx_commit") == 1
-    server.create_database("text")
+    assert answer(mariadb_server, "SELECT @@innodb_flush_log_at_trx_commit") == 1
+    mariadb_server.create_database("text")
     assert (
         answer(
-            server,
+            mariadb_server,
             "SELECT default_collation_name FROM information_schema.schemata "
             "WHERE schema_name = 'text'",
         )
@@ -186,10 +185,9 @@ def test_it_listens_on_loopback_only_and_is_durable_and_speaks_utf8(server: Priv
 
 
 def test_the_server_stands_in_its_own_session_so_ctrl_c_does_not_reach_it(
-    server: PrivateMariaDB,
+    mariadb_server: PrivateMariaDB,
 ) -> None:
-    server.start()
-    (process,) = servers_below(server.folder)
+    (process,) = servers_below(mariadb_server.folder)
     session = int(Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[3])
     assert session == process.pid
 
@@ -243,7 +241,3 @@ def test_a_new_run_removes_what_a_killed_run_left_but_not_what_lives(tmp_path: P
             assert set(tmp_path.glob("test-*")) == {living, newer}
             assert list(servers_below(tmp_path)) == []
     assert list(tmp_path.glob("test-*")) == []
-
-
-def test_the_session_has_a_server(mariadb_server: PrivateMariaDB) -> None:
-    assert mariadb_server.is_running()

@@ -1,0 +1,79 @@
+"""`scripts/database` as its user meets it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from local_stack import database_command
+from local_stack.database_command import env_file_value, main
+from local_stack.mariadb import PrivateMariaDB
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "it's my server"
+    monkeypatch.setattr(database_command, "FOLDER", folder)
+    yield folder
+    PrivateMariaDB(folder).stop()
+
+
+def test_start_prints_lines_that_a_dotenv_file_can_hold(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["start"]) == 0
+    lines = capsys.readouterr().out
+    assert dotenv_values(stream=io.StringIO(lines)) == PrivateMariaDB(folder).db_env("dca_bot")
+    assert main(["start"]) == 0
+    assert "runs already" in capsys.readouterr().out
+
+
+def test_status_and_stop_tell_by_exit_code_and_json(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status"]) == 3
+    main(["start", "--json"])
+    capsys.readouterr()
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["running"] is True
+    assert main(["stop", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"running": False}
+    assert main(["status"]) == 3
+    assert folder.exists(), "stopping keeps the data"
+
+
+def test_the_shell_runs_one_statement_or_those_of_standard_input(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["start"])
+    capsys.readouterr()
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO("CREATE TABLE t (n INT);\nINSERT INTO t\nVALUES (7)")
+    )
+    assert main(["shell"]) == 0
+    capsys.readouterr()
+    assert main(["shell", "--json", "SELECT n, NULL AS nothing FROM t"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"n": 7, "nothing": None}]
+    assert main(["shell", "SELEC"]) == 1
+    assert capsys.readouterr().err.startswith("ERROR: ")
+
+
+@pytest.mark.parametrize("command", ["env", "shell"])
+def test_without_a_server_one_line_says_how_to_start_it(
+    folder: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command]) == 1
+    error = capsys.readouterr().err
+    assert "start" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["/plain/path", "a b", "it's", 'say "no"', "a\\b", "#1", ""])
+def test_every_value_survives_the_env_file(value: str) -> None:
+    line = io.StringIO(f"NAME={env_file_value(value)}\n")
+    assert dotenv_values(stream=line, interpolate=False) == {"NAME": value}
