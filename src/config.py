@@ -167,9 +167,11 @@ class Settings:
     refresh_seconds: float = _setting("REFRESH_SECONDS", _seconds("0.2", "60"), 3.0)
     heartbeat_seconds: float = _setting("HEARTBEAT_SECONDS", _seconds("0.2", "60"), 5.0)
     heartbeat_max_age_seconds: float = _setting(
-        "HEARTBEAT_MAX_AGE_SECONDS", _seconds("2", "3600"), 60.0
+        "HEARTBEAT_MAX_AGE_SECONDS", _seconds("2", "3600"), 30.0
     )
-    heartbeat_url: str | None = _setting("HEARTBEAT_URL", _url("https", "http"), None)
+    # Whoever knows this address can pretend that all is well.
+    heartbeat_url: str | None = _setting("HEARTBEAT_URL", _url("https", "http"), None, secret=True)
+    stream_lost_seconds: float = _setting("STREAM_LOST_SECONDS", _seconds("5", "86400"), 600.0)
     unknown_outcome_seconds: float = _setting("UNKNOWN_OUTCOME_SECONDS", _seconds("1", "600"), 30.0)
     stream_silence_seconds: float = _setting("STREAM_SILENCE_SECONDS", _seconds("2", "3600"), 60.0)
     pid_file: Path = _setting("PID_FILE", _path, PROJECT_ROOT / "run" / "main_app.pid")
@@ -196,12 +198,14 @@ class Settings:
     )
     max_open_cycles: int | None = _setting("MAX_OPEN_CYCLES", _whole_number, None)
     smtp_host: str | None = _setting("SMTP_HOST", _text, None)
-    smtp_port: int = _setting("SMTP_PORT", _port, 587)
+    smtp_port: int | None = _setting("SMTP_PORT", _port, None)
     smtp_security: str = _setting("SMTP_SECURITY", _smtp_security, "starttls")
+    smtp_ca_file: Path | None = _setting("SMTP_CA_FILE", _path, None)
     smtp_user: str | None = _setting("SMTP_USER", _text, None)
     smtp_password: str | None = _setting("SMTP_PASSWORD", _text, None, secret=True)
     alert_from: str | None = _setting("ALERT_FROM", _text, None)
     alert_to: str | None = _setting("ALERT_TO", _text, None)
+    alert_mails_per_hour: int = _setting("ALERT_MAILS_PER_HOUR", _whole_number, 10)
 
     @property
     def trading_host(self) -> str:
@@ -285,6 +289,19 @@ def _cross_checks(settings: Settings, raw: Mapping[str, str]) -> list[str]:
         problems.append(f"mail needs {', '.join(sorted(mail - raw.keys()))} too")
     if bool(settings.smtp_user) != bool(settings.smtp_password):
         problems.append("set both SMTP_USER and SMTP_PASSWORD, or none")
+    if settings.heartbeat_max_age_seconds < 3 * settings.heartbeat_seconds:
+        problems.append(
+            "HEARTBEAT_MAX_AGE_SECONDS must be at least three times HEARTBEAT_SECONDS: "
+            "a healthy daemon would be restarted"
+        )
+    if (
+        settings.smtp_password
+        and settings.smtp_security == "plain"
+        and not is_loopback(settings.smtp_host or "")
+    ):
+        problems.append(
+            "SMTP_SECURITY=plain would send SMTP_PASSWORD readable: use starttls or tls"
+        )
     return problems
 
 

@@ -15,6 +15,7 @@ from logging.handlers import RotatingFileHandler
 from typing import Any
 
 from config import Settings
+from utils.notifications import AlertHandler
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
 _FILE_BYTES = 5_000_000
@@ -56,7 +57,7 @@ class SecretFilter(logging.Filter):
         self._secrets = [secret for secret in secrets if len(secret) >= 4]
 
     def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
+        text = " ".join(record.getMessage().splitlines())  # one event, one line
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         for secret in self._secrets:
@@ -86,6 +87,10 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     ]
     if console:
         handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in handlers:
+        handler.setLevel(settings.log_level)
+    if settings.smtp_host and settings.alert_mails_per_hour:
+        handlers.append(AlertHandler(settings))  # whatever the level of the files
     secrets = SecretFilter(settings.secret_values())
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -95,6 +100,6 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
         handler.setFormatter(formatter)
         handler.addFilter(secrets)
         root.addHandler(handler)
-    root.setLevel(settings.log_level)
+    root.setLevel(min(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

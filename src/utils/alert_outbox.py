@@ -1,0 +1,116 @@
+"""Alerts that wait to be mailed, shared by the daemon and the scripts that cron starts.
+
+Owns: what is grouped into one mail, what is held back, and that an alert survives an SMTP outage
+or the end of the process that had it. Pure but for `changed`; times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from utils.state_file import load_state, locked, save_state
+
+FILE_NAME = "alerts.json"
+HOUR_SECONDS = 3600.0
+RETRY_SECONDS = 60.0  # after a failed mail
+LEASE_SECONDS = 90.0  # a process that sends must have ended or died by then
+MOST_WAITING = 100
+MOST_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One mail: its lines, and how many were held back since the mail before."""
+
+    lines: list[str]
+    held_back: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Outbox:
+    """Lines that wait, and what must be remembered to hold others back."""
+
+    waiting: list[str] = field(default_factory=list)
+    waiting_since: float = 0.0
+    held_back: int = 0  # said within the hour already, or too many
+    told_at: dict[str, float] = field(default_factory=dict)
+    mailed_at: list[float] = field(default_factory=list)
+    retry_at: float = 0.0  # a mail is under way or failed: nobody sends before
+
+    def add(self, what: str, line: str, now: float) -> None:
+        """Let `line` wait, unless `what` it says (the line without its time) was said this hour."""
+        self._forget(now)
+        key = hashlib.sha256(what.encode("utf-8", "replace")).hexdigest()[:16]
+        if key in self.told_at or len(self.waiting) >= MOST_WAITING:
+            self.held_back += 1
+            return
+        if len(self.told_at) < MOST_REMEMBERED:
+            self.told_at[key] = now
+        if not self.waiting:
+            self.waiting_since = now
+        self.waiting.append(line)
+
+    def seconds_until_due(
+        self, now: float, *, mails_per_hour: int, group_seconds: float
+    ) -> float | None:
+        """When the next mail may go; 0 now, None when nothing waits."""
+        self._forget(now)
+        if not self.waiting:
+            return None
+        waits = [self.waiting_since + group_seconds - now, self.retry_at - now]
+        if len(self.mailed_at) >= mails_per_hour:
+            waits.append(self.mailed_at[-mails_per_hour] + HOUR_SECONDS - now)
+        return max(0.0, *waits)
+
+    def lease(self, now: float) -> Batch:
+        """What to mail now. It stays here until `mailed`, so that a crash loses nothing."""
+        self.retry_at = now + LEASE_SECONDS
+        return Batch(lines=list(self.waiting), held_back=self.held_back)
+
+    def mailed(self, batch: Batch, now: float) -> None:
+        """`batch` is with the mail server."""
+        self.waiting = [line for line in self.waiting if line not in batch.lines]
+        self.waiting_since = now
+        self.held_back = max(0, self.held_back - batch.held_back)
+        self.mailed_at.append(now)
+        self.retry_at = 0.0
+
+    def failed(self, now: float) -> None:
+        """The mail server did not take it: try again, but not at once."""
+        self.retry_at = now + RETRY_SECONDS
+
+    def _forget(self, now: float) -> None:
+        """Drop what is older than an hour, and what a changed clock has put into the future."""
+        start = now - HOUR_SECONDS
+        self.told_at = {key: at for key, at in self.told_at.items() if start < at <= now}
+        self.mailed_at = [at for at in self.mailed_at if start < at <= now]
+        self.waiting_since = min(self.waiting_since, now)
+        self.retry_at = min(self.retry_at, now + LEASE_SECONDS)
+
+
+def load_outbox(run_dir: Path) -> Outbox:
+    """The outbox as it is; an empty one when there is none or it is garbage."""
+    try:
+        outbox = Outbox(**load_state(run_dir / FILE_NAME))
+        outbox._forget(time.time())
+        return outbox if all(isinstance(line, str) for line in outbox.waiting) else Outbox()
+    except (TypeError, AttributeError):
+        return Outbox()
+
+
+@contextlib.contextmanager
+def changed(run_dir: Path) -> Iterator[Outbox]:
+    """The outbox under its lock; saved at the end of the block.
+
+    Raises:
+        OSError: it cannot be locked or written; nothing was changed.
+    """
+    with locked(run_dir / f"{FILE_NAME}.lock"):
+        outbox = load_outbox(run_dir)
+        yield outbox
+        save_state(run_dir / FILE_NAME, asdict(outbox))
