@@ -1,0 +1,137 @@
+"""Takes back what a test opened: daemons, orders, coins, rows. Touches nothing else.
+
+What is ours is known by its name alone (the run's order prefix, the client ids of the cycles in the
+test database), so the same works after a failure, after Ctrl-C and after a run that was killed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from decimal import Decimal
+
+import psutil
+
+from local_stack.integration.processes import running_daemons
+from local_stack.integration.report import CheckFailed
+from local_stack.integration.world import Run, World
+from local_stack.processes import end_process
+from models.cycle_data import COLUMNS, DcaCycle
+from models.exchange import ExchangeOrder, Side
+from reconciler import Reconciler
+from strategy.order_identity import PREFIX
+from strategy.sizing import floor_quantity, is_unsellable
+from utils.alpaca_client_rest import cancel_order, place_market_sell_order
+from utils.asset_rules_cache import AssetRulesCache
+from utils.db_utils import execute_query
+
+POSITION_LAG_SECONDS = 10.0
+
+
+def clean_up(world: World, run: Run | None = None) -> list[str]:
+    """Undo what `run` (default: the present one) opened; what was done, for the report.
+
+    Raises:
+        CheckFailed, ExchangeError, DatabaseError: something is left; the text says what.
+    """
+    run = run or world.run
+    done = _end_daemons(world)
+    orders = _orders_of(world, run)
+    for order in orders:
+        if not order.is_ended:
+            cancel_order(world.client, order.id)
+            done.append(f"canceled {order.side} order {order.client_order_id}")
+    for order in orders:
+        world.wait(
+            lambda order=order: _is_ended(world, order), f"{order.client_order_id} has ended"
+        )
+    orders = _orders_of(world, run)
+    _journal(world, orders)
+    done += _sell_what_is_left(world, run, orders)
+    return done + _delete_rows(world)
+
+
+def _end_daemons(world: World) -> list[str]:
+    ended = []
+    for process in running_daemons(world.folder):
+        end_process(process, psutil.Process.terminate)
+        ended.append(f"ended main_app.py (PID {process.pid})")
+    return ended
+
+
+def _cycles(world: World) -> list[DcaCycle]:
+    rows = execute_query(
+        f"SELECT {', '.join(f'c.{name}' for name in COLUMNS)} FROM dca_cycles c"
+        " JOIN dca_assets a ON a.id = c.asset_id WHERE a.asset_symbol = %s",
+        (world.symbol,),
+        fetch_all=True,
+        db_conn=world.db,
+    )
+    return [DcaCycle.from_row(row) for row in rows]
+
+
+def _orders_of(world: World, run: Run) -> list[ExchangeOrder]:
+    prefixes = (
+        run.order_prefix,
+        *(f"{PREFIX}{cycle.id}-{cycle.order_key}-" for cycle in _cycles(world)),
+    )
+    return [order for order in world.orders(run) if order.client_order_id.startswith(prefixes)]
+
+
+def _is_ended(world: World, order: ExchangeOrder) -> bool:
+    still_open = {found.id for found in world.open_orders()}
+    return order.id not in still_open
+
+
+def _journal(world: World, orders: list[ExchangeOrder]) -> None:
+    """The bot's own orders enter the journal before their cycles go.
+
+    A later daemon on this database would block on orders with its prefix that nothing claims.
+    """
+    if not any(order.client_order_id.startswith(PREFIX) for order in orders):
+        return
+    settings = world.settings
+    rules = AssetRulesCache(world.client, settings.minimum_order_usd)
+    reconciler = Reconciler(
+        world.client,
+        rules,
+        settings.taker_fee_rate,
+        confirm_seconds=settings.unknown_outcome_seconds,
+    )
+    reconciler.recover()
+
+
+def _sell_what_is_left(world: World, run: Run, orders: list[ExchangeOrder]) -> list[str]:
+    """Sell the coins that this run bought and has not sold: at most those, whatever is held."""
+    bought = sum((o.filled_qty for o in orders if o.side is Side.BUY), Decimal(0))
+    sold = sum((o.filled_qty for o in orders if o.side is Side.SELL), Decimal(0))
+    kept = bought * (1 - world.settings.taker_fee_rate) - sold
+    if is_unsellable(kept, world.rules):
+        return []
+    world.wait(world.free_coins, "the bought coins can be sold", POSITION_LAG_SECONDS)
+    free = world.free_coins()
+    # The fee can be lower than thought: up to what was bought is ours, a little more than `kept`.
+    qty = floor_quantity(free if free <= bought - sold else kept, world.rules)
+    identity = f"{run.order_prefix}sell-{secrets.token_hex(4)}"
+    order = place_market_sell_order(world.client, world.symbol, qty, client_order_id=identity)
+    if order is None:
+        raise CheckFailed(f"{qty} coins of {world.symbol} are left: selling them was refused")
+    world.wait_for_order(str(order.id), "filled")
+    return [f"sold {qty.normalize():f} coins"]
+
+
+def _delete_rows(world: World) -> list[str]:
+    """The cycles and the asset; the journal and the events outlive them, as they do in the bot."""
+    cycles = execute_query(
+        "DELETE c FROM dca_cycles c JOIN dca_assets a ON a.id = c.asset_id"
+        " WHERE a.asset_symbol = %s",
+        (world.symbol,),
+        commit=True,
+        db_conn=world.db,
+    )
+    assets = execute_query(
+        "DELETE FROM dca_assets WHERE asset_symbol = %s",
+        (world.symbol,),
+        commit=True,
+        db_conn=world.db,
+    )
+    return [f"deleted {cycles} dca_cycles and {assets} dca_assets rows"] if assets else []

@@ -1,0 +1,164 @@
+"""Phases 10 to 13: the cron scripts as cron runs them, on rows and orders placed by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from local_stack.integration.processes import is_trading, run_script, running_daemons
+from local_stack.integration.report import wait_until
+from local_stack.integration.world import QUIET, World
+from models.cycle_data import create_cycle, get_latest_cycle, update_cycle
+from utils.heartbeat import Heartbeat, load_heartbeat
+from utils.pid_file import read_pid_file
+
+CLOCK_SECONDS = 2.0  # how far the exchange's clock may be off
+START_SECONDS = 60.0
+
+
+def test_phase10_order_manager_cleans_orders(world: World) -> None:
+    """order_manager cancels a stale buy and an orphaned order, and leaves fresh ones alone."""
+    report, limit_seconds = world.report, world.settings.stale_order_seconds
+    report.scenario("a BUY limit order is too old; another order is tracked by no cycle")
+    asset = world.insert_asset()
+    stale, orphan = world.place_resting_buy(), world.place_resting_buy()
+    cycle = create_cycle(world.db, asset.id, "buying", latest_order_id=str(stale.id))
+    report.setup("two BUY limit orders far below the market", tracked=stale.id, orphan=orphan.id)
+    before = world.cycle_row(cycle.id)
+
+    report.action("run order_manager.py with a limit that neither has reached")
+    done = run_script("order_manager", report, STALE_ORDER_SECONDS="3600")
+    report.equal("exit code", done.returncode, 0)
+    report.equal("open orders", _open_ids(world), {str(stale.id), str(orphan.id)})
+
+    report.action("wait until both are too old, run it again", STALE_ORDER_SECONDS=limit_seconds)
+    ripe_at = datetime.now(UTC) + timedelta(seconds=limit_seconds + CLOCK_SECONDS)
+    wait_until(lambda: datetime.now(UTC) > ripe_at, "the orders are old enough", limit_seconds + 60)
+    done = run_script("order_manager", report)
+    report.equal("exit code", done.returncode, 0)
+    for name, order in (("stale", stale), ("orphaned", orphan)):
+        ended = world.wait_for_order(str(order.id), "canceled")
+        report.check(f"the {name} order is canceled", True, id=ended.id, status=ended.status)
+    after = world.cycle_row(cycle.id)
+    report.check("the row is left to the trade stream", before == after, status=after["status"])
+
+    report.action("run it once more")
+    done = run_script("order_manager", report)
+    report.equal("exit code", done.returncode, 0)
+    report.equal("open orders", _open_ids(world), set())
+
+
+def _open_ids(world: World) -> set[str]:
+    return {order.id for order in world.open_orders()}
+
+
+def test_phase11_cooldown_manager_updates_status(world: World) -> None:
+    """cooldown_manager ends a cooldown that is over, and only then."""
+    report = world.report
+    report.scenario("a cycle is in cooldown and its cooldown_period expires")
+    asset = world.insert_asset(cooldown_period=60)
+    ended_at = datetime.now(UTC) - timedelta(seconds=20)
+    complete = create_cycle(world.db, asset.id, "complete", completed_at=ended_at)
+    cooling = create_cycle(world.db, asset.id, "cooldown")
+    report.setup("a completed cycle and one in cooldown", cooldown_seconds=60, completed=ended_at)
+
+    report.action("run cooldown_manager.py 20 seconds after the completion")
+    done = run_script("cooldown_manager", report)
+    report.equal("exit code", done.returncode, 0)
+    report.equal("status", world.cycle(cooling.id).status, "cooldown")
+
+    ended_at = datetime.now(UTC) - timedelta(seconds=70)
+    update_cycle(world.db, complete.id, {"completed_at": ended_at})
+    report.action("the same 70 seconds after the completion", completed=ended_at)
+    done = run_script("cooldown_manager", report)
+    report.equal("exit code", done.returncode, 0)
+    report.equal("status", world.cycle(cooling.id).status, "watching")
+    report.equal("status of the completed cycle", world.cycle(complete.id).status, "complete")
+    report.data("cycle", **world.describe_cycle(world.cycle(cooling.id)))
+
+
+def test_phase12_consistency_checker_scenarios(world: World) -> None:
+    """consistency_checker frees a cycle stuck in buying, and ends one whose coins do not exist."""
+    report = world.report
+    report.scenario("1: a cycle is buying with an order that does not exist")
+    asset = world.insert_asset()
+    cycle = create_cycle(world.db, asset.id, "buying", latest_order_id="fake_id")
+    report.setup("cycle row by hand", **world.describe_cycle(cycle))
+    report.action("run consistency_checker.py")
+    done = run_script("consistency_checker", report)
+    report.equal("exit code", done.returncode, 0)
+    after = world.cycle(cycle.id)
+    report.equal("status", after.status, "watching")
+    report.equal("latest_order_id", after.latest_order_id, None)
+    report.equal("order_seq: no order has ended", after.order_seq, cycle.order_seq)
+
+    report.scenario("2: a cycle is watching with coins that Alpaca does not have")
+    report.check("there is no position", world.position() is None or not world.free_coins())
+    update_cycle(
+        world.db,
+        cycle.id,
+        {
+            "quantity": Decimal("0.1"),
+            "average_purchase_price": world.quote().bid,
+            "last_order_fill_price": world.quote().bid,
+        },
+    )
+    report.setup("cycle row by hand", **world.describe_cycle(world.cycle(cycle.id)))
+    report.action("run consistency_checker.py")
+    done = run_script("consistency_checker", report)
+    report.equal("exit code", done.returncode, 0)
+    broken, fresh = world.cycle(cycle.id), get_latest_cycle(world.db, asset.id)
+    assert fresh is not None, "there was one before"
+    report.equal("status of the original cycle", broken.status, "error")
+    report.check("its completed_at is set", broken.completed_at, at=broken.completed_at)
+    report.check("there is a new cycle", fresh.id > cycle.id, id=fresh.id)
+    report.equal("its status", fresh.status, "watching")
+    report.equal("its quantity", fresh.quantity, Decimal(0))
+
+    report.action("run it once more: nothing is left to do")
+    before = world.cycle_row(fresh.id)
+    done = run_script("consistency_checker", report)
+    report.equal("exit code", done.returncode, 0)
+    report.check("the new cycle is untouched", world.cycle_row(fresh.id) == before)
+    report.data("original cycle", **world.describe_cycle(broken))
+    report.data("new cycle", **world.describe_cycle(fresh))
+
+
+def test_phase13_watchdog_restarts_app(world: World) -> None:
+    """watchdog starts main_app.py when it does not run, and leaves it alone when it does."""
+    report, pid_file = world.report, world.settings.pid_file
+    report.scenario("1: main_app.py is not running")
+    asset = world.insert_asset(**QUIET)
+    create_cycle(world.db, asset.id, "cooldown")
+    pid_file.unlink(missing_ok=True)
+    report.check("no daemon runs", not list(running_daemons(world.folder)))
+
+    report.action("run watchdog.py")
+    done = run_script("watchdog", report)
+    report.equal("exit code", done.returncode, 0)
+    record = wait_until(
+        lambda: read_pid_file(pid_file), "main_app.py writes its PID file", START_SECONDS
+    )
+    report.check("main_app.py runs", record.is_running(), pid=record.pid)
+    report.check("the watchdog says that it started it", "start" in _said(world, done.stderr))
+
+    def trading() -> Heartbeat | None:
+        beat = load_heartbeat(world.settings.run_dir)
+        return beat if beat is not None and is_trading(beat, record.pid) else None
+
+    beat = wait_until(trading, "it trades", START_SECONDS)
+    report.check("it trades", True, state=beat.state, symbols=",".join(beat.symbols))
+
+    report.scenario("2: main_app.py is running")
+    report.action("run watchdog.py")
+    done = run_script("watchdog", report)
+    report.equal("exit code", done.returncode, 0)
+    report.check("the watchdog says that it runs", "running" in _said(world, done.stderr))
+    report.equal("PID", read_pid_file(pid_file), record)
+    report.equal("how many daemons run", len(list(running_daemons(world.folder))), 1)
+
+
+def _said(world: World, console: str) -> str:
+    """What the watchdog said, on its console and in its log."""
+    log_file = world.settings.log_dir / "watchdog.log"
+    return console + (log_file.read_text("utf-8") if log_file.exists() else "")
