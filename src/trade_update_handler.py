@@ -18,7 +18,7 @@ from typing import Any
 from alpaca.trading.client import TradingClient
 
 from cycle_changes import Applied, apply_order
-from models.exchange import ExchangeOrder, TradeUpdate, WireError
+from models.exchange import ExchangeOrder, ForeignAssetClass, TradeUpdate, WireError
 from utils.alpaca_client_rest import ExchangeError, fetch_order
 from utils.asset_rules_cache import AssetRulesCache
 from utils.db_utils import DatabaseError
@@ -61,6 +61,8 @@ class TradeUpdateHandler:
         """
         try:
             self._queue.put_nowait(TradeUpdate.from_wire(tu))
+        except ForeignAssetClass as error:
+            log.debug("update.foreign reason=%s", error)
         except WireError as error:
             log_event(log, logging.WARNING, "update.malformed", reason=error)
             self._request_sweep("malformed trade update")

@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from enum import Enum, StrEnum
 from typing import Any
 
 _QUOTE_CURRENCIES = ("USDT", "USDC", "USDG", "USD", "BTC")
 _LARGEST = Decimal("1e17")  # beyond it DECIMAL(36,18) overflows; nothing real is that large
 _FINEST_EXPONENT = -18
+_WIDE = Context(prec=60)  # the default's 28 digits are fewer than our columns hold
 # Alpaca, "Orders at Alpaca": these end an order; every other status, known or new, counts as open.
 ENDED_STATUSES = frozenset({"filled", "canceled", "expired", "rejected", "replaced"})
 
 
 class WireError(ValueError):
     """The exchange sent something we cannot use. The message says what, never the whole payload."""
+
+
+class ForeignAssetClass(WireError):
+    """Well-formed, but of stocks or options: not for this bot."""
 
 
 class Side(StrEnum):
@@ -63,10 +68,10 @@ def decimal_from_wire(value: Any, name: str) -> Decimal:
         number = Decimal(str(value))
     except (InvalidOperation, ValueError):
         raise WireError(f"{name} is not a number") from None
-    if not number.is_finite() or abs(number) > _LARGEST:
+    if not number.is_finite() or number.copy_abs() > _LARGEST:
         raise WireError(f"{name} is out of range")
     if isinstance(exponent := number.as_tuple().exponent, int) and exponent < _FINEST_EXPONENT:
-        number = number.quantize(Decimal(1).scaleb(_FINEST_EXPONENT))
+        number = number.quantize(Decimal(1).scaleb(_FINEST_EXPONENT), context=_WIDE)
     return number
 
 
@@ -103,6 +108,11 @@ def _without_nanoseconds(text: str) -> str:
 def _get(source: Any, name: str) -> Any:
     value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
     return value.value if isinstance(value, Enum) else value
+
+
+def is_crypto(source: Any) -> bool:
+    """Whether an order or position is of crypto: the account may trade stocks and options too."""
+    return _get(source, "asset_class") in (None, "", "crypto")
 
 
 def _optional_decimal(source: Any, name: str) -> Decimal | None:
@@ -215,6 +225,8 @@ class TradeUpdate:
         event, order = _get(payload, "event"), _get(payload, "order")
         if not isinstance(event, str) or not 0 < len(event) <= 32 or order is None:
             raise WireError("trade update without event or order")
+        if not is_crypto(order):
+            raise ForeignAssetClass(f"{event} of an order that is not crypto")
         return cls(event=event, order=ExchangeOrder.from_wire(order))
 
 

@@ -45,14 +45,15 @@ class Fact(StrEnum):
 class Next(Enum):
     """Where a transition leads.
 
-    REST is `watching`, or `cooldown` while that is not over and no coins are held.
+    REST is `watching`, or `cooldown` while that is not over and no coins are held, or `complete`
+    after a sell that left only dust.
     """
 
     BUYING = "buying"
     SELLING = "selling"
     REST = "rest"
     SAME = "same"
-    COMPLETE = "complete"  # or REST, when a sell left coins that can be sold
+    COMPLETE = "complete"
     WATCHING = "watching"
     ERROR = "error"
 
@@ -260,14 +261,12 @@ def compute_fill_updates(
 def _sold(
     cycle: DcaCycle, order: ExchangeOrder, target: Next, around: Circumstances
 ) -> CycleChange:
-    left = max(Decimal(0), cycle.quantity - order.filled_qty)
-    left_in_account = max(Decimal(0), left - around.coin_fees)
-    sold_all_but_dust = (
-        order.filled_qty > 0
-        and order.status != "replaced"
-        and is_unsellable(min(left_in_account, left * (1 - around.fee_rate)), around.rules)
-    )
-    if target is Next.COMPLETE or sold_all_but_dust:
+    left = _left_after_sale(cycle, order.filled_qty)
+    goes_on = order.status == "replaced"
+    if target is Next.COMPLETE or (
+        not goes_on and leaves_only_dust(cycle, order.filled_qty, around)
+    ):
+        left_in_account = max(Decimal(0), left - around.coin_fees)
         return _completed(cycle, order, left_in_account, around)
     updates = _after_end(cycle, order, target, left, around)
     if order.filled_qty > 0:
@@ -276,6 +275,17 @@ def _sold(
         cycle_updates=updates,
         journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, around),
     )
+
+
+def _left_after_sale(cycle: DcaCycle, sold_qty: Decimal) -> Decimal:
+    return max(Decimal(0), cycle.quantity - sold_qty)
+
+
+def leaves_only_dust(cycle: DcaCycle, sold_qty: Decimal, around: Circumstances) -> bool:
+    """Whether `sold_qty` was sold and what is left after the coin fees cannot be sold."""
+    left = _left_after_sale(cycle, sold_qty)
+    left_in_account = min(left - around.coin_fees, left * (1 - around.fee_rate))
+    return sold_qty > 0 and is_unsellable(left_in_account, around.rules)
 
 
 def _completed(

@@ -20,6 +20,7 @@ from strategy.lifecycle import (
     Fact,
     build_journal_entry,
     compute_fill_updates,
+    leaves_only_dust,
     resting_status,
     target_of,
 )
@@ -104,7 +105,8 @@ def compute_correction(
     """More was filled of an ended order than the journal says: book the difference. None when
     nothing is missing.
 
-    A closed cycle keeps its row: the fill is journaled and a person is told.
+    A closed cycle keeps its row: the fill is journaled and a person is told. A late sell that
+    leaves only dust completes the cycle, as it would have in time.
     """
     known_qty = sum((entry.filled_qty for entry in journaled), Decimal(0))
     extra_qty = order.filled_qty - known_qty
@@ -115,12 +117,26 @@ def compute_correction(
         extra_price = round_stored(
             (order.filled_qty * order.filled_avg_price - known_usd) / extra_qty
         )
+    completes = (
+        cycle.status is CycleStatus.WATCHING
+        and order.side is Side.SELL
+        and leaves_only_dust(cycle, extra_qty, around)
+    )
     updates = _correction_updates(cycle, order, extra_qty, extra_price, known_qty, around)
+    if completes:
+        # Left open it would buy again without its rest, on a budget that is spent already.
+        updates = {
+            "status": CycleStatus.COMPLETE,
+            "completed_at": order.ended_at or around.now,
+            "latest_order_id": None,
+        }
     purpose = journaled[0].purpose if journaled else _purpose_of_late(cycle, order, around)
     buys = order.side is Side.BUY
     entry = build_journal_entry(cycle, order, purpose, around)
     return CycleChange(
         cycle_updates=updates,
+        asset_updates={"last_sell_price": order.filled_avg_price} if completes else {},
+        next_cycle=CycleStatus.COOLDOWN if completes else None,
         journal=replace(
             entry,
             client_order_id=f"{order.client_order_id}/c{len(journaled)}"

@@ -27,7 +27,9 @@ from models.exchange import (
     Position,
     Quote,
     WireError,
+    is_crypto,
     normalize_symbol,
+    time_from_wire,
 )
 from utils.alpaca_http import (
     CredentialsRefused,
@@ -310,12 +312,13 @@ def _parsed(parse: Any, raw: Any) -> Any:
 def fetch_orders(
     client: TradingClient, *, status: str, after: datetime | None = None
 ) -> list[ExchangeOrder]:
-    """Orders by `status` (open, closed, all), submitted after `after`, oldest first, all pages.
+    """Crypto orders by `status` (open, closed, all), sent after `after`, oldest first, all pages.
 
     Raises:
         ExchangeError: when the list is not complete; a partial list is never returned.
     """
-    return [_parsed(ExchangeOrder.from_wire, raw) for raw in _order_pages(client, status, after)]
+    pages = _order_pages(client, status, after)
+    return [_parsed(ExchangeOrder.from_wire, raw) for raw in pages if is_crypto(raw)]
 
 
 def _order_pages(
@@ -337,10 +340,9 @@ def _order_pages(
         if len(page) < PAGE_SIZE or not fresh:
             return
         # One microsecond back: orders of the same instant can straddle the page.
-        last = _parsed(ExchangeOrder.from_wire, page[-1]).submitted_at
-        if last is None:
-            raise ExchangeUnavailable("an order without submitted_at: cannot page on")
-        cursor = last - timedelta(microseconds=1)
+        last = _parsed(lambda raw: raw.get("submitted_at"), page[-1])
+        cursor = _parsed(lambda text: time_from_wire(text, "submitted_at"), last)
+        cursor -= timedelta(microseconds=1)
 
 
 def fetch_positions(client: TradingClient) -> dict[str, Position]:
@@ -352,12 +354,7 @@ def fetch_positions(client: TradingClient) -> dict[str, Position]:
     raw = read(lambda: client.get("/positions"))
     if not isinstance(raw, list):
         raise ExchangeUnavailable("the list of positions is not a list")
-    crypto = [
-        item
-        for item in raw
-        if not isinstance(item, dict) or item.get("asset_class") in (None, "crypto")
-    ]
-    positions = [_parsed(Position.from_wire, item) for item in crypto]
+    positions = [_parsed(Position.from_wire, item) for item in raw if is_crypto(item)]
     return {position.symbol: position for position in positions}
 
 
