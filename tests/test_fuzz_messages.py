@@ -1,4 +1,7 @@
-"""A hundred thousand malformed messages each: nothing raises out of a handler, nothing insane gets through."""
+"""A hundred thousand malformed messages each.
+
+Nothing raises out of a handler, nothing insane gets through.
+"""
 
 from __future__ import annotations
 
@@ -52,18 +55,22 @@ QUOTE = {
     "as": 1.0,
     "t": "2026-01-02T03:04:05.123456789Z",
 }
+_NAIVE = datetime(2026, 1, 2)  # noqa: DTZ001 - a time without a zone is what is tried
 _NASTY: list[Any] = [
     None, True, False, 0, -1, 1, 2**63, -(2**70), 1e308, -1e308, float("nan"), float("inf"),
     float("-inf"), "", " ", "NaN", "sNaN", "Infinity", "-0", "1e999999", "1e-999999", "0x10", "١٢",
     "9" * 400, "a" * 10_000, "\x00", "\ud800", "BTC/USD'; DROP TABLE dca_cycles; --", "buy", "sell",
-    "filled", "canceled", "2026-01-02", "2026-13-45T99:99:99Z", "0001-01-01T00:00:00+14:00", b"bytes",
-    [], {}, [1], {"id": 1}, (), object(), datetime(2026, 1, 2), datetime.max.replace(tzinfo=UTC),
-    Decimal("NaN"), Decimal("1E+40"), Exception("x"), "dca-1-abcdef12-99999999999999999999",
+    "filled", "canceled", "2026-01-02", "2026-13-45T99:99:99Z", "0001-01-01T00:00:00+14:00",
+    b"bytes", [], {}, [1], {"id": 1}, (), object(), _NAIVE, datetime.max.replace(tzinfo=UTC),
+    Decimal("NaN"), Decimal("1E+40"), Exception("x"), "dca-1-abcdef12-9999999999999999999",
 ]  # fmt: skip
 
 
 def _mutated(rng: random.Random, value: Any, depth: int = 0) -> Any:
-    """A copy with one to three places broken: replaced, removed, doubled, or the whole of it replaced."""
+    """A copy with one to three places broken.
+
+    Replaced, removed, doubled, or the whole of it replaced.
+    """
     if rng.random() < 0.02:
         return rng.choice(_NASTY)
     broken = copy.deepcopy(value)
