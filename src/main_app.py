@@ -26,7 +26,7 @@ from models.trading_state import TradingState, load_all_trading_states
 from order_placement import OrderPlacer
 from reconciler import Reconciler, SweepResult, log_sweep
 from trade_update_handler import TradeUpdateHandler
-from utils.account_lock import AccountLock
+from utils.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from utils.alpaca_client_rest import ExchangeError, fetch_account_id, get_trading_client
 from utils.alpaca_streams import AlpacaStreams
 from utils.asset_rules_cache import AssetRulesCache
@@ -174,10 +174,15 @@ class Bot:
                 log_event(log, logging.WARNING, "refresh.postponed", reason=error)
             await wait_for_event(self._refresh_wanted, self._settings.refresh_seconds)
 
-    async def keep_beating(self) -> None:
-        """Write the heartbeat, and make sure that the account is still ours alone."""
+    async def keep_account(self) -> None:
+        """Make sure that the account is still ours alone, before the server takes us for dead."""
         while True:
             await self._check_account_lock()
+            await asyncio.sleep(min(self._settings.heartbeat_seconds, LOCK_IDLE_SECONDS / 4))
+
+    async def keep_beating(self) -> None:
+        """Write the heartbeat. Waits for no database: a database that hangs is no hung daemon."""
+        while True:
             try:
                 await asyncio.to_thread(save_heartbeat, self._settings.run_dir, self._heartbeat())
             except OSError as error:
@@ -208,6 +213,8 @@ class Bot:
             reason=self._halted,
             data_stream_connected=self.streams.data_health.is_connected,
             trade_stream_connected=self.streams.trade_health.is_connected,
+            data_stream_lost_at=self.streams.data_health.lost_at,
+            trade_stream_lost_at=self.streams.trade_health.lost_at,
             last_quote_at=self.market.last_quote_at,
             last_update_at=self.streams.trade_health.last_message_at,
             last_sweep_at=self._last_sweep_at,
@@ -289,6 +296,7 @@ async def run_websockets() -> int:
             "trade updates": bot.updates.run(),
             "trade stream": bot.streams.run_trade_stream(),
             "data stream": bot.streams.run_data_stream(),
+            "account": bot.keep_account(),
             "heartbeat": bot.keep_beating(),
         }.items()
     ]
@@ -333,6 +341,7 @@ def main() -> int:
             log_event(log, logging.INFO, "app.started", pid=os.getpid())
             code = _run_loop()
             log_event(log, logging.INFO, "app.stopped", code=code)
+            logging.shutdown()  # mails what waits, while the PID file still says that we run
             return code
     except AlreadyRunning as error:
         log_event(log, logging.ERROR, "app.refused", reason=error)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
+from pathlib import Path
 
 import pytest
-from daemon_process import DaemonProcess, wait_until
 
+from daemon_process import DaemonProcess, wait_until
+from local_stack.processes import servers_below
 from models.cycle_data import create_cycle, get_cycle
 from models.meta import put_meta
 from models.order_journal import get_entries_of_cycle
 from utils.alpaca_client_rest import fetch_orders, get_trading_client
+from utils.heartbeat import load_heartbeat
 
 
 def push(exchange, bid=50000, ask=50001, symbol="BTC/USD"):
@@ -130,4 +133,41 @@ def test_an_asset_added_while_it_runs_is_traded(bot_environment, exchange, db_co
         daemon.wait_for_line("recovery.finished")
         cycle = create_cycle(db_conn, make_asset().id, "watching")
         quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
+        assert daemon.stop() == 0
+
+
+def test_a_second_daemon_on_the_same_database_refuses_to_start(
+    bot_environment, exchange, db_conn, cycle, tmp_path
+):
+    elsewhere = {"PID_FILE": str(tmp_path / "another-host" / "main_app.pid")}
+    with DaemonProcess(bot_environment) as first:
+        first.wait_until_trading()
+        with DaemonProcess(bot_environment | elsewhere) as second:
+            assert second.wait_for_exit() == 3
+            assert "another daemon trades this account, on this or another host" in second.output
+            assert "Traceback" not in second.output
+        with DaemonProcess(bot_environment) as third:
+            assert third.wait_for_exit() == 3
+            assert f"another daemon is running (PID {first.process.pid}" in third.output
+        assert first.process.poll() is None, "the first one trades on"
+        assert first.stop() == 0
+    with DaemonProcess(bot_environment | elsewhere) as second:
+        second.wait_until_trading()
+        assert second.stop() == 0
+
+
+def test_it_beats_while_the_database_hangs(
+    bot_environment, exchange, db_conn, cycle, mariadb_server
+):
+    [server] = servers_below(mariadb_server.folder)
+    run_dir = Path(bot_environment["PID_FILE"]).parent
+    with DaemonProcess(bot_environment) as daemon:
+        daemon.wait_until_trading()
+        server.suspend()
+        try:
+            stopped_at = time.monotonic()
+            wait_until(lambda: load_heartbeat(run_dir).beat_at > stopped_at + 2, 5)
+        finally:
+            server.resume()
+        assert load_heartbeat(run_dir).age_seconds() < 3
         assert daemon.stop() == 0

@@ -1,7 +1,8 @@
 """One daemon per Alpaca account and database, on whatever host: a named lock of the database
 server.
 
-The server frees it when the connection ends, so a crash never leaves it behind.
+The server frees it when the connection ends, so a crash never leaves it behind; when this whole
+machine is gone and no end can arrive, after LOCK_IDLE_SECONDS without a word from us.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from utils.db_utils import close_quietly, execute_query, get_db_connection
 
 log = logging.getLogger(__name__)
 
+LOCK_IDLE_SECONDS = 60
+
 
 class AccountLock:
     """Held on a connection of its own. Calls must not overlap."""
@@ -26,6 +29,8 @@ class AccountLock:
     def hold(self) -> bool:
         """Take the lock, or make sure that we still have it. False when another daemon holds it.
 
+        To be called more often than every LOCK_IDLE_SECONDS.
+
         Raises:
             DatabaseError: cannot tell now; the lock may be lost.
         """
@@ -33,6 +38,7 @@ class AccountLock:
             return True
         self.release()
         self._connection = get_db_connection()
+        execute_query(f"SET SESSION wait_timeout = {LOCK_IDLE_SECONDS}", db_conn=self._connection)
         row = execute_query(
             "SELECT GET_LOCK(%s, 0) AS taken",
             (self._name,),

@@ -55,6 +55,7 @@ class StreamHealth:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_connected = False
+        self.lost_at: float | None = None  # since when it tries in vain; None before it began
         self.connects = 0
         self.last_message_at: float | None = None
         self.is_stopping = False
@@ -62,6 +63,7 @@ class StreamHealth:
 
     def connected(self) -> None:
         self.is_connected = True
+        self.lost_at = None
         self.connects += 1
         self._last_trouble = ""
         log_event(log, logging.INFO, "stream.connected", stream=self.name, connects=self.connects)
@@ -72,6 +74,7 @@ class StreamHealth:
             level = logging.INFO if self.is_stopping else logging.WARNING
             log_event(log, level, "stream.disconnected", stream=self.name, reason=trouble)
         self.is_connected = False
+        self.lost_at = self.lost_at or time.monotonic()
         self._last_trouble = trouble
 
     def heard(self) -> None:
@@ -207,6 +210,7 @@ class AlpacaStreams:
 
     async def _supervise(self, stream: _DataStream | _TradeStream) -> None:
         """The SDK returns silently on some errors (insufficient subscription): start it again."""
+        stream._health.lost_at = time.monotonic()
         while not self._stopping.is_set():
             try:
                 await stream._run_forever()

@@ -32,6 +32,8 @@ class Heartbeat:
     reason: str | None  # why it does not trade
     data_stream_connected: bool
     trade_stream_connected: bool
+    data_stream_lost_at: float | None  # since when it tries in vain
+    trade_stream_lost_at: float | None
     last_quote_at: float | None
     last_update_at: float | None
     last_sweep_at: float | None

@@ -23,7 +23,7 @@ class AlreadyRunning(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PidRecord:
-    """Which process wrote the file. `started_at` is its start time in seconds since the epoch."""
+    """Which process wrote the file. `started_at` is its start in seconds after the boot."""
 
     pid: int
     started_at: float
@@ -36,12 +36,17 @@ class PidRecord:
         """The process, or None when it is gone, a zombie, or another one has its PID."""
         try:
             process = psutil.Process(self.pid)
-            is_same = abs(process.create_time() - self.started_at) <= _SAME_START_SECONDS
+            is_same = abs(_started_at(process) - self.started_at) <= _SAME_START_SECONDS
             is_ours = any(Path(part).name == program for part in process.cmdline())
             alive = process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return None
         return process if is_same and is_ours and alive else None
+
+
+def _started_at(process: psutil.Process) -> float:
+    """Seconds after the boot: both come from the wall clock, which may be set while it runs."""
+    return process.create_time() - psutil.boot_time()
 
 
 def read_pid_file(path: Path) -> PidRecord | None:
@@ -84,7 +89,7 @@ class PidFile:
                 os.close(descriptor)  # the former owner removed it between our open and our lock
         os.ftruncate(self._descriptor, 0)
         os.write(
-            self._descriptor, f"{os.getpid()}\n{psutil.Process().create_time()}\n".encode("ascii")
+            self._descriptor, f"{os.getpid()}\n{_started_at(psutil.Process())}\n".encode("ascii")
         )
         os.fsync(self._descriptor)
         return self
