@@ -13,8 +13,9 @@ from pathlib import Path
 
 from .clock import parse_time
 from .config import ExchangeConfig, MarketConfig, MarketKind
-from .control import MANUAL
 from .decimals import to_decimal
+from .faults import FaultBoard
+from .manual import MANUAL
 from .replay import ReplayError
 from .server import PaperExchange, Urls
 
@@ -125,6 +126,14 @@ def build_parser() -> argparse.ArgumentParser:
         default=Decimal("0.01"),
         help="USD fees round up to this (default 0.01, as live accounts are billed)",
     )
+    add(
+        "--fault",
+        type=_fault,
+        action="append",
+        default=[],
+        metavar="JSON",
+        help="armed at the start, like the body of POST /control/faults; may be repeated",
+    )
     add("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
 
@@ -148,6 +157,7 @@ def config_from(arguments: argparse.Namespace) -> ExchangeConfig:
         partial_fill_probability=arguments.partial_probability,
         rate_limit_per_minute=arguments.rate_limit,
         usd_fee_increment=arguments.usd_fee_increment,
+        faults=tuple(arguments.fault),
         market=MarketConfig(
             kind=kind,
             symbols=tuple(name for name in arguments.symbols.split(",") if name),
@@ -208,6 +218,15 @@ def _time_text(text: str) -> str:
             f"{text!r} is not a time like 2021-07-01T12:00:00Z"
         ) from None
     return text
+
+
+def _fault(text: str) -> dict[str, object]:
+    try:
+        fault = json.loads(text)
+        FaultBoard().arm(fault)
+    except (ValueError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return fault
 
 
 def _speed(text: str) -> float:

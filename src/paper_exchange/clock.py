@@ -9,6 +9,8 @@ import re
 import time
 from datetime import UTC, date, datetime
 
+from .faults import FaultBoard, Seam
+
 NANOS = 1_000_000_000
 _MIN_STEP_NS = 1_000
 _RFC3339 = re.compile(
@@ -17,24 +19,16 @@ _RFC3339 = re.compile(
 
 
 class Clock:
-    """Wall time plus an adjustable skew (a fault: an exchange whose clock is wrong)."""
+    """Wall time, and what the clock_skew fault adds to it."""
 
-    def __init__(self) -> None:
-        self._skew_ns = 0
-        self._last_ns = 0
-
-    @property
-    def skew_seconds(self) -> float:
-        return self._skew_ns / NANOS
-
-    @skew_seconds.setter
-    def skew_seconds(self, seconds: float) -> None:
-        self._skew_ns = round(seconds * NANOS)
+    def __init__(self, faults: FaultBoard | None = None) -> None:
+        self._faults = faults or FaultBoard()
         self._last_ns = 0
 
     def now_ns(self) -> int:
-        self._last_ns = max(time.time_ns() + self._skew_ns, self._last_ns + _MIN_STEP_NS)
-        return self._last_ns
+        self._last_ns = max(time.time_ns(), self._last_ns + _MIN_STEP_NS)
+        skew_seconds = sum(fault.seconds for fault in self._faults.visit(Seam.CLOCK))
+        return self._last_ns + round(skew_seconds * NANOS)
 
 
 def rfc3339(at_ns: int) -> str:

@@ -1,5 +1,6 @@
 """What an exchange is started with. Times in seconds, fees as fractions, money in USD."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
@@ -51,5 +52,7 @@ class ExchangeConfig:
     """USD fees round up to this: live accounts are billed whole cents."""
     client_queue_limit: int = 4096
     """Messages waiting for one websocket client before it is cut as slow (error 407)."""
+    faults: tuple[Mapping[str, object], ...] = ()
+    """Armed at the start, in the terms of POST /control/faults."""
     assets: tuple[Asset, ...] = DEFAULT_ASSETS
     market: MarketConfig = field(default_factory=MarketConfig)

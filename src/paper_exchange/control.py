@@ -1,8 +1,8 @@
 """The operator's door under /control.
 
 Look at the exchange's own records, move the market, interfere with orders. JSON in, JSON out; no
-keys, loopback only. The same calls serve HTTP and the threaded helper. MANUAL is their text for
---help; whoever adds a call adds its line there.
+keys, loopback only. The same calls serve HTTP and the threaded helper. manual.py tells of them;
+whoever adds a call adds its line there.
 """
 
 import asyncio
@@ -26,27 +26,6 @@ from .market import Quote
 from .market_feed import MarketFeed
 from .rest import TradingApi, read_json
 from .trade_stream import TradeStream
-
-MANUAL = """\
-control API (JSON, no keys; numbers may be JSON numbers or strings):
-  GET  /control/state       market, newest quotes, balances, open orders, clients, requests, config
-  GET  /control/ledger      all orders, executions, activities, balances: the exchange's own records
-  POST /control/quote       {"symbol":"BTC/USD","bid":60000,"ask":60010,"bid_size":1,"ask_size":1}
-                            or {"quotes":[{...},...]}. First waits until accepted orders are on the
-                            book ("settle":false skips that); when it returns, matching is done and
-                            the frames are queued
-  POST /control/market      {"paused":true|false,"speed":10}   either or both; 0 = at once
-  POST /control/settle      {"timeout_seconds":2}   waits until no step of an order (new, match,
-                            cancel) is under way
-  POST /control/end_of_day  {}   posts the fees taken since the last time as CFEE/FEE activities
-  POST /control/balance     {"unit":"USD"|"BTC/USD","set":"5"} or {"unit":...,"add":"-0.1"};
-                            "price" optional: entry price of a new position. No event tells of it
-  POST /control/config      {"latency_seconds":0.005,"partial_fill_probability":0.1,
-                            "duplicate_ids_refused":true,"rate_limit_per_minute":200}   any of them
-  POST /control/order       {"order_id":"..."|"client_order_id":"...",
-                            "action":"expire"|"reject"|"cancel"}   at once, whatever it was doing
-  POST /control/shutdown    {}
-"""
 
 Body = Mapping[str, object]
 Call = Callable[[Body], "wire.Json | Awaitable[wire.Json]"]
@@ -82,6 +61,8 @@ class Control:
             ("POST", "balance"): self._balance,
             ("POST", "config"): self._configure,
             ("POST", "order"): self._order,
+            ("GET", "faults"): self._faults,
+            ("POST", "faults"): self._change_faults,
             ("POST", "shutdown"): self._shutdown,
         }
 
@@ -256,6 +237,20 @@ class Control:
         if action is None:
             raise ValueError(f"action must be one of {sorted(actions)}")
         return order_shape(self._exchange, action(found.id))
+
+    def _faults(self, _body: Body) -> wire.Json:
+        return self._exchange.faults.as_json()
+
+    def _change_faults(self, body: Body) -> wire.Json:
+        board = self._exchange.faults
+        if "clear" in body:
+            which = body["clear"]
+            cleared = board.clear(None if which is True else str(which))
+            return {"cleared": [fault.as_json() for fault in cleared]}
+        wanted = body.get("faults", [body])
+        if not isinstance(wanted, list):
+            raise ValueError("faults must be a list")
+        return {"armed": [board.arm(one).as_json() for one in wanted]}
 
     def _shutdown(self, _body: Body) -> wire.Json:
         asyncio.get_running_loop().call_soon(self._parts.request_shutdown)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from . import wire
 from .clock import rfc3339
+from .distortion import distorted
 from .errors import ApiError
 from .exchange import Exchange
 
@@ -18,6 +19,7 @@ _PAIR = re.compile(r"[A-Z]+/[A-Z]+")
 class MarketDataApi:
     def __init__(self, exchange: Exchange) -> None:
         self._market = exchange.market
+        self._faults = exchange.faults
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         prefix = "/v1beta3/crypto/us/latest"
@@ -26,7 +28,9 @@ class MarketDataApi:
         router.add_get(f"{prefix}/bars", self._bars)
 
     async def _quotes(self, request: web.Request) -> web.Response:
-        found = _pick(self._market.quotes, request)
+        found = [
+            distorted(one, self._faults, "rest") for one in _pick(self._market.quotes, request)
+        ]
         return _answer(
             "quotes", {one.symbol: _timed(wire.quote_fields(one), one.at_ns) for one in found}
         )

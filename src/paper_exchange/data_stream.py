@@ -12,8 +12,11 @@ from aiohttp import WSMsgType, web
 
 from . import wire
 from .data_codec import Codec, JsonCodec, MsgpackCodec
+from .distortion import distorted
+from .faults import Fault, FaultBoard, Seam
 from .market import Tick
 from .sockets import Outbox, new_websocket
+from .stream_faults import refused_handshake, strike_client
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class DataClient:
     def refuse(self, code: int) -> None:
         log.info("data_stream.refused code=%s reason=%r", code, ERRORS[code])
         if code in _LAST_WORDS:
-            self.outbox.cut(self._error_frame(code))
+            self.cut(code)
         else:
             self.say({"T": "error", "code": code, "msg": ERRORS[code]})
 
@@ -75,20 +78,31 @@ class DataClient:
         if not self.is_muted:
             self.outbox.put(self.codec.message(body, at_ns))
 
+    def cut(self, code: int, *, abruptly: bool = False) -> None:
+        """Drops the connection; with a code it is told why."""
+        if abruptly:
+            self.outbox.reset()
+        else:
+            self.outbox.cut(self._error_frame(code) if code in ERRORS else None)
+
     def _error_frame(self, code: int) -> bytes:
         body = {"T": "error", "code": code, "msg": ERRORS[code]}
         return self.codec.frame([self.codec.message(body)])
 
 
 class DataStream:
-    def __init__(self, *, key: str, secret: str, queue_limit: int) -> None:
+    def __init__(self, faults: FaultBoard, *, key: str, secret: str, queue_limit: int) -> None:
         self.clients: set[DataClient] = set()
+        self._faults = faults
+        faults.armed_listeners.append(self._on_armed)
         self.connections = 0
         self._key = key
         self._secret = secret
         self._queue_limit = queue_limit
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if refusal := self._faults.first(Seam.HANDSHAKE, stream="data"):
+            return refused_handshake(refusal)
         socket = new_websocket()
         await socket.prepare(request)
         client = DataClient(socket, request, queue_limit=self._queue_limit)
@@ -111,10 +125,15 @@ class DataStream:
 
     def on_tick(self, tick: Tick) -> None:
         """Sends a tick to everyone who subscribed to it."""
-        quote, trade, bar = tick.quote, tick.trade, tick.closed_bar
-        for client in self.clients:
+        quote, trade, bar = (
+            distorted(tick.quote, self._faults, "stream"),
+            tick.trade,
+            tick.closed_bar,
+        )
+        for client in list(self.clients):
             if not client.is_authenticated:
                 continue
+            strike_client(client, self._faults, stream="data", event="quote", symbol=quote.symbol)
             if client.wants("quotes", quote.symbol):
                 head = {"T": "q", "S": quote.symbol}
                 client.send({**head, **wire.quote_fields(quote)}, quote.at_ns)
@@ -123,6 +142,12 @@ class DataStream:
                 client.send({**head, **wire.trade_fields(trade)}, trade.at_ns)
             if bar is not None and client.wants("bars", bar.symbol):
                 client.send({"T": "b", "S": bar.symbol, **wire.bar_fields(bar)}, bar.at_ns)
+
+    def _on_armed(self, fault: Fault) -> None:
+        if fault.kind.seam is not Seam.FRAME:
+            return
+        for client in list(self.clients):
+            strike_client(client, self._faults, stream="data", event="", symbol="")
 
     def _hear(self, client: DataClient, payload: bytes) -> None:
         if client.outbox.is_cut:
@@ -150,6 +175,8 @@ class DataStream:
             return client.refuse(403)
         if (request.get("key"), request.get("secret")) != (self._key, self._secret):
             return client.refuse(402)
+        if refusal := self._faults.first(Seam.AUTH, stream="data"):
+            return client.refuse(int(refusal.number("code")))
         if any(one.is_authenticated and not one.outbox.is_cut for one in self.clients):
             return client.refuse(406)
         client.is_authenticated = True

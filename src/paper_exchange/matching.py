@@ -23,11 +23,13 @@ class Execution:
     is_final: bool
 
 
-def collar_price(side: Side, quote: Quote, price_increment: Decimal) -> Decimal:
+def collar_price(
+    side: Side, quote: Quote, price_increment: Decimal, width: Decimal = MARKET_COLLAR
+) -> Decimal:
     """The limit that a market order really is: 2 % beyond the quote, rounded away from it."""
     if side is Side.BUY:
-        return ceil_to(quote.ask * (1 + MARKET_COLLAR), price_increment)
-    return max(price_increment, floor_to(quote.bid * (1 - MARKET_COLLAR), price_increment))
+        return ceil_to(quote.ask * (1 + width), price_increment)
+    return max(price_increment, floor_to(quote.bid * (1 - width), price_increment))
 
 
 def marketable_price(side: Side, limit: Decimal | None, quote: Quote) -> Decimal | None:

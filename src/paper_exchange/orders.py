@@ -140,7 +140,9 @@ class Order:
     is_triggered: bool = False
     """Stop orders: the stop price was seen."""
     is_held: bool = False
-    """A fault keeps it from (further) filling."""
+    """A fault keeps it from filling further."""
+    holds_after_part: bool = False
+    """A fault will do so after its first part."""
 
     @property
     def filled_avg_price(self) -> Decimal | None:

@@ -19,6 +19,7 @@ from .clock import parse_time
 from .decimals import floor_to, plain, to_decimal
 from .errors import ApiError
 from .exchange import Exchange
+from .faults import Seam
 from .orders import Order
 from .rate_limit import RequestMeter
 
@@ -37,6 +38,11 @@ def read_json(text: str) -> Mapping[str, object]:
     if not isinstance(body, dict):
         raise errors.malformed_body()
     return body
+
+
+def refusal_response(refusal: ApiError) -> web.Response:
+    headers = dict(refusal.headers)
+    return web.json_response(refusal.body, status=refusal.http_status, headers=headers)
 
 
 def _no_constant(name: str) -> object:
@@ -197,11 +203,15 @@ class TradingApi:
 
     async def _positions(self, _request: web.Request) -> web.Response:
         held = self._exchange.account.positions()
+        for fault in self._exchange.faults.visit(Seam.POSITIONS, route="list", symbol=""):
+            held = [] if fault.name == "positions_empty" else held[:-1]
         return web.json_response([wire.position_json(self._exchange, one) for one in held])
 
     async def _position(self, request: web.Request) -> web.Response:
-        position = self._exchange.account.position(self._symbol(request.match_info["name"]))
-        if position is None:
+        symbol = self._symbol(request.match_info["name"])
+        position = self._exchange.account.position(symbol)
+        hidden = self._exchange.faults.first(Seam.POSITIONS, route="single", symbol=symbol)
+        if position is None or hidden is not None:
             raise errors.position_not_found()
         return web.json_response(wire.position_json(self._exchange, position))
 

@@ -17,12 +17,14 @@ from .config import ExchangeConfig, MarketKind
 from .control import Control, Parts
 from .data_rest import MarketDataApi
 from .data_stream import DataStream
+from .disturbance import handle_disturbed
 from .errors import ApiError
 from .exchange import Exchange
+from .faults import FaultBoard
 from .market import Quote
 from .market_feed import MarketFeed
 from .replay import ReplayError, load_recording, replay_quotes
-from .rest import TradingApi
+from .rest import TradingApi, refusal_response
 from .synthetic import TimedQuote, synthetic_quotes
 from .trade_stream import TradeStream
 
@@ -63,11 +65,12 @@ class PaperExchange:
         self.config = config or ExchangeConfig()
         self.urls: Urls | None = None
         self.stopping = asyncio.Event()
-        self.clock = Clock()
-        self.exchange = Exchange(self.config, self.clock, self._schedule)
+        self.faults = FaultBoard(self.config.seed)
+        self.clock = Clock(self.faults)
+        self.exchange = Exchange(self.config, self.clock, self._schedule, self.faults)
         queue_limit = self.config.client_queue_limit
         keys = {"key": self.config.key, "secret": self.config.secret}
-        self.data_stream = DataStream(queue_limit=queue_limit, **keys)
+        self.data_stream = DataStream(self.faults, queue_limit=queue_limit, **keys)
         self.trade_stream = TradeStream(self.exchange, queue_limit=queue_limit, **keys)
         self.trading_api = TradingApi(
             self.exchange, rate_limit=self.config.rate_limit_per_minute, **keys
@@ -86,6 +89,8 @@ class PaperExchange:
                 request_shutdown=self.stopping.set,
             )
         )
+        for fault in self.config.faults:
+            self.faults.arm(fault)
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -175,20 +180,20 @@ class PaperExchange:
         try:
             return await handler(request)
         except ApiError as refusal:
-            return web.json_response(
-                refusal.body, status=refusal.http_status, headers=dict(refusal.headers)
-            )
+            return refusal_response(refusal)
         except web.HTTPException as error:
             return web.json_response({"message": error.reason}, status=error.status)
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Keys and rate limit of everything under /v2."""
+        """Keys and rate limit of everything under /v2, and the faults of HTTP."""
+        if request.path.startswith("/v1beta3/crypto/us/"):
+            return await handle_disturbed(request, handler, self.faults)
         if not request.path.startswith("/v2/"):
             return await handler(request)
         headers = self.trading_api.admit(request)
         try:
-            response = await handler(request)
+            response = await handle_disturbed(request, handler, self.faults)
         except ApiError as refusal:
             refusal.headers = {**headers, **refusal.headers}
             raise

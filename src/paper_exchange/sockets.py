@@ -79,6 +79,12 @@ class Outbox:
         self._writer.cancel()
         self._cutter = asyncio.create_task(self._say_goodbye(last_frame, code))
 
+    def reset(self) -> None:
+        """The connection breaks without a word."""
+        self.stop()
+        if self._transport is not None:
+            self._transport.abort()
+
     def stop(self) -> None:
         """The connection is over; nothing more goes out."""
         self.is_cut = True

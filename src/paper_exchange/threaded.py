@@ -73,47 +73,62 @@ class RunningExchange:
     # The control API
 
     def state(self) -> dict[str, Any]:
-        return self._call("GET", "state")
+        return self.call("GET", "state")
 
     def ledger(self) -> dict[str, Any]:
-        return self._call("GET", "ledger")
+        return self.call("GET", "ledger")
 
     def push_quote(
         self, symbol: str, bid: Decimal | str | float, ask: Decimal | str | float, **fields: Any
     ) -> dict[str, Any]:
         """When it returns, accepted orders have met it, matching is done, frames are queued."""
-        return self._call("POST", "quote", symbol=symbol, bid=bid, ask=ask, **fields)
+        return self.call("POST", "quote", symbol=symbol, bid=bid, ask=ask, **fields)
 
     def settle(self, timeout_seconds: float = 2.0) -> bool:
-        return self._call("POST", "settle", timeout_seconds=timeout_seconds)["settled"]
+        return self.call("POST", "settle", timeout_seconds=timeout_seconds)["settled"]
 
     def configure(self, **settings: Any) -> dict[str, Any]:
-        return self._call("POST", "config", **settings)
+        return self.call("POST", "config", **settings)
 
     def set_balance(
         self, unit: str, amount: Decimal | str, price: Decimal | str | None = None
     ) -> dict[str, Any]:
-        return self._call("POST", "balance", unit=unit, set=amount, price=price)
+        return self.call("POST", "balance", unit=unit, set=amount, price=price)
 
     def add_balance(self, unit: str, amount: Decimal | str) -> dict[str, Any]:
-        return self._call("POST", "balance", unit=unit, add=amount)
+        return self.call("POST", "balance", unit=unit, add=amount)
 
     def pace_market(self, **settings: Any) -> dict[str, Any]:
-        return self._call("POST", "market", **settings)
+        return self.call("POST", "market", **settings)
 
     def end_of_day(self) -> list[dict[str, Any]]:
-        return self._call("POST", "end_of_day")["posted"]
+        return self.call("POST", "end_of_day")["posted"]
 
     def expire(self, order_id: str) -> dict[str, Any]:
-        return self._call("POST", "order", order_id=order_id, action="expire")
+        return self.call("POST", "order", order_id=order_id, action="expire")
 
     def reject(self, order_id: str) -> dict[str, Any]:
-        return self._call("POST", "order", order_id=order_id, action="reject")
+        return self.call("POST", "order", order_id=order_id, action="reject")
 
     def cancel(self, order_id: str) -> dict[str, Any]:
-        return self._call("POST", "order", order_id=order_id, action="cancel")
+        return self.call("POST", "order", order_id=order_id, action="cancel")
 
-    def _call(self, method: str, name: str, **body: Any) -> dict[str, Any]:
+    def arm(self, name: str, **fields: Any) -> str:
+        """Switches a fault on (see --help) and returns its id."""
+        return self.call("POST", "faults", name=name, **fields)["armed"][0]["id"]
+
+    def clear_faults(self, which: str | bool = True) -> None:
+        """One by its id, all of a name, or all."""
+        self.call("POST", "faults", clear=which)
+
+    def faults(self) -> dict[str, Any]:
+        return self.call("GET", "faults")
+
+    def strikes(self, name: str) -> int:
+        return self.faults()["struck"].get(name, 0)
+
+    def call(self, method: str, name: str, /, **body: Any) -> dict[str, Any]:
+        """Any call of the control API: `call("POST", "market", paused=True)`."""
         return self.run(self.server.control.call(method, name, body))
 
     def _run(self) -> None:

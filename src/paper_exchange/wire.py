@@ -12,9 +12,10 @@ from .activities import Activity, FeeActivity, FillActivity
 from .assets import Asset
 from .clock import NANOS, rfc3339
 from .decimals import ZERO, plain
-from .exchange import Exchange, TradeUpdate
+from .exchange import Exchange
 from .market import Bar, Quote, Trade
 from .orders import Order
+from .state import TradeUpdate
 
 _ACCOUNT_NAMESPACE = uuid.UUID("0f6c4d0e-2f3b-4b53-9a55-54a2a9f0a6de")
 _GTC_LIFE_NS = int(timedelta(days=90).total_seconds()) * NANOS

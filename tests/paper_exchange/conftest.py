@@ -15,9 +15,10 @@ from alpaca.trading.stream import TradingStream
 
 from paper_exchange.clock import Clock
 from paper_exchange.config import ExchangeConfig
-from paper_exchange.exchange import Exchange, TradeUpdate
+from paper_exchange.exchange import Exchange
 from paper_exchange.market import Quote
 from paper_exchange.orders import Order
+from paper_exchange.state import TradeUpdate
 from paper_exchange.threaded import RunningExchange
 
 WAIT_SECONDS = 10.0

@@ -1,0 +1,239 @@
+"""Every fault there is, by name.
+
+Where it strikes, what it does, what it takes. The manual is made of it. A seam is a place where the
+exchange asks whether something goes wrong; FACTS is what it tells there, and so what a fault can be
+matched on.
+"""
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+class Seam(Enum):
+    """Where a fault can strike."""
+
+    TRADE_UPDATE = auto()
+    FRAME = auto()
+    HANDSHAKE = auto()
+    AUTH = auto()
+    REQUEST = auto()
+    POSITIONS = auto()
+    OPEN = auto()
+    COLLAR = auto()
+    FILL = auto()
+    AFTER_FILL = auto()
+    CANCEL = auto()
+    CANCELED = auto()
+    QUOTE = auto()
+    CLOCK = auto()
+
+
+_ORDER_FACTS = ("symbol", "side", "type", "order_id", "client_order_id")
+FACTS: dict[Seam, tuple[str, ...]] = {
+    Seam.TRADE_UPDATE: ("event", *_ORDER_FACTS),
+    Seam.FRAME: ("stream", "event", "symbol"),
+    Seam.HANDSHAKE: ("stream",),
+    Seam.AUTH: ("stream",),
+    Seam.REQUEST: ("method", "path", "symbol", "side", "type", "client_order_id"),
+    Seam.POSITIONS: ("route", "symbol"),
+    Seam.OPEN: _ORDER_FACTS,
+    Seam.COLLAR: ("symbol", "side"),
+    Seam.FILL: _ORDER_FACTS,
+    Seam.AFTER_FILL: ("event", *_ORDER_FACTS),
+    Seam.CANCEL: _ORDER_FACTS,
+    Seam.CANCELED: _ORDER_FACTS,
+    Seam.QUOTE: ("symbol", "feed"),
+    Seam.CLOCK: (),
+}
+"""What a visit tells, and so what a fault can match on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A line of the table. A parameter's default also says of which type it is."""
+
+    name: str
+    seam: Seam
+    help: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    match: Mapping[str, str] = field(default_factory=dict)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "when": ("before", "after"),
+    "how": ("close", "reset"),
+    "side": ("both", "bid", "ask"),
+    "value": ("nan", "inf", "-inf"),
+    "unit": ("coins", "USD"),
+}
+
+_KINDS = (
+    Kind("drop_update", Seam.TRADE_UPDATE, "the trade update is never sent"),
+    Kind(
+        "duplicate_update",
+        Seam.TRADE_UPDATE,
+        "the trade update is sent again, `seconds` later",
+        {"seconds": 0.0},
+    ),
+    Kind("delay_update", Seam.TRADE_UPDATE, "the trade update is late", {"seconds": 1.0}),
+    Kind(
+        "reorder_update",
+        Seam.TRADE_UPDATE,
+        "the trade update is sent after the next one, or after `seconds` if none comes",
+        {"seconds": 1.0},
+    ),
+    Kind(
+        "cut_stream",
+        Seam.FRAME,
+        "the connection is dropped: at once, or when a matching event is due (which is lost). "
+        "`how` close says goodbye (the data stream with error `code`, 0 = none), reset does not",
+        {"how": "close", "code": 0},
+    ),
+    Kind(
+        "mute_stream",
+        Seam.FRAME,
+        "connected, answers pings, sends nothing more on this connection (for `seconds`, 0 = ever)",
+        {"seconds": 0.0},
+    ),
+    Kind(
+        "refuse_handshake",
+        Seam.HANDSHAKE,
+        "the websocket is refused with `status`",
+        {"status": 429},
+    ),
+    Kind(
+        "refuse_auth",
+        Seam.AUTH,
+        "right keys are refused: data error `code` (402, 406, 409...), trading unauthorized",
+        {"code": 402},
+    ),
+    Kind("http_429", Seam.REQUEST, "too many requests", {"when": "before"}),
+    Kind("http_500", Seam.REQUEST, "internal server error", {"when": "before"}),
+    Kind("http_504", Seam.REQUEST, "gateway time-out though it was done", {"when": "after"}),
+    Kind(
+        "http_timeout",
+        Seam.REQUEST,
+        "done, but no answer for `seconds`, then the connection is closed",
+        {"when": "after", "seconds": 30.0},
+    ),
+    Kind(
+        "http_hang",
+        Seam.REQUEST,
+        "not done and no answer for `seconds`, then the connection is closed",
+        {"when": "before", "seconds": 30.0},
+    ),
+    Kind(
+        "http_slow",
+        Seam.REQUEST,
+        "done, answered `seconds` late",
+        {"when": "after", "seconds": 2.0},
+    ),
+    Kind("http_html", Seam.REQUEST, "502 with a page of HTML", {"when": "before"}),
+    Kind(
+        "http_truncated", Seam.REQUEST, "done, but half of the JSON is missing", {"when": "after"}
+    ),
+    Kind(
+        "positions_empty",
+        Seam.POSITIONS,
+        'the positions list is empty; with match {"route":"single"} one position is a 404',
+        match={"route": "list"},
+    ),
+    Kind(
+        "positions_partial",
+        Seam.POSITIONS,
+        "the positions list lacks its last entry",
+        match={"route": "list"},
+    ),
+    Kind("reject_order", Seam.OPEN, "accepted by POST, then rejected by an event instead of new"),
+    Kind(
+        "rest_market_order",
+        Seam.COLLAR,
+        "the market order's collar lies `percent` on the wrong side of the quote: it rests",
+        {"percent": 2.0},
+    ),
+    Kind(
+        "rest_after_part",
+        Seam.FILL,
+        "`fraction` of the order fills, the rest does not, until this fault is cleared",
+        {"fraction": 0.5},
+    ),
+    Kind(
+        "vanish_balance",
+        Seam.AFTER_FILL,
+        "after the fill `fraction` of the coins (or of `unit` USD) is gone, no event tells of it",
+        {"fraction": 0.5, "unit": "coins"},
+    ),
+    Kind(
+        "stick_cancel",
+        Seam.CANCEL,
+        "the cancel stays pending_cancel for `seconds` (0 = until this fault is cleared)",
+        {"seconds": 0.0},
+    ),
+    Kind(
+        "fill_late",
+        Seam.CANCELED,
+        "`seconds` after canceled comes a fill of `fraction` of what was unfilled",
+        {"seconds": 0.2, "fraction": 1.0},
+    ),
+    Kind(
+        "quote_zero",
+        Seam.QUOTE,
+        "bid, ask or `side` both are zero",
+        {"side": "both"},
+        {"feed": "stream"},
+    ),
+    Kind(
+        "quote_crossed", Seam.QUOTE, "bid `percent` above ask", {"percent": 1.0}, {"feed": "stream"}
+    ),
+    Kind(
+        "quote_nonfinite",
+        Seam.QUOTE,
+        "prices are `value` (nan, inf)",
+        {"value": "nan"},
+        {"feed": "stream"},
+    ),
+    Kind(
+        "quote_stale",
+        Seam.QUOTE,
+        "its time is `seconds` old",
+        {"seconds": 300.0},
+        {"feed": "stream"},
+    ),
+    Kind(
+        "quote_spike",
+        Seam.QUOTE,
+        "both prices are off by `percent` (negative: down)",
+        {"percent": 20.0},
+        {"feed": "stream"},
+    ),
+    Kind(
+        "skew_clock",
+        Seam.CLOCK,
+        "every time the exchange tells is off by `seconds`",
+        {"seconds": 60.0},
+    ),
+)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _KINDS}
+
+
+def manual() -> str:
+    """The table as text for --help."""
+    lines = []
+    for kind in KINDS.values():
+        takes = [f"{key} {value}" for key, value in kind.parameters.items()]
+        matches = [f"match {key}={value}" for key, value in kind.match.items()]
+        usual = f" [{', '.join(takes + matches)}]" if takes or matches else ""
+        lines += _hanging(f"{kind.name:<18}{kind.help}{usual}", 20)
+    lines.append("what a fault can match on:")
+    by_facts: dict[tuple[str, ...], list[str]] = {}
+    for kind in KINDS.values():
+        by_facts.setdefault(FACTS[kind.seam], []).append(kind.name)
+    for facts, names in by_facts.items():
+        lines += _hanging(f"{', '.join(names)}: {', '.join(facts) or 'nothing'}", 4)
+    return "\n".join(lines)
+
+
+def _hanging(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, 98, initial_indent="  ", subsequent_indent=" " * indent)
