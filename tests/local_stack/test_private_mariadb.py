@@ -14,6 +14,8 @@ import psutil
 import pytest
 
 from local_stack.mariadb import MariaDBError, PrivateMariaDB
+from local_stack.mariadb_binaries import ServerBinaries, candidates
+from local_stack.mariadb_datadir import DataFolderError, create_data_folder
 from local_stack.processes import servers_below
 from local_stack.scratch import scratch_folder
 
@@ -241,3 +243,16 @@ def test_a_new_run_removes_what_a_killed_run_left_but_not_what_lives(tmp_path: P
             assert set(tmp_path.glob("test-*")) == {living, newer}
             assert list(servers_below(tmp_path)) == []
     assert list(tmp_path.glob("test-*")) == []
+
+
+def test_a_program_that_cannot_create_the_folder_gives_way_to_the_next(tmp_path: Path) -> None:
+    confined = tmp_path / "mysqld"
+    confined.write_text("#!/bin/sh\nexit 1\n")
+    confined.chmod(0o755)
+    works = next(candidates())
+    data, log = tmp_path / "data", tmp_path / "log"
+    assert create_data_folder(data, [ServerBinaries(confined), works], log) == works
+    assert (data / "ibdata1").exists()
+    with pytest.raises(DataFolderError, match="mysqld could not create a data folder"):
+        create_data_folder(tmp_path / "other", [ServerBinaries(confined)], log)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "log", "mysqld"]
