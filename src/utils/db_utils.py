@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -123,6 +124,9 @@ _thread = _ThreadConnection()
 _in_transaction: set[int] = (
     set()
 )  # ids of the connections inside `transaction()`; each has one thread
+# Dead inside a transaction, whose owner was told: the next statement may open them again. Without
+# this they would stay dead, because the driver goes on saying `in_transaction`.
+_told_lost: weakref.WeakSet[MySQLConnectionAbstract] = weakref.WeakSet()
 
 
 def thread_connection() -> MySQLConnectionAbstract:
@@ -169,10 +173,18 @@ def _cursor(connection: MySQLConnectionAbstract) -> Any:
     try:
         return connection.cursor(dictionary=True)
     except mysql.connector.Error:
-        if id(connection) in _in_transaction or connection.in_transaction:
+        if id(connection) in _in_transaction:
             raise
-        connection.reconnect(attempts=1)
+        if connection.in_transaction and connection not in _told_lost:
+            _told_lost.add(connection)
+            raise
+        _reconnect(connection)
         return connection.cursor(dictionary=True)
+
+
+def _reconnect(connection: MySQLConnectionAbstract) -> None:
+    connection.reconnect(attempts=1)
+    _told_lost.discard(connection)
 
 
 def execute_query(
@@ -210,7 +222,7 @@ def execute_query(
                 result = cursor.lastrowid or cursor.rowcount
         finally:
             cursor.close()
-        if commit and connection.in_transaction:
+        if commit and connection.in_transaction and id(connection) not in _in_transaction:
             connection.commit()
         return result
     except mysql.connector.Error as error:
@@ -249,7 +261,7 @@ def _run_once(
 ) -> T:
     try:
         if not connection.is_connected():
-            connection.reconnect(attempts=1)
+            _reconnect(connection)
         connection.start_transaction()
         _in_transaction.add(id(connection))
         try:
@@ -273,6 +285,7 @@ def _rollback_quietly(connection: MySQLConnectionAbstract) -> None:
     except mysql.connector.Error as error:
         log.debug("transaction.rollback_failed reason=%s", error)
         close_quietly(connection)
+        _told_lost.add(connection)
 
 
 def utc_from_db(value: datetime | None) -> datetime | None:

@@ -1,0 +1,511 @@
+"""Connections, queries and transactions on a real MariaDB, also while it is killed."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
+
+import pytest
+
+import utils.db_utils as db_utils
+from config import reset_settings
+from daemon_process import wait_until
+from local_stack.mariadb import PrivateMariaDB
+from utils.account_lock import AccountLock
+from utils.db_utils import (
+    DatabaseError,
+    DatabaseUnavailable,
+    DuplicateRow,
+    TransactionConflict,
+    close_quietly,
+    close_thread_connection,
+    execute_query,
+    get_db_connection,
+    thread_connection,
+    transaction,
+)
+
+
+def value_of(query, db_conn, params=None):
+    row = execute_query(query, params, fetch_one=True, db_conn=db_conn)
+    return next(iter(row.values()))
+
+
+def is_served(connection_id, db_conn, statement="%"):
+    query = (
+        "SELECT 1 FROM information_schema.processlist WHERE id = %s AND COALESCE(info, '') LIKE %s"
+    )
+    return execute_query(query, (connection_id, statement), fetch_one=True, db_conn=db_conn)
+
+
+def kill(db_conn):
+    """End `db_conn` as an administrator would: the client notices at its next statement."""
+    victim = db_conn.connection_id
+    with closing(get_db_connection()) as another:
+        execute_query(f"KILL CONNECTION {victim}", db_conn=another)
+        wait_until(lambda: not is_served(victim, another), what="the connection is gone")
+
+
+@pytest.fixture
+def db_conn(bot_environment):
+    """A connection to an empty database: these tests need none of the bot's tables."""
+    with closing(get_db_connection()) as connection:
+        yield connection
+
+
+@pytest.fixture
+def notes(db_conn):
+    """A table to write to: what a test wrote, in order."""
+    execute_query("CREATE TABLE notes (id INT PRIMARY KEY, text VARCHAR(20))", db_conn=db_conn)
+
+    def read():
+        rows = execute_query("SELECT id FROM notes ORDER BY id", fetch_all=True, db_conn=db_conn)
+        return [row["id"] for row in rows]
+
+    return read
+
+
+def add(db_conn, number):
+    execute_query("INSERT INTO notes (id) VALUES (%s)", (number,), db_conn=db_conn)
+
+
+# Connections.
+
+
+def test_db_connection(bot_environment):
+    with closing(get_db_connection()) as connection:
+        assert connection.is_connected()
+        assert value_of("SELECT 1", connection) == 1
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["new", "reconnected"])
+def test_a_session_is_autocommit_in_utc_with_strict_types(bot_environment, again):
+    with closing(get_db_connection()) as connection:
+        if again:
+            connection.reconnect()
+        assert connection.autocommit
+        assert value_of("SELECT @@session.time_zone", connection) == "+00:00"
+        assert "STRICT_ALL_TABLES" in value_of("SELECT @@session.sql_mode", connection)
+        isolation = (
+            "SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
+        )
+        assert (
+            "READ-COMMITTED"
+            in execute_query(isolation, fetch_one=True, db_conn=connection).values()
+        )
+        assert value_of("SELECT @@collation_connection", connection) == "utf8mb4_unicode_ci"
+
+
+@pytest.mark.parametrize("over", ["socket", "tcp"])
+def test_it_connects_over_the_socket_and_over_tcp(bot_environment, monkeypatch, over):
+    if over == "tcp":
+        monkeypatch.delenv("DB_SOCKET")
+        reset_settings()
+    with closing(get_db_connection()) as connection:
+        assert value_of("SELECT DATABASE()", connection) == bot_environment["DB_NAME"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"DB_NAME": "nowhere_test"}, "nowhere_test"),
+        ({"DB_PASSWORD": "wrong-password"}, "Access denied"),
+        ({"DB_SOCKET": "", "DB_PORT": "9"}, "127.0.0.1:9"),
+        ({"DB_SOCKET": "/nowhere.sock"}, "/nowhere.sock"),
+    ],
+)
+def test_one_line_says_which_database_cannot_be_used_and_why(
+    bot_environment, monkeypatch, changes, words
+):
+    with monkeypatch.context() as wrong:
+        for name, value in changes.items():
+            wrong.setenv(name, value)
+        reset_settings()
+        with pytest.raises(DatabaseUnavailable, match=words) as caught:
+            get_db_connection()
+    reset_settings()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert bot_environment["DB_PASSWORD"] not in text
+    assert "wrong-password" not in text
+
+
+def test_each_thread_has_a_connection_of_its_own(bot_environment):
+    ours = thread_connection()
+    assert thread_connection() is ours
+    theirs = []
+    worker = threading.Thread(
+        target=lambda: (theirs.append(thread_connection()), close_thread_connection())
+    )
+    worker.start()
+    worker.join()
+    assert theirs[0] is not ours
+
+
+def test_a_change_of_settings_opens_another_connection(bot_environment):
+    before = thread_connection()
+    reset_settings()
+    assert thread_connection() is not before
+
+
+# Queries.
+
+
+def test_each_way_of_fetching_returns_what_it_promises(db_conn, notes):
+    insert = "INSERT INTO notes (id, text) VALUES (%s, %s)"
+    assert execute_query(insert, (1, "a"), commit=True, db_conn=db_conn) == 1
+    assert execute_query(insert, (2, "b"), commit=True, db_conn=db_conn) == 1
+    one = execute_query("SELECT * FROM notes WHERE id = 1", fetch_one=True, db_conn=db_conn)
+    assert one == {"id": 1, "text": "a"}
+    every = execute_query("SELECT text FROM notes ORDER BY id", fetch_all=True, db_conn=db_conn)
+    assert every == [{"text": "a"}, {"text": "b"}]
+    none = "SELECT * FROM notes WHERE id = 9"
+    assert execute_query(none, fetch_one=True, db_conn=db_conn) is None
+    assert execute_query(none, fetch_all=True, db_conn=db_conn) == []
+    same = "UPDATE notes SET text = 'a' WHERE id = 1"
+    assert execute_query(same, db_conn=db_conn) == 1, "a row set to what it was counts as matched"
+    assert execute_query("DELETE FROM notes WHERE id = 9", db_conn=db_conn) == 0
+
+
+def test_an_insert_returns_the_new_id_and_a_later_update_the_rows_matched(db_conn):
+    execute_query("CREATE TABLE things (id INT AUTO_INCREMENT PRIMARY KEY, n INT)", db_conn=db_conn)
+    ids = [execute_query("INSERT INTO things (n) VALUES (0)", db_conn=db_conn) for _ in range(7)]
+    assert ids == [1, 2, 3, 4, 5, 6, 7]
+    assert execute_query("UPDATE things SET n = 1 WHERE id = 5", db_conn=db_conn) == 1
+    assert execute_query("UPDATE things SET n = 1", db_conn=db_conn) == 7
+
+
+def test_parameters_are_never_sql(db_conn, notes):
+    nasty = "'); DROP TABLE--"
+    execute_query("INSERT INTO notes VALUES (1, %s)", (nasty,), db_conn=db_conn)
+    assert value_of("SELECT text FROM notes", db_conn) == nasty
+
+
+def test_without_a_connection_the_plans_call_uses_the_threads_own(db_conn, notes):
+    execute_query("INSERT INTO notes (id) VALUES (%s)", (5,), commit=True)
+    assert notes() == [5]
+    assert execute_query("SELECT COUNT(*) AS n FROM notes", fetch_one=True) == {"n": 1}
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (datetime(2024, 1, 1, 12, tzinfo=UTC), "2024-01-01 12:00:00"),
+        (
+            datetime(2024, 1, 1, 12, tzinfo=timezone(timedelta(hours=5))),
+            "2024-01-01 07:00:00",
+        ),
+        (UUID("c2470331-8993-4051-bf5d-428d5bdc9a48"), "c2470331-8993-4051-bf5d-428d5bdc9a48"),
+        (Colour.RED, "red"),
+        (Decimal("123456789012345678.123456789012345678"), "123456789012345678.123456789012345678"),
+        (None, None),
+    ],
+    ids=str,
+)
+def test_values_reach_the_server_as_they_are_meant(db_conn, value, stored):
+    assert value_of("SELECT CAST(%s AS CHAR) AS stored", db_conn, (value,)) == stored
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("SELECT * FROM nowhere", DatabaseError),
+        ("SELEKT 1", DatabaseError),
+        ("INSERT INTO notes VALUES (1, 'again')", DuplicateRow),
+        ("INSERT INTO notes VALUES ('not a number', 'x')", DatabaseError),
+        ("INSERT INTO notes VALUES (2, REPEAT('x', 21))", DatabaseError),
+    ],
+)
+def test_what_the_server_refuses_is_an_error_of_ours(db_conn, notes, statement, kind):
+    add(db_conn, 1)
+    with pytest.raises(kind) as caught:
+        execute_query(statement, db_conn=db_conn)
+    assert not isinstance(caught.value, DatabaseUnavailable)
+    assert caught.value.errno > 0
+    assert notes() == [1]
+
+
+def test_an_open_connection_sees_what_others_committed_meanwhile(db_conn, notes):
+    assert notes() == []
+    with closing(get_db_connection()) as another:
+        add(another, 1)
+    assert notes() == [1]
+
+
+# Lost connections.
+
+
+def test_a_query_after_a_lost_connection_opens_it_again(db_conn, notes):
+    kill(db_conn)
+    add(db_conn, 1)
+    assert notes() == [1]
+
+
+def test_a_connection_lost_during_a_statement_is_said_and_healed_by_the_next(db_conn):
+    victim = db_conn.connection_id
+    killer = threading.Thread(target=_kill_when_it_sleeps, args=(victim,))
+    killer.start()
+    with pytest.raises(DatabaseUnavailable):
+        execute_query("SELECT SLEEP(20)", fetch_one=True, db_conn=db_conn)
+    killer.join()
+    assert value_of("SELECT 1", db_conn) == 1
+
+
+def _kill_when_it_sleeps(victim):
+    with closing(get_db_connection()) as another:
+        wait_until(lambda: is_served(victim, another, "SELECT SLEEP%"), what="it sleeps")
+        execute_query(f"KILL CONNECTION {victim}", db_conn=another)
+
+
+# Transactions.
+
+
+def test_a_transaction_is_invisible_until_it_is_whole(db_conn, notes):
+    seen_inside = []
+
+    def work(connection):
+        add(connection, 1)
+        with closing(get_db_connection()) as another:
+            seen_inside.append(value_of("SELECT COUNT(*) AS n FROM notes", another))
+        add(connection, 2)
+        return "done"
+
+    assert transaction(work, db_conn) == "done"
+    assert seen_inside == [0]
+    assert notes() == [1, 2]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_an_error_undoes_the_whole_transaction_and_is_not_repeated(db_conn, notes, error):
+    calls = []
+
+    def work(connection):
+        calls.append(1)
+        add(connection, 1)
+        raise error
+
+    with pytest.raises(type(error)):
+        transaction(work, db_conn)
+    assert (len(calls), notes()) == (1, [])
+    add(db_conn, 2)
+    assert notes() == [2], "the connection is autocommit again"
+
+
+def test_a_refused_statement_undoes_what_came_before_it(db_conn, notes):
+    def work(connection):
+        add(connection, 1)
+        add(connection, 1)
+
+    with pytest.raises(DuplicateRow):
+        transaction(work, db_conn)
+    assert notes() == []
+
+
+def test_a_transaction_inside_another_joins_it(db_conn, notes):
+    def outer(connection):
+        transaction(lambda inner: add(inner, 1), connection)
+        add(connection, 2)
+        raise ValueError("undo all of it")
+
+    with pytest.raises(ValueError, match="undo"):
+        transaction(outer, db_conn)
+    assert notes() == []
+
+
+def test_the_plans_commit_inside_a_transaction_does_not_end_it(db_conn, notes):
+    """`create_cycle` and the like say commit=True; inside a transaction they are part of it."""
+
+    def work(connection):
+        execute_query("INSERT INTO notes (id) VALUES (1)", commit=True, db_conn=connection)
+        raise ValueError("undo")
+
+    with pytest.raises(ValueError, match="undo"):
+        transaction(work, db_conn)
+    assert notes() == []
+
+
+@pytest.mark.parametrize("moment", ["before the first", "between", "before the commit"])
+def test_a_transaction_whose_connection_is_killed_is_replayed_whole(db_conn, notes, moment):
+    moments = iter(["before the first", "between", "before the commit"])
+    calls = []
+
+    def maybe_kill(connection):
+        if next(moments, None) == moment:
+            kill(connection)
+
+    def work(connection):
+        calls.append(1)
+        maybe_kill(connection)
+        add(connection, 1)
+        maybe_kill(connection)
+        add(connection, 2)
+        maybe_kill(connection)
+
+    transaction(work, db_conn)
+    assert notes() == [1, 2], "both halves, once"
+    assert len(calls) == 2
+
+
+def test_a_connection_that_was_dead_before_its_transaction_costs_no_replay(db_conn, notes):
+    kill(db_conn)
+    calls = []
+    transaction(lambda connection: (calls.append(1), add(connection, 1)), db_conn)
+    assert (len(calls), notes()) == (1, [1])
+
+
+def test_replays_are_bounded_and_leave_nothing_half_written(db_conn, notes, monkeypatch):
+    monkeypatch.setattr(db_utils, "_REPLAY_WAITS_SECONDS", (0, 0))
+    calls = []
+
+    def work(connection):
+        calls.append(1)
+        add(connection, 1)
+        kill(connection)
+        add(connection, 2)
+
+    with pytest.raises(DatabaseUnavailable):
+        transaction(work, db_conn)
+    assert (len(calls), notes()) == (3, [])
+
+
+def test_of_two_transactions_that_block_each_other_both_are_done_in_the_end(db_conn, notes):
+    for number in (1, 2):
+        execute_query("INSERT INTO notes VALUES (%s, '')", (number,), db_conn=db_conn)
+    both_hold_one = threading.Barrier(2, timeout=10)
+    first_try = threading.local()
+
+    def run(mark, order):
+        def work(connection):
+            lock = "UPDATE notes SET text = CONCAT(text, %s) WHERE id = %s"
+            execute_query(lock, (mark, order[0]), db_conn=connection)
+            if not hasattr(first_try, "done"):
+                first_try.done = True
+                both_hold_one.wait()
+            execute_query(lock, (mark, order[1]), db_conn=connection)
+
+        transaction(work)
+        close_thread_connection()
+
+    threads = [
+        threading.Thread(target=run, args=("a", (1, 2))),
+        threading.Thread(target=run, args=("b", (2, 1))),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    rows = execute_query("SELECT text FROM notes", fetch_all=True, db_conn=db_conn)
+    assert [sorted(row["text"]) for row in rows] == [["a", "b"], ["a", "b"]]
+
+
+def test_a_lock_that_is_not_given_is_a_conflict_and_not_a_loss(db_conn, notes, monkeypatch):
+    monkeypatch.setattr(db_utils, "_REPLAY_WAITS_SECONDS", ())
+    add(db_conn, 1)
+    with closing(get_db_connection()) as holder:
+        holder.start_transaction()
+        execute_query("SELECT id FROM notes FOR UPDATE", fetch_all=True, db_conn=holder)
+        wanted = "SELECT id FROM notes WHERE id = 1 FOR UPDATE NOWAIT"
+        with pytest.raises(TransactionConflict):
+            transaction(lambda mine: execute_query(wanted, fetch_one=True, db_conn=mine), db_conn)
+        holder.rollback()
+
+
+def test_a_transaction_begun_by_hand_is_not_continued_on_a_new_connection(db_conn, notes):
+    db_conn.start_transaction()
+    add(db_conn, 1)
+    kill(db_conn)
+    with pytest.raises(DatabaseUnavailable):
+        add(db_conn, 2)
+    add(db_conn, 3)
+    assert notes() == [3], "the first half is lost, and its owner was told"
+
+
+# A server that dies.
+
+
+@pytest.fixture
+def own_server(tmp_path, monkeypatch):
+    """A server that may be killed: everybody else's tests go on with theirs."""
+    server = PrivateMariaDB(tmp_path / "own")
+    server.start()
+    server.create_database("killed_test")
+    settings = {**server.db_env("killed_test"), "ENV_FILE": str(tmp_path / "none.env")}
+    settings |= {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    reset_settings()
+    yield server
+    close_thread_connection()
+    server.stop()
+    reset_settings()
+
+
+def test_a_killed_and_restarted_server_costs_a_replay_and_nothing_else(own_server):
+    connection = thread_connection()
+    execute_query("CREATE TABLE notes (id INT PRIMARY KEY)")
+    calls = []
+
+    def work(connection):
+        calls.append(1)
+        add(connection, 1)
+        if len(calls) == 1:
+            own_server.kill()
+            own_server.start()
+        add(connection, 2)
+
+    transaction(work)
+    assert len(calls) == 2
+    assert thread_connection() is connection
+    ids = execute_query("SELECT id FROM notes ORDER BY id", fetch_all=True)
+    assert [row["id"] for row in ids] == [1, 2]
+    assert value_of("SELECT @@session.time_zone", connection) == "+00:00"
+
+    own_server.stop()
+    with pytest.raises(DatabaseUnavailable):
+        execute_query("SELECT 1", fetch_one=True)
+    with pytest.raises(DatabaseUnavailable):
+        transaction(lambda connection: add(connection, 3))
+    close_quietly(connection)
+    own_server.start()
+    add(None, 4)
+    assert value_of("SELECT COUNT(*) AS n FROM notes", None) == 3, "it heals by itself"
+
+
+# The lock of the account.
+
+
+def test_one_holder_has_the_account_until_its_connection_ends(db_conn):
+    ours, theirs, of_another = AccountLock("one"), AccountLock("one"), AccountLock("two")
+    try:
+        assert ours.hold()
+        assert ours.hold(), "asking again keeps it"
+        assert not theirs.hold()
+        assert of_another.hold()
+        ours.release()
+        assert theirs.hold()
+        assert not ours.hold()
+    finally:
+        for lock in (ours, theirs, of_another):
+            lock.release()
+
+
+def test_a_lock_lost_with_its_connection_is_noticed_and_taken_back_if_it_is_free(db_conn):
+    ours, theirs = AccountLock("one"), AccountLock("one")
+    try:
+        assert ours.hold()
+        kill(ours._connection)
+        assert ours.hold()
+        kill(ours._connection)
+        assert theirs.hold()
+        assert not ours.hold(), "another daemon was faster"
+    finally:
+        ours.release()
+        theirs.release()
