@@ -27,6 +27,7 @@ from models.exchange import (
     Position,
     Quote,
     WireError,
+    decimal_from_wire,
     is_crypto,
     normalize_symbol,
     time_from_wire,
@@ -271,6 +272,37 @@ def fetch_account_id(client: TradingClient) -> str:
     if not isinstance(account, dict) or not account.get("id"):
         raise ExchangeUnavailable("the account has no id in the exchange's answer")
     return str(account["id"])
+
+
+def fetch_buying_power_usd(client: TradingClient) -> Decimal:
+    """What crypto buys can still cost: margin does not count, and open buys have reserved theirs.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    account = read(lambda: client.get("/account"))
+    return _parsed(
+        lambda raw: decimal_from_wire(
+            raw.get("non_marginable_buying_power"), "non_marginable_buying_power"
+        ),
+        account,
+    )
+
+
+def fetch_crypto_symbols(client: TradingClient) -> list[str]:
+    """Every crypto pair that can be traded ('BTC/USD').
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    raw = read(lambda: client.get("/assets", {"asset_class": "crypto", "status": "active"}))
+    if not isinstance(raw, list):
+        raise ExchangeUnavailable("the list of assets is not a list")
+    return sorted(
+        str(item["symbol"])
+        for item in raw
+        if isinstance(item, dict) and item.get("tradable") is True and item.get("symbol")
+    )
 
 
 def fetch_order(client: TradingClient, order_id: str) -> ExchangeOrder | None:
