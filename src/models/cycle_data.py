@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -120,6 +120,21 @@ def get_cycles_by_status(
         db_conn=db_conn,
     )
     return [DcaCycle.from_row(row) for row in rows]
+
+
+def get_cycles_by_ids(
+    db_conn: MySQLConnectionAbstract, cycle_ids: Collection[int]
+) -> dict[int, DcaCycle]:
+    """The cycles with these ids, as far as they exist."""
+    if not cycle_ids:
+        return {}
+    rows = execute_query(
+        f"{_SELECT} WHERE id IN ({', '.join(['%s'] * len(cycle_ids))})",
+        tuple(cycle_ids),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return {row["id"]: DcaCycle.from_row(row) for row in rows}
 
 
 def get_previous_ended_cycle(db_conn: MySQLConnectionAbstract, cycle: DcaCycle) -> DcaCycle | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -60,6 +61,47 @@ def event_exists(
         db_conn=db_conn,
     )
     return row is not None
+
+
+@dataclass(frozen=True, slots=True)
+class EventAge:
+    """What an event said and how many seconds ago, by the database's clock."""
+
+    reason: str
+    seconds: float
+
+
+def get_event_ages(
+    db_conn: MySQLConnectionAbstract, kinds: Sequence[str], within_seconds: float
+) -> list[EventAge]:
+    """Events of these kinds of the last `within_seconds`, oldest first."""
+    marks = ", ".join(["%s"] * len(kinds))
+    rows = execute_query(
+        "SELECT reason, TIMESTAMPDIFF(MICROSECOND, created_at, UTC_TIMESTAMP(6)) AS age"
+        " FROM dca_events WHERE created_at >= UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
+        f" AND kind IN ({marks}) ORDER BY id",
+        (within_seconds, *kinds),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return [EventAge(row["reason"], float(row["age"]) / 1e6) for row in rows]
+
+
+def get_kinds_by_cycle(
+    db_conn: MySQLConnectionAbstract, cycle_ids: Collection[int], kinds: Sequence[str]
+) -> set[tuple[int, str]]:
+    """Which of `kinds` was ever written about which of these cycles: (cycle_id, kind)."""
+    if not cycle_ids:
+        return set()
+    rows = execute_query(
+        "SELECT DISTINCT cycle_id, kind FROM dca_events"
+        f" WHERE cycle_id IN ({', '.join(['%s'] * len(cycle_ids))})"
+        f" AND kind IN ({', '.join(['%s'] * len(kinds))})",
+        (*cycle_ids, *kinds),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return {(row["cycle_id"], row["kind"]) for row in rows}
 
 
 def get_events(db_conn: MySQLConnectionAbstract, limit: int = 50) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""The table `dca_orders`: one row for every order that ended. Append-only; decides nothing."""
+"""The table `dca_orders`: one row for every order that ended. Append-only; decides nothing.
+
+Only the fee of a row changes later, once: from the estimate to what the exchange posted.
+"""
 
 from __future__ import annotations
 
@@ -136,3 +139,30 @@ def get_journaled_client_ids(
         db_conn=db_conn,
     )
     return {row["client_order_id"] for row in rows}
+
+
+def get_first_estimated_end(
+    db_conn: MySQLConnectionAbstract, since: datetime, before: datetime
+) -> datetime | None:
+    """When the first order that filled in this span and whose fee is still estimated ended."""
+    row = execute_query(
+        "SELECT MIN(ended_at) AS first FROM dca_orders"
+        " WHERE ended_at >= %s AND ended_at < %s AND fee_is_estimated AND filled_qty > 0",
+        (since, before),
+        fetch_one=True,
+        db_conn=db_conn,
+    )
+    return utc_from_db(row["first"])
+
+
+def settle_fee(
+    db_conn: MySQLConnectionAbstract, client_order_id: str, fee_qty: Decimal, fee_usd: Decimal
+) -> None:
+    """Replace the estimated fee of one row by what the exchange posted."""
+    execute_query(
+        "UPDATE dca_orders SET fee_qty = %s, fee_usd = %s, fee_is_estimated = FALSE"
+        " WHERE client_order_id = %s",
+        (fee_qty, fee_usd, client_order_id),
+        commit=True,
+        db_conn=db_conn,
+    )

@@ -96,8 +96,17 @@ class _RatePace:
                 self._remaining = None
             return min(max(wait_seconds, 0.0), LONGEST_RATE_WAIT_SECONDS)
 
+    def requests_left(self) -> int | None:
+        with self._lock:
+            return self._remaining if time.time() < self._reset_at else None
+
 
 _pace = _RatePace()
+
+
+def requests_left() -> int | None:
+    """How many requests the exchange still allows in this minute; None when it has not said."""
+    return _pace.requests_left()
 
 
 class TimeoutAdapter(HTTPAdapter):

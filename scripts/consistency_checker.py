@@ -1,0 +1,49 @@
+"""Compares the books with the exchange, repairs and reports (phase 12). For cron: every 5 minutes.
+
+A shell only: what follows from what stands in src/caretakers/consistency_plan.py, how it is done in
+src/caretaker_work/consistency_checking.py.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from utils.script_shell import Script, ScriptRun, run_script
+
+SCRIPT = Script(
+    name="consistency_checker",
+    summary="Compare the cycles with the exchange; repair what a lost event left wrong.",
+    manual="""
+Repairs (each is a row in dca_events):
+  a fill or an order that the books do not know     is booked
+  a cycle in buying or selling whose order does
+  not exist                                         goes back to watching
+  a cycle that holds coins while the exchange has
+  no position                                       ends in error; a new cycle begins in watching
+
+Reports, once: a position that differs from its cycle by more than fees explain, an order with our
+prefix that no cycle claims, a cooldown that cannot end.
+
+It also replaces the estimated fees of finished days by what Alpaca posted (CFEE, FEE).
+
+Nothing is repaired before two looks some seconds apart agree; an outage or a partial answer of
+the exchange changes nothing. Run it by cron every five minutes; a second run right after the first
+does nothing.""",
+    needs_exchange=True,
+)
+
+
+def main() -> int:
+    return run_script(SCRIPT, _work)
+
+
+def _work(run: ScriptRun) -> None:
+    from caretaker_work.consistency_checking import check_consistency  # loads the SDK: a second
+    from caretaker_work.fee_settling import settle_fees
+
+    check_consistency(run)
+    settle_fees(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Lets cycles whose cooldown is over buy again (phase 11). For cron: every minute.
+
+A shell only: when a rest is over stands in src/caretakers/cooldown_plan.py, how it is ended in
+src/caretaker_work/cooldown_ending.py.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from caretaker_work.cooldown_ending import end_cooldowns
+from utils.script_shell import Script, run_script
+
+SCRIPT = Script(
+    name="cooldown_manager",
+    summary="End cooldowns that are over: the cycle goes from cooldown to watching.",
+    manual="""
+A cooldown lasts cooldown_period seconds (dca_assets) from the moment the cycle before it ended
+(completed_at, in UTC: time zones and daylight saving play no part). A cooldown without such a cycle
+is left alone; consistency_checker reports it. Needs the database, but not the exchange.
+Run it by cron every minute; a second run right after the first does nothing.""",
+)
+
+if __name__ == "__main__":
+    sys.exit(run_script(SCRIPT, end_cooldowns))

@@ -1,0 +1,41 @@
+"""Cancels open orders that are stale, stuck or orphaned (phase 10). For cron: every minute.
+
+A shell only: what is canceled and why stands in src/caretakers/order_plan.py, how in
+src/caretaker_work/order_cancelling.py.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from utils.script_shell import Script, ScriptRun, run_script
+
+SCRIPT = Script(
+    name="order_manager",
+    summary="Cancel open orders that are stale, stuck or orphaned.",
+    manual="""
+Looks at all open orders on the symbols in dca_assets (enabled or not: those symbols belong to the
+bot) that are open for longer than STALE_ORDER_SECONDS, by the exchange's clock:
+
+  stale limit buy   the price moved away: the cycle goes back to watching and buys anew
+  stuck sell        a market sell that rests: what is left is sold again
+  orphan            a buy or a sell that no cycle claims
+
+It only asks for the cancellation. When the order has ended, the daemon books what was filled.
+Run it by cron every minute; a second run right after the first does nothing.""",
+    needs_exchange=True,
+)
+
+
+def main() -> int:
+    return run_script(SCRIPT, _work)
+
+
+def _work(run: ScriptRun) -> None:
+    from caretaker_work.order_cancelling import manage_orders  # loads the SDK, which takes a second
+
+    manage_orders(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

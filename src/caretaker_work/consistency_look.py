@@ -1,0 +1,213 @@
+"""One look at the books and at the exchange, for the consistency checker. Reads only.
+
+Costs a list of orders, a list of positions and a few queries; single questions are asked only about
+what does not fit, and only about so many of them. Any failed answer raises: it is never "empty".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from alpaca.trading.client import TradingClient
+
+from caretakers.consistency_plan import Holding, OwnOrder, WaitingCycle, World, plan_repairs
+from models.cooldowns import load_cooldowns
+from models.cycle_data import CycleStatus, DcaCycle, get_cycles_by_ids
+from models.events import get_kinds_by_cycle
+from models.exchange import AssetRules, ExchangeOrder, Position, WireError, normalize_symbol
+from models.order_journal import JournalEntry, get_entries_ended_since
+from models.trading_state import TradingState, load_all_trading_states
+from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
+from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
+from utils.alpaca_client_rest import (
+    ExchangeRefused,
+    fetch_open_orders_of,
+    fetch_order,
+    fetch_order_by_client_id,
+    fetch_orders,
+    fetch_position,
+    fetch_positions,
+)
+from utils.asset_rules_cache import AssetRulesCache
+from utils.db_utils import thread_connection
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+RECENT = timedelta(hours=24)
+MOST_SUSPECTS = 15  # three questions each, and the daemon needs its requests
+WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
+REPORT_KINDS = ("position_short", "position_excess", "position_unexpected", "cooldown_endless")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyLook:
+    """Looks with one client; `rules` are fetched for those symbols only that do not fit."""
+
+    client: TradingClient
+    rules: AssetRulesCache
+    fee_rate: Decimal
+
+    def look(self) -> World:
+        """Read everything anew.
+
+        Raises:
+            ExchangeError, DatabaseError: something could not be read, so nothing is known.
+        """
+        now, connection = datetime.now(UTC), thread_connection()
+        orders = {one.id: one for one in fetch_orders(self.client, status="open")}
+        recent = fetch_orders(self.client, status="all", after=now - RECENT)
+        orders |= {one.id: one for one in recent}
+        positions = fetch_positions(self.client)
+        # The books after the exchange: what the daemon books meanwhile does not look lost.
+        states = load_all_trading_states(connection)
+        journal = get_entries_ended_since(connection, now - RECENT - timedelta(hours=1))
+        reported = get_kinds_by_cycle(
+            connection, [state.cycle.id for state in states], REPORT_KINDS
+        )
+        world = World(
+            now=now,
+            orders=tuple(_own_orders(list(orders.values()), states, journal)),
+            waiting=tuple(
+                WaitingCycle(
+                    cycle=state.cycle,
+                    symbol=state.asset.asset_symbol,
+                    order=self._awaited_order(state.cycle, orders),
+                )
+                for state in states
+                if state.cycle.status in WAITING
+            ),
+            cooldowns=tuple(load_cooldowns(connection)),
+            reported=frozenset(reported),
+        )
+        return replace(world, holdings=tuple(self._suspicious_holdings(states, positions, world)))
+
+    def _awaited_order(
+        self, cycle: DcaCycle, listed: dict[str, ExchangeOrder]
+    ) -> ExchangeOrder | None:
+        """The order that this cycle waits for, asked for by both its ids before it is none."""
+        if cycle.latest_order_id:
+            order = listed.get(cycle.latest_order_id) or fetch_order(
+                self.client, cycle.latest_order_id
+            )
+            if order is not None:
+                return order
+        return fetch_order_by_client_id(self.client, compute_client_order_id(cycle))
+
+    def _suspicious_holdings(
+        self, states: Sequence[TradingState], positions: dict[str, Position], world: World
+    ) -> list[Holding]:
+        """Cycles whose coins do not fit the list of positions, measured one by one."""
+        measured: list[Holding] = []
+        for state in states:
+            if state.cycle.status is not CycleStatus.WATCHING:
+                continue
+            try:
+                symbol = normalize_symbol(state.asset.asset_symbol)
+                position = positions.get(symbol)
+                if self._fits(state, position):
+                    continue
+                rules = self.rules.get(symbol)
+            except (WireError, ExchangeRefused) as error:
+                # The daemon says so as an ERROR: one sick asset must not hold up the others.
+                log_event(log, logging.INFO, "asset.skipped", asset=state.asset.id, reason=error)
+                continue
+            suspicion = self._measure(state, rules, position)
+            if not plan_repairs(replace(world, orders=(), waiting=(), holdings=(suspicion,))):
+                continue
+            if len(measured) == MOST_SUSPECTS:
+                log_event(log, logging.WARNING, "holdings.postponed", after=MOST_SUSPECTS)
+                break
+            measured.append(self._ask_about(state, rules))
+        return measured
+
+    def _fits(self, state: TradingState, position: Position | None) -> bool:
+        """Whether the list alone settles it, without the asset's rules."""
+        books, account = state.cycle.quantity, position.qty if position else Decimal(0)
+        fees = max(state.coin_fees, books * self.fee_rate)
+        return books - fees <= account <= books and (account > 0 or books == 0)
+
+    def _ask_about(self, state: TradingState, rules: AssetRules) -> Holding:
+        """The exchange's own answers: the position, the open orders, the cycle's order."""
+        position = fetch_position(self.client, rules.symbol)
+        open_orders = fetch_open_orders_of(self.client, rules.symbol)
+        identity = compute_client_order_id(state.cycle)
+        return replace(
+            self._measure(state, rules, position),
+            open_orders=len(open_orders),
+            current_order=fetch_order_by_client_id(self.client, identity),
+        )
+
+    def _measure(
+        self, state: TradingState, rules: AssetRules, position: Position | None
+    ) -> Holding:
+        books = state.cycle.quantity
+        account = position.qty if position else Decimal(0)
+        surplus = account - books
+        is_short = is_short_beyond_fees(books, state.coin_fees, account, rules, self.fee_rate)
+        return Holding(
+            cycle=state.cycle,
+            symbol=rules.symbol,
+            books_hold_dust=is_dust(books, rules, self.fee_rate),
+            position_qty=position.qty if position else None,
+            position_is_dust=is_unsellable(account, rules),
+            short_by=books - account - state.coin_fees if is_short else Decimal(0),
+            surplus=Decimal(0) if is_unsellable(surplus, rules) else surplus,
+        )
+
+    def is_still_gone(self, cycle: DcaCycle, symbol: str) -> bool:
+        """The last question before a cycle ends in error: nothing there, nothing on its way.
+
+        Raises:
+            ExchangeError: nothing certain was answered.
+        """
+        position = fetch_position(self.client, symbol)
+        if position is not None and not is_unsellable(position.qty, self.rules.get(symbol)):
+            return False
+        if fetch_open_orders_of(self.client, symbol):
+            return False
+        return fetch_order_by_client_id(self.client, compute_client_order_id(cycle)) is None
+
+
+def _own_orders(
+    orders: Sequence[ExchangeOrder], states: Sequence[TradingState], journal: list[JournalEntry]
+) -> list[OwnOrder]:
+    """Orders of ours with the cycles that can claim them, the oldest first, booked ones not."""
+    booked: dict[str, Decimal] = {}
+    for entry in journal:
+        booked[entry.alpaca_order_id] = (
+            booked.get(entry.alpaca_order_id, Decimal(0)) + entry.filled_qty
+        )
+    linked = {state.cycle.latest_order_id for state in states if state.cycle.status in WAITING}
+    ours = [
+        order
+        for order in orders
+        if (has_our_prefix(order.client_order_id) or order.id in linked or order.id in booked)
+        and not (order.id in booked and booked[order.id] >= order.filled_qty)
+    ]
+    identities = {order.id: parse_client_order_id(order.client_order_id) for order in ours}
+    cycles = {state.cycle.id: state.cycle for state in states}
+    wanted = {identity.cycle_id for identity in identities.values() if identity}
+    cycles |= get_cycles_by_ids(thread_connection(), wanted - cycles.keys())
+    found = []
+    for order in sorted(
+        ours, key=lambda order: order.submitted_at or datetime.min.replace(tzinfo=UTC)
+    ):
+        identity = identities[order.id]
+        cycle = cycles.get(identity.cycle_id) if identity else None
+        if identity and cycle is not None and cycle.order_key != identity.order_key:
+            cycle = None
+        found.append(
+            OwnOrder(
+                order=order,
+                cycle=cycle,
+                order_seq=identity.order_seq if identity and cycle else None,
+                journaled_qty=booked.get(order.id),
+                is_linked=order.id in linked,
+            )
+        )
+    return found
