@@ -89,6 +89,7 @@ class Outcome:
 
     name: str
     problem: str | None
+    is_clean: bool
     seconds: float
     lines: list[str]
 
@@ -108,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open_world(is_local=options.local, symbol=options.symbol, report=report) as world:
             for test in options.tests:
                 outcomes.append(run_test(test, world))
+                if not outcomes[-1].is_clean:
+                    break  # the next tests would meet what this one left, and fail for that
     except Refused as refused:
         for problem in refused.problems:
             print(f"integration_test: {problem}", file=sys.stderr)
@@ -119,7 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for outcome in failed:
         report.line(f"FAILED {outcome.name}: {outcome.problem}")
     if interrupted:
-        report.line("stopped before the end; what was opened has been taken back")
+        report.line("stopped by Ctrl-C")
+    if not_run := len(options.tests) - len(outcomes):
+        report.line(f"{not_run} not run")
+    if outcomes and not outcomes[-1].is_clean:
+        report.line("something is left (see above): the next run tries again to take it back")
     report.line(f"logs: {KEPT_LOGS}")
     report.line(f"{len(outcomes) - len(failed)} passed, {len(failed)} failed")
     if options.json:
@@ -132,6 +139,7 @@ def run_test(test: Test, world: World) -> Outcome:
     report, started, problems = world.report, time.monotonic(), []
     report.begin(test.__name__)
     try:
+        world.begin()
         test(world)
     except CheckFailed as failure:
         problems.append(str(failure))
@@ -142,18 +150,19 @@ def run_test(test: Test, world: World) -> Outcome:
             report.line(f"    {line}")
     finally:
         with _undisturbed():
-            problems += _take_back(world)
+            left = _take_back(world)
+            problems += left
     seconds = time.monotonic() - started
     report.line(f"{'FAILED' if problems else 'PASSED'} in {seconds:.1f} s")
-    return Outcome(test.__name__, "; ".join(problems) or None, seconds, report.lines)
+    return Outcome(test.__name__, "; ".join(problems) or None, not left, seconds, report.lines)
 
 
 def _take_back(world: World) -> list[str]:
     try:
         for action in clean_up(world):
             world.report.teardown(action)
+        world.ended_cleanly()
     except Exception as error:  # noqa: BLE001 - whatever it was: something is left, and that is said
-        world.is_clean = False
         problem = f"teardown: {error}"
         world.report.line(f"  FAILED  {problem}")
         return [problem]

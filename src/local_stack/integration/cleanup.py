@@ -1,7 +1,7 @@
 """Takes back what a test opened: daemons, orders, coins, rows. Touches nothing else.
 
-What is ours is known by its name alone (the run's order prefix, the client ids of the cycles in the
-test database), so the same works after a failure, after Ctrl-C and after a run that was killed.
+What is ours is known by its name alone (the order prefix of the test, the client ids of the cycles
+in the test database): so it works after a failure, after Ctrl-C and after a run that was killed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POSITION_LAG_SECONDS = 10.0
 
 
 def clean_up(world: World, run: Run | None = None) -> list[str]:
-    """Undo what `run` (default: the present one) opened; what was done, for the report.
+    """Undo what `run` (default: the present test) opened; what was done, for the report.
 
     Raises:
         CheckFailed, ExchangeError, DatabaseError: something is left; the text says what.
@@ -36,15 +36,12 @@ def clean_up(world: World, run: Run | None = None) -> list[str]:
     run = run or world.run
     done = _end_daemons(world)
     orders = _orders_of(world, run)
-    for order in orders:
-        if not order.is_ended:
+    if still_open := _open_ones(orders):
+        for order in still_open:
             cancel_order(world.client, order.id)
             done.append(f"canceled {order.side} order {order.client_order_id}")
-    for order in orders:
-        world.wait(
-            lambda order=order: _is_ended(world, order), f"{order.client_order_id} has ended"
-        )
-    orders = _orders_of(world, run)
+        world.wait(lambda: not _open_ones(_orders_of(world, run)), "the orders have ended")
+        orders = _orders_of(world, run)
     _journal(world, orders)
     done += _sell_what_is_left(world, run, orders)
     return done + _delete_rows(world)
@@ -77,9 +74,8 @@ def _orders_of(world: World, run: Run) -> list[ExchangeOrder]:
     return [order for order in world.orders(run) if order.client_order_id.startswith(prefixes)]
 
 
-def _is_ended(world: World, order: ExchangeOrder) -> bool:
-    still_open = {found.id for found in world.open_orders()}
-    return order.id not in still_open
+def _open_ones(orders: list[ExchangeOrder]) -> list[ExchangeOrder]:
+    return [order for order in orders if not order.is_ended]
 
 
 def _journal(world: World, orders: list[ExchangeOrder]) -> None:
@@ -101,7 +97,7 @@ def _journal(world: World, orders: list[ExchangeOrder]) -> None:
 
 
 def _sell_what_is_left(world: World, run: Run, orders: list[ExchangeOrder]) -> list[str]:
-    """Sell the coins that this run bought and has not sold: at most those, whatever is held."""
+    """Sell the coins that the test bought and has not sold: at most those, whatever is held."""
     bought = sum((o.filled_qty for o in orders if o.side is Side.BUY), Decimal(0))
     sold = sum((o.filled_qty for o in orders if o.side is Side.SELL), Decimal(0))
     kept = bought * (1 - world.settings.taker_fee_rate) - sold

@@ -19,7 +19,7 @@ from local_stack.exchange_process import StackError
 from local_stack.integration.cleanup import clean_up
 from local_stack.integration.market import LocalMarket
 from local_stack.integration.report import CheckFailed, Report
-from local_stack.integration.world import Run, World
+from local_stack.integration.world import MARKER, Run, World
 from local_stack.mariadb import MariaDBError
 from local_stack.processes import STACK_MARK
 from local_stack.scratch import scratch_folder
@@ -31,7 +31,6 @@ from models.meta import (
     check_schema,
     claim_account,
     get_meta,
-    put_meta,
 )
 from strategy.sizing import is_unsellable
 from utils.account_lock import AccountLock
@@ -49,7 +48,6 @@ from utils.pid_file import read_pid_file
 DATABASE_SUFFIX = "_test"
 LOCAL_DATABASE = f"dca_integration{DATABASE_SUFFIX}"
 KEPT_LOGS = PROJECT_ROOT / "logs" / "integration"
-_MARKER = "integration_test"  # in dca_meta while a run is under way
 # A test must not mail anybody, and no brake of the user may hold back its small orders.
 _OFF = (
     "SMTP_HOST",
@@ -149,23 +147,16 @@ def _world(
     world = None
     try:
         account_id = _check_database_and_account()
-        run = Run.new()
         world = World(
             settings=settings,
             symbol=symbol,
             folder=folder,
             report=report,
             market=market,
-            run=run,
         )
         _clean_up_after_a_killed_run(world)
         _refuse_what_is_not_ours(world, account_id)
-        put_meta(world.db, _MARKER, run.as_text())
-        try:
-            yield world
-        finally:
-            if world.is_clean:
-                execute_query("DELETE FROM dca_meta WHERE name = %s", (_MARKER,), db_conn=world.db)
+        yield world
     finally:
         close_thread_connection()
         if world is not None:
@@ -228,11 +219,12 @@ def _check_database_and_account() -> str:
 
 
 def _clean_up_after_a_killed_run(world: World) -> None:
-    if (text := get_meta(world.db, _MARKER)) is None:
+    if (text := get_meta(world.db, MARKER)) is None:
         return
     world.report.line("an earlier run was killed: taking back what it opened")
     for action in clean_up(world, Run.from_text(text)):
         world.report.teardown(action)
+    world.ended_cleanly()
 
 
 def _refuse_what_is_not_ours(world: World, account_id: str) -> None:

@@ -1,7 +1,7 @@
 """One account, one database and one symbol, and what an integration test does with them.
 
-Orders that a test sends by hand carry ids that begin with this run's own prefix, so that cleaning
-up finds them even when their answer never came.
+Orders that a test sends by hand carry ids that begin with a prefix of its own, so that cleaning up
+finds them even when their answer never came.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from local_stack.integration.report import CheckFailed, Report, wait_until
 from models.asset_config import DcaAsset, get_asset_config
 from models.cycle_data import DcaCycle, get_cycle
 from models.exchange import ExchangeOrder, Position, Quote
+from models.meta import put_meta
 from strategy.sizing import floor_quantity, minimum_base_order_usd, round_to_increment
 from utils.alpaca_client_rest import (
     fetch_latest_quote,
@@ -38,6 +39,7 @@ from utils.asset_rules_cache import AssetRulesCache
 from utils.db_utils import execute_query, get_db_connection
 
 T = TypeVar("T")
+MARKER = "integration_test"  # in dca_meta while there is something to take back
 ORDER_USD = Decimal(20)
 MINIMUM_TEST_USD = Decimal(11)  # just above Alpaca's minimum cost of a buy (10 USD)
 FAR_PRICE_USD = Decimal(1000)  # the plan's price for a BTC order that must not fill
@@ -48,7 +50,7 @@ QUIET = {"safety_order_deviation": 50, "take_profit_percent": 50}
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Which run this is: its orders and its log folder are named after it."""
+    """One test from its beginning to its teardown: its orders are named after it."""
 
     id: str
     started_at: datetime
@@ -63,7 +65,7 @@ class Run:
 
     @property
     def orders_after(self) -> datetime:
-        """Every order of this run was submitted after this, whatever the exchange's clock says."""
+        """Every order of this test was submitted after this, whatever the exchange's clock says."""
         return self.started_at - CLOCK_DIFFERENCE
 
     def as_text(self) -> str:
@@ -86,23 +88,32 @@ class World:
         folder: Path,
         report: Report,
         market: LocalMarket | None,
-        run: Run,
     ) -> None:
         self.settings = settings
         self.symbol = symbol
         self.folder = folder
         self.report = report
         self.market = market
-        self.run = run
+        self.run = Run.new()
         self.client = get_trading_client()
         self.db = get_db_connection()
         self.rules = AssetRulesCache(self.client, settings.minimum_order_usd).get(symbol)
-        self.is_clean = True  # False: something could not be taken back, the next run tries again
-        self._orders = 0
+        self._orders_named = 0
         is_local = market is not None
         self.patience_seconds = 20.0 if is_local else 120.0
         # Alpaca counts 200 requests a minute; the local exchange counts none here.
         self._poll_seconds = 0.05 if is_local else 1.0
+
+    def begin(self) -> None:
+        """A test begins. The database remembers it until everything is taken back."""
+        self.run = Run.new()
+        put_meta(self.db, MARKER, self.run.as_text())
+
+    def ended_cleanly(self) -> None:
+        """Everything is taken back."""
+        execute_query(
+            "DELETE FROM dca_meta WHERE name = %s", (MARKER,), commit=True, db_conn=self.db
+        )
 
     def wait(self, probe: Callable[[], T | None], what: str, seconds: float | None = None) -> T:
         """What `probe` found; asks the exchange or the database at a pace that both allow.
@@ -187,9 +198,9 @@ class World:
     # The exchange
 
     def new_order_id(self) -> str:
-        """A client_order_id of this run."""
-        self._orders += 1
-        return f"{self.run.order_prefix}{self._orders}"
+        """A client_order_id of this test."""
+        self._orders_named += 1
+        return f"{self.run.order_prefix}{self._orders_named}"
 
     def place_buy(
         self, usd: Decimal, limit_price: Decimal, client_order_id: str | None = None
@@ -278,7 +289,7 @@ class World:
         return fetch_open_orders_of(self.client, self.symbol)
 
     def orders(self, run: Run | None = None) -> list[ExchangeOrder]:
-        """Every order since `run` (default: this one) began, of whomever, oldest first."""
+        """Every order since `run` (default: this test) began, of whomever, oldest first."""
         after = (run or self.run).orders_after
         return fetch_orders(self.client, status="all", after=after)
 
