@@ -14,6 +14,7 @@ from pathlib import Path
 from .clock import parse_time
 from .config import ExchangeConfig, MarketConfig, MarketKind
 from .decimals import to_decimal
+from .errors import ApiError
 from .faults import FaultBoard
 from .manual import MANUAL
 from .replay import ReplayError
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--port", type=int, default=0, help="0 (default) picks a free one")
+    add("--port", type=_port, default=0, help="0 (default) picks a free one")
     add("--ready-file", type=Path, help="the ready line goes into this file, too")
     add(
         "--key",
@@ -98,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--speed",
-        type=_speed,
+        type=_number,
         default=1.0,
         help="market seconds per second; 0 = as fast as possible",
     )
@@ -107,10 +108,12 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help='the market waits for POST /control/market {"paused":false}',
     )
-    add("--latency-ms", type=float, default=5.0, help="between accepted, new and fill (default 5)")
+    add(
+        "--latency-ms", type=_number, default=5.0, help="between accepted, new and fill (default 5)"
+    )
     add(
         "--partial-probability",
-        type=float,
+        type=_share,
         default=0.10,
         help="share of orders that fill a random part first (default 0.10)",
     )
@@ -229,8 +232,21 @@ def _fault(text: str) -> dict[str, object]:
     return fault
 
 
-def _speed(text: str) -> float:
+def _number(text: str) -> float:
     return float(_amount(text))
+
+
+def _share(text: str) -> float:
+    share = _number(text)
+    if share > 1:
+        raise argparse.ArgumentTypeError("must be between 0 and 1")
+    return share
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError("must be between 0 and 65535")
+    return int(text)
 
 
 def main() -> int:
@@ -240,7 +256,7 @@ def main() -> int:
     )
     try:
         asyncio.run(serve(config_from(arguments), arguments.ready_file))
-    except (ReplayError, OSError) as problem:
+    except (ReplayError, ApiError, OSError) as problem:
         print(f"paper_exchange: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

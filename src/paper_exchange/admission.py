@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from . import errors, matching, order_rules
 from .account import Reservation
+from .assets import Asset
 from .decimals import ZERO, floor_to
 from .order_rules import Ticket
 from .orders import OrderType, Side
@@ -20,19 +21,44 @@ def plan_reservation(state: State, ticket: Ticket, freed: Reservation | None = N
     `freed` is what the order that this one replaces gives back.
     """
     _check_client_order_id(state, ticket)
-    wash = order_rules.find_wash_trade(ticket, state.book.open_on(ticket.asset.symbol))
+    asset, account = ticket.asset, state.account
+    wash = order_rules.find_wash_trade(ticket, state.book.open_on(asset.symbol))
     if wash is not None:
         raise errors.wash_trade(wash[0].id, wash[1])
     likely_price, worst_price = _prices(state, ticket)
-    order_rules.check_cost(ticket.side, ticket.notional or times(ticket.qty, likely_price))
-    freed = freed or Reservation(ticket.asset.symbol)
+    order_rules.check_cost(ticket.side, ticket.notional or _cost(ticket.qty, likely_price))
+    wanted = needed(asset, ticket.side, ticket.qty, ticket.notional, worst_price)
+    freed = freed or Reservation(asset.symbol)
     if ticket.side is Side.BUY:
-        usd = ticket.notional or times(ticket.qty, worst_price) or ZERO
-        return _reserve_usd(state, ticket, usd, freed)
-    return _reserve_coins(state, ticket, _coins(ticket, likely_price), freed)
+        available = account.available_usd() + freed.usd
+        if wanted.usd > available:
+            raise errors.insufficient_balance("USD", wanted.usd, available, account.cash)
+        return wanted
+    available = account.available_coins(asset.symbol) + freed.coins
+    if wanted.coins > available or not available:
+        held = account.qty(asset.symbol)
+        raise errors.insufficient_balance(asset.coin, wanted.coins, available, held)
+    return wanted
 
 
-def times(qty: Decimal | None, price: Decimal | None) -> Decimal | None:
+def needed(
+    asset: Asset,
+    side: Side,
+    qty: Decimal | None,
+    notional: Decimal | None,
+    worst_price: Decimal | None,
+) -> Reservation:
+    """What (still) has to be held back; nothing while it depends on a price nobody knows yet."""
+    if side is Side.BUY:
+        return Reservation(asset.symbol, usd=notional or _cost(qty, worst_price) or ZERO)
+    if qty is None:
+        qty = ZERO
+        if notional and worst_price:
+            qty = floor_to(notional / worst_price, asset.min_trade_increment)
+    return Reservation(asset.symbol, coins=qty)
+
+
+def _cost(qty: Decimal | None, price: Decimal | None) -> Decimal | None:
     return None if qty is None or price is None else qty * price
 
 
@@ -51,26 +77,3 @@ def _prices(state: State, ticket: Ticket) -> tuple[Decimal | None, Decimal | Non
         return None, None
     likely = quote.ask if ticket.side is Side.BUY else quote.bid
     return likely, matching.collar_price(ticket.side, quote, ticket.asset.price_increment)
-
-
-def _coins(ticket: Ticket, price: Decimal | None) -> Decimal:
-    if ticket.qty is not None:
-        return ticket.qty
-    assert ticket.notional is not None
-    return floor_to(ticket.notional / price, ticket.asset.min_trade_increment) if price else ZERO
-
-
-def _reserve_usd(state: State, ticket: Ticket, usd: Decimal, freed: Reservation) -> Reservation:
-    available = state.account.available_usd() + freed.usd
-    if usd > available:
-        raise errors.insufficient_balance("USD", usd, available, state.account.cash)
-    return Reservation(ticket.asset.symbol, usd=usd)
-
-
-def _reserve_coins(state: State, ticket: Ticket, coins: Decimal, freed: Reservation) -> Reservation:
-    symbol = ticket.asset.symbol
-    available = state.account.available_coins(symbol) + freed.coins
-    if coins > available or not available:
-        held = state.account.qty(symbol)
-        raise errors.insufficient_balance(ticket.asset.coin, coins, available, held)
-    return Reservation(symbol, coins=coins)

@@ -15,7 +15,7 @@ from .data_codec import Codec, JsonCodec, MsgpackCodec
 from .distortion import distorted
 from .faults import Fault, FaultBoard, Seam
 from .market import Tick
-from .sockets import Outbox, new_websocket
+from .sockets import Outbox, open_websocket
 from .stream_faults import refused_handshake, strike_client
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,7 @@ class DataStream:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if refusal := self._faults.first(Seam.HANDSHAKE, stream="data"):
             return refused_handshake(refusal)
-        socket = new_websocket()
-        await socket.prepare(request)
+        socket = await open_websocket(request)
         client = DataClient(socket, request, queue_limit=self._queue_limit)
         self.clients.add(client)
         self.connections += 1

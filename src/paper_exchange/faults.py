@@ -5,6 +5,7 @@ what the faults that strike there say. This module decides whether a fault strik
 happens then. Chances are seeded per fault.
 """
 
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 
 from .fault_table import CHOICES, FACTS, KINDS, Kind, Seam
+
+log = logging.getLogger(__name__)
 
 _HISTORY = 1_000
 
@@ -124,6 +127,7 @@ class FaultBoard:
         fault.struck += 1
         if fault.kind.seam is not Seam.CLOCK:
             self.history.append({"id": fault.id, "name": fault.name, "facts": dict(facts)})
+            log.info("fault.struck id=%s name=%s facts=%s", fault.id, fault.name, dict(facts))
         if not fault.is_active:
             self._forget(fault)
         return True

@@ -25,6 +25,7 @@ from .market import Quote
 from .market_feed import MarketFeed
 from .replay import ReplayError, load_recording, replay_quotes
 from .rest import TradingApi, refusal_response
+from .state import TradeUpdate
 from .synthetic import TimedQuote, synthetic_quotes
 from .trade_stream import TradeStream
 
@@ -76,7 +77,7 @@ class PaperExchange:
             self.exchange, rate_limit=self.config.rate_limit_per_minute, **keys
         )
         self.exchange.tick_listeners.append(self.data_stream.on_tick)
-        self.exchange.trade_update_listeners.append(self.trade_stream.on_trade_update)
+        self.exchange.trade_update_listeners += [self.trade_stream.on_trade_update, _log_update]
         self.feed = self._build_feed()
         self.control = Control(
             Parts(
@@ -199,6 +200,21 @@ class PaperExchange:
             raise
         response.headers.update(headers)
         return response
+
+
+def _log_update(update: TradeUpdate) -> None:
+    order = update.order
+    log.info(
+        "order.%s symbol=%s side=%s type=%s qty=%s price=%s filled=%s client_order_id=%s",
+        update.event.value,
+        order.symbol,
+        order.side.value,
+        order.type.value,
+        update.qty or order.qty or order.notional,
+        update.price or order.limit_price or "market",
+        order.filled_qty,
+        order.client_order_id,
+    )
 
 
 def _report_failure(task: asyncio.Task[None]) -> None:

@@ -5,6 +5,7 @@ slow the exchange.
 """
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -13,14 +14,20 @@ from aiohttp import ClientConnectionResetError, WSCloseCode, web
 _GOODBYE_SECONDS = 0.5
 _LINGER_SECONDS = 5
 _MESSAGES_PER_FRAME = 200
+_KERNEL_BUFFER_BYTES = 64 * 1024
 _MAX_INCOMING_BYTES = 4 * 1024 * 1024
 
 
-def new_websocket() -> web.WebSocketResponse:
+async def open_websocket(request: web.Request) -> web.WebSocketResponse:
     # Closing must not wait for a peer that is gone.
-    return web.WebSocketResponse(
+    opened = web.WebSocketResponse(
         timeout=_GOODBYE_SECONDS, compress=False, max_msg_size=_MAX_INCOMING_BYTES
     )
+    await opened.prepare(request)
+    if (plain := opened.get_extra_info("socket")) is not None:
+        # Megabytes in the kernel would hide for minutes that the client does not read.
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER_BYTES)
+    return opened
 
 
 class Outbox:

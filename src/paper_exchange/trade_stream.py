@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 from . import wire
 from .exchange import Exchange
 from .faults import Fault, Seam
-from .sockets import Outbox, new_websocket
+from .sockets import Outbox, open_websocket
 from .state import TradeUpdate, order_facts
 from .stream_faults import refused_handshake, strike_client
 
@@ -60,8 +60,7 @@ class TradeStream:
             return web.json_response({"message": "connection limit exceeded"}, status=429)
         if refusal := self._faults.first(Seam.HANDSHAKE, stream="trading"):
             return refused_handshake(refusal)
-        socket = new_websocket()
-        await socket.prepare(request)
+        socket = await open_websocket(request)
         client = TradeClient(socket, request, queue_limit=self._queue_limit)
         self.clients.add(client)
         self.connections += 1

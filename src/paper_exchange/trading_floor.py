@@ -5,15 +5,14 @@ the execution is planned, the account's balances are planned and checked, then a
 Faults that bend the life of an order strike here.
 """
 
-from dataclasses import replace
 from decimal import Decimal
 
 from . import errors, matching
 from .account import InsufficientFunds, Reservation
 from .activities import ExecutionRecord
-from .admission import times
+from .admission import needed
 from .assets import Asset
-from .decimals import ZERO, floor_to
+from .decimals import floor_to
 from .faults import Fault, Seam
 from .market import Quote
 from .matching import Execution
@@ -154,13 +153,15 @@ class TradingFloor:
 
     def _price_market_order(self, order: Order, quote: Quote) -> Order:
         """A market order taken before there was a price gets its collar from the first quote."""
-        account = self._state.account
-        collar = self._collar(order.type, order.side, self._state.asset(order.symbol), quote)
-        if order.side is Side.BUY and order.qty is not None:
-            usd = times(order.qty, collar) or ZERO
-            if usd > account.available_usd():
-                return self.end(order, Event.REJECTED)
-            account.reserve(order.id, Reservation(order.symbol, usd=usd))
+        account, asset = self._state.account, self._state.asset(order.symbol)
+        collar = self._collar(order.type, order.side, asset, quote)
+        wanted = needed(asset, order.side, order.qty, order.notional, collar)
+        account.release(order.id)
+        if wanted.usd > account.available_usd() or wanted.coins > account.available_coins(
+            order.symbol
+        ):
+            return self.end(order, Event.REJECTED)
+        account.reserve(order.id, wanted)
         return self._state.note(order, collar_price=collar, is_taker=True)
 
     def _execute(self, order: Order, execution: Execution) -> Order:
@@ -222,20 +223,13 @@ class TradingFloor:
     def _shrink_reservation(self, order: Order) -> None:
         """An order that filled in part holds back what the rest needs; a filled one nothing."""
         account = self._state.account
-        held = account.reservation(order.id)
-        if held is None:
-            return
         if not order.status.is_open:
             account.release(order.id)
-        elif order.notional is not None:
-            usd = max(ZERO, order.notional - order.filled_value) if held.usd else ZERO
-            coins = max(ZERO, held.coins - order.filled_qty)
-            account.reserve(order.id, replace(held, usd=usd, coins=coins))
-        else:
-            rest = (order.qty or ZERO) - order.filled_qty
-            usd = times(rest, order.working_limit) or ZERO
-            held = replace(held, usd=usd) if held.usd else replace(held, coins=rest)
-            account.reserve(order.id, held)
+            return
+        rest = None if order.qty is None else order.qty - order.filled_qty
+        value = None if order.notional is None else order.notional - order.filled_value
+        asset = self._state.asset(order.symbol)
+        account.reserve(order.id, needed(asset, order.side, rest, value, order.working_limit))
 
     def _finish_cancel(self, order_id: str) -> None:
         order = self._state.order(order_id)

@@ -170,3 +170,14 @@ def test_help_teaches_the_control_api(start_process):
     text, _ = start_process("--help").communicate(timeout=20)
     for path in ("state", "ledger", "quote", "market", "end_of_day", "balance", "config", "order"):
         assert f"/control/{path}" in text
+
+
+def test_faults_can_be_armed_on_the_command_line(start_process):
+    process = start_process("--manual", "--fault", '{"name":"http_500","count":1}')
+    ready = json.loads(process.stdout.readline())
+    (fault,) = requests.get(f"{ready['control_url']}/faults", timeout=10).json()["active"]
+    assert (fault["name"], fault["count"]) == ("http_500", 1)
+    refused = start_process("--fault", '{"name":"nonsense"}')
+    _, complaint = refused.communicate(timeout=20)
+    assert refused.returncode == 2
+    assert "no fault is named 'nonsense'" in complaint

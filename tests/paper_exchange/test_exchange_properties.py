@@ -15,6 +15,9 @@ STEPS = st.lists(
         st.tuples(st.just("quote"), CENTS, st.integers(1, 500)),
         st.tuples(st.just("buy"), st.integers(100, 90_000), st.none() | CENTS),
         st.tuples(st.just("sell"), st.integers(10, 90_000), st.none() | CENTS),
+        st.tuples(st.just("notional buy"), st.integers(10, 60_000), st.none() | CENTS),
+        st.tuples(st.just("notional sell"), st.integers(10, 60_000), st.none() | CENTS),
+        st.tuples(st.just("stop sell"), st.integers(10, 90_000), CENTS),
         st.tuples(st.just("cancel"), st.integers(0, 30), st.none()),
         st.tuples(st.just("replace"), st.integers(0, 30), CENTS),
         st.tuples(st.just("end of day"), st.none(), st.none()),
@@ -31,6 +34,11 @@ def play(desk, steps):
                 desk.quote(first, first + D(second) / 100)
             elif kind in ("buy", "sell"):
                 desk.order(kind, D(first) / 1000, second)
+            elif kind.startswith("notional"):
+                desk.order(kind.removeprefix("notional "), None, second, notional=str(first))
+            elif kind == "stop sell":
+                stop = {"type": "stop_limit", "stop_price": str(second)}
+                desk.order("sell", D(first) / 1000, second - 5, **stop)
             elif kind == "end of day":
                 desk.exchange.post_fees()
             else:
@@ -63,9 +71,13 @@ def check_invariants(desk):
     assert account.reserved_coins("BTC/USD") <= account.qty("BTC/USD")
     for order in exchange.book.oldest_first():
         mine = [one for one in executions if one.order_id == order.id]
-        assert order.filled_qty == sum(one.qty for one in mine) <= order.qty
+        assert order.filled_qty == sum(one.qty for one in mine)
         assert order.filled_value == sum(one.qty * one.price for one in mine)
-        assert (order.status.value == "filled") == (order.filled_qty == order.qty)
+        if order.qty is None:
+            assert order.filled_value <= order.notional
+        else:
+            assert order.filled_qty <= order.qty
+            assert (order.status.value == "filled") == (order.filled_qty == order.qty)
         for one in mine:
             assert order.working_limit is not None
             fair = one.price <= order.working_limit
@@ -73,7 +85,7 @@ def check_invariants(desk):
         assert order.status.is_open == (account.reservation(order.id) is not None)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(steps=STEPS, probability=st.sampled_from([0.0, 0.3, 1.0]), seed=st.integers(0, 99))
 def test_value_is_conserved_by_every_history(make_desk_function, steps, probability, seed):
     desk = make_desk_function(partial_fill_probability=probability, seed=seed)

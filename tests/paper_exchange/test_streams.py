@@ -236,7 +236,7 @@ def test_a_client_that_does_not_read_is_cut_with_407_and_one_that_reads_is_not(r
             if not reads:
                 one.socket._conn.transport.pause_reading()
             received = []
-            for batch in range(1, 41 if reads else 301):
+            for batch in range(1, 61):
                 await asyncio.to_thread(exchange.call, "POST", "quote", quotes=quotes)
                 while reads and len(received) < batch * len(quotes):
                     received += await one.hear()
