@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 LINK_SECONDS = 5.0  # how long an accepted order's event may take before its id is asked for
 FIRST_BACKOFF_SECONDS = 5.0
 LONGEST_BACKOFF_SECONDS = 300.0
+MOST_DOUBLINGS = 10
 REFUSALS_UNTIL_PAUSE = 5
 PAUSE_SECONDS = 3600.0
 
@@ -82,7 +83,8 @@ class PlacementGuard:
         self._identity = None
         self.refusals[side] += 1
         refusals = self.refusals[side]
-        seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (refusals - 1), LONGEST_BACKOFF_SECONDS)
+        doublings = min(refusals - 1, MOST_DOUBLINGS)  # days of refusals must not overflow a float
+        seconds = min(FIRST_BACKOFF_SECONDS * 2**doublings, LONGEST_BACKOFF_SECONDS)
         if side is Side.BUY and refusals % REFUSALS_UNTIL_PAUSE == 0:
             seconds = PAUSE_SECONDS
             log_event(
