@@ -6,11 +6,16 @@ loop, `threaded.RunningExchange` inside a thread.
 
 The rooms, from the inside out:
 
-    decimals clock errors assets      small vocabulary
-    orders order_rules fees account   what an order is, which are taken, what they cost
-    matching activities market        when an order fills, what is written down, the newest prices
-    exchange                          the only place where these meet and state changes
-    synthetic replay market_feed      where quotes come from and at which pace
-    wire rest data_rest ..._stream    the shapes and sockets of Alpaca's wire
-    control server threaded           the operator's door, and the process around it all
+    decimals clock errors assets          small vocabulary
+    orders order_rules fees account       what an order is, which are taken, what they cost
+    matching activities market            when an order fills, what is recorded, newest prices
+    state admission trading_floor         where these meet: may it be placed, how does it fill
+    exchange                              what clients, market and operator can do
+    fault_table faults                    what can go wrong, and whether it does now
+    distortion disturbance stream_faults  what that does to quotes, HTTP answers and connections
+    synthetic replay market_feed          where quotes come from and at which pace
+    wire rest data_rest rate_limit        Alpaca's shapes and its two HTTP APIs
+    sockets data_codec ..._stream         its two websockets
+    control ledger manual                 the operator's door
+    server threaded __main__              the process around it all
 """

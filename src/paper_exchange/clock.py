@@ -19,7 +19,7 @@ _RFC3339 = re.compile(
 
 
 class Clock:
-    """Wall time, and what the clock_skew fault adds to it."""
+    """Wall time, and what the skew_clock fault adds to it."""
 
     def __init__(self, faults: FaultBoard | None = None) -> None:
         self._faults = faults or FaultBoard()

@@ -48,6 +48,7 @@ class TradeStream:
         self.connections = 0
         self._exchange = exchange
         self._faults = exchange.faults
+        self._is_opening = False
         self._overtaken: list[wire.Json] = []
         self._faults.armed_listeners.append(self._on_armed)
         self._key = key
@@ -55,14 +56,18 @@ class TradeStream:
         self._queue_limit = queue_limit
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        if any(not client.outbox.is_cut for client in self.clients):
+        if self._is_opening or any(not client.outbox.is_cut for client in self.clients):
             log.info("trade_stream.refused reason='connection limit exceeded'")
             return web.json_response({"message": "connection limit exceeded"}, status=429)
         if refusal := self._faults.first(Seam.HANDSHAKE, stream="trading"):
             return refused_handshake(refusal)
-        socket = await open_websocket(request)
-        client = TradeClient(socket, request, queue_limit=self._queue_limit)
-        self.clients.add(client)
+        self._is_opening = True  # of two handshakes at the same moment one is refused
+        try:
+            socket = await open_websocket(request)
+            client = TradeClient(socket, request, queue_limit=self._queue_limit)
+            self.clients.add(client)
+        finally:
+            self._is_opening = False
         self.connections += 1
         try:
             async for message in socket:

@@ -70,6 +70,17 @@ def test_a_second_trade_stream_is_refused_at_the_handshake(clients):
     assert asyncio.run(connect()) == 429
 
 
+def test_of_two_trade_streams_at_the_same_moment_one_is_refused(exchange):
+    async def connect():
+        async with aiohttp.ClientSession() as session:
+            url = exchange.urls.trading_stream_url
+            both = [session.ws_connect(url) for _ in range(2)]
+            outcomes = await asyncio.gather(*both, return_exceptions=True)
+            return sorted(type(one).__name__ for one in outcomes)
+
+    assert asyncio.run(connect()) == ["ClientWebSocketResponse", "WSServerHandshakeError"]
+
+
 def test_the_trade_stream_says_who_is_not_authorized(exchange):
     async def talk():
         async with aiohttp.ClientSession() as session:
