@@ -186,6 +186,8 @@ def _sorted_error(error: APIError) -> ExchangeError:
     status = error.status_code or 0
     code, message = _body_of(error)
     if status == 404:
+        if not (code or message):  # a page of some proxy: not Alpaca's own word
+            return ExchangeUnavailable("not found, in no words of Alpaca's (HTTP 404)")
         return NotFound(status, code, message or "not found")
     if status == 401 or (status == 403 and code != _FORBIDDEN_ORDER_CODE):
         return CredentialsRefused(
