@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS dca_cycles (
     created_at             DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
     updated_at             DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
     order_seq              INT            NOT NULL DEFAULT 0,           -- how many orders of this cycle have ended
-    order_key              CHAR(8)        NOT NULL DEFAULT (SUBSTRING(MD5(CONCAT(UUID(), RAND())), 1, 8)),
+    order_key              CHAR(8)        NOT NULL DEFAULT (LPAD(HEX(CRC32(CONCAT(UUID(), RAND()))), 8, '0')),
     open_asset_id          INT GENERATED ALWAYS AS (IF(status IN ('complete','error'), NULL, asset_id)) VIRTUAL,
     UNIQUE KEY uq_one_open_cycle (open_asset_id),
     KEY ix_asset_created (asset_id, created_at, id),

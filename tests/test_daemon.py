@@ -10,7 +10,7 @@ import pytest
 
 from daemon_process import DaemonProcess, wait_until
 from local_stack.processes import servers_below
-from models.cycle_data import create_cycle, get_cycle
+from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle
 from models.meta import put_meta
 from models.order_journal import get_entries_of_cycle
 from utils.alpaca_client_rest import fetch_orders, get_trading_client
@@ -53,14 +53,14 @@ def test_it_trades_and_ends_within_seconds_when_asked(
 def test_killed_between_post_and_first_event_it_links_the_one_order_and_applies_the_fill_once(
     bot_environment, exchange, db_conn, cycle
 ):
-    exchange.configure(latency_seconds=2)
-    with DaemonProcess(bot_environment) as daemon:
+    exchange.arm("drop_update")
+    with DaemonProcess(bot_environment | {"RECONCILE_SECONDS": "60"}) as daemon:
         daemon.wait_until_trading()
         quote_until(exchange, lambda: "order.submitted" in daemon.output)
         daemon.process.kill()
         daemon.wait_for_exit()
     assert get_cycle(db_conn, cycle.id).latest_order_id is None, "killed before the link"
-    exchange.configure(latency_seconds=0.005)
+    exchange.clear_faults()
     with DaemonProcess(bot_environment) as daemon:
         daemon.wait_until_trading()
         quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
@@ -72,16 +72,39 @@ def test_killed_between_post_and_first_event_it_links_the_one_order_and_applies_
     assert held.quantity == order.filled_qty == entry.filled_qty
 
 
-def test_a_cut_trade_stream_loses_no_fill(bot_environment, exchange, db_conn, cycle):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("drop_update", {}),
+        ("duplicate_update", {"seconds": 0.2}),
+        ("reorder_update", {}),
+        ("delay_update", {"seconds": 1.5}),
+        ("cut_stream", {"match": {"stream": "trading"}, "probability": 0.5}),
+        ("mute_stream", {"match": {"stream": "trading"}}),
+    ],
+    ids=lambda fault: fault[0],
+)
+def test_whatever_happens_to_trade_updates_no_fill_is_lost_or_applied_twice(
+    bot_environment, exchange, db_conn, cycle, fault
+):
+    name, fields = fault
     with DaemonProcess(bot_environment) as daemon:
         daemon.wait_until_trading()
+        exchange.arm(name, **fields)
         quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
         quote_until(
             exchange, lambda: get_cycle(db_conn, cycle.id).safety_orders == 1, bid=49000, ask=49001
         )
+        quote_until(
+            exchange, lambda: not get_cycle(db_conn, cycle.id).is_open, bid=51000, ask=51001
+        )
+        assert exchange.faults()["struck"].get(name, 0) > 0, "the fault never struck"
         assert daemon.stop() == 0
-    parts_orders = fetch_orders(get_trading_client(), status="all")
-    assert get_cycle(db_conn, cycle.id).quantity == sum(order.filled_qty for order in parts_orders)
+    orders = fetch_orders(get_trading_client(), status="all")
+    bought = [order for order in orders if order.side == "buy"]
+    assert len(orders) == 3
+    assert get_cycle(db_conn, cycle.id).quantity == sum(order.filled_qty for order in bought)
+    assert get_latest_cycle(db_conn, cycle.asset_id).status is CycleStatus.COOLDOWN
 
 
 @pytest.mark.parametrize(
