@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 MEMORY_NAME = "watchdog.json"
 FIRST_BEAT_SECONDS = 45.0
-HUNG_TERM_SECONDS = 5.0  # a blocked loop does not hear it anyway
+HUNG_TERM_SECONDS = 3.0  # a blocked loop does not hear it anyway
 POLITE_TERM_SECONDS = 20.0  # one that listens closes its streams and mails what waits
 LAST_LOOK_SECONDS = 6.0  # before a hung one is ended: the whole machine may just have woken up
 
@@ -178,6 +178,8 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
             polite = HUNG_TERM_SECONDS if plan.is_hung else POLITE_TERM_SECONDS
             how = end_daemon(process, term_seconds=polite)
             log_event(log, logging.WARNING, "daemon.ended", pid=process.pid, how=how)
+        if is_stopped(settings.run_dir):  # since we looked
+            return "stopped on purpose: not started"
         child = start_daemon(settings)
         started = wait_until_it_beats(child, settings, FIRST_BEAT_SECONDS)
     except DaemonError as error:

@@ -1,0 +1,39 @@
+"""Keeps the daemon alive (phase 13). For cron: every minute.
+
+A shell only: what is done and when stands in src/caretakers/watchdog_plan.py, how in
+src/caretaker_work/watching.py.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from caretaker_work.watching import watch
+from utils.script_shell import Script, run_script
+
+SCRIPT = Script(
+    name="watchdog",
+    summary="Start main_app.py when it does not run, restart it when it hangs.",
+    manual="""
+Looks at the PID file, the process and its heartbeat:
+
+  does not run               it is started, detached; output: LOG_DIR/main_app.out
+  suspended or blocked       no heartbeat for HEARTBEAT_MAX_AGE_SECONDS: ended (TERM, then KILL)
+                             and started again
+  a stream lost or silent    for STREAM_LOST_SECONDS while the exchange answers: restarted
+  exchange or database away  left alone: it recovers by itself, a restart would not help
+  does not stay alive        tried again at growing intervals, up to 5 minutes; one mail
+  run/stopped exists         you stopped it on purpose: left alone
+
+Every start and restart is mailed, if mail is set up. HEARTBEAT_URL is asked for while all is well.
+Two watchdogs at once start one daemon.""",
+    needs_database=False,
+)
+
+
+def main() -> int:
+    return run_script(SCRIPT, watch)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
