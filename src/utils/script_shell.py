@@ -162,7 +162,8 @@ def _why_unfinished(
         return "interrupted"
     except Exception as error:  # the top of a script: the next run goes on
         log.exception("%s.failed", script.name)
-        return f"{type(error).__name__}: {error}"
+        # Its message may hold anything, a secret too; the log has a filter for them.
+        return f"a fault of the program ({type(error).__name__}): see the log"
     finally:
         close_thread_connection()
 
