@@ -23,6 +23,7 @@ from rich.console import Console
 
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.debian_packages import LOCAL_FOLDER
+from local_stack.demo_end import close_the_day, finish_orders
 from local_stack.demo_plan import DemoPlan, parse_arguments
 from local_stack.demo_records import read_bot, read_exchange
 from local_stack.demo_report import print_summary, summary_as_json
@@ -35,11 +36,9 @@ from local_stack.mariadb import MariaDBError
 from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
 from models.exchange import AssetRules
-from models.order_journal import get_journaled_client_ids
 from utils.db_utils import DatabaseError, close_quietly
 
 LOOK_SECONDS = 0.5
-CATCH_UP_SECONDS = 10.0
 LAST_FOLDER = LOCAL_FOLDER / "demo-last"
 EXIT_WELL, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -141,15 +140,12 @@ class Demo:
     def _end(self, db_conn: MySQLConnectionAbstract) -> Summary:
         exchange = self.stack.exchange
         self.schedule.stop()
-        exchange.control("market", paused=True)
-        self._let_the_bot_catch_up(db_conn)
+        finish_orders(exchange, db_conn)
         beat = self.stack.heartbeat()
         trades = beat is not None and beat.state == "trading" and beat.age_seconds() < 10
         self.stack.stop_daemon()
         requests_peak = exchange.state()["requests"]["peak_per_minute"]
-        exchange.control("end_of_day")
-        if self.stack.has_script("consistency_checker"):
-            self.stack.run_script("consistency_checker")  # puts the posted fees into the journal
+        close_the_day(self.stack, db_conn)
         return summarise(
             read_bot(db_conn, self.stack.log_dir),
             read_exchange(exchange, self.rules),
@@ -159,22 +155,6 @@ class Demo:
                 daemon_ran_to_the_end=trades,
             ),
         )
-
-    def _let_the_bot_catch_up(self, db_conn: MySQLConnectionAbstract) -> None:
-        """Until every order that ended is in the journal; what is late is found by the sweeps."""
-        deadline = time.monotonic() + CATCH_UP_SECONDS
-        while time.monotonic() < deadline:
-            self.stack.exchange.control("settle")
-            state = self.stack.exchange.state()["orders"]
-            open_ids = {order["client_order_id"] for order in state["open"]}
-            ended = {
-                order["client_order_id"]
-                for order in self.stack.exchange.orders()
-                if order["client_order_id"] not in open_ids
-            }
-            if get_journaled_client_ids(db_conn, ended) >= ended:
-                return
-            time.sleep(0.1)  # the pause of a poll with a bound
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

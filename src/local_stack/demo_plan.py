@@ -24,6 +24,7 @@ REQUESTS_PER_MINUTE = 200  # what Alpaca allows an account
 REPLAY_SPEED, LARGEST_SPEED = 60.0, 2000.0
 SYNTHETIC_SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
 DEFAULT_SEED = 7
+LATENCY_MS = 5.0
 LADDER = {
     "base_order_amount": Decimal(100),
     "safety_order_amount": Decimal(100),
@@ -176,6 +177,8 @@ def _plan(
     speed = given.speed or (1.0 if recording is None else REPLAY_SPEED)
     limit = max(REQUESTS_PER_MINUTE, round(REQUESTS_PER_MINUTE * speed))
     exchange = ["--seed", str(given.seed), "--speed", f"{speed:f}", "--rate-limit", str(limit)]
+    # An order travels a few milliseconds of market time, however fast that passes.
+    exchange += ["--latency-ms", f"{max(0.5, LATENCY_MS / speed):.3f}"]
     exchange += ["--paused"]  # until the bot is there: it shall not miss the beginning
     if recording is None:
         exchange += ["--symbols", ",".join(symbols)]
@@ -215,8 +218,8 @@ def _schedule(speed: float) -> tuple[ScheduledScript, ...]:
     """What cron does every minute or so, for a market that is `speed` times as fast."""
     return (
         ScheduledScript("cooldown_manager", _clamp(CRON_SECONDS / speed, 1, 2)),
-        ScheduledScript("order_manager", _clamp(CRON_SECONDS / speed, 2, 15)),
-        ScheduledScript("consistency_checker", 20),
+        ScheduledScript("order_manager", _clamp(CRON_SECONDS / speed, 4, 15)),
+        ScheduledScript("consistency_checker", 30),
         ScheduledScript("watchdog", 10),
     )
 

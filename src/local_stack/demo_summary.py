@@ -143,7 +143,7 @@ def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances)
             total=total,
             cycles=tuple(_cycle_summary(cycle) for cycle in cycles if cycle.orders),
             checks=(
-                _profits_agree(assets, total),
+                _profits_agree(assets, total, cycles),
                 _cash_adds_up(exchange),
                 _orders_are_claimed(cycles, strays),
                 _cycles_match(cycles),
@@ -259,14 +259,22 @@ def _cycle_summary(cycle: _Cycle) -> CycleSummary:
 # Verdicts
 
 
-def _profits_agree(assets: tuple[AssetSummary, ...], total: AssetSummary) -> Check:
-    wrong = [one.symbol for one in (*assets, total) if not one.agrees]
+def _profits_agree(
+    assets: tuple[AssetSummary, ...], total: AssetSummary, cycles: list[_Cycle]
+) -> Check:
+    wrong = [f"differs for {one.symbol}" for one in (*assets, total) if not one.agrees]
+    estimated = sum(
+        entry.fee_is_estimated and entry.filled_qty > 0
+        for cycle in cycles
+        for entry in cycle.journal
+    )
+    if estimated:
+        wrong.append(f"{estimated} fees are still estimates")
+    figures = f"{total.journal_profit_usd:.4f} and {total.exchange_profit_usd:.4f} USD"
     return Check(
         name="the bot's profit is, to the cent, what the exchange's fills and fees say",
         holds=not wrong,
-        detail=f"differs for {', '.join(wrong)}"
-        if wrong
-        else f"{total.journal_profit_usd:.4f} and {total.exchange_profit_usd:.4f} USD",
+        detail="; ".join([figures, *wrong]),
     )
 
 
