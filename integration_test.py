@@ -102,7 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_PASSED
     # With --json standard output belongs to the JSON.
     report = Report(partial(print, file=sys.stderr if options.json else sys.stdout, flush=True))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends and cleans up as Ctrl-C does
     outcomes: list[Outcome] = []
     interrupted = False
     try:
@@ -221,4 +220,5 @@ def _is_meant(test: Test, name: str) -> bool:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends and cleans up as Ctrl-C does
     sys.exit(main())

@@ -13,7 +13,8 @@ import psutil
 
 from local_stack.integration.processes import running_daemons
 from local_stack.integration.report import CheckFailed
-from local_stack.integration.world import Run, World
+from local_stack.integration.run import Run
+from local_stack.integration.world import World
 from local_stack.processes import end_process
 from models.cycle_data import COLUMNS, DcaCycle
 from models.exchange import ExchangeOrder, Side

@@ -19,7 +19,8 @@ from local_stack.exchange_process import StackError
 from local_stack.integration.cleanup import clean_up
 from local_stack.integration.market import LocalMarket
 from local_stack.integration.report import CheckFailed, Report
-from local_stack.integration.world import MARKER, Run, World
+from local_stack.integration.run import MARKER, Run
+from local_stack.integration.world import World
 from local_stack.mariadb import MariaDBError
 from local_stack.processes import STACK_MARK
 from local_stack.scratch import scratch_folder

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from alpaca.trading.models import Order
 
+from local_stack.integration.report import cycle_facts, order_facts
 from local_stack.integration.world import MINIMUM_TEST_USD, QUIET, World
 from models.asset_config import get_asset_config
 from models.cycle_data import create_cycle, get_latest_cycle, update_cycle
@@ -58,7 +59,7 @@ def test_phase1_asset_and_cycle_crud(world: World) -> None:
     assert changed is not None, "it was there a moment ago"
     report.equal("status", changed.status, "buying")
     report.equal("quantity, exactly", changed.quantity, Decimal("0.00012345"))
-    report.data("cycle", **world.describe_cycle(changed))
+    report.data("cycle", **cycle_facts(changed))
 
 
 def test_phase2_alpaca_rest_api_order_cycle(world: World) -> None:
@@ -90,7 +91,7 @@ def test_phase2_alpaca_rest_api_order_cycle(world: World) -> None:
     world.wait(lambda: not _listed(world, order), "the order is no longer listed as open")
     canceled = world.wait_for_order(str(order.id), "canceled")
     report.check("get_open_orders no longer lists it", True, status=canceled.status)
-    report.data("order", **world.describe(canceled))
+    report.data("order", **order_facts(canceled))
 
     _check_one_order_in_sequence(world, far)
     _check_one_order_at_once(world, far)

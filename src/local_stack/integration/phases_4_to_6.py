@@ -12,6 +12,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from buy_limits import BuyLimits
+from local_stack.integration.report import cycle_facts, order_facts
 from local_stack.integration.world import World
 from market_data_handler import MarketDataHandler
 from models.cycle_data import DcaCycle, create_cycle
@@ -48,7 +49,7 @@ def test_phase4_marketdata_places_base_order(world: World) -> None:
     report.equal("limit price is the ask", order.limit_price, ask)
     _check_amount(world, order, asset.base_order_amount)
     _check_untouched(world, cycle, before)
-    report.data("order", **world.describe(order))
+    report.data("order", **order_facts(order))
 
 
 def test_phase5_marketdata_places_safety_order(world: World) -> None:
@@ -65,7 +66,7 @@ def test_phase5_marketdata_places_safety_order(world: World) -> None:
         average_purchase_price=last_fill,
         last_order_fill_price=last_fill,
     )
-    report.setup("cycle", **world.describe_cycle(cycle))
+    report.setup("cycle", **cycle_facts(cycle))
     before = world.cycle_row(cycle.id)
 
     too_high = world.round_price(last_fill * Decimal("0.992"), ROUND_FLOOR)
@@ -83,7 +84,7 @@ def test_phase5_marketdata_places_safety_order(world: World) -> None:
     report.equal("limit price is the ask", order.limit_price, ask)
     _check_amount(world, order, asset.safety_order_amount)
     _check_untouched(world, cycle, before)
-    report.data("order", **world.describe(order))
+    report.data("order", **order_facts(order))
 
 
 def test_phase6_marketdata_places_take_profit_order(world: World) -> None:
@@ -104,7 +105,7 @@ def test_phase6_marketdata_places_take_profit_order(world: World) -> None:
         average_purchase_price=average,
         last_order_fill_price=average,
     )
-    report.setup("cycle", **world.describe_cycle(cycle))
+    report.setup("cycle", **cycle_facts(cycle))
     before = world.cycle_row(cycle.id)
 
     too_low = world.round_price(average * Decimal("1.005"), ROUND_FLOOR)
@@ -126,7 +127,7 @@ def test_phase6_marketdata_places_take_profit_order(world: World) -> None:
         floor_quantity(min(held, bought.filled_qty), world.rules),
     )
     _check_untouched(world, cycle, before)
-    report.data("order", **world.describe(world.wait_for_order(order.id, "filled")))
+    report.data("order", **order_facts(world.wait_for_order(order.id, "filled")))
 
 
 def crafted_quote(world: World, ask: Decimal, bid: Decimal | None = None) -> dict[str, Any]:

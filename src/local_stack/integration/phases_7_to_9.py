@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from local_stack.integration.processes import Daemon
+from local_stack.integration.report import cycle_facts
 from local_stack.integration.world import QUIET, World
 from models.cycle_data import CycleStatus, DcaCycle, create_cycle, get_latest_cycle
 from models.exchange import ExchangeOrder
@@ -24,7 +25,7 @@ def test_phase7_tradingstream_processes_buy_fill(world: World) -> None:
     order = world.place_buy_for_later()
     report.setup("placed a BUY limit order by hand", id=order.id, qty=order.qty)
     cycle = create_cycle(world.db, asset.id, "buying", latest_order_id=str(order.id))
-    report.setup("cycle row by hand", **world.describe_cycle(cycle))
+    report.setup("cycle row by hand", **cycle_facts(cycle))
 
     report.action("run python src/main_app.py, let the order fill")
     with world.daemon() as daemon:
@@ -51,7 +52,7 @@ def test_phase7_tradingstream_processes_buy_fill(world: World) -> None:
         _check_bought(world, after, last, filled)
         report.equal("safety_orders", last.safety_orders, 1)
         _report_source(world, daemon, filled)
-    report.data("cycle", **world.describe_cycle(last))
+    report.data("cycle", **cycle_facts(last))
 
 
 def test_phase8_tradingstream_processes_sell_fill(world: World) -> None:
@@ -71,7 +72,7 @@ def test_phase8_tradingstream_processes_sell_fill(world: World) -> None:
         latest_order_id=str(order.id),
         last_order_fill_price=bought.filled_avg_price,
     )
-    report.setup("cycle row by hand", **world.describe_cycle(cycle))
+    report.setup("cycle row by hand", **cycle_facts(cycle))
     report.setup("asset", last_sell_price=asset.last_sell_price)
 
     report.action("run python src/main_app.py, let the order fill")
@@ -103,8 +104,8 @@ def test_phase8_tradingstream_processes_sell_fill(world: World) -> None:
         report.equal("its last_order_fill_price", resting.last_order_fill_price, None)
         report.equal("its completed_at", resting.completed_at, None)
         _report_source(world, daemon, filled)
-    report.data("completed cycle", **world.describe_cycle(done))
-    report.data("new cycle", **world.describe_cycle(resting))
+    report.data("completed cycle", **cycle_facts(done))
+    report.data("new cycle", **cycle_facts(resting))
 
 
 def test_phase9_tradingstream_handles_order_cancellation(world: World) -> None:
@@ -125,7 +126,7 @@ def test_phase9_tradingstream_handles_order_cancellation(world: World) -> None:
         latest_order_id=str(order.id),
         last_order_fill_price=price,
     )
-    report.setup("cycle row by hand", **world.describe_cycle(cycle))
+    report.setup("cycle row by hand", **cycle_facts(cycle))
 
     report.action("run python src/main_app.py")
     with world.daemon() as daemon:
@@ -149,7 +150,7 @@ def test_phase9_tradingstream_handles_order_cancellation(world: World) -> None:
         line = daemon.wait_for_line("update.ignored", str(foreign.id))
         report.check("it is logged as a warning", "WARNING" in line, line=line)
         report.check("the cycle is untouched", world.cycle_row(cycle.id) == before)
-    report.data("cycle", **world.describe_cycle(after))
+    report.data("cycle", **cycle_facts(after))
 
 
 def _in_status(world: World, cycle: DcaCycle, status: CycleStatus) -> DcaCycle | None:

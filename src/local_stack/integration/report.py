@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from models.cycle_data import DcaCycle
+from models.exchange import ExchangeOrder
 from utils.logging_setup import format_value
 
 T = TypeVar("T")
@@ -96,3 +98,32 @@ def wait_until(
             raise CheckFailed(f"{what}: it did not happen within {seconds:g} s")
         time.sleep(poll_seconds)
     return found
+
+
+def order_facts(order: ExchangeOrder) -> dict[str, Any]:
+    """An order as the report shows it."""
+    return {
+        "id": order.id,
+        "client_order_id": order.client_order_id,
+        "side": order.side,
+        "type": order.order_type,
+        "qty": order.qty,
+        "limit": order.limit_price,
+        "status": order.status,
+        "filled": order.filled_qty,
+        "price": order.filled_avg_price,
+    }
+
+
+def cycle_facts(cycle: DcaCycle) -> dict[str, Any]:
+    """A cycle as the report shows it."""
+    return {
+        "id": cycle.id,
+        "status": cycle.status,
+        "quantity": cycle.quantity,
+        "average": cycle.average_purchase_price,
+        "last_fill": cycle.last_order_fill_price,
+        "safety_orders": cycle.safety_orders,
+        "latest_order_id": cycle.latest_order_id,
+        "order_seq": cycle.order_seq,
+    }

@@ -6,10 +6,7 @@ finds them even when their answer never came.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +17,7 @@ from config import Settings
 from local_stack.integration.market import LocalMarket
 from local_stack.integration.processes import Daemon
 from local_stack.integration.report import CheckFailed, Report, wait_until
+from local_stack.integration.run import MARKER, Run
 from models.asset_config import DcaAsset, get_asset_config
 from models.cycle_data import DcaCycle, get_cycle
 from models.exchange import ExchangeOrder, Position, Quote
@@ -39,42 +37,11 @@ from utils.asset_rules_cache import AssetRulesCache
 from utils.db_utils import execute_query, get_db_connection
 
 T = TypeVar("T")
-MARKER = "integration_test"  # in dca_meta while there is something to take back
 ORDER_USD = Decimal(20)
 MINIMUM_TEST_USD = Decimal(11)  # just above Alpaca's minimum cost of a buy (10 USD)
 FAR_PRICE_USD = Decimal(1000)  # the plan's price for a BTC order that must not fill
-CLOCK_DIFFERENCE = timedelta(minutes=10)
 # So far away that a running daemon does nothing by itself with a cycle that holds coins.
 QUIET = {"safety_order_deviation": 50, "take_profit_percent": 50}
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One test from its beginning to its teardown: its orders are named after it."""
-
-    id: str
-    started_at: datetime
-
-    @classmethod
-    def new(cls) -> Run:
-        return cls(secrets.token_hex(4), datetime.now(UTC))
-
-    @property
-    def order_prefix(self) -> str:
-        return f"itest-{self.id}-"
-
-    @property
-    def orders_after(self) -> datetime:
-        """Every order of this test was submitted after this, whatever the exchange's clock says."""
-        return self.started_at - CLOCK_DIFFERENCE
-
-    def as_text(self) -> str:
-        return f"{self.id} {self.started_at.isoformat()}"
-
-    @classmethod
-    def from_text(cls, text: str) -> Run:
-        run_id, _, moment = text.partition(" ")
-        return cls(run_id, datetime.fromisoformat(moment))
 
 
 class World:
@@ -244,24 +211,30 @@ class World:
             order = place_market_sell_order(
                 self.client, self.symbol, qty, client_order_id=self.new_order_id()
             )
-        else:
-            price = self.round_price(self.quote().bid * Decimal("1.01"), ROUND_CEILING)
-            answer = self.client.post(
-                "/orders",
-                {
-                    "symbol": self.symbol,
-                    "qty": f"{qty:f}",
-                    "side": "sell",
-                    "type": "limit",
-                    "limit_price": f"{price:f}",
-                    "time_in_force": "gtc",
-                    "client_order_id": self.new_order_id(),
-                },
-            )
-            order = Order(**answer)
-        if order is None:
-            raise CheckFailed("the exchange refused the order: integration_test.log says why")
-        return order
+            if order is None:
+                raise CheckFailed("the exchange refused the order: integration_test.log says why")
+            return order
+        return self._place_limit_sell(qty, Decimal("1.01"))
+
+    def place_resting_sell(self, qty: Decimal) -> Order:
+        """A sell by hand that does not fill: a fifth above the market."""
+        return self._place_limit_sell(qty, Decimal("1.2"))
+
+    def _place_limit_sell(self, qty: Decimal, factor: Decimal) -> Order:
+        price = self.round_price(self.quote().bid * factor, ROUND_CEILING)
+        answer = self.client.post(
+            "/orders",
+            {
+                "symbol": self.symbol,
+                "qty": f"{qty:f}",
+                "side": "sell",
+                "type": "limit",
+                "limit_price": f"{price:f}",
+                "time_in_force": "gtc",
+                "client_order_id": self.new_order_id(),
+            },
+        )
+        return Order(**answer)
 
     def let_sell_fill(self) -> None:
         """Let the price rise to the resting sell; Alpaca's market does as it likes."""
@@ -280,9 +253,9 @@ class World:
         return fetch_position(self.client, self.symbol)
 
     def free_coins(self) -> Decimal:
-        """Coins that can be sold now."""
+        """Coins that can be sold now, rounded down to the coin's increment."""
         position = self.position()
-        return position.qty_available if position else Decimal(0)
+        return floor_quantity(position.qty_available, self.rules) if position else Decimal(0)
 
     def open_orders(self) -> list[ExchangeOrder]:
         """The open orders of the test symbol."""
@@ -309,30 +282,3 @@ class World:
             return None
 
         return self.wait(probe, f"order {order_id} is {' or '.join(statuses)}")
-
-    def describe(self, order: ExchangeOrder) -> dict[str, Any]:
-        """An order as the report shows it."""
-        return {
-            "id": order.id,
-            "client_order_id": order.client_order_id,
-            "side": order.side,
-            "type": order.order_type,
-            "qty": order.qty,
-            "limit": order.limit_price,
-            "status": order.status,
-            "filled": order.filled_qty,
-            "price": order.filled_avg_price,
-        }
-
-    def describe_cycle(self, cycle: DcaCycle) -> dict[str, Any]:
-        """A cycle as the report shows it."""
-        return {
-            "id": cycle.id,
-            "status": cycle.status,
-            "quantity": cycle.quantity,
-            "average": cycle.average_purchase_price,
-            "last_fill": cycle.last_order_fill_price,
-            "safety_orders": cycle.safety_orders,
-            "latest_order_id": cycle.latest_order_id,
-            "order_seq": cycle.order_seq,
-        }
