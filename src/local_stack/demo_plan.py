@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from local_stack.caretaker_schedule import ScheduledScript
 from paper_exchange.assets import AssetCatalog
@@ -110,12 +110,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> DemoPlan:
     try:
         recording, symbols = _read_recordings(given)
     except ReplayError as error:
-        parser.error(str(error))
+        parser.exit(2, f"ERROR: {error}\n")
     return _plan(given, recording, symbols)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A mistake is one line; the usage would push it off the screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"ERROR: {message} (see {self.prog} --help)\n")
+
+
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="scripts/demo",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -7,6 +7,7 @@ that names the file and the line, never a surprise in the middle of a run. Recor
 import csv
 import gzip
 import heapq
+import zlib
 from collections.abc import Collection, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -55,7 +56,7 @@ def load_recording(
                 raise ReplayError(f"{path}, line {number}: {error}") from None
             if not symbols or symbol in symbols:
                 quotes.append(TimedQuote(at_ns / NANOS, symbol, bid, bid_size, ask, ask_size))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ReplayError(f"{path}: cannot be read: {error}") from None
     return quotes
 

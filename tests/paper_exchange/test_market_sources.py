@@ -71,7 +71,11 @@ def test_a_wrong_header_a_missing_and_a_broken_file_are_named(tmp_path):
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(b"this is not gzip")
     wrong = record(tmp_path / "wrong.csv", header="time,price\n")
-    for path in (broken, wrong, tmp_path / "missing.csv"):
+    damaged = tmp_path / "damaged.csv.gz"
+    packed = bytearray(gzip.compress("".join(ROWS * 500).encode()))
+    packed[20:60] = b"\xff" * 40
+    damaged.write_bytes(packed)
+    for path in (broken, damaged, wrong, tmp_path / "missing.csv"):
         with pytest.raises(ReplayError, match=path.name):
             load_recording(path, AssetCatalog())
 
