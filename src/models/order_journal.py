@@ -16,6 +16,9 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from models.exchange import Side
 from utils.db_utils import execute_query, utc_from_db
 
+# The final status of rows behind which no order stands: coins that a user gave to a cycle.
+ADOPTED = "adopted"
+
 
 class Purpose(StrEnum):
     BASE = "base"
@@ -114,11 +117,14 @@ def get_entries_ended_since(
 
 
 def get_bought_usd_since(db_conn: MySQLConnectionAbstract, since: datetime) -> Decimal:
-    """What filled buys cost, in USD, over all assets since `since`."""
+    """What filled buys cost, in USD, over all assets since `since`.
+
+    Adopted coins cost nothing then.
+    """
     row = execute_query(
         "SELECT COALESCE(SUM(filled_qty * filled_avg_price), 0) AS usd FROM dca_orders"
-        " WHERE side = 'buy' AND ended_at >= %s",
-        (since,),
+        " WHERE side = 'buy' AND ended_at >= %s AND final_status <> %s",
+        (since, ADOPTED),
         fetch_one=True,
         db_conn=db_conn,
     )

@@ -1,0 +1,89 @@
+"""What the command lines of the user's tools have in common: one-line refusals, questions, exit
+codes, the console.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from steering.refused import Refused
+
+EXIT_DONE, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
+_PLAIN_WIDTH = 240  # off a terminal nothing is wrapped
+
+
+class Stop(Exception):
+    """The command ends here. `shown` is what --json prints beside the reason."""
+
+    def __init__(self, reason: str, code: int, shown: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.code, self.shown = code, dict(shown or {})
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Refuses in one line instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Refused(f"{message} (see {self.prog} --help)")
+
+
+def make_console() -> Console:
+    """Where answers go: frames, colours and the terminal's width only on a terminal."""
+    terminal = sys.stdout.isatty()
+    return Console(
+        file=sys.stdout,
+        highlight=False,
+        markup=False,
+        no_color=True if os.environ.get("NO_COLOR") else None,
+        width=None if terminal else _PLAIN_WIDTH,
+        force_terminal=terminal,
+    )
+
+
+def confirm(
+    question: str, *, is_sure: bool, as_json: bool, shown: Mapping[str, Any] | None = None
+) -> None:
+    """Return when the user agrees: `is_sure` (--yes), or a yes on a terminal.
+
+    Raises:
+        Stop: when they do not, or when nobody can be asked.
+    """
+    if is_sure:
+        return
+    if as_json or not sys.stdin.isatty():
+        reason = "nothing was saved, because nobody can be asked here: add --yes"
+        raise Stop(reason, EXIT_REFUSED, shown)
+    try:
+        answer = input(f"\n{question} [y/N] ").strip().lower()
+    except EOFError:
+        answer = ""
+    if answer not in ("y", "yes"):
+        raise Stop("nothing was saved", EXIT_FAILED)
+
+
+def complain(
+    program: str,
+    reason: str,
+    code: int,
+    *,
+    as_json: bool,
+    shown: Mapping[str, Any] | None = None,
+) -> int:
+    """One line on standard error, whatever the reason was made of; returns `code`."""
+    line = " ".join(reason.split())
+    if as_json:
+        print_json({**(shown or {}), "done": False, "error": line})
+    print(f"{program}: {line}", file=sys.stderr)
+    return code
+
+
+def print_json(answer: Mapping[str, Any]) -> None:
+    """One object on one line."""
+    print(json.dumps(answer))

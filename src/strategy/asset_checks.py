@@ -1,0 +1,233 @@
+"""Whether an asset's settings can work: those that cannot are refused, those that lose money are
+warned of. Pure.
+
+Used before a user's change is saved and by whoever starts trading. Each finding is one line that
+says what would be right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Context, Decimal, localcontext
+
+from models.asset_config import DcaAsset
+from models.exchange import AssetRules
+from models.order_journal import Purpose
+from strategy.deal_plan import DealPlan, describe_order, plan_deal
+from strategy.sizing import MAXIMUM_ORDER_USD, minimum_base_order_usd, round_to_increment
+
+MOST_SAFETY_ORDERS = 100
+MOST_TAKE_PROFIT_PERCENT = Decimal(1000)
+MOST_FEE_PERCENT = Decimal(5)
+LONGEST_COOLDOWN_SECONDS = 365 * 24 * 3600
+_USD_PLACES = 8
+_PERCENT_PLACES = 6  # DECIMAL(12,6) of our tables: more would be rounded silently
+_CENT = Decimal("0.01")
+_WIDE = Context(prec=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line for a person. `refuses`: it cannot work; otherwise it is a warning."""
+
+    text: str
+    refuses: bool
+
+
+def find_number_problems(asset: DcaAsset) -> list[str]:
+    """What is negative, zero, not a number or absurd, whatever the market; empty: all is well."""
+    problems = [
+        _usd_problem("the base order", asset.base_order_amount, is_needed=True),
+        _usd_problem(
+            "a safety order", asset.safety_order_amount, is_needed=asset.max_safety_orders > 0
+        ),
+        _count_problem("safety orders", asset.max_safety_orders, MOST_SAFETY_ORDERS),
+        _percent_problem("the deviation", asset.safety_order_deviation, Decimal(100), "below"),
+        _percent_problem(
+            "the take profit", asset.take_profit_percent, MOST_TAKE_PROFIT_PERCENT, "at most"
+        ),
+        _count_problem("cooldown seconds", asset.cooldown_period, LONGEST_COOLDOWN_SECONDS),
+    ]
+    early, fee = asset.buy_order_price_deviation_percent, asset.take_profit_fee_percent
+    if early is not None:
+        problems.append(_percent_problem("the early restart", early, Decimal(100), "below"))
+    if fee is not None:
+        problems.append(
+            _percent_problem("the fee of a fee-aware take profit", fee, MOST_FEE_PERCENT, "at most")
+        )
+    if not asset.asset_symbol.endswith("/USD"):
+        base = asset.asset_symbol.partition("/")[0]
+        problems.append(
+            f"{asset.asset_symbol} is not quoted in USD, and this bot pays in USD only: {base}/USD"
+        )
+    return [problem for problem in problems if problem]
+
+
+def check_asset(
+    asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, ask: Decimal
+) -> tuple[tuple[Finding, ...], DealPlan | None]:
+    """Every finding about `asset` at this ask, and the plan of its deal (None where the numbers
+    allow none).
+    """
+    if problems := find_number_problems(asset):
+        return tuple(Finding(problem, refuses=True) for problem in problems), None
+    plan = plan_deal(asset, rules, fee_rate, ask)
+    findings = []
+    if not rules.is_tradable:
+        findings.append(Finding(f"{rules.symbol} is not tradable on Alpaca now", refuses=True))
+    findings += _size_findings(asset, plan, rules, fee_rate)
+    if not any(finding.refuses for finding in findings):
+        findings += _profit_findings(asset, plan, rules, fee_rate)
+    return tuple(findings), plan
+
+
+def compute_least_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:
+    """The least amount that buys at `price` what the exchange accepts and takes back, in whole
+    cents.
+
+    Rounded up throughout: the coins to their increment, so that after the coin fee a sellable
+    quantity is left; the USD to the cent.
+    """
+    with localcontext(_WIDE):
+        step = rules.min_trade_increment
+        limit = round_to_increment(price, rules.price_increment, ROUND_CEILING)
+        sellable = round_to_increment(max(rules.min_order_size, step), step, ROUND_CEILING)
+        qty = max(sellable / (1 - fee_rate), rules.min_cost_usd / limit)
+        return round_to_increment(
+            round_to_increment(qty, step, ROUND_CEILING) * limit, _CENT, ROUND_CEILING
+        )
+
+
+def _size_findings(
+    asset: DcaAsset, plan: DealPlan, rules: AssetRules, fee_rate: Decimal
+) -> list[Finding]:
+    """Orders that the exchange would not take, or whose coins it would not take back."""
+    least = max(
+        round_to_increment(minimum_base_order_usd(rules, plan.ask, fee_rate), _CENT, ROUND_CEILING),
+        compute_least_order_usd(rules, plan.ask, fee_rate),
+    )
+    if asset.base_order_amount < least:
+        return [_too_small("a base order", asset.base_order_amount, least, plan.ask)]
+    if plan.problem is None:
+        return _narrow_findings(asset, rules, fee_rate, plan)
+    prices = _ladder_prices(asset, plan.ask)
+    if prices[-1] < rules.price_increment:
+        return [
+            Finding(f"{plan.problem}: use fewer safety orders or a smaller deviation", refuses=True)
+        ]
+    # The one that fails names the price; what is asked for is enough for all of them.
+    failed = len(plan.orders)
+    least = max(compute_least_order_usd(rules, price, fee_rate) for price in prices[failed:])
+    amount = asset.safety_order_amount if failed else asset.base_order_amount
+    name = describe_order(Purpose.SAFETY if failed else Purpose.BASE, failed)
+    return [_too_small(name, amount, least, prices[failed])]
+
+
+def _ladder_prices(asset: DcaAsset, ask: Decimal) -> list[Decimal]:
+    """The trigger of every order, whatever their sizes."""
+    kept = 1 - asset.safety_order_deviation / 100
+    with localcontext(_WIDE):
+        return [ask * kept**number for number in range(asset.max_safety_orders + 1)]
+
+
+def _too_small(name: str, amount: Decimal, least: Decimal, price: Decimal) -> Finding:
+    shown_price = Context(prec=10).plus(price)
+    return Finding(
+        f"{name} of {_shown(amount)} USD is too small at a price of {_shown(shown_price)}:"
+        f" the exchange needs at least {_shown(least)} USD",
+        refuses=True,
+    )
+
+
+def _narrow_findings(
+    asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, plan: DealPlan
+) -> list[Finding]:
+    """A safety order that fits today's prices by luck of rounding fails at tomorrow's."""
+    if asset.max_safety_orders == 0:
+        return []
+    sellable = max(rules.min_order_size, rules.min_trade_increment) / (1 - fee_rate)
+    safe = max(rules.min_cost_usd, sellable * plan.ask) + rules.min_trade_increment * plan.ask
+    safe = round_to_increment(safe, _CENT, ROUND_CEILING)
+    if asset.safety_order_amount >= safe:
+        return []
+    return [
+        Finding(
+            f"a safety order of {_shown(asset.safety_order_amount)} USD can be rounded below the"
+            f" exchange's minimum at some prices: {_shown(safe)} USD is enough at any",
+            refuses=False,
+        )
+    ]
+
+
+def _profit_findings(
+    asset: DcaAsset, plan: DealPlan, rules: AssetRules, fee_rate: Decimal
+) -> list[Finding]:
+    """A sale at the take profit that leaves less than was paid."""
+    worst = _worst_profit_usd(plan)
+    if worst > 0:
+        return []
+    enough = _compute_earning_percent(asset, plan, rules, fee_rate)
+    cure = f"{_shown(enough)} % earns" if enough else "no take profit earns with orders this small"
+    return [
+        Finding(
+            f"a take profit of {_shown(asset.take_profit_percent)} % loses money:"
+            f" {worst:.4f} USD after the fees of both sides; {cure}",
+            refuses=False,
+        )
+    ]
+
+
+def _worst_profit_usd(plan: DealPlan) -> Decimal:
+    return min((sale.net_profit_usd for sale in plan.sales), default=Decimal(0))
+
+
+def _compute_earning_percent(
+    asset: DcaAsset, plan: DealPlan, rules: AssetRules, fee_rate: Decimal
+) -> Decimal | None:
+    """The least take profit, in steps of 0.01 percent, that earns wherever the deal ends."""
+    low, high = 0, int(MOST_TAKE_PROFIT_PERCENT * 100)
+
+    def earns(steps: int) -> bool:
+        other = replace(asset, take_profit_percent=Decimal(steps) / 100)
+        return _worst_profit_usd(plan_deal(other, rules, fee_rate, plan.ask)) > 0
+
+    if not earns(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if earns(middle) else (middle, high)
+    return Decimal(high) / 100
+
+
+def _usd_problem(name: str, amount: Decimal, *, is_needed: bool) -> str | None:
+    if not amount.is_finite() or amount < 0 or (amount == 0 and is_needed):
+        return f"{name} must be more than 0 USD, not {_shown(amount)}"
+    if amount > MAXIMUM_ORDER_USD:
+        return (
+            f"{name} can be at most {MAXIMUM_ORDER_USD} USD (Alpaca's limit), not {_shown(amount)}"
+        )
+    return _places_problem(name, amount, _USD_PLACES)
+
+
+def _percent_problem(name: str, percent: Decimal, most: Decimal, bound: str) -> str | None:
+    """`bound` is 'below' or 'at most' `most`."""
+    fits = percent.is_finite() and 0 < percent <= most
+    if not fits or (bound == "below" and percent == most):
+        return f"{name} must be more than 0 and {bound} {most} percent, not {_shown(percent)}"
+    return _places_problem(name, percent, _PERCENT_PLACES)
+
+
+def _count_problem(name: str, count: int, most: int) -> str | None:
+    return None if 0 <= count <= most else f"{name} must be 0 to {most}, not {count}"
+
+
+def _places_problem(name: str, number: Decimal, places: int) -> str | None:
+    if round_to_increment(number, Decimal(1).scaleb(-places), ROUND_CEILING) == number:
+        return None
+    return f"{name} can have at most {places} decimal places, not {_shown(number)}"
+
+
+def _shown(number: Decimal) -> str:
+    if not number.is_finite():
+        return str(number)
+    return f"{number.normalize():f}" if number else "0"
