@@ -25,6 +25,11 @@ class Clock:
         self._faults = faults or FaultBoard()
         self._last_ns = 0
 
+    @property
+    def last_true_ns(self) -> int:
+        """The newest reading without the skew: for the exchange's own records, never for the wire."""
+        return self._last_ns
+
     def now_ns(self) -> int:
         self._last_ns = max(time.time_ns(), self._last_ns + _MIN_STEP_NS)
         skew_seconds = sum(fault.seconds for fault in self._faults.visit(Seam.CLOCK))

@@ -122,6 +122,7 @@ class Control:
             "requests": {
                 "total": meter.total,
                 "peak_per_minute": meter.peak_per_minute,
+                "accepted_peak_per_minute": meter.accepted_peak_per_minute,
                 "by_route": dict(self._parts.trading_api.request_counts),
             },
             "config": {
@@ -134,7 +135,11 @@ class Control:
 
     def _ledger(self, _body: Body) -> wire.Json:
         meter = self._parts.trading_api.meter
-        requests = {"total": meter.total, "peak_per_minute": meter.peak_per_minute}
+        requests = {
+            "total": meter.total,
+            "peak_per_minute": meter.peak_per_minute,
+            "accepted_peak_per_minute": meter.accepted_peak_per_minute,
+        }
         return ledger_json(self._exchange, self._parts.config.key) | {"requests": requests}
 
     async def _quote(self, body: Body) -> wire.Json:

@@ -36,6 +36,7 @@ class Exchange:
         self.habits, self.assets, self.book = state.habits, state.assets, state.book
         self.account, self.market, self.activities = state.account, state.market, state.activities
         self.initial_cash, self.adjustments = state.initial_cash, state.adjustments
+        self.steps = state.steps
         self.trade_update_listeners = state.trade_update_listeners
         self.tick_listeners = state.tick_listeners
         for symbol, qty, price in config.coins:

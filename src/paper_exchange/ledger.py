@@ -9,12 +9,14 @@ from .decimals import plain
 from .exchange import Exchange
 from .market import Quote
 from .orders import Order
+from .state import Step
 
 
 def ledger_json(exchange: Exchange, key: str) -> wire.Json:
     """Everything that ever happened.
 
-    Orders (closed ones too), executions, fees, activities, balances.
+    Orders (closed ones too), executions, fees, activities, balances; `steps` are all updates of
+    all orders in the order in which they happened, with the true time.
     """
     account = wire.account_id(key)
     executions = [_execution_json(one) for one in exchange.activities.executions]
@@ -22,6 +24,7 @@ def ledger_json(exchange: Exchange, key: str) -> wire.Json:
         "account_id": account,
         "orders": [order_shape(exchange, order) for order in exchange.book.oldest_first()],
         "executions": executions,
+        "steps": [_step_json(one) for one in exchange.steps],
         "activities": [wire.activity_json(one, account) for one in exchange.activities.all],
         "adjustments": [
             asdict(one) | {"amount": plain(one.amount)} for one in exchange.adjustments
@@ -67,6 +70,17 @@ def quote_json(quote: Quote) -> wire.Json:
         "ask": str(quote.ask),
         "ask_size": str(quote.ask_size),
         "at": rfc3339(quote.at_ns),
+    }
+
+
+def _step_json(step: Step) -> wire.Json:
+    update = step.update
+    return {
+        "order_id": update.order.id,
+        "event": update.event.value,
+        "qty": None if update.qty is None else plain(update.qty),
+        "price": None if update.price is None else plain(update.price),
+        "at": rfc3339(step.true_ns),
     }
 
 

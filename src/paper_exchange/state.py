@@ -54,6 +54,14 @@ class Adjustment:
     amount: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A trade update as the records keep it: when it truly was, whatever skew the wire tells."""
+
+    update: TradeUpdate
+    true_ns: int
+
+
 @dataclass(slots=True)
 class Habits:
     """What the operator may change while the exchange runs."""
@@ -78,6 +86,7 @@ class State:
         self.account = Account(config.cash)
         self.initial_cash = config.cash
         self.adjustments: list[Adjustment] = []
+        self.steps: list[Step] = []
         self.market = MarketBoard()
         self.activities = ActivityLog()
         self.fees = FeeSchedule(
@@ -121,6 +130,7 @@ class State:
         return order
 
     def tell(self, update: TradeUpdate) -> None:
+        self.steps.append(Step(update, self.clock.last_true_ns))
         for listener in self.trade_update_listeners:
             listener(update)
 

@@ -1,0 +1,30 @@
+"""The ledger's steps: what happened to orders, in true order, whatever the wire's clock says."""
+
+from __future__ import annotations
+
+from paper_exchange.ledger import ledger_json
+from paper_exchange.rate_limit import RequestMeter
+
+
+def test_the_steps_stand_in_true_order_although_the_clock_of_the_wire_jumps_back(desk):
+    desk.quote(60_000, 60_010)
+    desk.exchange.faults.arm({"name": "skew_clock", "seconds": 60})
+    first = desk.order("buy", "0.01", "60010")
+    desk.exchange.faults.clear()
+    second = desk.order("buy", "0.01", "60010")
+
+    steps = ledger_json(desk.exchange, "key")["steps"]
+
+    assert [(one["order_id"], one["event"]) for one in steps] == [
+        (order.id, event) for order in (first, second) for event in ("pending_new", "new", "fill")
+    ]
+    assert [one["at"] for one in steps] == sorted(one["at"] for one in steps)
+    assert steps[2]["qty"] == "0.01"
+    assert first.submitted_at_ns > second.submitted_at_ns, "the wire tells another story"
+
+
+def test_a_refused_request_counts_for_the_peak_but_not_for_the_peak_of_accepted_ones():
+    meter = RequestMeter(limit_per_minute=2)
+    for second in range(3):
+        meter.count(float(second))
+    assert (meter.peak_per_minute, meter.accepted_peak_per_minute) == (3, 2)
