@@ -27,7 +27,7 @@ class Clock:
 
     @property
     def last_true_ns(self) -> int:
-        """The newest reading without the skew: for the exchange's own records, never for the wire."""
+        """The newest reading without skew: for the ledger, never for the wire."""
         return self._last_ns
 
     def now_ns(self) -> int:

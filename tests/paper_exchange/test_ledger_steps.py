@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from paper_exchange.clock import Clock
 from paper_exchange.ledger import ledger_json
 from paper_exchange.rate_limit import RequestMeter
 
 
 def test_the_steps_stand_in_true_order_although_the_clock_of_the_wire_jumps_back(desk):
+    desk.exchange.clock = desk.exchange._state.clock = Clock(desk.exchange.faults)
     desk.quote(60_000, 60_010)
     desk.exchange.faults.arm({"name": "skew_clock", "seconds": 60})
     first = desk.order("buy", "0.01", "60010")
