@@ -137,7 +137,10 @@ def get_open_orders(client: TradingClient) -> list[Order]:
     Raises:
         ExchangeError: when the list is not complete; a partial list is never returned.
     """
-    return [Order(**raw) for raw in _order_pages(client, status="open")]
+    try:
+        return [Order(**raw) for raw in _order_pages(client, status="open")]
+    except (ValidationError, TypeError) as error:
+        raise ExchangeUnavailable("an open order cannot be read") from error
 
 
 def place_limit_buy_order(
@@ -364,9 +367,9 @@ def _order_pages(
         if cursor is not None:
             params["after"] = cursor.isoformat()
         page = read(lambda params=params: client.get("/orders", params))
-        if not isinstance(page, list):
-            raise ExchangeUnavailable("the list of orders is not a list")
-        fresh = [raw for raw in page if isinstance(raw, dict) and raw.get("id") not in seen]
+        if not isinstance(page, list) or not all(isinstance(raw, dict) for raw in page):
+            raise ExchangeUnavailable("the list of orders is not a list of orders")
+        fresh = [raw for raw in page if raw.get("id") not in seen]
         seen.update(str(raw.get("id")) for raw in fresh)
         yield from fresh
         if len(page) < PAGE_SIZE or not fresh:
