@@ -69,13 +69,14 @@ def up(value: Fraction, step: Fraction) -> Fraction:
 def second_calculation(case: Case) -> list[tuple[Fraction, ...]]:
     """For each order: trigger, limit, coins, coins held, average, sell price, coins sold, net."""
     places18, nano, cent = Fraction(1, 10**18), Fraction(1, 10**9), Fraction(1, 100)
+    fine = min(nano, Fraction(case.tick))
     step, tick, fee = Fraction(case.step), Fraction(case.tick), Fraction(case.fee_percent) / 100
     price = Fraction(case.ask)
     held = average = paid = in_account = Fraction(0)
     rows = []
     for number in range(case.count + 1):
         if number:
-            price = down(price * (100 - Fraction(case.deviation)) / 100, places18)
+            price = down(price * (100 - Fraction(case.deviation)) / 100, fine)
         limit = up(price, tick)
         coins = down(Fraction(case.safety if number else case.base) / limit, step)
         average = down((average * held + price * coins) / (held + coins), places18)
@@ -85,7 +86,7 @@ def second_calculation(case: Case) -> list[tuple[Fraction, ...]]:
         goal = average * (100 + Fraction(case.profit)) / 100
         if case.net_of_fee:
             goal /= (1 - Fraction(case.net_of_fee) / 100) ** 2
-        sell_at = up(goal, places18)
+        sell_at = up(goal, fine)
         sold = down(in_account, step)
         proceeds = sold * sell_at
         net = proceeds - up(proceeds * fee, cent) - paid

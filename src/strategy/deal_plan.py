@@ -3,9 +3,9 @@ would leave. Pure.
 
 Assumption: each order fills fully, in one piece, at its trigger price - the base order at the ask
 that is given, a safety order at its trigger (at the ask, where that is lower already), the sale at
-the take profit's trigger. Prices have 18 places as our tables do: a buy's are cut, a sale's rounded
-up. The exchange takes its fee from what is received and rounds it up: of the coins to
-`COIN_FEE_STEP`, of the USD to the cent.
+the take profit's trigger. A price has nine places on Alpaca's wire: a buy's is cut there, a sale's
+rounded up, so that both still cross their trigger. The exchange takes its fee from what is received
+and rounds it up: of the coins to nine places, of the USD to the cent.
 
 Nothing is computed twice: triggers, sizes and averages come from the functions that the bot trades
 with, so the plan is what the bot will do.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
 
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
@@ -26,16 +26,14 @@ from strategy.lifecycle import Circumstances, compute_order_change
 from strategy.sizing import (
     SizingError,
     is_dust,
-    round_stored,
     round_to_increment,
     size_buy,
     size_take_profit,
 )
 from strategy.triggers import compute_take_profit_trigger, compute_triggers, decide
 
-COIN_FEE_STEP = Decimal("1e-9")  # Alpaca's quantities have nine places
+WIRE_STEP = Decimal("1e-9")  # Alpaca's quantities and prices have nine places at most
 USD_FEE_STEP = Decimal("0.01")
-_STORED_STEP = Decimal("1e-18")
 _WIDE = Context(prec=60)
 # No rule of a plan depends on the time; the functions that the bot shares with us ask for one.
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -192,7 +190,13 @@ def _next_buy_price(
     state: TradingState, rules: AssetRules, fee_rate: Decimal, ask: Decimal
 ) -> Decimal | None:
     trigger = compute_triggers(state, rules, fee_rate).buy_at_or_below
-    return None if trigger is None else round_stored(min(trigger, ask))
+    if trigger is None:
+        return None
+    return round_to_increment(min(trigger, ask), _price_step(rules), ROUND_FLOOR)
+
+
+def _price_step(rules: AssetRules) -> Decimal:
+    return min(WIRE_STEP, rules.price_increment)
 
 
 def _take_step(
@@ -263,7 +267,7 @@ def _filled(
     around = Circumstances(asset=state.asset, rules=rules, fee_rate=fee_rate, now=_SOME_TIME)
     change = compute_order_change(state.cycle, order, around)
     assert change is not None, "a fill always changes the cycle"
-    coin_fee = round_to_increment(qty * fee_rate, COIN_FEE_STEP, ROUND_CEILING)
+    coin_fee = round_to_increment(qty * fee_rate, WIRE_STEP, ROUND_CEILING)
     return _Deal(
         state=replace(
             state,
@@ -289,7 +293,7 @@ def _holding(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> Holding:
 def _sale(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | None:
     cycle = deal.state.cycle
     trigger = compute_take_profit_trigger(deal.state.asset, cycle)
-    price = trigger.quantize(_STORED_STEP, rounding=ROUND_CEILING)
+    price = round_to_increment(trigger, _price_step(rules), ROUND_CEILING)
     try:
         qty = size_take_profit(
             cycle.quantity, deal.state.coin_fees, deal.available, rules, fee_rate

@@ -1,0 +1,99 @@
+"""The plan comes true: quotes at each trigger price, and the bot's real orders beside it."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+
+from bot_parts import BotParts, wire_quote
+from models.cycle_data import CycleStatus, get_cycle, get_latest_cycle
+from models.exchange import Side
+from steering.asset_changes import save_new_asset
+from steering.asset_input import build_asset
+from steering.preview import load_preview
+
+FEE = Fraction(1, 400)
+
+
+def nearest(price: Decimal, *, up: bool) -> Decimal:
+    """The quote's float is no further than `price`, on the named side of it."""
+    number = float(price)
+    exact = Decimal(repr(number))
+    if (exact < price) if up else (exact > price):
+        number = math.nextafter(number, math.inf if up else 0.0)
+    return Decimal(repr(number))
+
+
+def cash(exchange) -> Fraction:
+    return Fraction(exchange.state()["balances"]["cash"])
+
+
+async def quote(parts, symbol, bid, ask, *, exact_ask):
+    """The exchange quotes the exact price; the handler gets the float beside it, as from a wire."""
+    parts.exchange.push_quote(symbol, bid, exact_ask)
+    await parts.see(wire_quote(symbol, float(bid), float(ask)))
+    parts.sweep()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "ask", "base", "safety", "count", "deviation", "profit", "net_of_fee"),
+    [
+        ("BTC/USD", "63613.46", "20", "20", 5, "1.5", "1.2", None),
+        ("ETH/USD", "2617.3", "33.33", "21.21", 3, "2.5", "2", None),
+        ("WHOLE/USD", "100", "300", "290", 2, "4", "2", None),
+        ("TINY/USD", "0.00001234", "25", "15", 3, "3", "4", "0.25"),
+    ],
+)
+async def test_the_bot_does_what_the_plan_says(
+    settings, exchange, db_conn, symbol, ask, base, safety, count, deviation, profit, net_of_fee
+):
+    values = {
+        "base_order_amount": Decimal(base),
+        "safety_order_amount": Decimal(safety),
+        "max_safety_orders": count,
+        "safety_order_deviation": Decimal(deviation),
+        "take_profit_percent": Decimal(profit),
+        "cooldown_period": 60,
+        "take_profit_fee_percent": Decimal(net_of_fee) if net_of_fee else None,
+    }
+    exchange.push_quote(symbol, ask, ask)
+    wanted = build_asset(symbol, values)
+    preview = load_preview(settings, db_conn, wanted)
+    assert not preview.refusals
+    plan = preview.plan
+    asset = save_new_asset(wanted)
+    parts, cash_before = BotParts(settings, exchange), cash(exchange)
+    cycle = get_latest_cycle(db_conn, asset.id)
+
+    for planned in plan.orders:
+        price = planned.trigger_price
+        seen = nearest(price, up=False)
+        await quote(parts, symbol, seen, seen, exact_ask=price)
+        order = parts.orders()[-1]
+        assert (order.side, order.qty) == (Side.BUY, planned.qty)
+        assert order.limit_price == planned.limit_price
+        assert (order.filled_qty, order.filled_avg_price) == (planned.qty, price)
+        cycle = get_cycle(db_conn, cycle.id)
+        assert cycle.safety_orders == planned.number
+        assert cycle.quantity == planned.after.quantity
+        assert cycle.average_purchase_price == planned.after.average_price
+    assert len(parts.orders()) == count + 1
+
+    sale = plan.orders[-1].after.sale
+    bid = nearest(sale.price, up=True)
+    just_below = nearest(sale.price * Decimal("0.999"), up=False)
+    await quote(parts, symbol, just_below, just_below, exact_ask=just_below)
+    assert len(parts.orders()) == count + 1, "nothing is sold below the plan's price"
+    await quote(parts, symbol, bid, bid, exact_ask=bid)
+    sold = parts.orders()[-1]
+    assert (sold.side, sold.filled_qty, sold.filled_avg_price) == (Side.SELL, sale.qty, bid)
+    assert get_cycle(db_conn, cycle.id).status is CycleStatus.COMPLETE
+
+    proceeds = Fraction(sale.qty) * Fraction(bid)
+    fee = Fraction(math.ceil(proceeds * FEE * 100), 100)
+    earned = cash(exchange) - cash_before
+    assert earned == proceeds - fee - Fraction(plan.orders[-1].after.paid_usd)
+    assert abs(earned - Fraction(sale.net_profit_usd)) < Fraction(1, 10**9)
