@@ -22,7 +22,7 @@ from local_stack.demo_snapshot import AssetRow, Realised, Snapshot
 from local_stack.demo_story import Sentence, Tone
 from models.cycle_data import CycleStatus
 
-WIDE_COLUMNS = 124
+WIDE_COLUMNS = 132
 SENTENCES_SHOWN = 8
 PLAIN_STATUS_SECONDS = 15.0
 _STATUS_STYLES = {
@@ -159,20 +159,22 @@ def _times(snapshot: Snapshot, heading: Heading, elapsed_seconds: float) -> str:
 
 
 def _new_table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, expand=False, pad_edge=False, show_footer=True)
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_footer=True)
 
 
 def _wide_table(snapshot: Snapshot) -> Table:
     table = _new_table()
     table.add_column("asset", footer="total", style="bold", no_wrap=True)
-    table.add_column("status", no_wrap=True, min_width=11)
-    for name, least in (("held", 10), ("average", 9), ("bid", 9), ("ask", 9)):
+    table.add_column("status", no_wrap=True, min_width=13)
+    for name, least in (("held", 11), ("average", 9), ("bid", 9), ("ask", 9)):
         table.add_column(name, justify="right", no_wrap=True, min_width=least)
     table.add_column("buys below", justify="right", no_wrap=True, style="yellow", min_width=10)
     table.add_column("sells above", justify="right", no_wrap=True, style="green", min_width=11)
-    table.add_column("open order", no_wrap=True, min_width=12)
+    table.add_column("open order", no_wrap=True, min_width=17)
     table.add_column("cycles", justify="right", footer=str(snapshot.total.cycles))
-    table.add_column("profit", justify="right", no_wrap=True, footer=_profit(snapshot.total))
+    table.add_column(
+        "profit", justify="right", no_wrap=True, min_width=8, footer=_profit(snapshot.total)
+    )
     for row in snapshot.rows:
         table.add_row(
             row.symbol,
@@ -192,9 +194,9 @@ def _wide_table(snapshot: Snapshot) -> Table:
 
 def _narrow_table(snapshot: Snapshot) -> Table:
     table = _new_table()
-    table.add_column("asset\nopen order", footer="total", no_wrap=True, min_width=18)
-    table.add_column("status", no_wrap=True, min_width=11)
-    table.add_column("held\naverage", justify="right", no_wrap=True, min_width=10)
+    table.add_column("asset\nopen order", footer="total", no_wrap=True, min_width=17)
+    table.add_column("status", no_wrap=True, min_width=13)
+    table.add_column("held\naverage", justify="right", no_wrap=True, min_width=11)
     table.add_column("bid\nask", justify="right", no_wrap=True, min_width=9)
     table.add_column("sells above\nbuys below", justify="right", no_wrap=True)
     table.add_column(
@@ -232,8 +234,8 @@ def _average(row: AssetRow) -> str:
 def _order(row: AssetRow) -> str:
     if row.order is None:
         return NOTHING
-    at = "market" if row.order.price is None else price(row.order.price, row.price_step)
-    return f"{row.order.side} {coins(row.order.qty)} @ {at}"
+    limit = row.order.price
+    return f"{row.order.side} at {'market' if limit is None else price(limit, row.price_step)}"
 
 
 def _profit(realised: Realised) -> Text:
