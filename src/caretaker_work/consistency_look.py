@@ -39,7 +39,7 @@ from utils.logging_setup import log_event
 log = logging.getLogger(__name__)
 
 RECENT = timedelta(hours=24)
-MOST_SUSPECTS = 15  # three questions each, and the daemon needs its requests
+MOST_SUSPECTS = 8  # three questions each in every look, and the daemon needs its requests
 WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 REPORT_KINDS = ("position_short", "position_excess", "position_unexpected", "cooldown_endless")
 
@@ -111,6 +111,9 @@ class ConsistencyLook:
                 position = positions.get(symbol)
                 if self._fits(state, position):
                     continue
+                if len(measured) == MOST_SUSPECTS:
+                    log_event(log, logging.WARNING, "holdings.postponed", after=MOST_SUSPECTS)
+                    break
                 rules = self.rules.get(symbol)
             except (WireError, ExchangeRefused) as error:
                 # The daemon says so as an ERROR: one sick asset must not hold up the others.
@@ -119,9 +122,6 @@ class ConsistencyLook:
             suspicion = self._measure(state, rules, position)
             if not plan_repairs(replace(world, orders=(), waiting=(), holdings=(suspicion,))):
                 continue
-            if len(measured) == MOST_SUSPECTS:
-                log_event(log, logging.WARNING, "holdings.postponed", after=MOST_SUSPECTS)
-                break
             measured.append(self._ask_about(state, rules))
         return measured
 

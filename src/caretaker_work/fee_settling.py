@@ -46,7 +46,7 @@ def settle_fees(run: ScriptRun) -> None:
     if first_end is None:
         return
     entries = get_entries_ended_since(connection, _midnight(first_end.date()))
-    first = min(first_end, *(entry.submitted_at or first_end for entry in entries)).date()
+    first = min([first_end, *(entry.submitted_at or first_end for entry in entries)]).date()
     posted = fetch_fee_activities(get_trading_client(), first, last)
     log_event(
         log, logging.INFO, "fees.checked", since=first, orders=len(entries), posted=len(posted)

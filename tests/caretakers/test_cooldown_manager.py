@@ -124,15 +124,15 @@ def test_the_time_zones_of_server_and_machine_play_no_part(
 ):
     """Half an hour to go must stay half an hour in any zone, for both are far larger."""
     execute_query(f"SET GLOBAL time_zone = '{zone}'", db_conn=db_conn)
-    monkeypatch.setenv("TZ", "Pacific/Auckland")
-    time.tzset()
     try:
-        add_rest(db_conn, make_asset(cooldown_period=3600), 1800)
-        over = add_rest(db_conn, make_asset("ETH/USD", cooldown_period=1200), 1800)
-        assert [step["cycle"] for step in run_now().done] == [over.id]
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("TZ", "Pacific/Auckland")
+            time.tzset()
+            add_rest(db_conn, make_asset(cooldown_period=3600), 1800)
+            over = add_rest(db_conn, make_asset("ETH/USD", cooldown_period=1200), 1800)
+            assert [step["cycle"] for step in run_now().done] == [over.id]
     finally:
         execute_query("SET GLOBAL time_zone = 'SYSTEM'", db_conn=db_conn)
-        monkeypatch.undo()
         time.tzset()
 
 
