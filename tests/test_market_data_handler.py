@@ -14,7 +14,7 @@ from alpaca.data.models import Quote as SdkQuote
 
 import order_placement
 from bot_parts import BotParts, wire_quote
-from models.cycle_data import create_cycle, get_cycle, update_cycle
+from models.cycle_data import get_cycle, update_cycle
 from models.exchange import Side
 from strategy.order_identity import compute_client_order_id
 from utils import placement_guard
@@ -24,27 +24,6 @@ from utils.db_utils import execute_query
 BTC = "BTC/USD"
 HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
 HELD |= {"last_order_fill_price": Decimal(50000)}
-
-
-@pytest.fixture
-async def parts(settings, exchange, db_conn):
-    parts = BotParts(settings, exchange)
-    yield parts
-    await parts.market.stop()
-
-
-@pytest.fixture
-def start(db_conn, exchange, make_asset):
-    """An asset with a cycle; the exchange holds what the cycle says it bought."""
-
-    def start(status="watching", *, symbol=BTC, asset=None, coins=None, **columns):
-        cycle = create_cycle(db_conn, make_asset(symbol, **(asset or {})).id, status, **columns)
-        held = coins if coins is not None else columns.get("quantity")
-        if held:
-            exchange.set_balance(symbol, str(held), price="50000")
-        return cycle
-
-    return start
 
 
 def rows(db_conn):
