@@ -20,13 +20,14 @@ COARSE = (
     Asset("TINY/USD", "Tiny price", Decimal(1000), Decimal(1000), Decimal("0.00000001")),
     Asset("GONE/USD", "Not tradable", Decimal(1), Decimal(1), Decimal(1), tradable=False),
 )
+PRICES = {"BTC/USD": "60000", "ETH/USD": "2617.3"}
 
 
 @pytest.fixture
 def exchange(
     bot_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningExchange]:
-    """A quiet local exchange, as every test has, with the coarse coins."""
+    """A quiet local exchange, as every test has, with the coarse coins and two first quotes."""
     with RunningExchange(partial_fill_probability=0, assets=DEFAULT_ASSETS + COARSE) as running:
         urls = running.urls
         for name, url in {
@@ -38,6 +39,8 @@ def exchange(
             monkeypatch.setenv(name, url)
             bot_environment[name] = url
         reset_settings()
+        for symbol, price in PRICES.items():
+            running.push_quote(symbol, price, price)
         yield running
     reset_settings()
 
@@ -53,6 +56,11 @@ class Said:
     @property
     def json(self) -> dict[str, Any]:
         return json.loads(self.output)
+
+    @property
+    def is_one_line(self) -> bool:
+        """Whether the complaint is what a person can read."""
+        return self.errors.count("\n") == 1 and self.errors.startswith("assets: ")
 
 
 @pytest.fixture
