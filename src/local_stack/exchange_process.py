@@ -94,9 +94,17 @@ class ExchangeProcess:
         """Market, newest quotes, balances, open orders, requests; not counted by the rate limit."""
         return self._ask("GET", f"{self.urls['control_url']}/state")
 
-    def control(self, name: str, **body: Any) -> dict[str, Any]:
+    def control(self, name: str, /, **body: Any) -> dict[str, Any]:
         """One control call; `python -m paper_exchange --help` lists them."""
         return self._ask("POST", f"{self.urls['control_url']}/{name}", body)
+
+    def faults(self) -> dict[str, Any]:
+        """The faults that were armed and how often each struck."""
+        return self._ask("GET", f"{self.urls['control_url']}/faults")
+
+    def ledger(self) -> dict[str, Any]:
+        """Everything that ever happened, as the exchange itself wrote it down."""
+        return self._ask("GET", f"{self.urls['control_url']}/ledger")
 
     # The client's door
 
@@ -104,6 +112,14 @@ class ExchangeProcess:
         """GET of the trading API (`/v2/...`); counts against the account's rate limit."""
         suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
         return self._ask("GET", f"{self.urls['trading_url']}{path}{suffix}")
+
+    def post(self, path: str, **body: Any) -> Any:
+        """POST of the trading API, as the account's owner."""
+        return self._ask("POST", f"{self.urls['trading_url']}{path}", body)
+
+    def patch(self, path: str, **body: Any) -> Any:
+        """PATCH of the trading API, as the account's owner."""
+        return self._ask("PATCH", f"{self.urls['trading_url']}{path}", body)
 
     def orders(self) -> list[dict[str, Any]]:
         """Every order there ever was, oldest first."""

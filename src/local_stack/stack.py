@@ -230,6 +230,10 @@ class LocalStack:
         """Start `scripts/<name>.py` and return at once; it writes to `logs/<name>.out`."""
         return self._spawn([str(_script(name)), *arguments], name)
 
+    def spawn_with(self, program: str, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a program of the project with other settings than the stack's; output as above."""
+        return self._spawn([program], Path(program).stem, settings)
+
     # The end
 
     def stop(self) -> None:
@@ -251,12 +255,14 @@ class LocalStack:
             ):
                 yield process
 
-    def _spawn(self, arguments: list[str], name: str) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, arguments: list[str], name: str, settings: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         self._reap()
         with open(self.log_dir / f"{name}.out", "ab") as output:
             child = subprocess.Popen(
                 [sys.executable, *arguments],
-                env=self.environment(),
+                env={**self.environment(), **(settings or {})},
                 cwd=PROJECT_ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -1,0 +1,292 @@
+"""What a chaos run does and when, all of it drawn from one seed before anything starts.
+
+Pure. Owns: `scripts/chaos --help`, the menu of faults and blows with their rates, the bot's
+shortened waits. What a blow does to the stack is in chaos_blows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from local_stack.caretaker_schedule import ScheduledScript
+
+SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "DOGE/USD", "AVAX/USD", "LTC/USD", "BCH/USD")
+USERS_SYMBOL = "LINK/USD"  # held by the user, not configured: nobody may touch it
+STORM_SECONDS = 40.0
+QUIET_END_SECONDS = 4.0  # the last faults of a storm begin so long before its end
+MARKET_SPEED = 1.5
+RECONCILE_SECONDS = 5.0
+
+SETTINGS = {
+    "RECONCILE_SECONDS": f"{RECONCILE_SECONDS:g}",
+    "REFRESH_SECONDS": "1",
+    "STALE_ORDER_SECONDS": "6",
+    "UNKNOWN_OUTCOME_SECONDS": "4",
+    "HEARTBEAT_SECONDS": "0.5",
+    "HEARTBEAT_MAX_AGE_SECONDS": "6",
+    "STREAM_SILENCE_SECONDS": "8",
+    "STREAM_LOST_SECONDS": "60",
+    "MAX_QUOTE_AGE_SECONDS": "5",
+}
+SCHEDULE = (
+    ScheduledScript("cooldown_manager", 3),
+    ScheduledScript("order_manager", 8),
+    ScheduledScript("consistency_checker", 16),
+    ScheduledScript("watchdog", 2),
+)
+
+
+class Blow(StrEnum):
+    """What hits the stack itself; faults of the exchange have the names of its own table."""
+
+    FAULT = "fault of the exchange"
+    KILL_DAEMON = "daemon killed"
+    KILL_AFTER_ORDER = "daemon killed right after an order"
+    SUSPEND_DAEMON = "daemon suspended"
+    SECOND_DAEMON = "second daemon started"
+    KILL_CARETAKER = "caretaker killed"
+    KILL_DATABASE = "database killed"
+    KILL_DATABASE_IN_TRANSACTION = "database killed in a transaction"
+    RESTART_DATABASE = "database restarted"
+    SUSPEND_DATABASE = "database suspended"
+    KILL_CONNECTIONS = "database connections killed"
+    KILL_CONNECTION_IN_TRANSACTION = "connection killed in a transaction"
+    DUPLICATE_IDS = "duplicate ids let in"
+    SLOW_EXCHANGE = "slow exchange"
+    TAKE_COINS = "coins taken behind the bot's back"
+    GIVE_COINS = "coins given behind the bot's back"
+    EDIT_ORDER = "order edited by the user"
+
+
+_BLOWS: tuple[tuple[Blow, int, tuple[float, float]], ...] = (  # weight, for how many seconds
+    (Blow.KILL_DAEMON, 8, (0, 0)),
+    (Blow.KILL_AFTER_ORDER, 10, (0, 0)),
+    (Blow.SUSPEND_DAEMON, 6, (0.5, 12)),
+    (Blow.SECOND_DAEMON, 5, (3, 12)),
+    (Blow.KILL_CARETAKER, 9, (0.1, 1.5)),
+    (Blow.KILL_DATABASE, 5, (0.1, 4)),
+    (Blow.KILL_DATABASE_IN_TRANSACTION, 5, (0.1, 3)),
+    (Blow.RESTART_DATABASE, 4, (0, 0)),
+    (Blow.SUSPEND_DATABASE, 3, (0.5, 5)),
+    (Blow.KILL_CONNECTIONS, 6, (0, 0)),
+    (Blow.KILL_CONNECTION_IN_TRANSACTION, 6, (0, 0)),
+    (Blow.DUPLICATE_IDS, 6, (8, 20)),
+    (Blow.SLOW_EXCHANGE, 4, (4, 10)),
+    (Blow.TAKE_COINS, 1, (0, 0)),
+    (Blow.GIVE_COINS, 1, (4, 12)),
+    (Blow.EDIT_ORDER, 4, (0, 0)),
+)
+_TRADE, _DATA = {"stream": "trad*"}, {"stream": "data"}
+_POST = {"method": "POST", "path": "/v2/orders"}
+_ANY_HTTP = ("http_429", "http_500", "http_504", "http_html", "http_truncated")
+# Name, weight, longest duration in seconds, fields. A fault without `count` strikes with its
+# probability until it is cleared.
+_FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
+    ("drop_update", 8, 8, {"probability": 0.5}),
+    ("drop_update", 4, 8, {"match": {"event": "fill"}}),
+    ("duplicate_update", 6, 8, {"probability": 0.7, "seconds": 0.3}),
+    ("delay_update", 6, 8, {"probability": 0.6, "seconds": 1.5}),
+    ("reorder_update", 8, 8, {"probability": 0.6, "seconds": 1.0}),
+    ("cut_stream", 5, 3, {"count": 1, "match": _TRADE}),
+    ("cut_stream", 5, 3, {"count": 1, "match": _DATA, "how": "reset"}),
+    ("cut_stream", 4, 6, {"count": 1, "match": {"event": "fill"}, "how": "reset"}),
+    ("mute_stream", 4, 2, {"count": 1, "match": _TRADE, "seconds": 6}),
+    ("mute_stream", 2, 2, {"count": 1, "match": _TRADE}),
+    ("mute_stream", 3, 2, {"count": 1, "match": _DATA, "seconds": 5}),
+    ("refuse_handshake", 3, 5, {"status": 429}),
+    ("refuse_auth", 2, 4, {"code": 402}),
+    ("refuse_auth", 3, 4, {"code": 406}),
+    *((name, 3, 4, {"probability": 0.25}) for name in _ANY_HTTP),
+    *((name, 4, 6, {"count": 1, "match": _POST}) for name in _ANY_HTTP),
+    ("http_500", 4, 6, {"count": 1, "match": _POST, "when": "after"}),
+    ("http_timeout", 5, 6, {"count": 1, "match": _POST, "seconds": 3}),
+    ("http_timeout", 2, 4, {"count": 1, "match": _POST, "seconds": 12}),
+    ("http_hang", 4, 6, {"count": 1, "match": _POST, "seconds": 3}),
+    ("http_hang", 3, 4, {"probability": 0.1, "seconds": 4}),
+    ("http_slow", 4, 6, {"probability": 0.3, "seconds": 1.5}),
+    ("positions_empty", 4, 8, {"count": 1}),
+    ("positions_empty", 3, 6, {"count": 1, "match": {"route": "single"}}),
+    ("positions_partial", 4, 8, {"count": 1}),
+    ("reject_order", 4, 8, {"count": 1}),
+    ("rest_market_order", 5, 6, {"count": 1}),
+    ("rest_after_part", 7, 12, {"count": 2}),
+    ("vanish_balance", 1, 8, {"count": 1, "match": {"event": "fill", "side": "buy"}}),
+    ("stick_cancel", 4, 12, {"count": 2}),
+    ("stick_cancel", 3, 10, {"count": 2, "seconds": 3}),
+    ("fill_late", 6, 15, {"count": 2, "seconds": 0.4}),
+    ("fill_late", 4, 15, {"count": 1, "seconds": 0.6, "fraction": 0.5}),
+    ("quote_zero", 3, 4, {"probability": 0.4}),
+    ("quote_crossed", 3, 4, {"probability": 0.4}),
+    ("quote_nonfinite", 3, 4, {"probability": 0.4}),
+    ("quote_nonfinite", 2, 4, {"probability": 0.4, "value": "inf"}),
+    ("quote_stale", 3, 4, {"probability": 0.6}),
+    ("quote_spike", 4, 4, {"probability": 0.15, "percent": 20}),
+    ("quote_spike", 4, 4, {"probability": 0.15, "percent": -9}),
+    ("skew_clock", 2, 5, {"seconds": 8}),
+    ("skew_clock", 2, 5, {"seconds": -8}),
+)
+SECONDS_BETWEEN_FAULTS, SECONDS_BETWEEN_BLOWS = 1.2, 4.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One thing that happens `at_seconds` after the storm's begin and lasts `for_seconds`.
+
+    `chance` is what further choices (which process, how many coins) are drawn from.
+    """
+
+    at_seconds: float
+    blow: Blow
+    for_seconds: float
+    chance: int
+    fault: Mapping[str, Any] | None = None
+
+
+def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
+    """Faults and blows of one storm, in order; all have ended by the storm's end but those that
+    say so themselves (a hanging request ends within its own seconds).
+    """
+    planned: list[Planned] = []
+    at = 0.5
+    while (at := at + chance.expovariate(1 / SECONDS_BETWEEN_FAULTS)) < seconds - QUIET_END_SECONDS:
+        name, longest, fields = _draw_fault(chance)
+        if float(fields.get("seconds", 0)) > seconds - at and name.startswith("http"):
+            continue
+        lasts = min(chance.uniform(longest / 3, longest), seconds - at)
+        fault = {"name": name, **fields}
+        planned.append(_planned(at, Blow.FAULT, lasts, chance, fault))
+    at = 2.0
+    while (at := at + chance.expovariate(1 / SECONDS_BETWEEN_BLOWS)) < seconds - QUIET_END_SECONDS:
+        weights = [weight for _, weight, _ in _BLOWS]
+        [(blow, _, span)] = chance.choices(_BLOWS, weights)
+        planned.append(_planned(at, blow, min(chance.uniform(*span), seconds - at), chance))
+    return sorted(planned, key=lambda one: one.at_seconds)
+
+
+def _draw_fault(chance: random.Random) -> tuple[str, float, Mapping[str, Any]]:
+    [(name, _, longest, fields)] = chance.choices(_FAULTS, [weight for _, weight, _, _ in _FAULTS])
+    return name, longest, fields
+
+
+def _planned(
+    at: float,
+    blow: Blow,
+    lasts: float,
+    chance: random.Random,
+    fault: Mapping[str, Any] | None = None,
+) -> Planned:
+    return Planned(
+        at_seconds=at, blow=blow, for_seconds=lasts, chance=chance.getrandbits(32), fault=fault
+    )
+
+
+def asset_columns(chance: random.Random) -> dict[str, Any]:
+    """A ladder that the synthetic market climbs down in seconds, another one for each asset."""
+    return {
+        "base_order_amount": Decimal(chance.choice((40, 60, 100))),
+        "safety_order_amount": Decimal(chance.choice((30, 50, 120))),
+        "max_safety_orders": chance.choice((2, 3, 5)),
+        "safety_order_deviation": Decimal(chance.choice(("0.25", "0.4"))),
+        "take_profit_percent": Decimal(chance.choice(("0.3", "0.5"))),
+        "cooldown_period": chance.choice((1, 2, 4)),
+        "buy_order_price_deviation_percent": chance.choice((None, Decimal("0.2"))),
+    }
+
+
+DESCRIPTION = """\
+Proves the bot under faults: the real daemon and the real caretakers trade on a local exchange and a
+private MariaDB while everything around them breaks, all of it drawn from one seed. Every 40 seconds
+the faults end; the bot must settle by itself within two sweeps, and every invariant is checked: the
+exchange's own records against the database. No account, no keys, no questions.
+
+  scripts/chaos --minutes 5 --seed 7           five minutes, three assets
+  scripts/chaos --minutes 1 --json             a new seed, the figures as JSON
+"""
+EPILOG = """\
+what is thrown at it:
+  every fault of `python -m paper_exchange --help`; kill -9 of daemon, caretakers and database (also
+  in the middle of a transaction); suspended daemons and databases; killed connections; second
+  daemons; the exchange's refusal of duplicate ids switched off; coins and orders changed by hand.
+
+exit codes: 0 every invariant held; 1 one did not, or the run could not be made; 2 wrong arguments.
+On failure the seed and the story of the cycle that broke are printed; logs, ledger and rows stay in
+.local/chaos-failed-SEED. The same seed throws the same things at the same moments, but processes
+race: a failure may need a few tries to come back.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosPlan:
+    """The arguments, checked."""
+
+    minutes: float
+    seed: int
+    assets: int
+    json: bool
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return SYMBOLS[: self.assets]
+
+    @property
+    def storms(self) -> tuple[float, ...]:
+        """The seconds of each storm."""
+        count = max(1, math.floor(self.minutes * 60 / STORM_SECONDS))
+        return (min(STORM_SECONDS, self.minutes * 60),) * count
+
+    @property
+    def exchange_arguments(self) -> tuple[str, ...]:
+        return (
+            *("--seed", str(self.seed), "--symbols", ",".join((*self.symbols, USERS_SYMBOL))),
+            *("--speed", f"{MARKET_SPEED}", "--paused", "--partial-probability", "0.25"),
+            *("--coin", f"{USERS_SYMBOL}=7@14", "--log-level", "INFO"),
+        )
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> ChaosPlan:
+    """The plan; ends the program with code 2 and one line when an argument is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/chaos",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--minutes", type=_minutes, default=2.0, metavar="N", help="of storm (default 2)")
+    add("--seed", type=_seed, help="what everything is drawn from (default: a new one)")
+    most = len(SYMBOLS)
+    add("--assets", type=_assets, default=3, metavar="K", help=f"1 to {most} (default 3)")
+    add("--json", action="store_true", help="figures as JSON; progress goes to standard error")
+    given = parser.parse_args(arguments)
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
+    return ChaosPlan(minutes=given.minutes, seed=seed, assets=given.assets, json=given.json)
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0.25 <= minutes <= 1440:
+        raise argparse.ArgumentTypeError("must be between 0.25 and 1440")
+    return minutes
+
+
+def _assets(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= len(SYMBOLS):
+        raise argparse.ArgumentTypeError(f"must be between 1 and {len(SYMBOLS)}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)

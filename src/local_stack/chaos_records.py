@@ -1,0 +1,80 @@
+"""Reads what a chaos run is judged by: the exchange's ledger and every row of the database.
+
+Reads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from local_stack.cycle_books import Books, OrderStep, fills_of_ledger
+from local_stack.stack import LocalStack
+from models.asset_config import get_all_assets
+from models.cycle_data import CycleStatus, get_cycles_by_status
+from models.exchange import AssetRules, ExchangeOrder
+from models.order_journal import get_entries_ended_since
+from utils.db_utils import Row, close_quietly, execute_query, utc_from_db
+
+FEE_RATE = Decimal("0.0025")  # the default of TAKER_FEE_PERCENT, and what the exchange takes
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosRecords:
+    """Both sides at one moment. `coins` are held in the account, by symbol."""
+
+    books: Books
+    ledger: Mapping[str, Any]
+    events: tuple[Row, ...]
+    coins: Mapping[str, Decimal]
+
+
+def read_records(
+    stack: LocalStack, rules: Mapping[str, AssetRules], users_orders: Collection[str]
+) -> ChaosRecords:
+    """The exchange first, so that what the bot books meanwhile does not look missing.
+
+    Raises:
+        StackError, DatabaseError, mysql.connector.Error: a side does not answer.
+    """
+    ledger = stack.exchange.ledger()
+    connection = stack.connect()
+    try:
+        booked = execute_query(
+            "SELECT alpaca_order_id AS id, MAX(created_at) AS at FROM dca_orders GROUP BY 1",
+            fetch_all=True,
+            db_conn=connection,
+        )
+        books = Books(
+            assets=tuple(get_all_assets(connection)),
+            rows=tuple(get_cycles_by_status(connection, *CycleStatus)),
+            journal=tuple(get_entries_ended_since(connection, _BEGINNING)),
+            orders=tuple(
+                ExchangeOrder.from_wire(raw)
+                for raw in ledger["orders"]
+                if raw["id"] not in users_orders
+            ),
+            fills=fills_of_ledger(ledger["executions"]),
+            steps=tuple(OrderStep.from_ledger(raw) for raw in ledger["steps"]),
+            rules=rules,
+            fee_rate=FEE_RATE,
+            booked_at={row["id"]: utc_from_db(row["at"]) for row in booked},
+            shrunk_symbols=frozenset(
+                one["unit"] for one in ledger["adjustments"] if Decimal(one["amount"]) < 0
+            ),
+        )
+        events = execute_query(
+            "SELECT * FROM dca_events ORDER BY id", fetch_all=True, db_conn=connection
+        )
+    finally:
+        close_quietly(connection)
+    return ChaosRecords(
+        books=books,
+        ledger=ledger,
+        events=tuple(events),
+        coins={symbol: Decimal(one["qty"]) for symbol, one in ledger["balances"]["coins"].items()},
+    )

@@ -1,0 +1,95 @@
+"""A cycle computed anew from its journal, with the plan's formulas written down a second time.
+
+Pure, and on purpose not the bot's own lifecycle code: that is what is checked with it. The journal
+itself is checked against the exchange's fills elsewhere (invariants).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal, localcontext
+
+from models.exchange import AssetRules, Side
+from models.order_journal import JournalEntry
+from strategy.sizing import is_dust, is_unsellable, round_stored
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What the row must say after so many rows of the journal."""
+
+    quantity: Decimal = _ZERO
+    average: Decimal = _ZERO
+    safety_orders: int = 0
+    last_fill_price: Decimal | None = None
+    order_seq: int = 0
+    coin_fees: Decimal = _ZERO
+    is_complete: bool = False
+
+
+def replay(journal: Iterable[JournalEntry], rules: AssetRules, fee_rate: Decimal) -> list[Replayed]:
+    """The states before the first row and after each one, in the order in which they were written.
+
+    A row whose seq has passed already is a correction: fills that came after the order's end.
+    """
+    states = [Replayed()]
+    filled_before: dict[str, Decimal] = {}
+    for entry in journal:
+        state = states[-1]
+        is_late = entry.order_seq < state.order_seq or state.is_complete
+        known = filled_before.get(entry.alpaca_order_id, _ZERO)
+        with localcontext(prec=60):
+            if not is_late:
+                state = replace(state, order_seq=state.order_seq + 1)
+            if entry.filled_qty > 0 and not state.is_complete:
+                counted_before = is_late and not is_dust(known, rules, fee_rate)
+                state = _apply(state, entry, rules, fee_rate, is_late, counted_before)
+        filled_before[entry.alpaca_order_id] = known + entry.filled_qty
+        states.append(state)
+    return states
+
+
+def _apply(
+    state: Replayed,
+    entry: JournalEntry,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    is_late: bool,
+    counted_before: bool,
+) -> Replayed:
+    if entry.side is Side.SELL:
+        return _sold(state, entry, rules, fee_rate, is_late)
+    price = entry.filled_avg_price
+    assert price is not None, "a filled order has a price"
+    quantity = state.quantity + entry.filled_qty
+    average = price
+    if state.quantity > 0:
+        cost = state.average * state.quantity + price * entry.filled_qty
+        average = round_stored(cost / quantity)
+    after = replace(
+        state, quantity=quantity, average=average, coin_fees=state.coin_fees + entry.fee_qty
+    )
+    if is_dust(entry.filled_qty, rules, fee_rate):
+        return after
+    held_before = not is_dust(state.quantity, rules, fee_rate)
+    return replace(
+        after,
+        last_fill_price=price,
+        safety_orders=state.safety_orders + (held_before and not counted_before),
+    )
+
+
+def _sold(
+    state: Replayed, entry: JournalEntry, rules: AssetRules, fee_rate: Decimal, is_late: bool
+) -> Replayed:
+    """A completing sale leaves the figures as they were: they tell what the cycle was."""
+    left = max(_ZERO, state.quantity - entry.filled_qty)
+    left_in_account = min(left - state.coin_fees, left * (1 - fee_rate))
+    goes_on = entry.final_status == "replaced"
+    sold_all = entry.final_status == "filled" and not is_late
+    if sold_all or (not goes_on and is_unsellable(left_in_account, rules)):
+        return replace(state, is_complete=True)
+    return replace(state, quantity=left)
