@@ -201,6 +201,9 @@ def write_change(connection: MySQLConnectionAbstract, cycle: DcaCycle, change: C
 def _unclaimed(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> Applied:
     if not has_our_prefix(order.client_order_id):
         return Applied.NOT_OURS
+    entries = get_entries_of_order(connection, order.id)
+    if entries and order.is_ended and order.filled_qty <= sum(one.filled_qty for one in entries):
+        return Applied.NOTHING_NEW  # the journal claims it: its cycle was deleted since
     reason = (
         f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle:"
         " buys wait"

@@ -150,9 +150,20 @@ class Reconciler:
                 self._warn_if_long_open(order, now)
         listed = {order.id for order in orders}
         for cycle in cycles:
-            if cycle.status in _WAITING and cycle.latest_order_id not in listed:
+            waits_for = cycle.latest_order_id
+            if cycle.status in _WAITING and (waits_for not in listed or waits_for in journal):
                 self._settle_waiting_cycle(cycle, now, result)
+        self._look_at_unclaimed_again(listed, result)
         return result
+
+    def _look_at_unclaimed_again(self, listed: set[str], result: SweepResult) -> None:
+        """Those that are too old for the list: their block must end when they do."""
+        for order_id in set(self._unclaimed) - listed:
+            order = fetch_order(self._client, order_id)
+            if order is None:
+                self._unclaimed.pop(order_id, None)
+            else:
+                self._note(self._apply(order, "lookup"), order, result)
 
     def _window_start(self, now: datetime, cycles: list[DcaCycle]) -> datetime:
         """From when one list holds every order that ended within the last hour."""
@@ -187,7 +198,7 @@ class Reconciler:
             result.changed.append(order)
 
     def _settle_waiting_cycle(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
-        """The list does not have the order that this cycle waits for.
+        """The list lacks the order that this cycle waits for, or the journal has it already.
 
         Ask for it alone, by both its ids.
         """
@@ -196,9 +207,11 @@ class Reconciler:
             order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
         key = (cycle.id, cycle.order_seq, cycle.latest_order_id)
         if order is not None:
-            self._missing_since.pop(key, None)
-            self._note(self._apply(order, "lookup"), order, result)
-            return
+            applied = self._apply(order, "lookup")
+            self._note(applied, order, result)
+            if not (applied.applied is Applied.NOTHING_NEW and order.is_ended):
+                self._missing_since.pop(key, None)
+                return
         first_seen = self._missing_since.setdefault(key, now)
         if now - first_seen < self._confirm:
             result.unresolved_cycles += 1

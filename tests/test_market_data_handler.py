@@ -280,6 +280,12 @@ async def test_without_any_coins_nothing_is_sold(parts, start, monkeypatch):
 # What else can stand in the way of a buy.
 
 
+async def test_dust_in_the_account_is_no_position(parts, start):
+    start(coins="0.00001")
+    await parts.see(parts.quote_both(50000, 50001))
+    assert len(parts.orders()) == 1
+
+
 async def test_an_open_order_of_the_user_on_the_symbol_holds_back_a_base_order(
     parts, start, exchange, caplog
 ):

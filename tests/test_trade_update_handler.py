@@ -557,6 +557,20 @@ async def test_an_order_with_our_prefix_that_nobody_claims_is_an_error_said_once
     assert len(warnings(caplog, logging.ERROR)) == 1
 
 
+async def test_an_order_that_the_journal_knows_is_claimed_though_its_cycle_was_deleted(
+    parts, start, db_conn, sent_updates, caplog
+):
+    cycle = start()
+    parts.exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    await deliver(parts, sent_updates)
+    execute_query("DELETE FROM dca_cycles", db_conn=db_conn)
+    await deliver(parts, sent_updates[-1:])
+    parts.reconciler.recover()
+    assert parts.reconciler.blocked_symbols() == set()
+    assert (get_events(db_conn), warnings(caplog, logging.ERROR)) == ([], [])
+
+
 async def test_an_order_of_another_symbol_is_not_the_cycles(parts, start, db_conn):
     cycle = start(symbol="ETH/USD")
     parts.exchange.push_quote(BTC, 49999, 50000)

@@ -43,7 +43,7 @@ def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> Cycl
                 severity=Severity.WARNING,
                 reason=(
                     f"cycle was {cycle.status} with order {cycle.latest_order_id},"
-                    " which does not exist"
+                    " which does not exist or was booked already"
                 ),
                 asset_id=cycle.asset_id,
                 symbol=around.asset.asset_symbol,

@@ -1,0 +1,348 @@
+"""What the stream lost is found by comparing: start-up, reconnect and sweep on real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+import cycle_changes
+from bot_parts import BotParts
+from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle, update_cycle
+from models.events import get_events
+from models.order_journal import get_entries_of_cycle
+from reconciler import Reconciler
+from strategy.order_identity import compute_client_order_id
+from utils import alpaca_http
+from utils.alpaca_client_rest import cancel_order, place_limit_buy_order, place_market_sell_order
+from utils.alpaca_http import ExchangeUnavailable
+from utils.db_utils import execute_query
+
+BTC, FAKE = "BTC/USD", "c2470331-8993-4051-bf5d-428d5bdc9a48"
+HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
+HELD |= {"last_order_fill_price": Decimal(50000)}
+FAR = {"qty": "0.02", "price": "1000"}
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch):
+    monkeypatch.setattr(alpaca_http, "READ_WAITS_SECONDS", ())
+
+
+@pytest.fixture
+def sweeper(parts):
+    """A reconciler that confirms what is missing after a while, as the daemon's does."""
+    return Reconciler(parts.client, parts.rules, Decimal("0.0025"), confirm_seconds=0.2)
+
+
+def buy(parts, cycle, *, seq=None, symbol=BTC, qty="0.002", price="50000", identity=None):
+    identity = identity or compute_client_order_id(cycle, seq)
+    order = place_limit_buy_order(
+        parts.client, symbol, Decimal(qty), Decimal(price), client_order_id=identity
+    )
+    parts.exchange.settle()
+    return str(order.id)
+
+
+def requests_made(exchange):
+    return dict(exchange.state()["requests"]["by_route"])
+
+
+def long_ago(exchange, hours=2):
+    """From here on the exchange's clock is behind: what it does now happened hours ago."""
+    exchange.arm("skew_clock", seconds=-3600 * hours)
+
+
+def now_again(exchange):
+    exchange.clear_faults("skew_clock")
+
+
+# Found again.
+
+
+def test_an_order_whose_events_were_all_lost_is_linked_then_its_fill_applied(parts, start, db_conn):
+    cycle = start()
+    order_id = buy(parts, cycle, **FAR)
+    parts.reconciler.recover()
+    linked = get_cycle(db_conn, cycle.id)
+    assert (linked.status, linked.latest_order_id) == ("buying", order_id)
+    parts.exchange.push_quote(BTC, 999, 1000)
+    parts.reconciler.sweep()
+    found = get_cycle(db_conn, cycle.id)
+    assert (found.status, found.quantity, found.order_seq) == ("watching", Decimal("0.02"), 1)
+    assert [order.id for order in parts.changed] == [order_id, order_id]
+
+
+def test_a_healthy_sweep_costs_one_list_and_changes_nothing(parts, start, db_conn, exchange):
+    start("buying", latest_order_id=None)
+    cycle = get_latest_cycle(db_conn, 1)
+    buy(parts, cycle, **FAR)
+    parts.reconciler.recover()
+    before, asked = get_cycle(db_conn, cycle.id), requests_made(exchange)
+    result = parts.reconciler.sweep()
+    made = Counter(requests_made(exchange)) - Counter(asked)
+    assert made == {"GET /v2/orders": 1}
+    assert get_cycle(db_conn, cycle.id) == before
+    assert (result.changed, result.reset_cycles, result.unresolved_cycles) == ([], 0, 0)
+
+
+def test_a_database_restored_from_a_backup_catches_up_by_asking_for_one_id_after_another(
+    parts, start, db_conn, exchange
+):
+    cycle = start()
+    long_ago(exchange)
+    exchange.push_quote(BTC, 49999, 50000)
+    for seq in range(4):
+        buy(parts, cycle, seq=seq)
+    now_again(exchange)
+    assert parts.reconciler.sweep().changed == [], "no list of the last hour has them"
+    result = parts.reconciler.recover()
+    found = get_cycle(db_conn, cycle.id)
+    assert len(result.changed) == 4
+    assert (found.order_seq, found.quantity, found.safety_orders) == (4, Decimal("0.008"), 3)
+    assert [entry.order_seq for entry in get_entries_of_cycle(db_conn, cycle.id)] == [0, 1, 2, 3]
+
+
+def test_catching_up_goes_over_the_end_of_the_cycle(parts, start, db_conn, exchange):
+    cycle = start()
+    long_ago(exchange)
+    exchange.push_quote(BTC, 50000, 50000)
+    buy(parts, cycle, seq=0)
+    identity = compute_client_order_id(cycle, 1)
+    place_market_sell_order(parts.client, BTC, Decimal("0.001995"), client_order_id=identity)
+    exchange.settle()
+    now_again(exchange)
+    parts.reconciler.recover()
+    assert get_cycle(db_conn, cycle.id).status == "complete"
+    fresh = get_latest_cycle(db_conn, cycle.asset_id)
+    assert (fresh.status, fresh.order_seq) == ("cooldown", 0)
+    parts.reconciler.recover()
+    assert get_latest_cycle(db_conn, cycle.asset_id) == fresh
+
+
+def test_an_order_that_was_open_for_hours_and_ended_is_found(parts, start, db_conn, exchange):
+    cycle = start()
+    long_ago(exchange, hours=30)
+    order_id = buy(parts, cycle, **FAR)
+    parts.reconciler.recover()
+    now_again(exchange)
+    exchange.push_quote(BTC, 999, 1000)
+    assert get_cycle(db_conn, cycle.id).latest_order_id == order_id
+    parts.reconciler.sweep()
+    assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.02")
+
+
+def test_resolving_asks_for_the_one_id_the_state_can_have(parts, start, db_conn, exchange):
+    cycle = start()
+    assert parts.reconciler.resolve(cycle) is False
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    assert parts.reconciler.resolve(cycle) is True
+    assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.002")
+    exchange.arm("http_500")
+    with pytest.raises(ExchangeUnavailable):
+        parts.reconciler.resolve(cycle)
+
+
+# Missing.
+
+
+@pytest.mark.parametrize("status", ["buying", "selling"])
+@pytest.mark.parametrize("order_id", ["fake_id", FAKE, None])
+def test_a_cycle_is_freed_only_when_its_order_is_missing_twice_some_time_apart(
+    sweeper, start, db_conn, status, order_id
+):
+    cycle = start(status, **HELD, latest_order_id=order_id)
+    began = time.monotonic()
+    assert sweeper.sweep().unresolved_cycles == 1
+    assert get_cycle(db_conn, cycle.id) == cycle
+    while sweeper.sweep().reset_cycles == 0:
+        assert time.monotonic() - began < 5
+    assert time.monotonic() - began >= 0.2
+    found = get_cycle(db_conn, cycle.id)
+    assert (found.status, found.latest_order_id) == ("watching", None)
+    assert (found.order_seq, found.quantity) == (cycle.order_seq, cycle.quantity)
+    [event] = get_events(db_conn)
+    assert (event["kind"], event["severity"]) == ("order_missing", "warning")
+
+
+def test_an_order_that_shows_up_between_the_looks_is_linked(sweeper, parts, start, db_conn):
+    cycle = start("buying")
+    assert sweeper.sweep().unresolved_cycles == 1
+    order_id = buy(parts, cycle, **FAR)
+    sweeper.sweep()
+    found = get_cycle(db_conn, cycle.id)
+    assert (found.status, found.latest_order_id) == ("buying", order_id)
+
+
+def test_a_missing_hand_linked_order_is_looked_for_by_our_own_id_too(parts, start, db_conn):
+    cycle = start("buying", latest_order_id="fake_id")
+    order_id = buy(parts, cycle, **FAR)
+    parts.reconciler.sweep()
+    assert get_cycle(db_conn, cycle.id).latest_order_id == order_id
+
+
+def test_a_cycle_that_moves_while_it_is_looked_at_is_left_alone(parts, start, db_conn, monkeypatch):
+    cycle = start("buying", latest_order_id="fake_id")
+    apply_to_cycle = cycle_changes.apply_to_cycle
+
+    def moved_meanwhile(*args, **kwargs):
+        update_cycle(db_conn, cycle.id, {"latest_order_id": "another"})
+        return apply_to_cycle(*args, **kwargs)
+
+    monkeypatch.setattr("reconciler.apply_to_cycle", moved_meanwhile)
+    assert parts.reconciler.sweep().reset_cycles == 0
+    found = get_cycle(db_conn, cycle.id)
+    assert (found.status, found.latest_order_id) == ("buying", "another")
+
+
+def test_an_open_order_is_never_given_up_however_old_and_a_person_is_told_once(
+    parts, start, db_conn, exchange, caplog
+):
+    cycle = start()
+    long_ago(exchange, hours=0.5)
+    buy(parts, cycle, **FAR)
+    now_again(exchange)
+    for _ in range(3):
+        parts.reconciler.recover()
+    assert get_cycle(db_conn, cycle.id).status == "buying"
+    errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert len(errors) == 1
+    assert "more than 15 minutes" in errors[0]
+
+
+def test_a_cycle_that_waits_for_an_order_that_was_booked_already_is_freed(
+    sweeper, parts, start, db_conn, exchange
+):
+    cycle = start()
+    exchange.push_quote(BTC, 49999, 50000)
+    order_id = buy(parts, cycle)
+    sweeper.recover()
+    update_cycle(db_conn, cycle.id, {"status": "buying", "latest_order_id": order_id})
+    began = time.monotonic()
+    while sweeper.sweep().reset_cycles == 0:
+        assert time.monotonic() - began < 5
+    found = get_cycle(db_conn, cycle.id)
+    assert (found.status, found.latest_order_id, found.order_seq) == ("watching", None, 1)
+    assert found.quantity == Decimal("0.002"), "and nothing was booked twice"
+
+
+# Never "empty".
+
+
+@pytest.mark.parametrize("fault", ["http_500", "http_429", "http_html", "http_truncated"])
+def test_a_failed_answer_changes_nothing(parts, start, db_conn, exchange, fault):
+    cycle = start("buying", latest_order_id="fake_id")
+    exchange.arm(fault)
+    for work in (parts.reconciler.sweep, parts.reconciler.recover):
+        with pytest.raises(ExchangeUnavailable):
+            work()
+    assert get_cycle(db_conn, cycle.id) == cycle
+
+
+def test_a_failed_look_up_of_one_order_changes_nothing(parts, start, db_conn, exchange):
+    cycle = start("buying", latest_order_id=FAKE)
+    exchange.arm("http_500", match={"path": "/v2/orders:by_client_order_id"})
+    with pytest.raises(ExchangeUnavailable):
+        parts.reconciler.sweep()
+    assert get_cycle(db_conn, cycle.id) == cycle
+
+
+# Orders that nobody claims, and the user's own.
+
+
+async def test_an_unclaimed_order_blocks_buys_on_its_symbol_and_no_sells(parts, start, exchange):
+    start(**HELD)
+    start(symbol="ETH/USD")
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, None, identity="dca-999-a1b2c3d4-0")
+    await asyncio.to_thread(parts.reconciler.recover)
+    assert parts.reconciler.blocked_symbols() == {BTC}
+    await parts.see(parts.quote_both(49000, 49001), parts.quote_both(3000, 3001, "ETH/USD"))
+    assert [one.symbol for one in parts.orders()] == [BTC, "ETH/USD"], "only the other coin"
+    await parts.see(parts.quote_both(51500, 51501))
+    assert [one.side for one in parts.orders()] == ["buy", "buy", "sell"]
+
+
+def test_a_block_ends_with_its_unfilled_order(parts, start, exchange):
+    start()
+    order_id = buy(parts, None, identity="dca-999-a1b2c3d4-0", **FAR)
+    parts.reconciler.sweep()
+    assert parts.reconciler.blocked_symbols() == {BTC}
+    cancel_order(parts.client, order_id)
+    exchange.settle()
+    parts.reconciler.sweep()
+    assert parts.reconciler.blocked_symbols() == set()
+
+
+def test_a_block_ends_also_when_the_order_is_too_old_for_the_list(parts, start, exchange):
+    start()
+    order_id = buy(parts, None, identity="dca-999-a1b2c3d4-0", **FAR)
+    parts.reconciler.sweep()
+    inside = exchange.server.exchange
+
+    async def age():
+        order = inside.order(order_id)
+        inside.book.put(replace(order, submitted_at_ns=order.submitted_at_ns - 7200 * 10**9))
+
+    exchange.run(age())
+    parts.reconciler.sweep()
+    assert parts.reconciler.blocked_symbols() == {BTC}
+    cancel_order(parts.client, order_id)
+    exchange.settle()
+    parts.reconciler.sweep()
+    assert parts.reconciler.blocked_symbols() == set()
+
+
+def test_orders_of_the_users_own_are_not_touched_and_not_mentioned(
+    parts, start, db_conn, exchange, caplog
+):
+    cycle = start()
+    exchange.push_quote(BTC, 49999, 50000)
+    for identity in ("mine-1", "my-dca-2"):
+        buy(parts, None, identity=identity)
+    result = parts.reconciler.recover()
+    assert (result.changed, parts.reconciler.blocked_symbols()) == ([], set())
+    assert get_cycle(db_conn, cycle.id) == cycle
+    assert caplog.records == []
+
+
+# The same end, however often.
+
+
+def test_a_second_pass_finds_nothing_to_do(parts, start, db_conn, exchange):
+    done = start("complete", completed_at=datetime.now(UTC) - timedelta(hours=1))
+    cycle = create_cycle(db_conn, done.asset_id, "watching")
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    buy(parts, cycle, seq=1, **FAR)
+    parts.reconciler.recover()
+    tables = ("dca_assets", "dca_cycles", "dca_orders", "dca_events")
+    before = [execute_query(f"SELECT * FROM {t}", fetch_all=True, db_conn=db_conn) for t in tables]
+    for work in (parts.reconciler.sweep, parts.reconciler.recover, parts.reconciler.sweep):
+        assert work().changed == []
+    after = [execute_query(f"SELECT * FROM {t}", fetch_all=True, db_conn=db_conn) for t in tables]
+    assert after == before
+    assert get_cycle(db_conn, cycle.id).status is CycleStatus.BUYING
+
+
+def test_two_reconcilers_at_once_book_everything_once(parts, settings, start, db_conn, exchange):
+    cycle = start()
+    exchange.push_quote(BTC, 49999, 50000)
+    for seq in range(3):
+        buy(parts, cycle, seq=seq)
+    others = [BotParts(settings, exchange) for _ in range(3)]
+
+    async def all_at_once():
+        await asyncio.gather(*(asyncio.to_thread(one.reconciler.recover) for one in others))
+
+    asyncio.run(all_at_once())
+    found = get_cycle(db_conn, cycle.id)
+    assert (found.order_seq, found.quantity) == (3, Decimal("0.006"))
+    assert len(get_entries_of_cycle(db_conn, cycle.id)) == 3
