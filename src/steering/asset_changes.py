@@ -22,7 +22,7 @@ from models.cycle_data import CycleStatus, DcaCycle, create_cycle, get_latest_cy
 from models.events import Event, Severity, append_event
 from steering.asset_input import COLUMN_OF
 from steering.refused import Refused
-from utils.db_utils import execute_query, transaction
+from utils.db_utils import DuplicateRow, execute_query, transaction
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
@@ -45,18 +45,23 @@ def save_new_asset(asset: DcaAsset) -> DcaAsset:
         if existing is not None and tries > 1 and _settable(existing) == _settable(asset):
             return existing  # the answer to the first try's commit was lost, the commit was not
         if existing is not None:
-            raise Refused(
-                f"{asset.asset_symbol} is configured already:"
-                f" change it with scripts/assets edit {asset.asset_symbol}"
-            )
+            raise refuse_configured(asset.asset_symbol)
         saved = create_asset(connection, columns)
         create_cycle(connection, saved.id, CycleStatus.WATCHING)
         _note(connection, saved, "asset_added", _described(columns))
         return saved
 
-    saved = transaction(work)
+    try:
+        saved = transaction(work)
+    except DuplicateRow:  # another one was a moment faster
+        raise refuse_configured(asset.asset_symbol) from None
     _log(saved, "asset.added")
     return saved
+
+
+def refuse_configured(symbol: str) -> Refused:
+    """The refusal of an asset that exists."""
+    return Refused(f"{symbol} is configured already: change it with scripts/assets edit {symbol}")
 
 
 def save_edit(before: DcaAsset, after: DcaAsset) -> None:

@@ -86,7 +86,9 @@ def _run(command: AssetsCommand) -> int:
         return EXIT_DONE
     except ExchangeError as error:
         log_event(log, logging.WARNING, "assets.failed", command=command.name, reason=error)
-        raise Stop(f"Alpaca: {error}", EXIT_FAILED) from None
+        text = str(error)
+        reason = text if text.startswith("Alpaca") else f"Alpaca: {text}"
+        raise Stop(reason, EXIT_FAILED) from None
 
 
 class AssetsCommand:
@@ -114,10 +116,7 @@ class AssetsCommand:
     def add(self) -> None:
         self._open_account()
         if get_asset_config(thread_connection(), self._symbol) is not None:
-            raise Refused(
-                f"{self._symbol} is configured already:"
-                f" change it with scripts/assets edit {self._symbol}"
-            )
+            raise asset_changes.refuse_configured(self._symbol)
         asset = build_asset(self._symbol, self._values(DEFAULTS))
         preview = self._preview(asset)
         self._confirm(f"Add {self._symbol} and let the bot buy it?", preview)

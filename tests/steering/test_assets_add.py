@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,8 @@ from models.cycle_data import CycleStatus, get_latest_cycle
 from models.events import get_events
 from steering import asset_changes
 from steering.asset_input import DEFAULTS, build_asset, read_symbol, read_values
-from utils.db_utils import DatabaseError
+from steering.refused import Refused
+from utils.db_utils import DatabaseError, close_thread_connection
 
 
 def test_an_added_asset_has_its_values_its_first_cycle_and_an_event(assets, db_conn):
@@ -183,3 +185,27 @@ def test_a_lost_answer_to_the_commit_does_not_turn_success_into_a_refusal(
     monkeypatch.setattr(asset_changes, "transaction", commits_and_forgets)
     saved = asset_changes.save_new_asset(wanted)
     assert [asset.id for asset in get_all_assets(db_conn)] == [saved.id]
+
+
+def test_of_two_that_add_the_same_symbol_at_once_one_is_refused(settings, db_conn):
+    wanted = build_asset("BTC/USD", read_values(DEFAULTS, Decimal("0.25")))
+    start = threading.Barrier(2)
+    outcomes = []
+
+    def add():
+        start.wait()
+        try:
+            outcomes.append(asset_changes.save_new_asset(wanted).asset_symbol)
+        except Refused as error:
+            outcomes.append(str(error))
+        finally:
+            close_thread_connection()
+
+    threads = [threading.Thread(target=add) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(outcomes, key=len)[0] == "BTC/USD"
+    assert "configured already" in max(outcomes, key=len)
+    assert len(get_all_assets(db_conn)) == 1

@@ -356,7 +356,7 @@ def test_a_database_of_another_account_or_without_tables_is_refused(assets, db_c
     assert "run scripts/setup" in said.errors
 
 
-async def test_a_deal_is_the_same_after_an_edit_of_its_asset(
+async def test_an_open_deal_goes_on_with_the_edited_values(
     assets, settings, exchange, db_conn, btc
 ):
     parts = BotParts(settings, exchange)
