@@ -142,8 +142,8 @@ def _header(snapshot: Snapshot, heading: Heading, elapsed_seconds: float) -> Tex
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(" ● ", style="bold green" if snapshot.daemon_is_well else "bold red")
     text.append(snapshot.daemon, style="bold" if snapshot.daemon_is_well else "bold red")
-    text.append(f"   market: {heading.market} at {heading.speed:g}x")
     text.append(f"   {_times(snapshot, heading, elapsed_seconds)}", style="bold")
+    text.append(f"   market at {heading.speed:g}x: {heading.market}")
     return text
 
 

@@ -29,6 +29,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import mysql.connector
 import psutil
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -121,9 +122,16 @@ class LocalStack:
             close_quietly(connection)
 
     def connect(self) -> MySQLConnectionAbstract:
-        """A new connection to the bot's database, as the bot's own are: autocommit, UTC."""
-        connection = self.server.connect(self.database)
-        connection.time_zone = "+00:00"
+        """A new connection to the bot's database, as the bot's own are: autocommit, UTC.
+
+        Raises:
+            StackError: the server is not there.
+        """
+        try:
+            connection = self.server.connect(self.database)
+            connection.time_zone = "+00:00"
+        except mysql.connector.Error as error:
+            raise StackError(f"the private MariaDB does not answer: {error.msg}") from None
         return connection
 
     def add_asset(self, symbol: str, **columns: Any) -> DcaAsset:
@@ -212,19 +220,22 @@ class LocalStack:
         """Run `scripts/<name>.py` to its end; its code and what it printed.
 
         Raises:
-            subprocess.TimeoutExpired: it was killed.
+            StackError: it took too long and was killed.
         """
-        return subprocess.run(
-            [sys.executable, str(_script(name)), *arguments],
-            env=self.environment(),
-            cwd=PROJECT_ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-            start_new_session=True,
-        )
+        try:
+            return subprocess.run(
+                [sys.executable, str(_script(name)), *arguments],
+                env=self.environment(),
+                cwd=PROJECT_ROOT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_seconds,
+                check=False,
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired:
+            raise StackError(f"{name} did not end within {timeout_seconds:.0f} s") from None
 
     def spawn_script(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start `scripts/<name>.py` and return at once; it writes to `logs/<name>.out`."""
