@@ -173,7 +173,7 @@ async def test_a_handshake_that_hangs_is_given_up(bot_environment, monkeypatch, 
     reset_settings()
     streams = Listener(get_settings()).streams
     task = asyncio.create_task(streams.run_trade_stream())
-    await until(lambda: streams.trade_health.lost_at is not None)
+    await until(lambda: "stream.disconnected" in caplog.text)
     assert calls
     assert "TimeoutError" in caplog.text
     await streams.stop()
@@ -182,12 +182,12 @@ async def test_a_handshake_that_hangs_is_given_up(bot_environment, monkeypatch, 
 
 
 @pytest.mark.parametrize("symbols", [(), (BTC,)])
-async def test_it_can_be_stopped_while_nobody_answers(bot_environment, symbols):
+async def test_it_can_be_stopped_while_nobody_answers(bot_environment, caplog, symbols):
     streams = Listener(get_settings()).streams
     tasks = [asyncio.create_task(streams.run_data_stream())]
     tasks.append(asyncio.create_task(streams.run_trade_stream()))
     await streams.watch(symbols)
-    await until(lambda: streams.trade_health.lost_at is not None)
+    await until(lambda: "stream.disconnected stream=trade" in caplog.text)
     began = time.monotonic()
     await streams.stop()
     done, pending = await asyncio.wait(tasks, timeout=5)
