@@ -381,6 +381,19 @@ def test_quantity_is_the_sum_and_cost_is_conserved_over_any_fills(parts):
     assert cycle.safety_orders <= len(countable)
 
 
+def test_a_whole_safety_order_counts_even_where_its_coins_alone_could_not_be_sold():
+    """One coin of a coin without fractions is dust by itself: 0.9975 are left after the fee."""
+    rules = build_rules(min_order_size="1", min_trade_increment="1")
+    cycle = build_cycle(quantity=Decimal(3), status="buying")
+    order = build_order(cycle, status="filled", qty="1", filled_qty="1", filled_avg_price="49000")
+    change = compute_order_change(cycle, order, build_circumstances(rules=rules))
+    assert change.cycle_updates["safety_orders"] == 1
+    assert change.cycle_updates["last_order_fill_price"] == 49000
+    part = build_order(cycle, status="canceled", qty="2", filled_qty="1", filled_avg_price="49000")
+    change = compute_order_change(cycle, part, build_circumstances(rules=rules))
+    assert "safety_orders" not in change.cycle_updates
+
+
 @given(
     side=st.sampled_from(list(Side)),
     status=st.sampled_from([*sorted(ENDED_STATUSES), "new", "partially_filled"]),

@@ -223,8 +223,9 @@ def _bought(
     quantity = cycle.quantity + order.filled_qty
     held_before = not is_dust(cycle.quantity, around.rules, around.fee_rate)
     updates = _after_end(cycle, order, target, quantity, around)
+    is_whole = order.qty is not None and order.filled_qty >= order.qty
     updates |= compute_fill_updates(
-        cycle, order.filled_qty, order.filled_avg_price, held_before, around
+        cycle, order.filled_qty, order.filled_avg_price, held_before, around, is_whole=is_whole
     )
     purpose = Purpose.SAFETY if held_before else Purpose.BASE
     return CycleChange(
@@ -238,10 +239,14 @@ def compute_fill_updates(
     fill_price: Decimal | None,
     held_before: bool,
     around: Circumstances,
+    *,
+    is_whole: bool = False,
 ) -> dict[str, Any]:
     """Quantity and average always.
 
-    A fill that is dust neither counts nor moves the reference price.
+    A fill that is dust neither counts nor moves the reference price. A safety order that was filled
+    whole counts, however coarse its coin: or the same price would buy the next one, down to the
+    end of the ladder.
     """
     if filled_qty <= 0 or fill_price is None:
         return {}
@@ -251,7 +256,8 @@ def compute_fill_updates(
             cycle.average_purchase_price, cycle.quantity, fill_price, filled_qty
         ),
     }
-    if not is_dust(filled_qty, around.rules, around.fee_rate):
+    counts = is_whole and held_before
+    if counts or not is_dust(filled_qty, around.rules, around.fee_rate):
         updates["last_order_fill_price"] = fill_price
         if held_before:
             updates["safety_orders"] = cycle.safety_orders + 1
