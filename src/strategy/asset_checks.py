@@ -110,13 +110,12 @@ def _size_findings(
         return [_too_small("a base order", asset.base_order_amount, least, plan.ask)]
     if plan.problem is None:
         return _narrow_findings(asset, rules, fee_rate, plan)
-    prices = _ladder_prices(asset, plan.ask)
-    if prices[-1] < rules.price_increment:
+    prices, failed = _ladder_prices(asset, plan.ask), len(plan.orders)
+    if prices[failed] < rules.price_increment:
         return [
             Finding(f"{plan.problem}: use fewer safety orders or a smaller deviation", refuses=True)
         ]
     # The one that fails names the price; what is asked for is enough for all of them.
-    failed = len(plan.orders)
     least = max(compute_least_order_usd(rules, price, fee_rate) for price in prices[failed:])
     amount = asset.safety_order_amount if failed else asset.base_order_amount
     name = describe_order(Purpose.SAFETY if failed else Purpose.BASE, failed)
