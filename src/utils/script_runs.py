@@ -6,12 +6,11 @@ leaves the record of the one before it.
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from utils.state_file import load_state, save_state
 
 _SUFFIX = ".last_run.json"
 
@@ -39,14 +38,11 @@ def save_script_run(run_dir: Path, record: ScriptRunRecord) -> None:
     Raises:
         OSError: when the folder cannot be written.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
     texts = asdict(record) | {
         "started_at": record.started_at.isoformat(),
         "finished_at": record.finished_at.isoformat(),
     }
-    scratch = run_dir / f".{record.script}{_SUFFIX}.{os.getpid()}"
-    scratch.write_text(json.dumps(texts), "utf-8")
-    scratch.replace(run_dir / f"{record.script}{_SUFFIX}")
+    save_state(run_dir / f"{record.script}{_SUFFIX}", texts)
 
 
 def load_script_runs(run_dir: Path) -> list[ScriptRunRecord]:
@@ -56,10 +52,10 @@ def load_script_runs(run_dir: Path) -> list[ScriptRunRecord]:
 
 
 def _load(path: Path) -> ScriptRunRecord | None:
+    raw = load_state(path)
     try:
-        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
         for name in ("started_at", "finished_at"):
             raw[name] = datetime.fromisoformat(raw[name]).astimezone(UTC)
         return ScriptRunRecord(**raw)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
