@@ -102,7 +102,7 @@ def test_a_row_of_plain_sql_with_the_plans_columns_works(db_conn):
     )
     cycle = get_latest_cycle(db_conn, asset.id)
     assert (cycle.status, cycle.quantity, cycle.order_seq) == ("watching", Decimal("0.5"), 0)
-    assert re.fullmatch("[0-9a-f]{8}", cycle.order_key)
+    assert re.fullmatch("[0-9a-zA-Z]{8}", cycle.order_key)
     assert datetime.now(UTC) - cycle.created_at < timedelta(minutes=1)
     assert load_trading_state(db_conn, "BTC/USD").cycle == cycle
 
