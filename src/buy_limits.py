@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -116,14 +116,19 @@ class BuyLimits:
         brake = _exceeded(self._settings, usage, state, purpose, amount_usd)
         return BuyBlock(f"brake: {brake}, no buys; sells go on", logging.ERROR) if brake else None
 
-    def load_usage(self) -> Usage:
+    def load_usage(self, open_orders: Sequence[ExchangeOrder] | None = None) -> Usage:
         """What counts against the brakes now. Blocking.
+
+        Args:
+            open_orders: all open orders, where the caller has just fetched them.
 
         Raises:
             ExchangeError, DatabaseError: cannot tell.
         """
         connection = thread_connection()
-        open_buys = [o for o in fetch_orders(self._client, status="open") if o.side is Side.BUY]
+        if open_orders is None:
+            open_orders = fetch_orders(self._client, status="open")
+        open_buys = [order for order in open_orders if order.side is Side.BUY]
         on_order: dict[str, Decimal] = {}
         for order in open_buys:
             on_order[order.symbol] = on_order.get(order.symbol, Decimal(0)) + _cost_usd(order)

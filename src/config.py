@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
@@ -244,6 +245,18 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: with every problem found, each naming the setting and what would be right.
     """
+    settings, problems = inspect_settings(environment)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def inspect_settings(environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """The settings as far as they can be read, and every problem: for tools that look for faults.
+
+    What is malformed has its default there, what is missing and has none is empty text: nothing to
+    trade with.
+    """
     raw = {name: text.strip() for name, text in environment.items() if text and text.strip()}
     for ours, alpacas in (
         ("ALPACA_API_KEY", "APCA_API_KEY_ID"),
@@ -258,19 +271,16 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         if name not in raw:
             if default is _REQUIRED:
                 problems.append(f"{name} is missing: set it in .env")
-            values[spec.name] = default
+            values[spec.name] = "" if default is _REQUIRED else default
             continue
         try:
             values[spec.name] = spec.metadata["parse"](raw[name])
         except ValueError as error:
             shown = "" if spec.metadata["secret"] else f", not {raw[name]!r}"
             problems.append(f"{name}: {error}{shown}")
-            values[spec.name] = default
+            values[spec.name] = "" if default is _REQUIRED else default
     settings = Settings(**values)
-    problems += _cross_checks(settings, raw)
-    if problems:
-        raise SettingsError(problems)
-    return settings
+    return settings, problems + _cross_checks(settings, raw)
 
 
 def _cross_checks(settings: Settings, raw: Mapping[str, str]) -> list[str]:
@@ -310,6 +320,25 @@ def env_file() -> Path:
     return _path(os.environ.get("ENV_FILE") or ".env")
 
 
+def find_loose_permissions() -> str | None:
+    """Who else can read or change the file with the keys, for a person; None: nobody can."""
+    try:
+        mode = env_file().stat().st_mode
+    except OSError:
+        return None
+    if not mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return None
+    who = "everybody on this machine" if mode & stat.S_IRWXO else "its group"
+    what = "change" if mode & (stat.S_IWGRP | stat.S_IWOTH) else "read"
+    return f"{who} can {what} {env_file().name}, where the keys are"
+
+
+def setting_names() -> set[str]:
+    """Every name that means something in `.env`."""
+    names = {spec.metadata["name"] for spec in fields(Settings)}
+    return names | {"APCA_API_KEY_ID", "APCA_API_SECRET_KEY"}
+
+
 def read_environment() -> dict[str, str]:
     """`.env` with the process environment on top."""
     try:
@@ -334,6 +363,12 @@ def get_settings() -> Settings:
     if _settings is None:
         _settings = load_settings(read_environment())
     return _settings
+
+
+def use_settings(settings: Settings) -> None:
+    """Let `get_settings` return these, which may be incomplete (see `inspect_settings`)."""
+    global _settings
+    _settings = settings
 
 
 def reset_settings() -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from buy_limits import BuyLimits
-from config import Settings, SettingsError, get_settings
+from config import Settings, SettingsError, find_loose_permissions, get_settings
 from market_data_handler import MarketDataHandler
 from models.exchange import ExchangeOrder
 from models.meta import ForeignDatabase, check_schema, claim_account
@@ -30,6 +30,7 @@ from utils.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from utils.alpaca_client_rest import ExchangeError, fetch_account_id, get_trading_client
 from utils.alpaca_streams import AlpacaStreams
 from utils.asset_rules_cache import AssetRulesCache
+from utils.core_files import forbid_core_files
 from utils.db_utils import DatabaseError, thread_connection
 from utils.heartbeat import Heartbeat, read_boot_id, save_heartbeat
 from utils.logging_setup import log_event, setup_logging
@@ -326,6 +327,7 @@ def _exit_code(done: set[asyncio.Task[Any]]) -> int:
 
 def main() -> int:
     """Run the daemon; every foreseeable trouble is one line on standard error and in the log."""
+    forbid_core_files()
     try:
         settings = get_settings()
         setup_logging(settings, "app")
@@ -339,6 +341,8 @@ def main() -> int:
     try:
         with PidFile(settings.pid_file):
             log_event(log, logging.INFO, "app.started", pid=os.getpid())
+            if loose := find_loose_permissions():
+                log_event(log, logging.WARNING, "env_file.loose_permissions", reason=loose)
             code = _run_loop()
             log_event(log, logging.INFO, "app.stopped", code=code)
             logging.shutdown()  # mails what waits, while the PID file still says that we run

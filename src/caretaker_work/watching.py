@@ -29,7 +29,9 @@ from caretakers.watchdog_plan import (
 )
 from config import Settings
 from utils.daemon_process import (
+    FIRST_BEAT_SECONDS,
     OUTPUT_BYTES,
+    TERM_SECONDS,
     DaemonError,
     age_seconds,
     bound_output,
@@ -51,29 +53,23 @@ from utils.uptime_ping import ping
 log = logging.getLogger(__name__)
 
 MEMORY_NAME = "watchdog.json"
-FIRST_BEAT_SECONDS = 45.0
 HUNG_TERM_SECONDS = 3.0  # a blocked loop does not hear it anyway
-POLITE_TERM_SECONDS = 20.0  # one that listens closes its streams and mails what waits
 LAST_LOOK_SECONDS = 6.0  # before a hung one is ended: the whole machine may just have woken up
 
 
 def watch(run: ScriptRun) -> None:
     """One run of the watchdog."""
     settings = run.settings
-    limits = Limits(
-        heartbeat_max_age_seconds=settings.heartbeat_max_age_seconds,
-        stream_lost_seconds=settings.stream_lost_seconds,
-        reconcile_seconds=settings.reconcile_seconds,
-    )
+    limits = limits_of(settings)
     memory = load_memory(settings)
     process = find_daemon(settings)
-    look = _look(process, settings)
+    look = look_at(process, settings)
     plan = plan_watch(look, memory, limits, time.monotonic())
     if process is not None and plan.is_hung:
         patience = min(2 * settings.heartbeat_seconds, LAST_LOOK_SECONDS)
         wait_for_newer_beat(process, settings, patience)
         process = find_daemon(settings)
-        look = _look(process, settings)
+        look = look_at(process, settings)
         plan = plan_watch(look, memory, limits, time.monotonic())
     if run.dry_run:
         _do(run, plan, process, lambda: None)
@@ -87,7 +83,17 @@ def watch(run: ScriptRun) -> None:
     _do(run, plan, process, lambda: _start(settings, plan, process, after))
 
 
-def _look(process: psutil.Process | None, settings: Settings) -> Look:
+def limits_of(settings: Settings) -> Limits:
+    """Those settings that the plan goes by."""
+    return Limits(
+        heartbeat_max_age_seconds=settings.heartbeat_max_age_seconds,
+        stream_lost_seconds=settings.stream_lost_seconds,
+        reconcile_seconds=settings.reconcile_seconds,
+    )
+
+
+def look_at(process: psutil.Process | None, settings: Settings) -> Look:
+    """What can be seen of the daemon now; `process` is `find_daemon`'s."""
     wish = is_stopped(settings.run_dir)
     if process is None:
         return Look(process_age_seconds=None, is_stopped_on_purpose=wish)
@@ -175,8 +181,8 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
     began_at = time.monotonic()
     try:
         if process is not None:
-            polite = HUNG_TERM_SECONDS if plan.is_hung else POLITE_TERM_SECONDS
-            how = end_daemon(process, term_seconds=polite)
+            patience = HUNG_TERM_SECONDS if plan.is_hung else TERM_SECONDS
+            how = end_daemon(process, term_seconds=patience)
             log_event(log, logging.WARNING, "daemon.ended", pid=process.pid, how=how)
         if is_stopped(settings.run_dir):  # since we looked
             return "stopped on purpose: not started"

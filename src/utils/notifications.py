@@ -55,8 +55,7 @@ def send_mail(settings: Settings, subject: str, body: str) -> bool:
     try:
         message = _compose(settings.alert_from, settings.alert_to, subject, body)
         with _connect(settings, settings.smtp_host) as server:
-            if settings.smtp_user and settings.smtp_password:
-                server.login(settings.smtp_user, settings.smtp_password)
+            _log_in(settings, server)
             refused = server.send_message(message)
     # ValueError: an address or a password that cannot be written to the wire.
     except (OSError, smtplib.SMTPException, ValueError) as error:
@@ -65,6 +64,27 @@ def send_mail(settings: Settings, subject: str, body: str) -> bool:
     if refused:
         log.warning("mail.refused recipients=%s", ",".join(refused))
     return True
+
+
+def find_mail_trouble(settings: Settings) -> str | None:
+    """Why no mail could be sent now, in one line; None: the server greets and takes our password.
+
+    Nothing is sent. Blocking, each step for 10 seconds at most.
+    """
+    if not settings.smtp_host:
+        return "SMTP_HOST is not set"
+    try:
+        with _connect(settings, settings.smtp_host) as server:
+            server.ehlo_or_helo_if_needed()
+            _log_in(settings, server)
+    except (OSError, smtplib.SMTPException, ValueError) as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return None
+
+
+def _log_in(settings: Settings, server: smtplib.SMTP) -> None:
+    if settings.smtp_user and settings.smtp_password:
+        server.login(settings.smtp_user, settings.smtp_password)
 
 
 def _compose(sender: str, recipients: str, subject: str, body: str) -> EmailMessage:
