@@ -26,6 +26,7 @@ from models.trading_state import TradingState, load_trading_state
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import (
     SizingError,
+    is_dust,
     is_short_beyond_fees,
     is_unsellable,
     minimum_base_order_usd,
@@ -261,6 +262,15 @@ class OrderPlacer:
             raise _Skip(
                 f"{decision.purpose} order cannot be placed: {error}", HOPELESS_SECONDS
             ) from None
+        if decision.purpose is Purpose.BASE and is_dust(
+            sized.qty, rules, self._settings.taker_fee_rate
+        ):
+            raise _Skip(
+                f"base order of {sized.qty:f} coins could not be sold again after the fee:"
+                " raise base_order_amount",
+                HOPELESS_SECONDS,
+                logging.ERROR,
+            )
         identity = compute_client_order_id(state.cycle)
         self._limits.sent(identity, rules.symbol, sized.qty * sized.limit_price)
         return self._send(
@@ -355,10 +365,11 @@ class OrderPlacer:
             return Placement(
                 outcome=Outcome.SENT, quiet_seconds=guard.seconds_until_ask(time.monotonic())
             )
+        # Also a refusal is asked after: "client_order_id must be unique" means that it exists.
+        if self._resolve(state.cycle):
+            guard.found(time.monotonic())
+            return Placement(outcome=Outcome.WAITING)
         guard.refused(decision.side, time.monotonic())
-        # Also a refusal is asked after: "client_order_id must be unique" means that the order
-        # exists.
-        self._resolve(state.cycle)
         return Placement(
             outcome=Outcome.REFUSED,
             reason=f"{decision.purpose} order refused",

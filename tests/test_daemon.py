@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -43,6 +44,8 @@ def test_it_trades_and_ends_within_seconds_when_asked(
     with DaemonProcess(bot_environment) as daemon:
         daemon.wait_until_trading()
         quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
+        limits = Path(f"/proc/{daemon.process.pid}/limits").read_text("ascii")
+        assert re.search(r"Max core file size\s+0\s+0\s", limits), "a core file would hold the keys"
         asked_at = time.monotonic()
         assert daemon.stop(number) == 0
         assert time.monotonic() - asked_at < 5

@@ -23,6 +23,7 @@ from typing import Any
 
 from config import Settings, SettingsError, get_settings
 from models.meta import ForeignDatabase, check_account, check_schema, claim_account
+from utils.core_files import forbid_core_files
 from utils.db_utils import (
     DatabaseError,
     DatabaseUnavailable,
@@ -123,6 +124,7 @@ class ScriptRun:
 def run_script(script: Script, work: Callable[[ScriptRun], None]) -> int:
     """Run `work` once, with everything around it, and return the exit code."""
     arguments = _parser(script).parse_args()
+    forbid_core_files()
     try:
         settings = get_settings()
         settings.run_dir.mkdir(parents=True, exist_ok=True)
