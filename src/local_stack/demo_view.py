@@ -253,9 +253,9 @@ def _status_lines(snapshot: Snapshot, heading: Heading, elapsed_seconds: float) 
     for row in snapshot.rows:
         step = row.price_step
         lines.append(
-            f"   {row.symbol:<9} {_status(row).plain:<13} held {coins(row.quantity)}"
-            f" average {_average(row)}  bid {price(row.bid, step)} ask {price(row.ask, step)}"
-            f"  buys below {price(row.buys_at, step)} sells above {price(row.sells_at, step)}"
-            f"  cycles {row.realised.cycles} profit {row.realised.profit_usd:+,.2f}"
+            f"   {row.symbol:<9} {_status(row).plain:<13} {coins(row.quantity)} at {_average(row)}"
+            f", bid {price(row.bid, step)} ask {price(row.ask, step)}"
+            f", buys below {price(row.buys_at, step)}, sells above {price(row.sells_at, step)}"
+            f", order {_order(row)}, {row.realised.cycles} cycles {_profit(row.realised)}"
         )
     return lines
