@@ -21,7 +21,7 @@ SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "DOGE/USD", "AVAX/USD", "LTC/USD", "
 USERS_SYMBOL = "LINK/USD"  # held by the user, not configured: nobody may touch it
 STORM_SECONDS = 40.0
 QUIET_END_SECONDS = 4.0  # the last faults of a storm begin so long before its end
-MARKET_SPEED = 1.5
+MARKET_SPEED = 1.0
 RECONCILE_SECONDS = 5.0
 
 SETTINGS = {
@@ -37,8 +37,8 @@ SETTINGS = {
 }
 SCHEDULE = (
     ScheduledScript("cooldown_manager", 3),
-    ScheduledScript("order_manager", 8),
-    ScheduledScript("consistency_checker", 16),
+    ScheduledScript("order_manager", 12),
+    ScheduledScript("consistency_checker", 20),
     ScheduledScript("watchdog", 2),
 )
 

@@ -1,0 +1,253 @@
+"""The invariants find what they are there for: sound books pass, each single fault is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from builders import FEE_RATE, NOW, SYMBOL, build_asset, build_cycle, build_entry, build_order
+from builders import build_rules as rules_of
+from local_stack.cycle_books import Books, Fill, OrderStep, match_books
+from local_stack.holdings import find_unreported
+from local_stack.invariants import find_excess_requests, find_unsettled, find_violations
+from local_stack.ladders import find_overspent
+from models.cycle_data import CycleStatus
+from models.order_journal import Purpose
+
+D = Decimal
+
+
+class Story:
+    """Builds the books of one cycle from what happened, in order."""
+
+    def __init__(self) -> None:
+        self.asset = build_asset(base_order_amount=D(100), safety_order_amount=D(50))
+        self.orders, self.fills, self.steps, self.journal = [], [], [], []
+        self.booked_at = {}
+
+    def step(self, order, event, qty=0, price=0, after=0.0):
+        at = NOW + timedelta(seconds=len(self.steps) + after)
+        self.steps.append(OrderStep(order.id, event, at, D(qty), D(price)))
+
+    def order(self, seq, side, qty, price, filled, status="filled", purpose=Purpose.SAFETY):
+        order = build_order(
+            id=f"00000000-0000-4000-8000-00000000000{len(self.orders)}",
+            client_order_id=f"dca-42-a1b2c3d4-{seq}",
+            side=side,
+            qty=qty,
+            limit_price=price if side == "buy" else None,
+            filled_qty=filled,
+            filled_avg_price=price if D(filled) else None,
+            status=status,
+        )
+        self.orders.append(order)
+        self.step(order, "pending_new")
+        self.step(order, "new")
+        if D(filled):
+            self.fill(order, filled, price, "fill" if status == "filled" else "partial_fill")
+        if status != "filled":
+            self.step(order, status)
+        entry = build_entry(order, order_seq=seq, purpose=purpose)
+        self.journal.append(entry)
+        self.booked_at[order.id] = self.steps[-1].at
+        return order
+
+    def fill(self, order, qty, price, event):
+        self.fills.append(Fill(order.id, SYMBOL, order.side, D(qty), D(price), D(0)))
+        self.step(order, event, qty, price)
+
+    def books(self, *rows, **changes):
+        plain = {
+            "assets": (self.asset,),
+            "rows": rows,
+            "journal": tuple(self.journal),
+            "orders": tuple(self.orders),
+            "fills": tuple(self.fills),
+            "steps": tuple(self.steps),
+            "rules": {SYMBOL: rules_of()},
+            "fee_rate": FEE_RATE,
+            "booked_at": self.booked_at,
+        }
+        return Books(**plain | changes)
+
+
+def bought_twice(**row):
+    story = Story()
+    story.order(0, "buy", "0.002", "50000", "0.002", purpose=Purpose.BASE)
+    story.order(1, "buy", "0.001", "48000", "0.001")
+    plain = {
+        "quantity": D("0.003"),
+        "average_purchase_price": D("49333.333333333333333333"),
+        "last_order_fill_price": D(48000),
+        "safety_orders": 1,
+        "order_seq": 2,
+    }
+    return story, build_cycle(**plain | row)
+
+
+def sold(**row):
+    story, held = bought_twice()
+    story.order(2, "sell", "0.0029925", "51000", "0.0029925", purpose=Purpose.TAKE_PROFIT)
+    ended = replace(held, status=CycleStatus.COMPLETE, order_seq=3)
+    resting = build_cycle(id=43, status="cooldown")
+    return story, replace(ended, **row), resting
+
+
+def rules_broken(books):
+    return {violation.rule for violation in find_violations(books)}
+
+
+def test_sound_books_hold_every_invariant():
+    story, held = bought_twice()
+    assert find_violations(story.books(held)) == []
+    story, ended, resting = sold()
+    assert find_violations(story.books(ended, resting)) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        ({"quantity": D("0.004")}, "row"),
+        ({"average_purchase_price": D("49333.3")}, "row"),
+        ({"safety_orders": 2}, "row"),
+        ({"order_seq": 3}, "row"),
+        ({"last_order_fill_price": D(50000)}, "row"),
+        ({"status": CycleStatus.BUYING}, "settled"),
+        ({"status": CycleStatus.COMPLETE}, "row"),
+        ({"status": CycleStatus.ERROR}, "no error"),
+    ],
+)
+def test_a_row_that_says_anything_else_than_its_fills_is_found(row, rule):
+    story, held = bought_twice(**row)
+    assert rule in rules_broken(story.books(held))
+
+
+def test_a_fill_that_is_not_booked_is_unsettled_and_a_violation():
+    story, held = bought_twice()
+    books = story.books(held, journal=tuple(story.journal[:1]))
+    assert [one.rule for one in find_unsettled(books)] == ["settled"]
+    assert {"settled", "row"} <= rules_broken(books)
+
+
+def test_a_fill_that_is_booked_twice_is_found():
+    story, held = bought_twice()
+    twice = replace(story.journal[1], client_order_id="dca-42-a1b2c3d4-1/c1")
+    assert {"journal", "row"} <= rules_broken(story.books(held, journal=(*story.journal, twice)))
+
+
+def test_two_orders_for_one_state_are_found_though_each_is_small():
+    story, held = bought_twice()
+    story.order(1, "buy", "0.0001", "48000", "0", status="canceled")
+    assert "one order for one state" in rules_broken(story.books(held))
+
+
+def test_an_order_beside_an_open_one_is_found():
+    story = Story()
+    first = story.order(0, "buy", "0.001", "50000", "0", status="new")
+    story.journal.clear()
+    story.steps = [one for one in story.steps if one.event == "pending_new"]
+    story.order(1, "buy", "0.0005", "50000", "0", status="canceled")
+    books = story.books(build_cycle(status="buying", latest_order_id=first.id))
+    assert "one order at a time" in rules_broken(books)
+
+
+def test_buys_beyond_the_ladder_are_found_by_their_limits_even_when_they_did_not_fill():
+    story, held = bought_twice()
+    story.order(2, "buy", "0.003", "47000", "0", status="canceled")
+    assert "money: the ladder" in rules_broken(story.books(replace(held, order_seq=3)))
+
+
+def test_a_late_fill_counts_against_the_ladder_once_the_bot_has_booked_it():
+    story, _ = bought_twice()
+    late = story.order(2, "buy", "0.002", "47000", "0", status="canceled")
+    story.fill(late, "0.002", "47000", "fill")
+    story.order(3, "buy", "0.001", "47000", "0", status="canceled")
+    [cycle] = match_books(story.books(build_cycle())).cycles
+    story.booked_at[late.id] = story.steps[-3].at - timedelta(seconds=1)
+    assert list(find_overspent(cycle, story.booked_at)) == [], "it was on its way"
+    story.booked_at[late.id] = story.steps[-3].at - timedelta(seconds=3)
+    assert len(list(find_overspent(cycle, story.booked_at))) == 1
+
+
+def test_more_sold_than_bought_is_found():
+    story, held = bought_twice()
+    story.order(2, "sell", "0.0031", "51000", "0.0031", purpose=Purpose.TAKE_PROFIT)
+    ended = replace(held, status=CycleStatus.COMPLETE, order_seq=3)
+    assert "money: sold no more than bought" in rules_broken(story.books(ended))
+
+
+def test_a_late_fill_that_was_corrected_is_sound():
+    story, held = bought_twice()
+    late = story.order(2, "buy", "0.001", "47000", "0.0004", status="canceled")
+    story.fill(late, "0.0006", "47000", "fill")
+    story.orders[-1] = replace(late, filled_qty=D("0.001"), status="filled")
+    corrected = replace(
+        story.journal[-1], client_order_id=f"{late.client_order_id}/c1", filled_qty=D("0.0006")
+    )
+    story.journal.append(corrected)
+    row = replace(
+        held,
+        quantity=D("0.004"),
+        average_purchase_price=D("48749.999999999999999999"),
+        last_order_fill_price=D(47000),
+        safety_orders=2,
+        order_seq=3,
+    )
+    assert find_violations(story.books(row)) == []
+
+
+def test_a_partial_sell_leaves_the_rest_in_the_cycle():
+    story, held = bought_twice()
+    story.order(2, "sell", "0.0029925", "51000", "0.001", "canceled", Purpose.TAKE_PROFIT)
+    assert find_violations(story.books(replace(held, quantity=D("0.002"), order_seq=3))) == []
+
+
+def test_a_replaced_order_goes_on_under_another_id():
+    story = Story()
+    first = story.order(0, "buy", "0.002", "50000", "0", "replaced", Purpose.BASE)
+    heir = story.order(1, "buy", "0.002", "49900", "0.002", purpose=Purpose.BASE)
+    story.orders[0] = replace(first, replaced_by=heir.id)
+    story.orders[1] = replace(heir, client_order_id="chosen-by-the-exchange")
+    row = build_cycle(
+        quantity=D("0.002"),
+        average_purchase_price=D(49900),
+        last_order_fill_price=D(49900),
+        order_seq=2,
+    )
+    assert find_violations(story.books(row)) == []
+
+
+def test_strays_are_found():
+    story, held = bought_twice()
+    foreign = build_order(client_order_id="dca-9-ffffffff-0", status="canceled")
+    assert "claimed" in rules_broken(story.books(held, orders=(*story.orders, foreign)))
+
+
+@pytest.mark.parametrize("rows", [(), (build_cycle(), build_cycle(id=43))], ids=["none", "two"])
+def test_an_asset_has_exactly_one_open_cycle(rows):
+    assert rules_broken(Story().books(*rows)) == {"one open cycle"}
+
+
+def test_an_end_in_error_is_allowed_only_where_coins_were_taken():
+    story, held = bought_twice(status=CycleStatus.ERROR)
+    books = story.books(held, build_cycle(id=43), shrunk_symbols=frozenset({SYMBOL}))
+    assert find_violations(books) == []
+
+
+def test_a_balance_changed_behind_the_bots_back_must_be_told():
+    story, held = bought_twice()
+    books = story.books(held)
+    assert find_unreported(books, {SYMBOL: D("0.003")}, []) == []
+    [found] = find_unreported(books, {SYMBOL: D("0.001")}, [])
+    assert found.rule == "reported"
+    [found] = find_unreported(books, {SYMBOL: D("0.005")}, [])
+    told = [{"cycle_id": held.id, "kind": "position_short"}]
+    assert find_unreported(books, {SYMBOL: D("0.001")}, told) == []
+
+
+def test_more_than_200_requests_in_a_minute_are_too_many():
+    assert list(find_excess_requests(200)) == []
+    assert len(list(find_excess_requests(201))) == 1
