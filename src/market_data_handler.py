@@ -18,9 +18,12 @@ from decimal import Decimal
 from typing import Any
 
 from config import Settings
+from models.asset_config import DcaAsset
+from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import ExchangeOrder, Quote, Side, WireError, normalize_symbol
 from models.trading_state import TradingState
 from order_placement import OrderPlacer, Outcome, Placement
+from strategy.asset_checks import find_number_problems
 from strategy.triggers import NEVER, Triggers, compute_triggers
 from utils.alpaca_client_rest import ExchangeError
 from utils.asset_rules_cache import AssetRulesCache
@@ -130,8 +133,8 @@ class MarketDataHandler:
             log.debug("quote.malformed reason=%s", type(error).__name__)
 
     def symbols(self) -> set[str]:
-        """The symbols that are watched."""
-        return set(self._watches)
+        """The symbols that can be traded: what the exchange does not know is not subscribed."""
+        return {symbol for symbol, watch in self._watches.items() if watch.state is not None}
 
     def state_of(self, symbol: str) -> TradingState | None:
         """What the triggers of `symbol` were last computed from."""
@@ -144,13 +147,17 @@ class MarketDataHandler:
         for state in states:
             symbol = state.asset.asset_symbol
             present.add(symbol)
-            try:
-                normalize_symbol(symbol)
-                rules = await asyncio.to_thread(self._rules.get, symbol)
-            except (WireError, ExchangeError) as error:
-                self._note(self._watch(symbol), f"asset cannot be traded: {error}", logging.ERROR)
-                continue
             watch = self._watch(symbol)
+            self._wake_to_close(watch, state.cycle)
+            if problem := _problem_of(state.asset):
+                watch.set_triggers(NEVER)
+                self._note(watch, f"asset cannot be traded: {problem}", logging.ERROR)
+                continue
+            try:
+                rules = await asyncio.to_thread(self._rules.get, symbol)
+            except ExchangeError as error:
+                self._note(watch, f"asset cannot be traded: {error}", logging.ERROR)
+                continue
             watch.state = state
             triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
             if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
@@ -158,6 +165,12 @@ class MarketDataHandler:
             watch.set_triggers(triggers)
         for symbol in self._watches.keys() - present:
             self._watches[symbol].set_triggers(NEVER)
+
+    def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
+        """What the user wants sold now waits for no quote, and for no better configuration."""
+        rests = time.monotonic() < watch.quiet_until[Side.SELL]
+        if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not rests:
+            watch.wake.set()
 
     def order_changed(self, order: ExchangeOrder) -> None:
         """An order's state was written.
@@ -251,3 +264,14 @@ class MarketDataHandler:
         for worker in self._workers.values():
             worker.cancel()
         await asyncio.gather(*self._workers.values(), return_exceptions=True)
+
+
+def _problem_of(asset: DcaAsset) -> str | None:
+    """Rows are written by hand too: numbers that would lose money must not trade."""
+    try:
+        normal = normalize_symbol(asset.asset_symbol)
+    except WireError as error:
+        return str(error)
+    if normal != asset.asset_symbol:
+        return f"its asset_symbol must be written {normal}"
+    return "; ".join(find_number_problems(asset)) or None

@@ -520,15 +520,41 @@ async def test_one_sick_symbol_does_not_stop_the_others(parts, start, monkeypatc
     assert "worker.failed symbol=BTC/USD" in caplog.text
 
 
-async def test_assets_come_and_go_while_it_runs(parts, start, db_conn, caplog):
+@pytest.mark.parametrize(
+    ("asset", "words"),
+    [
+        ({"take_profit_percent": Decimal(-5)}, "take profit"),
+        ({"safety_order_deviation": Decimal(-1)}, "deviation"),
+        ({"base_order_amount": Decimal(-100)}, "base order"),
+        ({"symbol": "btc/usd"}, "must be written BTC/USD"),
+        ({"symbol": "BTCUSD"}, "must be written BTC/USD"),
+        ({"symbol": "AAPL"}, "not a crypto pair"),
+        ({"symbol": "NOPE/USD"}, "does not know the symbol"),
+    ],
+    ids=str,
+)
+async def test_a_row_that_cannot_work_is_an_error_said_once_and_does_not_trade(
+    parts, start, exchange, caplog, asset, words
+):
+    symbol = asset.pop("symbol", BTC)
+    start(symbol=symbol, asset=asset, coins="", **HELD)
+    exchange.set_balance(BTC, "0.002")
+    start(symbol="ETH/USD")
+    for _ in range(2):
+        await parts.see(parts.quote_both(51500, 51501), parts.quote_both(3000, 3001, "ETH/USD"))
+    [record] = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert words in record.getMessage()
+    assert [order.symbol for order in parts.orders()] == ["ETH/USD"], "the others go on"
+    assert "ETH/USD" in parts.market.symbols()
+    assert symbol not in parts.market.symbols()
+
+
+async def test_assets_come_and_go_while_it_runs(parts, start, db_conn):
     await parts.see(parts.quote_both(50000, 50001))
     start()
-    start(symbol="NOPE/USD")
     await parts.see(parts.quote_both(50000, 50001))
     await parts.see()
     assert len(parts.orders()) == 1
-    unknown = [one for one in caplog.records if "NOPE/USD" in one.getMessage()]
-    assert [one.levelno for one in unknown] == [logging.ERROR], "said once, and loudly"
     execute_query("DELETE FROM dca_cycles", db_conn=db_conn)
     execute_query("DELETE FROM dca_assets", db_conn=db_conn)
     await parts.see(parts.quote_both(40000, 40001), parts.quote_both(40000, 40001))
