@@ -232,6 +232,7 @@ class Chaos:
         self.figures.seconds = time.monotonic() - self._started_at
         if self.records is not None:
             self.figures.count(self.records, self._strikes(), self.blows.counts)
+        self.figures.requests_by_route = self.stack.exchange.state()["requests"]["by_route"]
         self.figures.recoveries = sum(
             path.read_text("utf-8", errors="replace").count(" recovery.finished ")
             for path in self.stack.log_dir.glob("app.log*")

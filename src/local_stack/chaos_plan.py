@@ -19,8 +19,8 @@ from local_stack.caretaker_schedule import ScheduledScript
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "DOGE/USD", "AVAX/USD", "LTC/USD", "BCH/USD")
 USERS_SYMBOL = "LINK/USD"  # held by the user, not configured: nobody may touch it
-STORM_SECONDS = 40.0
-QUIET_END_SECONDS = 4.0  # the last faults of a storm begin so long before its end
+STORM_SECONDS = 40.0  # about: so that they fill the minutes
+QUIET_END_SECONDS = 0.5  # the last faults of a storm begin so long before its end
 MARKET_SPEED = 1.0
 RECONCILE_SECONDS = 5.0
 
@@ -88,7 +88,7 @@ _POST = {"method": "POST", "path": "/v2/orders"}
 _ANY_HTTP = ("http_429", "http_500", "http_504", "http_html", "http_truncated")
 # Name, weight, longest duration in seconds, fields. A fault without `count` strikes with its
 # probability until it is cleared.
-_FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
+FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("drop_update", 8, 8, {"probability": 0.5}),
     ("drop_update", 4, 8, {"match": {"event": "fill"}}),
     ("duplicate_update", 6, 8, {"probability": 0.7, "seconds": 0.3}),
@@ -132,7 +132,7 @@ _FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("skew_clock", 2, 5, {"seconds": 8}),
     ("skew_clock", 2, 5, {"seconds": -8}),
 )
-SECONDS_BETWEEN_FAULTS, SECONDS_BETWEEN_BLOWS = 1.2, 4.5
+SECONDS_BETWEENFAULTS, SECONDS_BETWEEN_BLOWS = 1.2, 4.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
     """
     planned: list[Planned] = []
     at = 0.5
-    while (at := at + chance.expovariate(1 / SECONDS_BETWEEN_FAULTS)) < seconds - QUIET_END_SECONDS:
+    while (at := at + chance.expovariate(1 / SECONDS_BETWEENFAULTS)) < seconds - QUIET_END_SECONDS:
         name, longest, fields = _draw_fault(chance)
         if float(fields.get("seconds", 0)) > seconds - at and name.startswith("http"):
             continue
@@ -171,7 +171,7 @@ def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
 
 
 def _draw_fault(chance: random.Random) -> tuple[str, float, Mapping[str, Any]]:
-    [(name, _, longest, fields)] = chance.choices(_FAULTS, [weight for _, weight, _, _ in _FAULTS])
+    [(name, _, longest, fields)] = chance.choices(FAULTS, [weight for _, weight, _, _ in FAULTS])
     return name, longest, fields
 
 
@@ -202,9 +202,9 @@ def asset_columns(chance: random.Random) -> dict[str, Any]:
 
 DESCRIPTION = """\
 Proves the bot under faults: the real daemon and the real caretakers trade on a local exchange and a
-private MariaDB while everything around them breaks, all of it drawn from one seed. Every 40 seconds
-the faults end; the bot must settle by itself within two sweeps, and every invariant is checked: the
-exchange's own records against the database. No account, no keys, no questions.
+private MariaDB while everything around them breaks, all of it drawn from one seed. About every 40
+seconds the faults end; the bot must settle by itself within two sweeps, and every invariant is
+checked: the exchange's own records against the database. No account, no keys, no questions.
 
   scripts/chaos --minutes 5 --seed 7           five minutes, three assets
   scripts/chaos --minutes 1 --json             a new seed, the figures as JSON
@@ -238,8 +238,8 @@ class ChaosPlan:
     @property
     def storms(self) -> tuple[float, ...]:
         """The seconds of each storm."""
-        count = max(1, math.floor(self.minutes * 60 / STORM_SECONDS))
-        return (min(STORM_SECONDS, self.minutes * 60),) * count
+        count = max(1, round(self.minutes * 60 / STORM_SECONDS))
+        return (self.minutes * 60 / count,) * count
 
     @property
     def exchange_arguments(self) -> tuple[str, ...]:

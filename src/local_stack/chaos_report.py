@@ -45,6 +45,7 @@ class Figures:
     checks: int = 0
     settlings: list[Settling] = field(default_factory=list)
     requests_peak_per_minute: int = 0
+    requests_by_route: dict[str, int] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
 
     @property

@@ -1,0 +1,78 @@
+"""The chaos run: its plan comes from the seed alone, and a short run breaks no invariant."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from config import PROJECT_ROOT
+from local_stack.chaos_plan import FAULTS, Blow, parse_arguments, plan_storm
+from paper_exchange.fault_table import KINDS
+from paper_exchange.faults import FaultBoard
+
+RUN_SECONDS = 400.0  # a bound for a busy machine; on a free one it takes about 90
+
+
+def test_a_short_run_under_every_kind_of_blow_breaks_no_invariant():
+    """The seed is fixed, so that the same things are thrown each time."""
+    run = subprocess.run(
+        [sys.executable, "-m", "local_stack.chaos", "--minutes", "1", "--seed", "4", "--json"],
+        cwd=PROJECT_ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+    figures = json.loads(run.stdout)
+    assert figures["well"] is True
+    assert figures["orders"] >= 8
+    assert figures["fills"] >= 8
+    assert sum(figures["faults"].values()) >= 20
+    assert len(figures["faults"]) >= 5
+    assert figures["kills"] >= 2
+    assert figures["recoveries"] >= 2
+    assert figures["checks"] >= 4
+    assert "storm 1 of 2" in run.stderr, "progress goes to standard error"
+
+
+def test_the_plan_is_a_function_of_the_seed():
+    def plan(seed):
+        return plan_storm(random.Random(seed), 40.0)
+
+    assert plan(1) == plan(1)
+    assert plan(1) != plan(2)
+    moments = [one.at_seconds for one in plan(1)]
+    assert moments == sorted(moments)
+    assert all(one.at_seconds + one.for_seconds <= 40.0 for one in plan(1))
+
+
+def test_every_fault_of_the_exchange_and_every_blow_is_on_the_menu():
+    board = FaultBoard()
+    for name, _weight, _longest, fields in FAULTS:
+        board.arm({"name": name, **fields})  # in the table's own terms
+    assert {name for name, *_ in FAULTS} == set(KINDS)
+    chance = random.Random(1)
+    drawn = {one.blow for _ in range(100) for one in plan_storm(chance, 40.0)}
+    assert drawn == set(Blow)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--minutes", "0"], "must be between"),
+        (["--seed", "one"], "'one' is not a whole number"),
+        (["--assets", "99"], "must be between 1 and"),
+    ],
+)
+def test_what_cannot_be_is_code_2(arguments, reason, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse_arguments(arguments)
+    assert end.value.code == 2
+    assert reason in capsys.readouterr().err
