@@ -22,7 +22,15 @@ from daemon_process import DaemonProcess, wait_until
 from mail_server import MailServer
 from models.cycle_data import create_cycle, get_cycle
 from test_notifications import mail_environment
-from utils.daemon_process import bound_output, find_daemon, is_gone, last_line, load_beat_of
+from utils.daemon_process import (
+    bound_output,
+    find_daemon,
+    is_gone,
+    last_line,
+    load_beat_of,
+    start_on_purpose,
+    stop_on_purpose,
+)
 from utils.heartbeat import load_heartbeat
 from utils.pid_file import PidFile, PidRecord, read_pid_file
 from utils.stop_files import STOPPED, set_wish
@@ -278,6 +286,23 @@ def test_a_deliberate_stop_is_respected_until_it_is_taken_back(environment, cycl
     set_wish(run_dir, STOPPED, wanted=False)
     assert watchdog(environment).returncode == 0
     assert len(daemons(environment)) == 1
+
+
+def test_a_stop_by_command_outlives_a_watchdog_that_is_starting_one(environment, exchange, cycle):
+    settings = get_settings()
+    assert stop_on_purpose(settings) == "did not run"
+    first = start_on_purpose(settings)
+    assert start_on_purpose(settings) == first, "it runs already"
+    assert stop_on_purpose(settings) == "terminated"
+    assert (watchdog(environment).returncode, daemons(environment)) == (0, [])
+
+    set_wish(settings.run_dir, STOPPED, wanted=False)
+    exchange.arm("http_slow", seconds=2, match={"path": "/v2/account"})
+    with subprocess.Popen(command(), env={**os.environ, **environment}) as starting:
+        wait_until(lambda: daemons(environment))
+        assert stop_on_purpose(settings) == "terminated"
+        assert starting.wait(30) == 0
+    assert daemons(environment) == []
 
 
 def test_watchdogs_at_once_start_one_daemon(environment, cycle):

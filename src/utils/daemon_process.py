@@ -20,12 +20,18 @@ import psutil
 from config import PROJECT_ROOT, Settings
 from utils.heartbeat import Heartbeat, load_heartbeat
 from utils.pid_file import read_pid_file
+from utils.state_file import locked
+from utils.stop_files import STOPPED, set_wish
 
 PROGRAM = PROJECT_ROOT / "src" / "main_app.py"
 OUTPUT_NAME = "main_app.out"
 OUTPUT_BYTES = 5_000_000
 OUTPUT_KEPT_BYTES = 1_000_000
+FIRST_BEAT_SECONDS = 45.0
+TERM_SECONDS = 20.0  # one that listens closes its streams and mails what waits
 KILL_SECONDS = 10.0
+WATCHDOG_LOCK = "watchdog.lock"  # held by a run of the watchdog (script_shell)
+WATCHDOG_SECONDS = 90.0  # it ends one daemon and waits for another in less
 POLL_SECONDS = 0.1
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ +\S+ ")
 
@@ -73,8 +79,9 @@ def start_daemon(settings: Settings) -> subprocess.Popen[bytes]:
     Raises:
         DaemonError: no process could be made.
     """
-    bound_output(settings.log_dir / OUTPUT_NAME, most_bytes=OUTPUT_BYTES)
     try:
+        settings.log_dir.mkdir(parents=True, exist_ok=True)
+        bound_output(settings.log_dir / OUTPUT_NAME, most_bytes=OUTPUT_BYTES)
         with open(settings.log_dir / OUTPUT_NAME, "ab") as output:
             return subprocess.Popen(
                 [project_python(), str(PROGRAM)],
@@ -140,6 +147,36 @@ def end_daemon(process: psutil.Process, *, term_seconds: float) -> str:
     except psutil.AccessDenied:
         raise DaemonError(f"PID {process.pid} belongs to another user: cannot end it") from None
     raise DaemonError(f"PID {process.pid} does not end, not even when killed")
+
+
+def stop_on_purpose(settings: Settings) -> str:
+    """Stop the daemon and keep the watchdog from starting it again. How it ended.
+
+    A watchdog that is starting one at this moment is waited for, so that none is left over.
+
+    Raises:
+        DaemonError: it could not be ended; the watchdog leaves it alone all the same.
+        OSError: the run folder cannot be written, or a watchdog is at it for very long.
+    """
+    set_wish(settings.run_dir, STOPPED, wanted=True)
+    with locked(settings.run_dir / WATCHDOG_LOCK, WATCHDOG_SECONDS):
+        process = find_daemon(settings)
+        return "did not run" if process is None else end_daemon(process, term_seconds=TERM_SECONDS)
+
+
+def start_on_purpose(settings: Settings) -> psutil.Process:
+    """Take back a deliberate stop and start the daemon, if it does not run; the one that beats.
+
+    Raises:
+        DaemonError: it does not start; the watchdog goes on trying.
+        OSError: as `stop_on_purpose`.
+    """
+    set_wish(settings.run_dir, STOPPED, wanted=False)
+    with locked(settings.run_dir / WATCHDOG_LOCK, WATCHDOG_SECONDS):
+        process = find_daemon(settings)
+        if process is not None and load_beat_of(process, settings) is not None:
+            return process
+        return wait_until_it_beats(start_daemon(settings), settings, FIRST_BEAT_SECONDS)
 
 
 def _wait_until_gone(process: psutil.Process, seconds: float) -> bool:
