@@ -21,6 +21,8 @@ bot) that are open for longer than STALE_ORDER_SECONDS, by the exchange's clock:
   stuck sell        a market sell that rests: what is left is sold again
   orphan            a buy or a sell that no cycle claims
 
+and, at any age, the open buy of a cycle that is to be sold now (scripts/bot close).
+
 It only asks for the cancellation. When the order has ended, the daemon books what was filled.
 Run it by cron every minute; a second run right after the first does nothing.""",
     needs_exchange=True,

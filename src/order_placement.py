@@ -33,7 +33,7 @@ from strategy.sizing import (
     size_buy,
     size_take_profit,
 )
-from strategy.triggers import Decision, decide
+from strategy.triggers import Decision, decide, decide_close
 from utils.alpaca_client_rest import (
     ExchangeError,
     OrderOutcomeUnknown,
@@ -143,9 +143,9 @@ class OrderPlacer:
         try:
             rules = self._rules.get(symbol)
             quote = newest_quote()
-            if quote is None:
-                raise _Skip("the newest quote is too old or its spread too wide", 1.0)
             if (decision := self._decide(state, rules, quote)) is None:
+                if quote is None:
+                    raise _Skip("the newest quote is too old or its spread too wide", 1.0)
                 return _NOTHING
             side = decision.side
             if waiting := self._still_waiting(state, side):
@@ -162,7 +162,7 @@ class OrderPlacer:
         self, state: TradingState, rules: AssetRules, quote: Quote | None
     ) -> Decision | None:
         if quote is None:
-            return None
+            return decide_close(state, rules, self._settings.taker_fee_rate)
         return decide(
             state,
             rules,
@@ -299,15 +299,8 @@ class OrderPlacer:
             qty = size_take_profit(cycle.quantity, state.coin_fees, available, rules, fee_rate)
         except SizingError as error:
             raise _Skip(f"take profit cannot be placed: {error}") from None
-        # One-tick spikes exist on the stream: a second source must agree before coins are sold.
-        confirmed = fetch_latest_quote(rules.symbol)
-        if confirmed.bid < decision.trigger_price:
-            raise _Skip(
-                f"take profit not confirmed: bid {confirmed.bid} is below"
-                f" {decision.trigger_price:f}",
-                1.0,
-                logging.INFO,
-            )
+        if not decision.at_any_price:
+            self._confirm_take_profit(rules, decision)
         if short:
             log_event(
                 log,
@@ -327,6 +320,17 @@ class OrderPlacer:
                 self._client, rules.symbol, qty, client_order_id=identity
             ),
         )
+
+    def _confirm_take_profit(self, rules: AssetRules, decision: Decision) -> None:
+        """One-tick spikes exist on the stream: a second source must agree before coins are sold."""
+        confirmed = fetch_latest_quote(rules.symbol)
+        if confirmed.bid < decision.trigger_price:
+            raise _Skip(
+                f"take profit not confirmed: bid {confirmed.bid} is below"
+                f" {decision.trigger_price:f}",
+                1.0,
+                logging.INFO,
+            )
 
     def _available(self, symbol: str) -> Decimal:
         position = fetch_position(self._client, symbol)

@@ -1,4 +1,5 @@
 -- The memory of the bot. MariaDB 10.6+ and MySQL 8.0.13+. Every statement can be run again.
+-- What a fresh database gets. A change here needs a numbered file in src/migrations, too: a test compares the two ways.
 -- Money and quantities are DECIMAL(36,18): wide enough for a coin priced at 1e-8 and for billions of them.
 -- Times are DATETIME(6) in UTC; the bot's sessions run in '+00:00', whatever the server's zone is.
 
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS dca_cycles (
     updated_at             DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
     order_seq              INT            NOT NULL DEFAULT 0,           -- how many orders of this cycle have ended
     order_key              CHAR(8)        NOT NULL DEFAULT (LPAD(HEX(CRC32(CONCAT(UUID(), RAND()))), 8, '0')),
+    close_requested        BOOLEAN        NOT NULL DEFAULT FALSE,       -- the user wants it sold now, at any price; no buys
     open_asset_id          INT GENERATED ALWAYS AS (IF(status IN ('complete','error'), NULL, asset_id)) VIRTUAL,
     UNIQUE KEY uq_one_open_cycle (open_asset_id),
     KEY ix_asset_created (asset_id, created_at, id),
@@ -89,7 +91,7 @@ CREATE TABLE IF NOT EXISTS dca_events (
     cycle_id   INT          NULL,
     reason     VARCHAR(500) NOT NULL,
     created_at DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-    KEY ix_kind (kind, created_at),
     KEY ix_created (created_at),
-    KEY ix_cycle_kind (cycle_id, kind)
+    KEY ix_cycle_kind (cycle_id, kind),
+    KEY ix_kind (kind, created_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;

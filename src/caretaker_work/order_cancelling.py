@@ -159,7 +159,14 @@ def load_claims() -> Claims:
     """What the open cycles claim, in one query."""
     cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
     waiting = (CycleStatus.BUYING, CycleStatus.SELLING)
+    closing = [cycle for cycle in cycles if cycle.close_requested]
     return Claims(
+        closing=frozenset(
+            identity
+            for cycle in closing
+            for identity in (cycle.latest_order_id, compute_client_order_id(cycle))
+            if identity
+        ),
         order_ids=frozenset(
             cycle.latest_order_id
             for cycle in cycles

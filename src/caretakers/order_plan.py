@@ -1,7 +1,8 @@
-"""Which open orders are to be canceled: stale limit buys, stuck sells, orphans. Pure.
+"""Which open orders are canceled: stale limit buys, stuck sells, orphans, unwanted buys. Pure.
 
 An order counts only when it is on a symbol of ours and older than the limit; the limit also
-protects an order that was placed a moment ago and has not been linked to its cycle yet. Canceling
+protects an order that was placed a moment ago and has not been linked to its cycle yet. Only the
+buy of a cycle that the user wants closed is canceled at any age. Canceling
 is all that follows: the order's end, whatever it is, reaches the cycle as any other end does.
 """
 
@@ -29,18 +30,26 @@ class Fault(StrEnum):
     STALE_BUY = "stale limit buy"
     STUCK_SELL = "stuck sell"
     ORPHAN = "orphan"
+    UNWANTED_BUY = "buy of a cycle to be closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
     """Orders that cycles claim: the open order of each cycle in buying or selling, by Alpaca's id,
-    and the one that each open cycle's state can have, by client_order_id."""
+    and the one that each open cycle's state can have, by client_order_id.
+
+    `closing` holds both ids of the cycles that the user wants closed."""
 
     order_ids: frozenset[str] = frozenset()
     client_order_ids: frozenset[str] = frozenset()
+    closing: frozenset[str] = frozenset()
 
     def include(self, order: ExchangeOrder) -> bool:
         return order.id in self.order_ids or order.client_order_id in self.client_order_ids
+
+    def are_closing(self, order: ExchangeOrder) -> bool:
+        """Whether it is an order of a cycle that the user wants closed."""
+        return order.id in self.closing or order.client_order_id in self.closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,15 @@ def identify_stuck_sells(
     ]
 
 
+def identify_unwanted_buys(orders: Iterable[ExchangeOrder], claims: Claims) -> list[ExchangeOrder]:
+    """Open buys of cycles that the user wants closed: they hold up the sale."""
+    return [
+        order
+        for order in orders
+        if order.side is Side.BUY and not order.is_ended and claims.are_closing(order)
+    ]
+
+
 def _is_overdue(order: ExchangeOrder, now: datetime, stale_seconds: float) -> bool:
     return not order.is_ended and order_age_seconds(order, now) > stale_seconds
 
@@ -137,6 +155,7 @@ def plan_order_repairs(orders: Iterable[ExchangeOrder], around: Surroundings) ->
         (Fault.ORPHAN, identify_orphaned_orders(ours, around.claims, *args)),
         (Fault.STUCK_SELL, identify_stuck_sells(ours, around.claims, *args)),
         (Fault.STALE_BUY, identify_stale_buy_orders(ours, *args)),
+        (Fault.UNWANTED_BUY, identify_unwanted_buys(ours, around.claims)),
     ):
         faults.update((order.id, fault) for order in found)
     repairs = [

@@ -51,11 +51,13 @@ class DcaCycle:
     updated_at: datetime | None = None
     order_seq: int = 0
     order_key: str = ""
+    close_requested: bool = False  # the user wants it sold now, at any price, and no more buys
 
     @classmethod
     def from_row(cls, row: Row, prefix: str = "") -> DcaCycle:
         known = {name: row[prefix + name] for name in COLUMNS}
         known["status"] = CycleStatus(known["status"])
+        known["close_requested"] = bool(known["close_requested"])
         for name in ("completed_at", "created_at", "updated_at"):
             known[name] = utc_from_db(known[name])
         return cls(**known)

@@ -1,19 +1,52 @@
-"""The table `dca_meta`: schema version and the Alpaca account this database belongs to."""
+"""The table `dca_meta`: schema version and the Alpaca account this database belongs to.
+
+Owns: how a database gets the tables of this program's version, from nothing (`schema.sql`) or from
+an older version (`migrations/NNN_name.sql`, each leading to version NNN). Never takes anything
+away from a database that is newer than the program.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from utils.db_utils import DatabaseError, execute_query
 
-SCHEMA_VERSION = 1
-_SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schema.sql"
+SCHEMA_VERSION = 2
+_SOURCES = Path(__file__).resolve().parent.parent
+_SCHEMA_FILE = _SOURCES / "schema.sql"
+_MIGRATIONS = _SOURCES / "migrations"
+_OLDEST_VERSION = 1
+_LOCK = "CONCAT('dca-schema-', LEFT(MD5(DATABASE()), 16))"  # locks are the whole server's
+LOCK_SECONDS = 20  # shorter than a statement may take
+_NO_SUCH_TABLE = 1146
+# Duplicate table, column, key, and dropping what is gone: this statement was carried out before.
+_DONE_ALREADY = {1050, 1060, 1061, 1091}
 
 
 class ForeignDatabase(Exception):
     """The database belongs to another Alpaca account, or has no or another schema."""
+
+
+class MigrationFailed(DatabaseError):
+    """The database keeps the version that it had; the same command goes on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step: the file that leads to `version`."""
+
+    version: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
 
 
 def get_meta(db_conn: MySQLConnectionAbstract, name: str) -> str | None:
@@ -35,13 +68,104 @@ def put_meta(db_conn: MySQLConnectionAbstract, name: str, value: str) -> None:
     )
 
 
-def apply_schema(db_conn: MySQLConnectionAbstract) -> None:
-    """Create what `schema.sql` names and is not there yet. Safe to run at any time."""
-    text = "\n".join(line.split("--")[0] for line in _SCHEMA_FILE.read_text("utf-8").splitlines())
-    for statement in filter(None, (part.strip() for part in text.split(";"))):
-        execute_query(statement, db_conn=db_conn)
-    if get_meta(db_conn, "schema_version") is None:
-        put_meta(db_conn, "schema_version", str(SCHEMA_VERSION))
+def load_migrations(folder: Path = _MIGRATIONS) -> list[Migration]:
+    """Every numbered file, oldest first."""
+    found = [(re.match(r"(\d{3})_", path.name), path) for path in sorted(folder.glob("*.sql"))]
+    return [Migration(int(match[1]), path) for match, path in found if match]
+
+
+def apply_schema(
+    db_conn: MySQLConnectionAbstract, migrations: list[Migration] | None = None
+) -> list[str]:
+    """Bring the database to this program's version, from nothing or from an older one.
+
+    Safe to run at any time, twice, and by several programs at once: one works, the others wait.
+
+    Args:
+        db_conn: an autocommit connection with no transaction open: the server commits each
+            change of a table by itself.
+
+    Returns:
+        What was done, one name each; empty when everything was there.
+
+    Raises:
+        MigrationFailed: with the step and the reason; what came before it is kept.
+        ForeignDatabase: the database is newer than this program.
+    """
+    steps = load_migrations() if migrations is None else migrations
+    newest = steps[-1].version if steps else _OLDEST_VERSION
+    with _schema_lock(db_conn):
+        found = _stored_version(db_conn)
+        done = []
+        if found is None:
+            is_fresh = not _has_table(db_conn, "dca_assets")
+            _run(db_conn, _SCHEMA_FILE)
+            # Tables without a version: an interrupted first run, maybe of an older program. Every
+            # step is tried; what is there counts as done.
+            found = newest if is_fresh else _OLDEST_VERSION
+            put_meta(db_conn, "schema_version", str(found))
+            done.append("schema")
+        if found > newest:
+            raise ForeignDatabase(_too_new(found))
+        for step in steps:
+            if step.version > found:
+                _run(db_conn, step.path)
+                put_meta(db_conn, "schema_version", str(step.version))
+                done.append(step.name)
+        return done
+
+
+@contextmanager
+def _schema_lock(db_conn: MySQLConnectionAbstract) -> Iterator[None]:
+    """The server frees it when the connection ends, so a crash never leaves it behind."""
+    row = execute_query(
+        f"SELECT GET_LOCK({_LOCK}, {LOCK_SECONDS}) AS taken", fetch_one=True, db_conn=db_conn
+    )
+    if row["taken"] != 1:
+        raise MigrationFailed("another program is changing the tables: run it again in a minute")
+    try:
+        yield
+    finally:
+        execute_query(f"SELECT RELEASE_LOCK({_LOCK})", fetch_one=True, db_conn=db_conn)
+
+
+def _run(db_conn: MySQLConnectionAbstract, path: Path) -> None:
+    """Every statement of a file, one after another."""
+    text = "\n".join(line.split("--")[0] for line in path.read_text("utf-8").splitlines())
+    statements = [part.strip() for part in text.split(";") if part.strip()]
+    for number, statement in enumerate(statements, start=1):
+        try:
+            execute_query(statement, db_conn=db_conn)
+        except DatabaseError as error:
+            if error.errno not in _DONE_ALREADY:
+                reason = str(error).removeprefix("database: ")
+                raise MigrationFailed(
+                    f"{path.stem}, statement {number} of {len(statements)}, failed: {reason};"
+                    " the database keeps its version, run it again when the reason is gone",
+                    error.errno,
+                ) from error
+
+
+def _stored_version(db_conn: MySQLConnectionAbstract) -> int | None:
+    if not _has_table(db_conn, "dca_meta"):
+        return None
+    text = get_meta(db_conn, "schema_version")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise ForeignDatabase(f"the database has schema version {text!r}: that is none of ours")
+    return int(text)
+
+
+def _has_table(db_conn: MySQLConnectionAbstract, name: str) -> bool:
+    row = execute_query(
+        "SELECT 1 FROM information_schema.tables"
+        " WHERE table_schema = DATABASE() AND table_name = %s",
+        (name,),
+        fetch_one=True,
+        db_conn=db_conn,
+    )
+    return row is not None
 
 
 def check_schema(db_conn: MySQLConnectionAbstract) -> None:
@@ -53,16 +177,25 @@ def check_schema(db_conn: MySQLConnectionAbstract) -> None:
     try:
         found = get_meta(db_conn, "schema_version")
     except DatabaseError as error:
-        if error.errno == 1146:  # no such table
-            raise ForeignDatabase(
-                "the database has no tables of the bot yet: run scripts/setup"
-            ) from None
-        raise
+        if error.errno != _NO_SUCH_TABLE:
+            raise
+        found = None
+    if found is None:
+        raise ForeignDatabase("the database has no tables of the bot yet: run scripts/setup")
+    if found.isascii() and found.isdigit() and int(found) > SCHEMA_VERSION:
+        raise ForeignDatabase(_too_new(int(found)))
     if found != str(SCHEMA_VERSION):
         raise ForeignDatabase(
             f"the database has schema version {found}, this program needs {SCHEMA_VERSION}:"
             " run scripts/setup"
         )
+
+
+def _too_new(found: int) -> str:
+    return (
+        f"the database has schema version {found}, newer than this program's {SCHEMA_VERSION}:"
+        " use the program that made it, or a newer one"
+    )
 
 
 def claim_account(db_conn: MySQLConnectionAbstract, account_id: str) -> None:

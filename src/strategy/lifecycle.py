@@ -46,7 +46,7 @@ class Next(Enum):
     """Where a transition leads.
 
     REST is `watching`, or `cooldown` while that is not over and no coins are held, or `complete`
-    after a sell that left only dust.
+    after a sell that left only dust, or when the user wants it closed and there is nothing to sell.
     """
 
     BUYING = "buying"
@@ -228,9 +228,20 @@ def _bought(
         cycle, order.filled_qty, order.filled_avg_price, held_before, around, is_whole=is_whole
     )
     purpose = Purpose.SAFETY if held_before else Purpose.BASE
-    return CycleChange(
-        cycle_updates=updates, journal=build_journal_entry(cycle, order, purpose, around)
-    )
+    journal = build_journal_entry(cycle, order, purpose, around)
+    goes_on = updates["latest_order_id"] is not None
+    if goes_on or not is_closed_without_sale(cycle, quantity, around):
+        return CycleChange(cycle_updates=updates, journal=journal)
+    updates |= {"status": CycleStatus.COMPLETE, "completed_at": order.ended_at or around.now}
+    return CycleChange(cycle_updates=updates, journal=journal, next_cycle=CycleStatus.COOLDOWN)
+
+
+def is_closed_without_sale(cycle: DcaCycle, quantity: Decimal, around: Circumstances) -> bool:
+    """Whether the user's wish to close is carried out once no order is open: nothing is held.
+
+    Back in `watching` the cycle would buy again, or wait for ever for a sale.
+    """
+    return cycle.close_requested and is_dust(quantity, around.rules, around.fee_rate)
 
 
 def compute_fill_updates(
@@ -297,7 +308,8 @@ def leaves_only_dust(cycle: DcaCycle, sold_qty: Decimal, around: Circumstances) 
 def _completed(
     cycle: DcaCycle, order: ExchangeOrder, left: Decimal, around: Circumstances
 ) -> CycleChange:
-    note = f"{left.normalize():f} coins could not be sold" if left > 0 else None
+    notes = ["closed by the user"] if cycle.close_requested else []
+    notes += [f"{left.normalize():f} coins could not be sold"] if left > 0 else []
     return CycleChange(
         cycle_updates={
             "status": CycleStatus.COMPLETE,
@@ -306,7 +318,9 @@ def _completed(
             "order_seq": cycle.order_seq + 1,
         },
         asset_updates={"last_sell_price": order.filled_avg_price},
-        journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, around, note),
+        journal=build_journal_entry(
+            cycle, order, Purpose.TAKE_PROFIT, around, "; ".join(notes) or None
+        ),
         next_cycle=CycleStatus.COOLDOWN,
     )
 

@@ -20,6 +20,7 @@ from strategy.lifecycle import (
     Fact,
     build_journal_entry,
     compute_fill_updates,
+    is_closed_without_sale,
     leaves_only_dust,
     resting_status,
     target_of,
@@ -34,9 +35,16 @@ def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> Cycl
         ForbiddenTransition: when the cycle waits for no order.
     """
     target_of(cycle, Fact.ORDER_MISSING)
-    status = resting_status(cycle.quantity, around)
+    updates: dict[str, Any] = {
+        "status": resting_status(cycle.quantity, around),
+        "latest_order_id": None,
+    }
+    is_closed = is_closed_without_sale(cycle, cycle.quantity, around)
+    if is_closed:
+        updates |= {"status": CycleStatus.COMPLETE, "completed_at": around.now}
     return CycleChange(
-        cycle_updates={"status": status, "latest_order_id": None},
+        cycle_updates=updates,
+        next_cycle=CycleStatus.COOLDOWN if is_closed else None,
         events=(
             Event(
                 kind="order_missing",

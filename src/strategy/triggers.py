@@ -17,6 +17,7 @@ from models.trading_state import TradingState
 from strategy.sizing import is_dust
 
 ANY_PRICE = Decimal("Infinity")
+ANY_SELL_PRICE = Decimal(0)  # the trigger of a sale that the user wants now: every bid reaches it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,11 @@ class Decision:
     purpose: Purpose
     trigger_price: Decimal
     amount_usd: Decimal | None = None
+
+    @property
+    def at_any_price(self) -> bool:
+        """Whether the user wants this sale now, whatever the market says."""
+        return self.side is Side.SELL and self.trigger_price == ANY_SELL_PRICE
 
 
 def compute_safety_order_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
@@ -78,6 +84,9 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
     """The prices that matter in `state`. An order under way (buying, selling) waits for its end."""
     asset, cycle = state.asset, state.cycle
     holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
+    if cycle.close_requested:  # no buys, not even a base order: it would be sold at once
+        is_closing = _is_closing(state, rules, fee_rate)
+        return Triggers(sell_at_or_above=ANY_SELL_PRICE) if is_closing else NEVER
     match cycle.status:
         case CycleStatus.COOLDOWN:
             early = compute_early_restart_trigger(asset)
@@ -108,6 +117,24 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
             )
         case _:
             return NEVER
+
+
+def _is_closing(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> bool:
+    cycle = state.cycle
+    return (
+        cycle.close_requested
+        and cycle.status is CycleStatus.WATCHING
+        and not is_dust(cycle.quantity, rules, fee_rate)
+    )
+
+
+def decide_close(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Decision | None:
+    """The sale that the user asked for, or None. It needs no quote: a mute market is no reason to
+    keep what is to be sold.
+    """
+    if not _is_closing(state, rules, fee_rate):
+        return None
+    return Decision(Side.SELL, Purpose.TAKE_PROFIT, ANY_SELL_PRICE)
 
 
 def decide(
