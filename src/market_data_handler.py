@@ -18,12 +18,11 @@ from decimal import Decimal
 from typing import Any
 
 from config import Settings
-from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
-from models.exchange import ExchangeOrder, Quote, Side, WireError, normalize_symbol
+from models.exchange import ExchangeOrder, Quote, Side, WireError
 from models.trading_state import TradingState
 from order_placement import OrderPlacer, Outcome, Placement
-from strategy.asset_checks import find_number_problems
+from strategy.asset_checks import find_row_problem
 from strategy.triggers import NEVER, Triggers, compute_triggers
 from utils.alpaca_client_rest import ExchangeError
 from utils.asset_rules_cache import AssetRulesCache
@@ -149,7 +148,7 @@ class MarketDataHandler:
             present.add(symbol)
             watch = self._watch(symbol)
             self._wake_to_close(watch, state.cycle)
-            if problem := _problem_of(state.asset):
+            if problem := find_row_problem(state.asset):
                 watch.set_triggers(NEVER)
                 self._note(watch, f"asset cannot be traded: {problem}", logging.ERROR)
                 continue
@@ -264,14 +263,3 @@ class MarketDataHandler:
         for worker in self._workers.values():
             worker.cancel()
         await asyncio.gather(*self._workers.values(), return_exceptions=True)
-
-
-def _problem_of(asset: DcaAsset) -> str | None:
-    """Rows are written by hand too: numbers that would lose money must not trade."""
-    try:
-        normal = normalize_symbol(asset.asset_symbol)
-    except WireError as error:
-        return str(error)
-    if normal != asset.asset_symbol:
-        return f"its asset_symbol must be written {normal}"
-    return "; ".join(find_number_problems(asset)) or None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
 
 from models.asset_config import DcaAsset
-from models.exchange import AssetRules
+from models.exchange import AssetRules, WireError, normalize_symbol
 from models.order_journal import Purpose
 from strategy.deal_plan import DealPlan, describe_order, plan_deal
 from strategy.sizing import MAXIMUM_ORDER_USD, minimum_base_order_usd, round_to_increment
@@ -61,6 +61,17 @@ def find_number_problems(asset: DcaAsset) -> list[str]:
             f"{asset.asset_symbol} is not quoted in USD, and this bot pays in USD only: {base}/USD"
         )
     return [problem for problem in problems if problem]
+
+
+def find_row_problem(asset: DcaAsset) -> str | None:
+    """Why a row of `dca_assets` must not trade: rows are written by hand too. None: it can."""
+    try:
+        normal = normalize_symbol(asset.asset_symbol)
+    except WireError as error:
+        return str(error)
+    if normal != asset.asset_symbol:
+        return f"its asset_symbol must be written {normal}"
+    return "; ".join(find_number_problems(asset)) or None
 
 
 def check_asset(
