@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import mysql.connector
@@ -35,7 +36,7 @@ from local_stack.debian_packages import LOCAL_FOLDER
 from local_stack.demo import Stopper
 from local_stack.demo_snapshot import fetch_rules
 from local_stack.exchange_process import StackError
-from local_stack.holdings import find_touched_holdings, find_unreported
+from local_stack.holdings import find_blocking_coins, find_touched_holdings, find_unreported
 from local_stack.invariants import (
     Violation,
     find_excess_requests,
@@ -70,6 +71,7 @@ class Chaos:
     rules: dict[str, AssetRules] = field(default_factory=dict)
     users_order: str = ""
     records: ChaosRecords | None = None
+    sold_by_hand: list[tuple[str, Decimal]] = field(default_factory=list)
     _started_at: float = 0.0
     _said_at: float = 0.0
     _phase: str = ""
@@ -90,6 +92,7 @@ class Chaos:
             self._prove(number)
             if self.figures.violations:
                 return
+            self._act_as_the_person_who_was_told()
             self.stack.exchange.control("market", paused=False)
         self._phase = "the end"
         self._check(self._unreported_within(REPORT_SECONDS))
@@ -193,7 +196,18 @@ class Chaos:
         )
 
     def _read(self) -> ChaosRecords:
-        return read_records(self.stack, self.rules, {self.users_order})
+        return read_records(self.stack, self.rules, {self.users_order}, self.sold_by_hand)
+
+    def _act_as_the_person_who_was_told(self) -> None:
+        """Coins that no cycle holds block their symbol until somebody sells them; a night of that
+        would prove nothing more.
+        """
+        assert self.records is not None, "proven before"
+        for symbol, qty in find_blocking_coins(
+            self.records.books, self.records.coins, self.records.events
+        ):
+            self.stack.exchange.control("balance", unit=symbol, add=f"-{qty:f}")
+            self.sold_by_hand.append((symbol, -qty))
 
     def _check(self, found: Iterable[Violation]) -> None:
         self.figures.checks += 1

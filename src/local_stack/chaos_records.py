@@ -34,9 +34,14 @@ class ChaosRecords:
 
 
 def read_records(
-    stack: LocalStack, rules: Mapping[str, AssetRules], users_orders: Collection[str]
+    stack: LocalStack,
+    rules: Mapping[str, AssetRules],
+    users_orders: Collection[str],
+    sold_by_hand: Collection[tuple[str, Decimal]],
 ) -> ChaosRecords:
     """The exchange first, so that what the bot books meanwhile does not look missing.
+
+    `sold_by_hand` are adjustments of coins that no cycle held: they excuse nothing.
 
     Raises:
         StackError, DatabaseError, mysql.connector.Error: a side does not answer.
@@ -64,7 +69,10 @@ def read_records(
             fee_rate=FEE_RATE,
             booked_at={row["id"]: utc_from_db(row["at"]) for row in booked},
             shrunk_symbols=frozenset(
-                one["unit"] for one in ledger["adjustments"] if Decimal(one["amount"]) < 0
+                one["unit"]
+                for one in ledger["adjustments"]
+                if Decimal(one["amount"]) < 0
+                and (one["unit"], Decimal(one["amount"])) not in sold_by_hand
             ),
         )
         events = execute_query(

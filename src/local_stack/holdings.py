@@ -47,6 +47,20 @@ def find_unreported(
     return found
 
 
+def find_blocking_coins(
+    books: Books, coins: Mapping[str, Decimal], events: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[str, Decimal]]:
+    """Coins in the account that no cycle holds, and that a person was told of: they block buys."""
+    told = {event["symbol"] for event in events if event["kind"] in (*_TOLD, "fill_corrected")}
+    for cycle in match_books(books).cycles:
+        held = coins.get(cycle.symbol, _ZERO)
+        is_free = cycle.row.status in (CycleStatus.WATCHING, CycleStatus.COOLDOWN) and is_dust(
+            cycle.row.quantity, cycle.rules, books.fee_rate
+        )
+        if is_free and not is_unsellable(held, cycle.rules) and cycle.symbol in told:
+            yield cycle.symbol, held
+
+
 def find_touched_holdings(
     ledger: Mapping[str, Any], symbol: str, users_order: str
 ) -> Iterator[Violation]:
