@@ -1,4 +1,4 @@
-"""`scripts/database`: the private MariaDB of a user who has none of their own.
+"""`scripts/database`: the private MariaDB of a user who has none of their own, with our tables.
 
 Owns the folder .local/mariadb/main and nothing else. Never deletes data.
 """
@@ -19,6 +19,9 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from local_stack.debian_packages import LOCAL_FOLDER
 from local_stack.mariadb import MariaDBError, PrivateMariaDB
+from models.meta import ForeignDatabase, apply_schema
+from steering.database_upgrade import main as migrate
+from utils.db_utils import DatabaseError
 
 FOLDER = LOCAL_FOLDER / "mariadb" / "main"
 HELP = """\
@@ -30,6 +33,8 @@ A MariaDB server of your own inside this folder, for those who have no MariaDB o
   scripts/database shell              type SQL; ends with Ctrl-D
   scripts/database shell "SELECT 1"   run one statement
   scripts/database stop               shut it down; the data stays
+  scripts/database migrate            make or upgrade the tables of the database in .env,
+                                      this one or a server of your own (see migrate --help)
 
 It listens on this machine only, as your user, and starts no service. Its data stands in
 .local/mariadb/main: that folder is the memory of your bot, so include it in your backups.
@@ -40,11 +45,20 @@ NOT_RUNNING = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parse(arguments)
+    texts = list(sys.argv[1:] if arguments is None else arguments)
+    if texts[:1] == ["migrate"]:
+        return migrate(texts[1:])
+    options = _parse(texts)
     server = PrivateMariaDB(FOLDER, report=lambda line: print(line, file=sys.stderr))
     try:
         return COMMANDS[options.command](server, options)
-    except (MariaDBError, mysql.connector.Error, ValueError) as error:
+    except (
+        MariaDBError,
+        DatabaseError,
+        ForeignDatabase,
+        mysql.connector.Error,
+        ValueError,
+    ) as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
 
@@ -53,6 +67,8 @@ def start(server: PrivateMariaDB, options: argparse.Namespace) -> int:
     ran_already = server.is_running()
     server.start()
     server.create_database(options.database)
+    with contextlib.closing(server.connect(options.database)) as connection:
+        apply_schema(connection)
     if not options.json:
         state = "The private MariaDB runs already." if ran_already else "The private MariaDB runs."
         print(f"# {state} These lines belong into .env:")
