@@ -13,10 +13,10 @@ from types import TracebackType
 
 from config import PROJECT_ROOT
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 15.0, what: str = "") -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0, what: str = "") -> None:
     """Wait for `condition` to hold, within a bound."""
     end = time.monotonic() + seconds
     while not condition():

@@ -22,7 +22,7 @@ def push(exchange, bid=50000, ask=50001, symbol="BTC/USD"):
     exchange.push_quote(symbol, bid, ask)
 
 
-def quote_until(exchange, condition, bid=50000, ask=50001, seconds=15.0):
+def quote_until(exchange, condition, bid=50000, ask=50001, seconds=60.0):
     """Keep the market alive until `condition` holds: the daemon acts on quotes only."""
 
     def quoted() -> bool:
