@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from alpaca.trading.client import TradingClient
@@ -118,12 +119,13 @@ class ConsistencyChecker:
                 order, rules, self._fee_rate, datetime.now(UTC), source="consistency_checker"
             )
             if result.applied in (Applied.CHANGED, Applied.CORRECTED):
-                append_event(connection, _event_of(finding))
+                append_event(connection, _event_of(replace(finding, cycle=result.cycle)))
             return result
 
-        match transaction(work).applied:
+        result = transaction(work)
+        match result.applied:
             case Applied.CHANGED | Applied.CORRECTED:
-                announce((_event_of(finding),))
+                announce((_event_of(replace(finding, cycle=result.cycle)),))
                 return None
             case Applied.NOTHING_NEW:
                 return "known meanwhile"

@@ -24,6 +24,7 @@ from utils.alpaca_client_rest import (
     place_limit_buy_order,
     place_market_sell_order,
 )
+from utils.alpaca_http import ExchangeUnavailable, call_once
 from utils.db_utils import execute_query, get_db_connection
 
 UUID = "c2470331-8993-4051-bf5d-428d5bdc9a48"
@@ -117,6 +118,7 @@ def test_a_filled_order_of_a_stuck_cycle_is_booked(check, quoted, client, db_con
         Decimal("0.002")
     ]
     assert events(db_conn) == [("order_recovered", "warning")]
+    assert get_events(db_conn)[0]["cycle_id"] == cycle.id
 
 
 def test_a_filled_sell_whose_event_was_lost_completes_its_cycle(
@@ -333,6 +335,19 @@ def test_a_row_that_never_rests_is_left_to_the_next_run(
     check_consistency(run)
     assert run.plan == []
     assert get_cycle(db_conn, cycle.id).status == "watching"
+
+
+@pytest.mark.parametrize("body", ["<html>404</html>", "", "{}", "[]"])
+def test_a_404_that_is_not_in_alpacas_words_is_no_answer(body):
+    """A proxy's page for a wrong route must not say that a position is gone."""
+
+    def answer():
+        response = requests.Response()
+        response.status_code = 404
+        raise APIError(body, requests.HTTPError(response=response))
+
+    with pytest.raises(ExchangeUnavailable):
+        call_once(answer)
 
 
 # Reports ---------------------------------------------------------------------------------------
