@@ -72,9 +72,10 @@ def _apply(
     after = replace(
         state, quantity=quantity, average=average, coin_fees=state.coin_fees + entry.fee_qty
     )
-    if is_dust(entry.filled_qty, rules, fee_rate):
-        return after
     held_before = not is_dust(state.quantity, rules, fee_rate)
+    is_whole = not is_late and (entry.requested_qty or _ZERO) <= entry.filled_qty
+    if is_dust(entry.filled_qty, rules, fee_rate) and not (is_whole and held_before):
+        return after
     return replace(
         after,
         last_fill_price=price,
