@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sysconfig
+import sys
 import venv
 from pathlib import Path
 
@@ -24,8 +24,9 @@ def copy_project(folder: Path, settings: dict[str, str]) -> Path:
     environment = folder / ".venv"
     venv.EnvBuilder(symlinks=True).create(environment)
     [packages] = environment.glob("lib/python*/site-packages")
-    # The copy's own modules first; a .pth in the borrowed folder is not read, ours is not found.
-    (packages / "project.pth").write_text(f"{folder / 'src'}\n{sysconfig.get_paths()['purelib']}\n")
+    # The copy's own modules first; a .pth in a borrowed folder is not read, so ours are not found.
+    borrowed = [entry for entry in sys.path if "-packages" in entry]
+    (packages / "project.pth").write_text("\n".join([str(folder / "src"), *borrowed, ""]))
     write_env_file(folder, settings)
     return folder
 
