@@ -247,24 +247,28 @@ def test_wrong_keys_are_refused_at_once_and_said_plainly(bot_environment, exchan
     assert exchange_saw <= 2, "what cannot help is not repeated"
 
 
-def test_reads_pause_when_the_minute_is_nearly_used_up_and_posts_do_not(canned):
+def test_reads_pause_when_the_minute_is_nearly_used_up_and_posts_do_not(canned, caplog):
     client = get_trading_client()
-    canned.say(
-        200, {"id": "a"}, X_RateLimit_Remaining="20", X_RateLimit_Reset=f"{time.time() + 0.4}"
-    )
+
+    def say_remaining(remaining, seconds):
+        limits = {"X_RateLimit_Reset": f"{time.time() + seconds}"}
+        canned.say(200, {"id": "a"}, X_RateLimit_Remaining=remaining, **limits)
+
+    def pauses():
+        return sum("requests.paused" in one.getMessage() for one in caplog.records)
+
+    say_remaining("20", 0.4)
+    began = time.monotonic()
     fetch_account_id(client)
     canned.say(422, {"code": 1, "message": "no"})
-    began = time.monotonic()
     assert buy_far(client) is None
-    assert time.monotonic() - began < 0.35
-    canned.say(
-        200, {"id": "a"}, X_RateLimit_Remaining="199", X_RateLimit_Reset=f"{time.time() + 60}"
-    )
+    assert pauses() == 0
+    say_remaining("199", 60)
     fetch_account_id(client)
-    assert time.monotonic() - began > 0.3
-    began = time.monotonic()
+    assert pauses() == 1
+    assert time.monotonic() - began >= 0.35
     fetch_account_id(client)
-    assert time.monotonic() - began < 0.3
+    assert pauses() == 1
 
 
 def test_a_proxy_of_the_machine_is_not_asked_for_loopback(client, exchange, monkeypatch):

@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "main_app": BELOW_THE_BOT | THE_BOT,
     "caretaker_work": BELOW_THE_BOT | THE_BOT | {"caretakers", "caretaker_work"},
     "steering": BELOW_THE_BOT | THE_BOT | {"steering"},
-    "insight": BELOW_THE_BOT | THE_BOT | {"insight"},
+    "insight": BELOW_THE_BOT | THE_BOT | {"caretakers", "caretaker_work", "insight"},
     "local_stack": ROOMS - {"main_app"},
 }
 
