@@ -132,7 +132,7 @@ FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("skew_clock", 2, 5, {"seconds": 8}),
     ("skew_clock", 2, 5, {"seconds": -8}),
 )
-SECONDS_BETWEENFAULTS, SECONDS_BETWEEN_BLOWS = 1.2, 4.5
+SECONDS_BETWEEN_FAULTS, SECONDS_BETWEEN_BLOWS = 1.0, 3.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
     """
     planned: list[Planned] = []
     at = 0.5
-    while (at := at + chance.expovariate(1 / SECONDS_BETWEENFAULTS)) < seconds - QUIET_END_SECONDS:
+    while (at := at + chance.expovariate(1 / SECONDS_BETWEEN_FAULTS)) < seconds - QUIET_END_SECONDS:
         name, longest, fields = _draw_fault(chance)
         if float(fields.get("seconds", 0)) > seconds - at and name.startswith("http"):
             continue
