@@ -23,13 +23,14 @@ from rich.console import Console
 
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.debian_packages import LOCAL_FOLDER
+from local_stack.demo_checks import Circumstances
 from local_stack.demo_end import close_the_day, finish_orders
 from local_stack.demo_plan import DemoPlan, parse_arguments
 from local_stack.demo_records import read_bot, read_exchange
 from local_stack.demo_report import print_summary, summary_as_json
 from local_stack.demo_snapshot import fetch_rules, take_snapshot
 from local_stack.demo_story import Story
-from local_stack.demo_summary import Circumstances, Summary, summarise
+from local_stack.demo_summary import Summary, summarise
 from local_stack.demo_view import Heading, LiveView, PlainView, View
 from local_stack.exchange_process import StackError
 from local_stack.mariadb import MariaDBError

@@ -8,41 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from local_stack.cycle_books import Fill, OrderStep
 from local_stack.exchange_process import ExchangeProcess
 from models.asset_config import DcaAsset, get_all_assets
 from models.cycle_data import CycleStatus, DcaCycle, get_cycles_by_status
 from models.exchange import AssetRules, ExchangeOrder, Side, normalize_symbol
-from models.order_journal import JournalEntry, get_entries_of_cycle
+from models.order_journal import JournalEntry, get_entries_ended_since
 
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """One execution, with the fee that was posted for it: USD for a sell, coins for a buy."""
-
-    order_id: str
-    symbol: str
-    side: Side
-    qty: Decimal
-    price: Decimal
-    fee: Decimal
-
-    @property
-    def usd(self) -> Decimal:
-        return self.qty * self.price
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeRecords:
-    """The exchange's side. `unpaired_fees` counts fees and fills that do not belong together."""
+    """The exchange's side. `unpaired_fees` counts fees and fills that do not belong together.
+
+    `steps` are what its ledger says happened to the orders, in true order.
+    """
 
     orders: tuple[ExchangeOrder, ...]
     fills: tuple[Fill, ...]
+    steps: tuple[OrderStep, ...]
     unpaired_fees: int
     cash_at_start: Decimal
     cash: Decimal
@@ -52,7 +44,7 @@ class ExchangeRecords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BotRecords:
-    """The bot's side: its tables and its logs."""
+    """The bot's side: its tables (the journal in the order of writing) and its logs."""
 
     assets: tuple[DcaAsset, ...]
     cycles: tuple[DcaCycle, ...]
@@ -74,6 +66,7 @@ def read_exchange(exchange: ExchangeProcess, rules: Mapping[str, AssetRules]) ->
     return ExchangeRecords(
         orders=tuple(ExchangeOrder.from_wire(raw) for raw in exchange.orders()),
         fills=fills,
+        steps=tuple(OrderStep.from_ledger(raw) for raw in exchange.ledger()["steps"]),
         unpaired_fees=unpaired,
         cash_at_start=Decimal(state["balances"]["initial_cash"]),
         cash=Decimal(exchange.get("/v2/account")["cash"]),
@@ -89,9 +82,7 @@ def read_bot(db_conn: MySQLConnectionAbstract, log_dir: Path) -> BotRecords:
     return BotRecords(
         assets=tuple(get_all_assets(db_conn)),
         cycles=tuple(cycles),
-        journal=tuple(
-            entry for cycle in cycles for entry in get_entries_of_cycle(db_conn, cycle.id)
-        ),
+        journal=tuple(get_entries_ended_since(db_conn, _BEGINNING)),
         refused_sells=tuple(
             line for line in lines if " order.refused " in line and " side=sell " in line
         ),

@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from local_stack.caretaker_schedule import ScriptRecord
+from local_stack.demo_checks import Check
+from local_stack.demo_figures import AssetFigures
 from local_stack.demo_format import duration
-from local_stack.demo_summary import AssetSummary, Check, Summary
+from local_stack.demo_summary import Summary
 
 _CENT = Decimal("0.01")
 
@@ -77,7 +79,7 @@ def _usd(value: Decimal) -> Text:
     return Text(f"{cents:+,.2f}", style="green" if cents > 0 else "red" if cents < 0 else "")
 
 
-def _yes(one: AssetSummary) -> Text:
+def _yes(one: AssetFigures) -> Text:
     return Text("yes", style="green") if one.agrees else Text("NO", style="bold red")
 
 
@@ -126,7 +128,7 @@ def summary_as_json(
     }
 
 
-def _asset(one: AssetSummary) -> dict[str, Any]:
+def _asset(one: AssetFigures) -> dict[str, Any]:
     return {
         "symbol": one.symbol,
         "cycles_completed": one.cycles,

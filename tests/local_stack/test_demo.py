@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from config import PROJECT_ROOT
+from local_stack.cycle_books import Fill, OrderStep
+from local_stack.demo_checks import Circumstances
 from local_stack.demo_plan import parse_arguments
-from local_stack.demo_records import BotRecords, ExchangeRecords, Fill
-from local_stack.demo_summary import Circumstances, Summary, summarise
+from local_stack.demo_records import BotRecords, ExchangeRecords
+from local_stack.demo_summary import Summary, summarise
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import AssetRules, ExchangeOrder, Side
@@ -138,9 +140,11 @@ CYCLE = DcaCycle(
     quantity=Decimal("0.1"),
     average_purchase_price=Decimal(1900),
     safety_orders=1,
+    last_order_fill_price=Decimal(1800),
     order_seq=3,
     order_key="0a1b2c3d",
 )
+NEXT_CYCLE = DcaCycle(id=8, asset_id=1, status=CycleStatus.COOLDOWN, order_key="11111111")
 # seq, side, quantity, price, fee (coins for a buy, USD for a sell)
 TRADES = [
     (0, Side.BUY, Decimal("0.05"), Decimal(2000), Decimal("0.000125")),
@@ -155,7 +159,7 @@ CHECKS = {
     "ladder": 4,
     "refused": 5,
     "requests": 6,
-    "alone": 7,
+    "calm": 7,
 }
 
 
@@ -209,7 +213,7 @@ def records() -> Iterator[tuple[BotRecords, ExchangeRecords]]:
     )
     bot = BotRecords(
         assets=(ASSET,),
-        cycles=(CYCLE,),
+        cycles=(CYCLE, NEXT_CYCLE),
         journal=tuple(
             entry_of(order, seq, fee)
             for order, (seq, _, _, _, fee) in zip(orders, TRADES, strict=True)
@@ -220,6 +224,14 @@ def records() -> Iterator[tuple[BotRecords, ExchangeRecords]]:
     exchange = ExchangeRecords(
         orders=orders,
         fills=fills,
+        steps=tuple(
+            step
+            for fill in fills
+            for step in (
+                OrderStep(fill.order_id, "pending_new", AT),
+                OrderStep(fill.order_id, "fill", AT, fill.qty, fill.price),
+            )
+        ),
         unpaired_fees=0,
         cash_at_start=Decimal(1000),
         cash=Decimal("1008.90"),  # -100 -90 +199.40 -0.50
@@ -260,16 +272,16 @@ def changed(row, **columns):
     [
         ("bot", "journal", lambda j: (*j[:2], changed(j[2], fee_usd=Decimal("0.49"))), {"profit"}),
         ("bot", "journal", lambda j: (*j[:2], changed(j[2], fee_is_estimated=True)), {"profit"}),
-        ("bot", "journal", lambda j: j[1:], {"profit", "claimed"}),
-        ("bot", "cycles", lambda c: (changed(c[0], quantity=Decimal("0.11")),), {"match"}),
+        ("bot", "journal", lambda j: j[1:], {"profit", "claimed", "match"}),
+        ("bot", "cycles", lambda c: (changed(c[0], quantity=Decimal("0.11")), c[1]), {"match"}),
         (
             "bot",
             "cycles",
-            lambda c: (changed(c[0], average_purchase_price=Decimal("1900.000000000001")),),
+            lambda c: (changed(c[0], average_purchase_price=Decimal("1900.000000000001")), c[1]),
             {"match"},
         ),
-        ("bot", "cycles", lambda c: (changed(c[0], safety_orders=2),), {"match"}),
-        ("bot", "cycles", lambda c: (changed(c[0], order_seq=2),), {"claimed"}),
+        ("bot", "cycles", lambda c: (changed(c[0], safety_orders=2), c[1]), {"match"}),
+        ("bot", "cycles", lambda c: (changed(c[0], order_seq=2), c[1]), {"match"}),
         ("bot", "assets", lambda a: (changed(a[0], max_safety_orders=0),), {"ladder"}),
         (
             "bot",
@@ -277,7 +289,7 @@ def changed(row, **columns):
             lambda _: ('order.refused side=sell reason="insufficient balance for ETH"',),
             {"refused"},
         ),
-        ("bot", "errors", lambda _: ("ERROR something",), {"alone"}),
+        ("bot", "errors", lambda _: ("ERROR something",), {"calm"}),
         ("exchange", "cash", lambda cash: cash - 1, {"cash"}),
         ("exchange", "unpaired_fees", lambda _: 1, {"cash"}),
         (
