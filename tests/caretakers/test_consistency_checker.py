@@ -4,6 +4,8 @@ import logging
 from decimal import Decimal
 
 import pytest
+import requests
+from alpaca.common.exceptions import APIError
 
 from caretaker_process import dry_run, real_run
 from caretaker_work import consistency_checking, consistency_look
