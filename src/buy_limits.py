@@ -20,10 +20,10 @@ from decimal import Decimal
 from alpaca.trading.client import TradingClient
 
 from config import Settings
-from models.cycle_data import OPEN_STATUSES, CycleStatus, DcaCycle, get_cycles_by_status
+from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import ExchangeOrder, Side
 from models.order_journal import Purpose, get_bought_usd_since, get_journaled_client_ids
-from models.trading_state import TradingState
+from models.trading_state import TradingState, load_all_trading_states
 from utils.alpaca_client_rest import fetch_orders
 from utils.db_utils import thread_connection
 from utils.stop_files import is_paused
@@ -136,11 +136,14 @@ class BuyLimits:
         for symbol, amount_usd, _ in list(self._young.values()):
             on_order[symbol] = on_order.get(symbol, Decimal(0)) + amount_usd
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        cycles = get_cycles_by_status(connection, *OPEN_STATUSES)
+        states = load_all_trading_states(connection)
+        # A buy that was sent a moment ago stands in no cycle yet.
+        in_cycles = {s.asset.asset_symbol for s in states if _is_invested(s.cycle)}
+        on_its_way = {s.asset.asset_symbol for s in states} & set(on_order)
         return Usage(
             bought_today_usd=get_bought_usd_since(connection, midnight),
             on_order_usd=on_order,
-            open_cycles=sum(_is_invested(cycle) for cycle in cycles),
+            open_cycles=len(in_cycles | on_its_way),
         )
 
     def _forget_old(self, open_ids: set[str]) -> None:
@@ -157,7 +160,7 @@ def _cost_usd(order: ExchangeOrder) -> Decimal:
 
 
 def _is_invested(cycle: DcaCycle) -> bool:
-    return cycle.quantity > 0 or cycle.status is CycleStatus.BUYING
+    return cycle.is_open and (cycle.quantity > 0 or cycle.status is CycleStatus.BUYING)
 
 
 def _exceeded(

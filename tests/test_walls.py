@@ -70,7 +70,11 @@ MAY_IMPORT = {
     "main_app": BELOW_THE_BOT | THE_BOT,
     "caretaker_work": BELOW_THE_BOT | THE_BOT | {"caretakers", "caretaker_work"},
     "steering": BELOW_THE_BOT | THE_BOT | {"steering"},
-    "insight": BELOW_THE_BOT | THE_BOT | {"caretakers", "caretaker_work", "insight"},
+    # The tools that show share their words, tables and exit codes with the tools that steer.
+    "insight": BELOW_THE_BOT
+    | THE_BOT
+    | {"caretakers", "caretaker_work", "insight"}
+    | {"steering.asset_text", "steering.command_line", "steering.refused"},
     "local_stack": ROOMS - {"main_app"},
 }
 

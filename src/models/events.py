@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -113,3 +113,38 @@ def get_events(db_conn: MySQLConnectionAbstract, limit: int = 50) -> list[dict[s
         db_conn=db_conn,
     )
     return rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """An event as it was written; `created_at` is aware UTC."""
+
+    kind: str
+    reason: str
+    symbol: str | None
+    cycle_id: int | None
+    created_at: datetime
+
+
+def get_error_events(
+    db_conn: MySQLConnectionAbstract, within_seconds: float, limit: int
+) -> list[EventRow]:
+    """What a person was needed for lately, newest first; the same words only once."""
+    rows = execute_query(
+        "SELECT kind, reason, symbol, cycle_id, MAX(created_at) AS last_at FROM dca_events"
+        " WHERE severity = %s AND created_at >= UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
+        " GROUP BY kind, reason, symbol, cycle_id ORDER BY last_at DESC LIMIT %s",
+        (Severity.ERROR, within_seconds, limit),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return [
+        EventRow(
+            kind=row["kind"],
+            reason=row["reason"],
+            symbol=row["symbol"],
+            cycle_id=row["cycle_id"],
+            created_at=row["last_at"].replace(tzinfo=UTC),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,223 @@
+"""What a person wants to know of the bot at one moment, as one record: `load_status`.
+
+Owns what is asked of whom, and that nothing that is away hides the rest or holds anybody up. Reads
+only; how it looks is others' business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeVar
+
+from buy_limits import BuyLimits, Usage
+from config import Settings
+from insight.asset_look import AssetLook, look_at_asset
+from insight.bounded import Pending, TookTooLong
+from insight.brake_look import BrakeLook, look_at_brakes
+from insight.caretaker_look import CaretakerLook, find_caretaker_problems, load_caretaker_looks
+from insight.daemon_look import DaemonLook, load_daemon_look
+from insight.mute_stream import find_mute_stream
+from models.asset_config import DcaAsset, get_all_assets
+from models.events import EventRow, get_error_events
+from models.exchange import AssetRules, ExchangeOrder, Quote
+from models.meta import ForeignDatabase, check_schema
+from models.realised_profit import RealisedProfit, get_realised_profits
+from models.trading_state import TradingState, load_all_trading_states
+from utils.alpaca_client_rest import ExchangeError, fetch_orders, get_trading_client
+from utils.alpaca_records import fetch_all_asset_rules, fetch_latest_quotes
+from utils.db_utils import DatabaseError, thread_connection
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 8.0
+RULES_KEPT_SECONDS = 3600.0
+EVENTS_SHOWN = 5
+EVENTS_SECONDS = 24 * 3600.0
+FRESH_EVENT_SECONDS = 3600.0  # a younger ERROR counts as something that is wrong now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Everything at one moment. `assets` is None when the database cannot be asked.
+
+    `problems` has one line for each thing that is wrong; empty: all is well. The `..._problem`
+    fields say why a part is missing.
+    """
+
+    looked_at: datetime
+    money: str
+    is_live: bool
+    trading_host: str
+    daemon: DaemonLook
+    caretakers: tuple[CaretakerLook, ...]
+    assets: tuple[AssetLook, ...] | None
+    brakes: tuple[BrakeLook, ...]
+    bought_today_usd: Decimal | None
+    events: tuple[EventRow, ...]
+    problems: tuple[str, ...]
+    database_problem: str | None
+    exchange_problem: str | None
+    prices_problem: str | None
+
+    @property
+    def is_well(self) -> bool:
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Books:
+    """What the database says."""
+
+    assets: list[DcaAsset]
+    states: dict[int, TradingState]
+    realised: dict[str, RealisedProfit]
+    events: list[EventRow]
+
+
+class StatusReader:
+    """Looks as often as asked; remembers the exchange's rules of the assets in between."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rules: dict[str, AssetRules] = {}
+        self._rules_at = float("-inf")
+
+    def load(self) -> Status:
+        """One look: at most one request for the open orders, one for all quotes, and the rules."""
+        settings = self._settings
+        pending_orders = Pending(self._ask_exchange, seconds=ANSWER_SECONDS)
+        pending_books = Pending(_read_books, seconds=ANSWER_SECONDS)
+        daemon = load_daemon_look(settings)
+        books, database_problem = _settled(pending_books)
+        orders, exchange_problem = _settled(pending_orders)
+        symbols = [asset.asset_symbol for asset in books.assets] if books else []
+        known = [symbol for symbol in symbols if not self._rules or symbol in self._rules]
+        pending_quotes = Pending(lambda: fetch_latest_quotes(known), seconds=ANSWER_SECONDS)
+        usage, usage_problem = None, None
+        if books is not None and orders is not None:
+            work = Pending(lambda: _load_usage(settings, orders), seconds=ANSWER_SECONDS)
+            usage, usage_problem = _settled(work)
+        quotes, prices_problem = _settled(pending_quotes)
+        # The pulse is read last: a quote that the exchange had before must be in it.
+        mute = find_mute_stream(settings, daemon, quotes or {})
+        now = datetime.now(UTC)
+        assets = None if books is None else self._look_at_assets(books, quotes, orders, now)
+        caretakers = load_caretaker_looks(settings, now)
+        prices_problem = prices_problem or _unpriced(assets or (), quotes)
+        status = Status(
+            looked_at=now,
+            money=describe_money(settings),
+            is_live=settings.is_live,
+            trading_host=settings.trading_host,
+            daemon=daemon,
+            caretakers=caretakers,
+            assets=assets,
+            brakes=look_at_brakes(settings, usage, list(books.states.values()) if books else None),
+            bought_today_usd=usage.bought_today_usd if usage else None,
+            events=tuple(books.events) if books else (),
+            problems=(),
+            database_problem=database_problem or usage_problem,
+            exchange_problem=exchange_problem,
+            prices_problem=prices_problem if assets else None,
+        )
+        return replace(status, problems=tuple(find_problems(status, mute, set(self._rules))))
+
+    def _ask_exchange(self) -> list[ExchangeOrder]:
+        client = get_trading_client()
+        orders = fetch_orders(client, status="open")
+        if time.monotonic() - self._rules_at > RULES_KEPT_SECONDS:
+            self._rules = fetch_all_asset_rules(
+                client, min_cost_usd=self._settings.minimum_order_usd
+            )
+            self._rules_at = time.monotonic()
+        return orders
+
+    def _look_at_assets(
+        self,
+        books: _Books,
+        quotes: dict[str, Quote] | None,
+        orders: list[ExchangeOrder] | None,
+        now: datetime,
+    ) -> tuple[AssetLook, ...]:
+        return tuple(
+            look_at_asset(
+                asset,
+                books.states.get(asset.id),
+                rules=self._rules.get(asset.asset_symbol),
+                quote=(quotes or {}).get(asset.asset_symbol),
+                open_orders=orders,
+                realised=books.realised.get(asset.asset_symbol),
+                fee_rate=self._settings.taker_fee_rate,
+                now=now,
+            )
+            for asset in books.assets
+        )
+
+
+def load_status(settings: Settings) -> Status:
+    """One look at everything. Raises nothing for what is away: the record says so."""
+    return StatusReader(settings).load()
+
+
+def describe_money(settings: Settings) -> str:
+    """Whose money is at stake, for a person."""
+    if settings.is_live:
+        return "LIVE: REAL MONEY"
+    return "local exchange: play money" if settings.is_local_exchange else "paper account"
+
+
+def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> list[str]:
+    """Every thing that is wrong, one line each, the worst first. Pure."""
+    found: list[str | None] = [status.daemon.problem, mute]
+    if status.database_problem:
+        found.append(f"the database cannot be used: {status.database_problem}")
+    if status.exchange_problem:
+        found.append(f"the exchange cannot be asked: {status.exchange_problem}")
+    if status.prices_problem:
+        found.append(f"prices cannot be had: {status.prices_problem}")
+    for asset in status.assets or ():
+        found.append(asset.problem)
+        if known_symbols and asset.symbol not in known_symbols and asset.problem is None:
+            found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
+    found += find_caretaker_problems(status.caretakers)
+    for event in status.events:
+        age_seconds = (status.looked_at - event.created_at).total_seconds()
+        if age_seconds <= FRESH_EVENT_SECONDS:
+            found.append(f"ERROR {age_seconds / 60:.0f} min ago: {event.kind}: {event.reason}")
+    return [problem for problem in found if problem]
+
+
+def _read_books() -> _Books:
+    """Everything from the database, on this thread's own connection."""
+    connection = thread_connection()
+    check_schema(connection)
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return _Books(
+        assets=get_all_assets(connection),
+        states={state.asset.id: state for state in load_all_trading_states(connection)},
+        realised=get_realised_profits(connection, midnight),
+        events=get_error_events(connection, EVENTS_SECONDS, EVENTS_SHOWN),
+    )
+
+
+def _load_usage(settings: Settings, orders: Sequence[ExchangeOrder]) -> Usage:
+    return BuyLimits(settings, get_trading_client()).load_usage(orders)
+
+
+def _settled(pending: Pending[T]) -> tuple[T | None, str | None]:
+    """The result, or why there is none in one line."""
+    try:
+        return pending.result(), None
+    except (ExchangeError, DatabaseError, ForeignDatabase, TookTooLong) as error:
+        return None, str(error).removeprefix("database: ")
+
+
+def _unpriced(assets: Sequence[AssetLook], quotes: dict[str, Quote] | None) -> str | None:
+    if quotes is None:
+        return None
+    without = [asset.symbol for asset in assets if asset.is_enabled and asset.ask is None]
+    return f"the exchange has no usable quote of {', '.join(without)}" if without else None

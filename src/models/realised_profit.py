@@ -1,0 +1,60 @@
+"""What finished deals earned, from the journal alone. A record and its query; decides nothing.
+
+Profit of a deal = sells - their USD fees - buys. The coin fee shows as coins that could not be
+sold, dust is worth nothing. A deal counts when it is complete, at the time of its last sell; of a
+cycle whose row is gone (its asset was removed) when anything of it was sold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from utils.db_utils import execute_query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealisedProfit:
+    """Deals and USD after fees: of all time, and since the moment that was asked for."""
+
+    symbol: str
+    deals: int
+    profit_usd: Decimal
+    recent_deals: int
+    recent_profit_usd: Decimal
+
+
+_QUERY = """
+SELECT symbol, COUNT(*) AS deals, SUM(profit_usd) AS profit_usd,
+       SUM(sold_at >= %s) AS recent_deals, SUM(IF(sold_at >= %s, profit_usd, 0)) AS recent_usd
+  FROM (SELECT MIN(o.symbol) AS symbol,
+               MAX(IF(o.side = 'sell', o.ended_at, NULL)) AS sold_at,
+               SUM(IF(o.side = 'sell', o.filled_qty * o.filled_avg_price - o.fee_usd,
+                      -o.filled_qty * o.filled_avg_price)) AS profit_usd
+          FROM dca_orders o
+          LEFT JOIN dca_cycles c ON c.id = o.cycle_id AND c.asset_id = o.asset_id
+         WHERE o.filled_qty > 0 AND (c.status = 'complete' OR c.id IS NULL)
+         GROUP BY o.asset_id, o.cycle_id
+        HAVING sold_at IS NOT NULL) deals
+ GROUP BY symbol ORDER BY symbol
+"""
+
+
+def get_realised_profits(
+    db_conn: MySQLConnectionAbstract, since: datetime
+) -> dict[str, RealisedProfit]:
+    """The finished deals of each symbol that has any; `recent`: sold at or after `since`."""
+    rows = execute_query(_QUERY, (since, since), fetch_all=True, db_conn=db_conn)
+    return {
+        row["symbol"]: RealisedProfit(
+            symbol=row["symbol"],
+            deals=int(row["deals"]),
+            profit_usd=Decimal(row["profit_usd"]),
+            recent_deals=int(row["recent_deals"]),
+            recent_profit_usd=Decimal(row["recent_usd"]),
+        )
+        for row in rows
+    }
