@@ -179,6 +179,22 @@ def start_on_purpose(settings: Settings) -> psutil.Process:
         return wait_until_it_beats(start_daemon(settings), settings, FIRST_BEAT_SECONDS)
 
 
+def restart_on_purpose(settings: Settings) -> tuple[str, psutil.Process]:
+    """End the daemon if it runs, and start it. How the old one ended, and the one that beats.
+
+    Killed in between, this leaves the rest to the watchdog, which starts what does not run.
+
+    Raises:
+        DaemonError: the old one does not end, or the new one does not start.
+        OSError: as `stop_on_purpose`.
+    """
+    set_wish(settings.run_dir, STOPPED, wanted=False)
+    with locked(settings.run_dir / WATCHDOG_LOCK, WATCHDOG_SECONDS):
+        process = find_daemon(settings)
+        how = "did not run" if process is None else end_daemon(process, term_seconds=TERM_SECONDS)
+        return how, wait_until_it_beats(start_daemon(settings), settings, FIRST_BEAT_SECONDS)
+
+
 def _wait_until_gone(process: psutil.Process, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while not is_gone(process):
