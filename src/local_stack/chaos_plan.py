@@ -77,7 +77,7 @@ _BLOWS: tuple[tuple[Blow, int, tuple[float, float]], ...] = (  # weight, for how
     (Blow.SUSPEND_DATABASE, 3, (0.5, 5)),
     (Blow.KILL_CONNECTIONS, 6, (0, 0)),
     (Blow.KILL_CONNECTION_IN_TRANSACTION, 6, (0, 0)),
-    (Blow.DUPLICATE_IDS, 6, (8, 20)),
+    (Blow.DUPLICATE_IDS, 2, (8, 20)),
     (Blow.SLOW_EXCHANGE, 4, (4, 10)),
     (Blow.TAKE_COINS, 1, (0, 0)),
     (Blow.GIVE_COINS, 1, (4, 12)),
@@ -132,6 +132,7 @@ FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("skew_clock", 2, 5, {"seconds": 8}),
     ("skew_clock", 2, 5, {"seconds": -8}),
 )
+STORMS_WITH_DUPLICATE_IDS = 0.5  # nothing may rest on the exchange's refusal of a second one alone
 SECONDS_BETWEEN_FAULTS, SECONDS_BETWEEN_BLOWS = 1.0, 3.5
 
 
@@ -154,6 +155,8 @@ def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
     say so themselves (a hanging request ends within its own seconds).
     """
     planned: list[Planned] = []
+    if chance.random() < STORMS_WITH_DUPLICATE_IDS:
+        planned.append(_planned(0.0, Blow.DUPLICATE_IDS, seconds, chance))
     at = 0.5
     while (at := at + chance.expovariate(1 / SECONDS_BETWEEN_FAULTS)) < seconds - QUIET_END_SECONDS:
         name, longest, fields = _draw_fault(chance)
