@@ -11,6 +11,7 @@ import sys
 import urllib.parse
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -187,6 +188,14 @@ def spellings(secret: str) -> set[str]:
     return {secret, base64.b64encode(raw).decode(), *escaped}
 
 
+def assert_every_line_is_one_event(log_dir: Path) -> None:
+    logs = list(log_dir.glob("*.log"))
+    assert {path.stem for path in logs} == {"app", *SCRIPTS}
+    for path in logs:
+        for line in path.read_text("utf-8").splitlines():
+            assert LINE.fullmatch(line), f"{path.name}: {line!r}"
+
+
 def test_daemon_and_scripts_at_debug_never_write_a_secret(
     secret_world, tmp_path, db_conn, make_asset
 ):
@@ -204,13 +213,14 @@ def test_daemon_and_scripts_at_debug_never_write_a_secret(
         wait_until(bought)
         for name in SCRIPTS:
             printed.append(run_script(name, secret_world, "--json"))
+        assert_every_line_is_one_event(tmp_path / "logs")
         # What goes wrong says the most.
         exchange.arm("http_500", count=3)
         exchange.arm("http_html", count=3)
         exchange.arm("cut_stream", count=2)
         exchange.arm("refuse_auth", count=2)
         exchange.push_quote("BTC/USD", 49000, 49001)
-        printed += [run_script(name, secret_world) for name in SCRIPTS]
+        printed.append(run_script("order_manager", secret_world))
         daemon.wait_for_line("stream.disconnected")
         exchange.clear_faults()
         assert daemon.stop() == 0
@@ -235,20 +245,3 @@ def test_daemon_and_scripts_at_debug_never_write_a_secret(
     for where, text in texts.items():
         for secret in (KEY, SECRET, DB_PASSWORD, SMTP_PASSWORD):
             assert not any(spelling in text for spelling in spellings(secret)), where
-
-
-def test_every_line_of_every_log_is_one_event(secret_world, tmp_path, db_conn, make_asset):
-    exchange = secret_world.pop("exchange")
-    secret_world.pop("mail_server")
-    create_cycle(db_conn, make_asset().id, "watching")
-    with DaemonProcess(secret_world) as daemon:
-        daemon.wait_until_trading()
-        exchange.push_quote("BTC/USD", 50000, 50001)
-        for name in SCRIPTS:
-            run_script(name, secret_world)
-        assert daemon.stop() == 0
-    logs = list((tmp_path / "logs").glob("*.log"))
-    assert {path.stem for path in logs} == {"app", *SCRIPTS}
-    for path in logs:
-        for line in path.read_text("utf-8").splitlines():
-            assert LINE.fullmatch(line), f"{path.name}: {line!r}"
