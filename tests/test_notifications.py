@@ -225,6 +225,17 @@ def test_what_the_server_refused_is_kept_and_mailed_by_the_next_process(mail_set
     assert load_outbox(settings.run_dir).waiting == []
 
 
+def test_what_is_logged_after_the_end_is_mailed_by_another_end(mail_settings, quiet_root):
+    """The daemon shuts its log down before it lets go of its PID file, and may fail after that."""
+    with MailServer("plain") as server:
+        handler = AlertHandler(mail_settings(server.port), group_seconds=0)
+        logging.getLogger().addHandler(handler)
+        for line in ("first", "second"):
+            log.error(line)
+            handler.close()
+            assert line in server.bodies[-1]
+
+
 def test_an_outbox_that_cannot_be_written_does_not_silence_the_bot(
     mail_settings, quiet_root, tmp_path
 ):

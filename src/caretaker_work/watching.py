@@ -210,7 +210,8 @@ def _tell_started(settings: Settings, plan: Plan, memory: Memory, pid: int, seco
     log_event(log, logging.WARNING, name, **fields)
     now = time.monotonic()
     if is_telling(memory, now):
-        log_event(log, logging.ERROR, "daemon.crash_looping", starts=memory.starts, pid=pid)
+        starts = {"starts": memory.starts, "reason": plan.reason}
+        log_event(log, logging.ERROR, "daemon.unsettled", pid=pid, **starts)
         _save_memory(settings, replace(memory, told_at=now))
 
 

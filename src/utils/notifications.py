@@ -180,7 +180,7 @@ class AlertHandler(logging.Handler):
         self._wake.set()
 
     def _ensure_thread(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
             self._thread.start()
 
