@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -30,6 +31,11 @@ ANSWER_TIMEOUT_SECONDS = 10
 READ_WAITS_SECONDS = (0.5, 1.5)  # three tries of a read
 LONGEST_RATE_WAIT_SECONDS = 20.0
 REQUESTS_KEPT_FOR_ORDERS = 20  # reads pause when so few of the minute's requests are left
+# Of what the exchange allows in its minute, one process takes so much in any 60 seconds: the end of
+# one minute and the beginning of the next could add up to twice the allowance.
+SHARE_OF_ANY_MINUTE = 0.75
+MINUTE_SECONDS = 60.0
+USUAL_LIMIT = 200
 _FORBIDDEN_ORDER_CODE = 40310000  # 403 with it: this order, not these keys
 
 
@@ -69,32 +75,49 @@ class OrderOutcomeUnknown(ExchangeError):
 
 
 class _RatePace:
-    """What the last answers said of the minute's allowance, shared by all threads."""
+    """What the last answers said of the minute's allowance, and our own last minute. For all
+    threads.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._remaining: int | None = None
         self._reset_at = 0.0  # wall clock, as the header counts
+        self._limit = 0
+        self._answered_at: deque[float] = deque()  # monotonic, within the last minute
 
     def learn(self, headers: Any) -> None:
         try:
-            remaining, reset_at = (
+            limit, remaining, reset_at = (
+                int(headers.get("X-RateLimit-Limit", USUAL_LIMIT)),
                 int(headers["X-RateLimit-Remaining"]),
                 float(headers["X-RateLimit-Reset"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             return  # without the headers there is nothing to respect
         with self._lock:
-            self._remaining, self._reset_at = remaining, reset_at
+            self._limit, self._remaining, self._reset_at = limit, remaining, reset_at
+            self._answered_at.append(time.monotonic())
 
     def seconds_until_allowed(self) -> float:
         with self._lock:
-            if self._remaining is None or self._remaining > REQUESTS_KEPT_FOR_ORDERS:
-                return 0.0
-            wait_seconds = self._reset_at - time.time()
-            if wait_seconds <= 0:
-                self._remaining = None
-            return min(max(wait_seconds, 0.0), LONGEST_RATE_WAIT_SECONDS)
+            wait_seconds = max(self._until_reset(), self._until_share())
+            return min(wait_seconds, LONGEST_RATE_WAIT_SECONDS)
+
+    def _until_reset(self) -> float:
+        if self._remaining is None or self._remaining > REQUESTS_KEPT_FOR_ORDERS:
+            return 0.0
+        wait_seconds = self._reset_at - time.time()
+        if wait_seconds <= 0:
+            self._remaining = None
+        return max(wait_seconds, 0.0)
+
+    def _until_share(self) -> float:
+        now, recent = time.monotonic(), self._answered_at
+        while recent and recent[0] <= now - MINUTE_SECONDS:
+            recent.popleft()
+        excess = len(recent) - int(self._limit * SHARE_OF_ANY_MINUTE)
+        return 0.0 if excess < 0 or not recent else recent[excess] + MINUTE_SECONDS - now
 
     def requests_left(self) -> int | None:
         with self._lock:
