@@ -37,7 +37,7 @@ SETTINGS = {
 }
 SCHEDULE = (
     ScheduledScript("cooldown_manager", 3),
-    ScheduledScript("order_manager", 12),
+    ScheduledScript("order_manager", 15),
     ScheduledScript("consistency_checker", 20),
     ScheduledScript("watchdog", 2),
 )
