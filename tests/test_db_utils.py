@@ -15,6 +15,7 @@ import utils.db_utils as db_utils
 from config import reset_settings
 from daemon_process import wait_until
 from local_stack.mariadb import PrivateMariaDB
+from utils import account_lock
 from utils.account_lock import AccountLock
 from utils.db_utils import (
     DatabaseError,
@@ -509,3 +510,17 @@ def test_a_lock_lost_with_its_connection_is_noticed_and_taken_back_if_it_is_free
     finally:
         ours.release()
         theirs.release()
+
+
+def test_a_holder_that_fell_silent_with_its_whole_machine_loses_the_account(db_conn, monkeypatch):
+    """No end of the connection ever arrives then, and the server would wait for eight hours."""
+    monkeypatch.setattr(account_lock, "LOCK_IDLE_SECONDS", 1)
+    silent, heir = AccountLock("one"), AccountLock("one")
+    try:
+        assert silent.hold()
+        assert not heir.hold()
+        wait_until(heir.hold, 10)
+        assert not silent.hold()
+    finally:
+        silent.release()
+        heir.release()
