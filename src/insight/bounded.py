@@ -6,7 +6,6 @@ without it.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -25,31 +24,30 @@ class Pending(Generic[T]):
     """The result of `work`, which begins at once. The bound counts from this beginning."""
 
     def __init__(self, work: Callable[[], T], *, seconds: float) -> None:
-        self._results: queue.SimpleQueue[tuple[T | None, BaseException | None]] = (
-            queue.SimpleQueue()
-        )
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
+        self._ended = threading.Event()
+        self._value: T | None = None
+        self._error: BaseException | None = None
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
     def _run(self, work: Callable[[], T]) -> None:
         try:
-            self._results.put((work(), None))
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-            self._results.put((None, error))
+            self._value = work()
+        except BaseException as error:  # noqa: BLE001 - handed to the threads that wait
+            self._error = error
         finally:
             close_thread_connection()
+            self._ended.set()
 
     def result(self) -> T:
-        """What `work` returned or raised. To be asked once.
+        """What `work` returned or raised; as often as asked, by any thread.
 
         Raises:
             TookTooLong: it has done neither in time.
         """
-        try:
-            value, error = self._results.get(timeout=max(0.0, self._deadline - time.monotonic()))
-        except queue.Empty:
-            raise TookTooLong(f"no answer within {self._seconds:.0f} s") from None
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
+        if not self._ended.wait(max(0.0, self._deadline - time.monotonic())):
+            raise TookTooLong(f"no answer within {self._seconds:.0f} s")
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]

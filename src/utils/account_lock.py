@@ -23,7 +23,7 @@ class AccountLock:
     """Held on a connection of its own. Calls must not overlap."""
 
     def __init__(self, account_id: str) -> None:
-        self._name = f"dca-bot-{account_id}"[:64]
+        self._name = _lock_name(account_id)
         self._connection: MySQLConnectionAbstract | None = None
 
     def hold(self) -> bool:
@@ -66,3 +66,20 @@ class AccountLock:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             close_quietly(connection)
+
+
+def find_lock_holder(db_conn: MySQLConnectionAbstract, account_id: str) -> str | None:
+    """From where the daemon that has the account is connected ('host:port'); None: nobody is."""
+    row = execute_query(
+        "SELECT holder.id AS id, process.HOST AS host"
+        " FROM (SELECT IS_USED_LOCK(%s) AS id) holder"
+        " LEFT JOIN information_schema.PROCESSLIST process ON process.ID = holder.id",
+        (_lock_name(account_id),),
+        fetch_one=True,
+        db_conn=db_conn,
+    )
+    return None if row["id"] is None else (row["host"] or "another user's connection")
+
+
+def _lock_name(account_id: str) -> str:
+    return f"dca-bot-{account_id}"[:64]
