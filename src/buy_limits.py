@@ -28,15 +28,17 @@ from utils.alpaca_client_rest import fetch_orders
 from utils.db_utils import thread_connection
 from utils.stop_files import is_paused
 
+PAUSE_SECONDS = 3.0  # a look at a file costs nothing, and whoever resumes does not want to wait
 YOUNG_SECONDS = 300.0  # by then the journal or the list of open orders has it
 
 
 @dataclass(frozen=True, slots=True)
 class BuyBlock:
-    """Why there are no buys now, and how loudly that is said."""
+    """Why there are no buys now, how loudly that is said, and when to look again."""
 
     reason: str
     level: int = logging.WARNING
+    quiet_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ class BuyLimits:
         """
         symbol = state.asset.asset_symbol
         if is_paused(self._settings.run_dir):
-            return BuyBlock("buying is paused: scripts/bot resume", logging.INFO)
+            return BuyBlock("buying is paused: scripts/bot resume", logging.INFO, PAUSE_SECONDS)
         if symbol in self._blocked_symbols():
             return BuyBlock("an order of ours on this symbol belongs to no cycle: see dca_events")
         if not self.has_brakes:

@@ -212,7 +212,7 @@ class OrderPlacer:
     ) -> Placement:
         assert decision.amount_usd is not None, "a buy always names its amount"
         if block := self._limits.why_no_buys(state, decision.purpose, decision.amount_usd):
-            raise _Skip(block.reason, level=block.level)
+            raise _Skip(block.reason, block.quiet_seconds, block.level)
         if decision.purpose is Purpose.BASE:
             self._check_base_order(state, rules, newest_quote())
         # The checks took time: the newest quote decides, and the price is taken from it.

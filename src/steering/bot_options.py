@@ -41,7 +41,7 @@ No new buys, of no asset: neither base orders nor safety orders. Take profits go
 is open already may still fill. In effect at once, also for a daemon that is started later.
 One asset alone: scripts/assets disable BTC/USD."""
 RESUME_HELP = """\
-Takes a pause back: buys are placed again from the next quote on."""
+Takes a pause back: buys are placed again within seconds."""
 CLOSE_HELP = """\
 Cancels the asset's open buy and sells everything that its deal holds at market, whatever the price:
 also at a loss. You are asked twice; where nobody can be asked, name the asset twice:
