@@ -32,7 +32,12 @@ from strategy.order_identity import compute_client_order_id, has_our_prefix
 from strategy.repairs import compute_missing_order_change
 from utils.alpaca_client_rest import fetch_order, fetch_order_by_client_id, fetch_orders
 from utils.asset_rules_cache import AssetRulesCache
-from utils.db_utils import thread_connection
+from utils.db_utils import (
+    DatabaseError,
+    DatabaseUnavailable,
+    TransactionConflict,
+    thread_connection,
+)
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
@@ -184,7 +189,12 @@ class Reconciler:
 
     def _apply(self, order: ExchangeOrder, source: str) -> Result:
         rules = self._rules.get(order.symbol)
-        result = apply_order(order, rules, self._fee_rate, datetime.now(UTC), source=source)
+        try:
+            result = apply_order(order, rules, self._fee_rate, datetime.now(UTC), source=source)
+        except (DatabaseUnavailable, TransactionConflict):
+            raise
+        except DatabaseError as error:
+            return self._unwritable(order, error)
         if result.applied in (Applied.CHANGED, Applied.CORRECTED):
             self._on_change(order)
         if result.applied is Applied.UNCLAIMED and not (order.is_ended and order.filled_qty == 0):
@@ -192,6 +202,21 @@ class Reconciler:
         else:
             self._unclaimed.pop(order.id, None)
         return result
+
+    def _unwritable(self, order: ExchangeOrder, error: DatabaseError) -> Result:
+        """The tables refuse this one order: its symbol rests, a person is told, the others go on.
+
+        Or one sick order would keep every sweep and every start from its end.
+        """
+        reason = f"order {order.client_order_id} ({order.id}) cannot be written: {error}: buys wait"
+        if not event_exists(thread_connection(), "order_unwritable", reason):
+            event = Event(
+                kind="order_unwritable", severity=Severity.ERROR, reason=reason, symbol=order.symbol
+            )
+            append_event(thread_connection(), event)
+            announce((event,))
+        self._unclaimed[order.id] = order.symbol
+        return Result(applied=Applied.FORBIDDEN)
 
     def _note(self, applied: Result, order: ExchangeOrder, result: SweepResult) -> None:
         if applied.applied in (Applied.CHANGED, Applied.CORRECTED):

@@ -346,3 +346,24 @@ def test_two_reconcilers_at_once_book_everything_once(parts, settings, start, db
     found = get_cycle(db_conn, cycle.id)
     assert (found.order_seq, found.quantity) == (3, Decimal("0.006"))
     assert len(get_entries_of_cycle(db_conn, cycle.id)) == 3
+
+
+def test_an_order_that_the_tables_refuse_blocks_its_own_symbol_and_no_other(
+    parts, start, db_conn, exchange, make_asset
+):
+    """Two orders with one id, which Alpaca never lets in: the journal takes only one of them."""
+    cycle = start()
+    exchange.configure(duplicate_ids_refused=False)
+    exchange.push_quote(BTC, 49999, 50000)
+    for _ in range(2):
+        buy(parts, cycle)
+    eth = create_cycle(db_conn, make_asset(symbol="ETH/USD").id, "watching")
+    exchange.push_quote("ETH/USD", 2499, 2500)
+    buy(parts, eth, symbol="ETH/USD", qty="0.02", price="2500")
+    for _ in range(2):
+        parts.reconciler.recover()
+    assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.002")
+    assert get_cycle(db_conn, eth.id).quantity == Decimal("0.02")
+    assert parts.reconciler.blocked_symbols() == {BTC}
+    [event] = [one for one in get_events(db_conn) if one["kind"] == "order_unwritable"]
+    assert event["severity"] == "error"

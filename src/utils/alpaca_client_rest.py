@@ -41,6 +41,7 @@ from utils.alpaca_http import (
     OrderOutcomeUnknown,
     RateLimited,
     call_once,
+    forget_requests,
     read,
 )
 from utils.alpaca_streams import prepare_rest_client
@@ -76,6 +77,7 @@ def get_trading_client() -> TradingClient:
             url_override=settings.alpaca_trading_url,
         )
         prepare_rest_client(client)
+        forget_requests()
         _trading_client = (settings, client)
     return _trading_client[1]
 

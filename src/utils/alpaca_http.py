@@ -81,6 +81,9 @@ class _RatePace:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
         self._remaining: int | None = None
         self._reset_at = 0.0  # wall clock, as the header counts
         self._limit = 0
@@ -125,6 +128,11 @@ class _RatePace:
 
 
 _pace = _RatePace()
+
+
+def forget_requests() -> None:
+    """Another account, or another exchange: what was counted for the last one says nothing."""
+    _pace.forget()
 
 
 def requests_left() -> int | None:
