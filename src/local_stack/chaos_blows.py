@@ -30,6 +30,7 @@ CARETAKERS = ("cooldown_manager", "order_manager", "consistency_checker", "watch
 WAIT_SECONDS = 3.0  # for the moment that a blow wants: an order, a transaction
 POLL_SECONDS = 0.01
 _DATABASE_BLOWS = (
+    Blow.CLOSE_CYCLE,
     Blow.KILL_DATABASE,
     Blow.KILL_DATABASE_IN_TRANSACTION,
     Blow.RESTART_DATABASE,
@@ -81,6 +82,7 @@ class Blows:
             Blow.TAKE_COINS: self._take_coins,
             Blow.GIVE_COINS: self._give_coins,
             Blow.EDIT_ORDER: self._edit_order,
+            Blow.CLOSE_CYCLE: self._close_cycle,
         }
         if planned.blow in _DATABASE_BLOWS and self._database_is_down:
             return
@@ -175,6 +177,18 @@ class Blows:
             exchange.patch(f"/v2/orders/{order['id']}", limit_price=lower)
             return True
         return False
+
+    def _close_cycle(self, _planned: Planned, chance: random.Random) -> bool:
+        """The user's wish, at whatever moment of the cycle."""
+        with self._connection() as connection:
+            ids = _ids(connection, "SELECT id FROM dca_cycles WHERE open_asset_id IS NOT NULL")
+            cursor = connection.cursor()
+            cursor.execute(
+                "UPDATE dca_cycles SET close_requested = TRUE"
+                " WHERE id = %s AND status IN ('watching', 'buying', 'selling')",
+                (chance.choice(ids),),
+            )
+            return bool(cursor.rowcount)
 
     # Processes
 

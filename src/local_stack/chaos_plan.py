@@ -63,6 +63,7 @@ class Blow(StrEnum):
     TAKE_COINS = "coins taken behind the bot's back"
     GIVE_COINS = "coins given behind the bot's back"
     EDIT_ORDER = "order edited by the user"
+    CLOSE_CYCLE = "cycle closed by the user"
 
 
 _BLOWS: tuple[tuple[Blow, int, tuple[float, float]], ...] = (  # weight, for how many seconds
@@ -82,6 +83,7 @@ _BLOWS: tuple[tuple[Blow, int, tuple[float, float]], ...] = (  # weight, for how
     (Blow.TAKE_COINS, 1, (0, 0)),
     (Blow.GIVE_COINS, 1, (4, 12)),
     (Blow.EDIT_ORDER, 4, (0, 0)),
+    (Blow.CLOSE_CYCLE, 4, (0, 0)),
 )
 _TRADE, _DATA = {"stream": "trad*"}, {"stream": "data"}
 _POST = {"method": "POST", "path": "/v2/orders"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 
 from local_stack.cycle_books import Books, CycleBooks, MatchedBooks, match_books
@@ -17,6 +17,7 @@ from local_stack.ladders import find_oversold, find_overspent
 from models.cycle_data import CycleStatus
 from models.exchange import ExchangeOrder
 from models.order_journal import ADOPTED
+from strategy.sizing import is_dust
 
 MOST_REQUESTS_PER_MINUTE = 200
 _AVERAGE_PLACES = Decimal("1e-9")  # the exchange tells an average price to so many places
@@ -169,8 +170,20 @@ def find_row_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
     ended_in_error = cycle.row.status is CycleStatus.ERROR
     if ended_in_error and any(_difference(cycle, state) is None for state in states):
         return
-    if (difference := _difference(cycle, states[-1])) is not None:
+    last = states[-1]
+    if _is_closed_without_sale(cycle, books):
+        last = replace(last, is_complete=True)
+    if (difference := _difference(cycle, last)) is not None:
         yield _of(cycle, "row", difference)
+
+
+def _is_closed_without_sale(cycle: CycleBooks, books: Books) -> bool:
+    """The user asked for it and there was nothing to sell."""
+    return (
+        cycle.is_complete
+        and cycle.row.close_requested
+        and is_dust(cycle.row.quantity, cycle.rules, books.fee_rate)
+    )
 
 
 def _difference(cycle: CycleBooks, expected: Replayed) -> str | None:
