@@ -306,7 +306,11 @@ async def run_websockets() -> int:
     await bot.stop()
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ended, left = await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
+    await asyncio.gather(*ended, return_exceptions=True)
+    if left:
+        names = ",".join(task.get_name() for task in left)
+        log_event(log, logging.WARNING, "stop.hurried", left=names, seconds=SHUTDOWN_SECONDS)
     _bot = None
     return _exit_code(done)
 

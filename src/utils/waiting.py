@@ -8,5 +8,8 @@ import contextlib
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
     """Return when `event` is set or `seconds` have passed."""
+    # Not wait_for: in Python 3.11 it swallows a cancellation that comes as the event is set, and
+    # the task that was to end goes on for ever.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
