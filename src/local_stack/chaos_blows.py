@@ -29,6 +29,7 @@ from utils.db_utils import close_quietly
 CARETAKERS = ("cooldown_manager", "order_manager", "consistency_checker", "watchdog")
 WAIT_SECONDS = 3.0  # for the moment that a blow wants: an order, a transaction
 POLL_SECONDS = 0.01
+INNODB_CACHE_SECONDS = 0.15  # asked again sooner, innodb_trx gives the same answer for ever
 _DATABASE_BLOWS = (
     Blow.CLOSE_CYCLE,
     Blow.KILL_DATABASE,
@@ -331,7 +332,7 @@ class Blows:
                 ids[:] = [one for one in _ids(connection, _IN_TRANSACTION) if one != own_id]
                 return bool(ids)
 
-            _until(somebody_waits)
+            _until(somebody_waits, INNODB_CACHE_SECONDS)
             yield connection, ids
 
 
@@ -348,12 +349,12 @@ def _ids(connection: MySQLConnectionAbstract, query: str, *params: Any) -> list[
     return [row[0] for row in cursor.fetchall()]
 
 
-def _until(condition: Callable[[], bool]) -> bool:
+def _until(condition: Callable[[], bool], pause_seconds: float = POLL_SECONDS) -> bool:
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
+        time.sleep(pause_seconds)  # the pause of a poll with a bound
     return True
 
 
