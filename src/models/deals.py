@@ -1,0 +1,62 @@
+"""Every deal that the journal knows, open or ended: its orders, and how its row stands.
+
+A record and its query; what a deal earned, others compute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from models import order_journal
+from models.cycle_data import CycleStatus
+from models.order_journal import JournalEntry
+from utils.db_utils import execute_query, utc_from_db
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """One cycle with its ended orders, oldest first. `status` is None where its row is gone."""
+
+    cycle_id: int
+    symbol: str
+    entries: tuple[JournalEntry, ...]
+    status: CycleStatus | None
+    completed_at: datetime | None
+
+
+_QUERY = f"""
+SELECT {", ".join(f"o.{name}" for name in order_journal.COLUMNS)},
+       c.status AS cycle_status, c.completed_at AS cycle_completed_at
+  FROM dca_orders o
+  LEFT JOIN dca_cycles c ON c.id = o.cycle_id AND c.asset_id = o.asset_id
+ WHERE o.filled_qty > 0 AND (%s IS NULL OR o.symbol = %s) AND (%s IS NULL OR o.cycle_id = %s)
+ ORDER BY o.asset_id, o.cycle_id, o.ended_at, o.id
+"""
+
+
+def load_deals(
+    db_conn: MySQLConnectionAbstract, symbol: str | None = None, cycle_id: int | None = None
+) -> list[Deal]:
+    """Every deal of which anything was filled, in one query; of one symbol or one cycle only."""
+    rows = execute_query(
+        _QUERY, (symbol, symbol, cycle_id, cycle_id), fetch_all=True, db_conn=db_conn
+    )
+    found: dict[tuple[int, int], list[dict[str, object]]] = {}
+    for row in rows:
+        found.setdefault((row["asset_id"], row["cycle_id"]), []).append(row)
+    return [_deal(rows) for rows in found.values()]
+
+
+def _deal(rows: list[dict[str, object]]) -> Deal:
+    entries = tuple(JournalEntry.from_row(row) for row in rows)
+    status, completed_at = rows[0]["cycle_status"], rows[0]["cycle_completed_at"]
+    return Deal(
+        cycle_id=entries[0].cycle_id,
+        symbol=entries[0].symbol,
+        entries=entries,
+        status=CycleStatus(str(status)) if status else None,
+        completed_at=utc_from_db(completed_at),  # type: ignore[arg-type]
+    )
