@@ -1,0 +1,393 @@
+"""What the doctor finds: each fault made on purpose, with the real part; no check hides another."""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from canned_server import Answer, canned_server
+from caretaker_runs import note_runs
+from config import PROJECT_ROOT, get_settings
+from insight import doctor as doctor_module
+from insight import doctor_world
+from insight.database_checks import parse_version
+from insight.doctor import CHECKS, Check
+from insight.findings import Level
+from mail_server import MailServer, hanging_server
+from models.asset_config import update_asset_config
+from models.cycle_data import update_cycle
+from models.meta import put_meta
+from utils.account_lock import AccountLock
+from utils.alpaca_client_rest import fetch_account_id, get_trading_client
+from utils.crontab_entries import Installation, compute_block
+from utils.daemon_process import project_python
+from utils.db_utils import execute_query
+
+OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
+FAKE_CRONTAB = '#!/bin/sh\ncat "$FAKE_CRONTAB_FILE"\n'
+
+
+@pytest.fixture
+def well(env_file, cycle, caretakers_ran, monkeypatch, tmp_path):
+    """Everything is set up; only the daemon has not been started. The crontab is a file."""
+    program = tmp_path / "bin" / "crontab"
+    program.parent.mkdir()
+    program.write_text(FAKE_CRONTAB)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    crontab = tmp_path / "crontab.txt"
+    crontab.write_text("# nothing\n")
+    monkeypatch.setenv("FAKE_CRONTAB_FILE", str(crontab))
+    return crontab
+
+
+def tree_of(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_bot_that_is_set_up_fails_nothing_and_nothing_is_changed(
+    doctor, well, db_conn, exchange, tmp_path
+):
+    def tables():
+        names = ("dca_assets", "dca_cycles", "dca_orders", "dca_events", "dca_meta")
+        return [
+            execute_query(f"SELECT * FROM {name}", fetch_all=True, db_conn=db_conn)
+            for name in names
+        ]
+
+    before, files = tables(), tree_of(tmp_path)
+    seen = doctor()
+    assert (seen.code, seen.failed) == (0, set())
+    assert (tables(), tree_of(tmp_path)) == (before, files)
+    requests = exchange.server.trading_api.request_counts
+    assert all(request.startswith("GET ") for request in requests)
+    [(level, text)] = seen.found("money")
+    assert level is OK
+    assert "play money" in text
+    assert seen.found("BTC/USD")[0][0] is OK
+    assert "the account has 100,000.00 USD" in seen.found("capital")[0][1]
+    assert seen.found("quote stream") == [(OK, "reachable, the keys are taken -> None")]
+    assert seen.found("trade stream") == [(OK, "reachable, the keys are taken -> None")]
+    subjects = {one["subject"] for one in seen.json["findings"]}
+    grouped = {"assets", "folders", "caretakers"}  # their lines bear the single names
+    assert {check.subject for check in CHECKS} - subjects == grouped
+
+
+def test_wrong_keys_fail_once_and_hide_nothing_of_the_database(doctor, well, set_env):
+    set_env(ALPACA_SECRET_KEY="wrong-secret-value")
+    seen = doctor()
+    assert seen.code == 1
+    assert seen.failed == {"account"}
+    assert "Alpaca refused the keys" in seen.found("account")[0][1]
+    assert "make new paper keys" in seen.found("account")[0][1]
+    assert seen.found("clock")[0][0] is WARN
+    assert seen.found("clock")[0][1].startswith("not checked: the exchange gave no answer")
+    assert seen.found("schema")[0][0] is OK
+
+
+def test_no_database_fails_once_and_hides_nothing_of_the_exchange(doctor, well, set_env):
+    set_env(DB_SOCKET="", DB_PORT="9")
+    seen = doctor()
+    assert (seen.code, seen.failed) == (1, {"database"})
+    assert "scripts/database start" in seen.found("database")[0][1]
+    assert seen.found("account")[0][0] is OK
+    assert seen.found("clock")[0][0] is OK
+    assert seen.found("second daemon")[0][1].startswith("not checked: the database gave no answer")
+
+
+def test_a_missing_migration_says_what_to_run(doctor, well, db_conn):
+    put_meta(db_conn, "schema_version", "0")
+    seen = doctor()
+    assert seen.failed == {"schema"}
+    [(_, text)] = seen.found("schema")
+    assert "schema version 0" in text
+    assert text.endswith("-> scripts/setup") or "scripts/" in text.rpartition("->")[2]
+
+
+def test_a_database_without_tables_says_what_to_run(doctor, exchange, env_file):
+    seen = doctor()
+    assert seen.failed == {"schema"}
+    assert "no tables of the bot yet" in seen.found("schema")[0][1]
+
+
+def test_a_database_of_another_account_fails(doctor, well, db_conn):
+    put_meta(db_conn, "alpaca_account_id", "another-account")
+    seen = doctor()
+    assert seen.failed == {"account binding"}
+    assert "the database is of account another-account" in seen.found("account binding")[0][1]
+
+
+def test_loose_permissions_warn_with_the_chmod(doctor, well, env_file):
+    env_file.chmod(0o644)
+    seen = doctor()
+    assert seen.code == 0
+    text = f"everybody on this machine can read bot.env, where the keys are -> chmod 600 {env_file}"
+    assert seen.found(".env") == [(WARN, text)]
+    env_file.chmod(0o620)
+    assert "its group can change bot.env" in doctor().found(".env")[0][1]
+
+
+def test_a_misspelt_name_and_what_cron_would_miss_are_warned_of(doctor, well, env_file):
+    text = env_file.read_text().replace("DB_NAME=", "#DB_NAME=") + "MAX_BUY_USD_DAY=100\n"
+    env_file.write_text(text)
+    seen = doctor()
+    assert seen.code == 0
+    words = "\n".join(text for _, text in seen.found(".env"))
+    assert "MAX_BUY_USD_DAY is no setting of this bot" in words
+    assert "did you mean MAX_BUY_USD_PER_DAY?" in words
+    assert "cron will not: DB_NAME is missing" in words
+
+
+def test_every_wrong_setting_is_told_and_what_is_right_is_checked_still(doctor, well, set_env):
+    set_env(DB_PORT="x", RECONCILE_SECONDS="soon")
+    seen = doctor()
+    assert seen.code == 1
+    assert [text.split(":")[0] for _, text in seen.found("settings")] == [
+        "DB_PORT",
+        "RECONCILE_SECONDS",
+    ]
+    assert seen.found("account")[0][0] is OK
+    assert "see settings" in seen.found("database")[0][1]
+
+
+def test_an_unreadable_env_file_is_told(doctor, well, env_file):
+    env_file.write_bytes(b"DB_NAME=\xff\xfe\n")
+    assert "cannot read bot.env" in str(doctor().found("settings"))
+
+
+@pytest.mark.parametrize(
+    ("off_seconds", "level", "words"),
+    [(0.5, OK, "agrees"), (5, WARN, "s off"), (-60, FAIL, "every quote seems too old")],
+)
+def test_the_clock_is_held_against_the_exchanges(doctor, well, exchange, off_seconds, level, words):
+    exchange.arm("skew_clock", seconds=off_seconds)
+    [(found, text)] = doctor().found("clock")
+    assert found is level
+    assert words in text
+
+
+def test_streams_that_refuse_are_told_apart_from_those_that_others_hold(doctor, well, exchange):
+    exchange.arm("refuse_auth", code=409, match={"stream": "data"})
+    exchange.arm("refuse_auth", match={"stream": "trading"})
+    seen = doctor()
+    assert seen.failed == {"quote stream", "trade stream"}
+    assert "insufficient subscription (code 409)" in seen.found("quote stream")[0][1]
+    exchange.clear_faults()
+    exchange.arm("refuse_auth", code=406, match={"stream": "data"})
+    exchange.arm("refuse_handshake", status=429, match={"stream": "trading"})
+    seen = doctor()
+    assert seen.failed == set()
+    for name in ("quote stream", "trade stream"):
+        [(level, text)] = seen.found(name)
+        assert level is WARN
+        assert "another program holds the account's only connection" in text
+
+
+def test_a_stream_that_never_answers_is_bounded(doctor, well, exchange, monkeypatch):
+    monkeypatch.setattr("insight.stream_probe.STEP_SECONDS", 0.5)
+    exchange.arm("mute_stream", match={"stream": "data"})
+    with hanging_server() as port:
+        monkeypatch.setenv("ALPACA_DATA_STREAM_URL", f"ws://127.0.0.1:{port}/data")
+        seen = doctor()
+    [(level, text)] = seen.found("quote stream")
+    assert level is FAIL
+    assert "no answer within" in text
+    assert seen.seconds < 10
+
+
+def test_an_exchange_that_hangs_is_bounded_and_hides_nothing(doctor, well, exchange, monkeypatch):
+    monkeypatch.setattr(doctor_world, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(doctor_module, "CHECK_SECONDS", 4.0)
+    exchange.arm("http_hang", seconds=6)
+    seen = doctor()
+    assert seen.seconds < 6
+    assert "account" in seen.failed
+    assert "no answer within 1 s" in seen.found("account")[0][1]
+    assert seen.found("schema")[0][0] is OK
+    assert seen.found("log rotation")[0][0] is OK
+
+
+def test_a_check_that_breaks_hides_no_other_and_tells_no_secret(doctor, well, monkeypatch):
+    def broken(_world):
+        raise ValueError("local-secret")
+
+    checks = (CHECKS[0], Check("odd", broken), *CHECKS[1:])
+    monkeypatch.setattr(doctor_module, "CHECKS", checks)
+    seen = doctor()
+    assert seen.failed == {"odd"}
+    assert seen.found("odd")[0][1] == "a fault of this check (ValueError) -> tell us"
+    assert len(seen.json["findings"]) > len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trading_blocked": True}, "blocked: trading_blocked"),
+        ({"trade_suspended_by_user": True}, "blocked: trade_suspended_by_user"),
+        ({"crypto_status": "INACTIVE"}, "status ACTIVE, crypto INACTIVE"),
+    ],
+)
+def test_an_account_that_cannot_trade_fails(doctor, well, set_env, changes, words):
+    account = {
+        "id": "an-account",
+        "status": "ACTIVE",
+        "crypto_status": "ACTIVE",
+        "non_marginable_buying_power": "5",
+    }
+    with canned_server() as canned:
+        canned.answer = lambda request: (
+            Answer(200, account | changes)
+            if request.path == "/v2/account"
+            else Answer(200, {"timestamp": "2026-01-01T00:00:00Z"})
+        )
+        set_env(ALPACA_TRADING_URL=canned.url)
+        seen = doctor()
+        assert {request.method for request in canned.requests} == {"GET"}
+    assert "account" in seen.failed
+    assert words in seen.found("account")[0][1]
+
+
+def test_live_money_is_said_loudly(doctor, well, set_env, monkeypatch):
+    """With an address that is live by its name and leads nowhere."""
+    set_env(
+        ALPACA_TRADING_URL="https://live.invalid",
+        ALPACA_DATA_URL="https://live.invalid",
+        ALPACA_DATA_STREAM_URL="wss://live.invalid",
+        ALPACA_TRADING_STREAM_URL="wss://live.invalid",
+        LIVE_TRADING_CONFIRMED="true",
+    )
+    seen = doctor()
+    assert seen.found("money") == [
+        (WARN, "LIVE ACCOUNT: REAL MONEY, orders go to live.invalid -> None")
+    ]
+    assert "MAX_BUY_USD_PER_DAY" in seen.found("brakes")[0][1]
+    assert seen.found("watcher")[0][0] is WARN
+    assert seen.failed == {"account"}
+
+
+def test_a_daemon_elsewhere_that_holds_the_account_fails(doctor, well):
+    lock = AccountLock(fetch_account_id(get_trading_client()))
+    assert lock.hold()
+    try:
+        seen = doctor()
+    finally:
+        lock.release()
+    assert seen.failed == {"second daemon"}
+    assert "a daemon that is not ours trades this account" in seen.found("second daemon")[0][1]
+    assert doctor().failed == set()
+
+
+@pytest.mark.parametrize(
+    ("columns", "level", "words"),
+    [
+        ({"take_profit_percent": Decimal("0.4")}, WARN, "loses money"),
+        ({"base_order_amount": Decimal(5)}, FAIL, "too small"),
+        ({"safety_order_deviation": Decimal(-1)}, FAIL, "the deviation must be"),
+        ({"asset_symbol": "XYZ/USD"}, FAIL, "the exchange does not list it"),
+        ({"is_enabled": False}, OK, "disabled"),
+    ],
+)
+def test_each_asset_is_checked_as_it_stands(doctor, well, cycle, db_conn, columns, level, words):
+    update_asset_config(db_conn, cycle.asset_id, columns)
+    seen = doctor()
+    [(found, text)] = seen.found(columns.get("asset_symbol", "BTC/USD"))
+    assert found is level
+    assert words in text
+
+
+def test_an_asset_without_a_cycle_and_a_ladder_beyond_the_account_are_told(
+    doctor, well, cycle, db_conn, exchange
+):
+    update_cycle(db_conn, cycle.id, {"status": "error"})
+    exchange.set_balance("USD", "150")
+    seen = doctor()
+    assert "BTC/USD" in seen.failed
+    assert seen.found("BTC/USD")[0][1].endswith("-> scripts/assets enable BTC/USD")
+    assert seen.found("capital")[0][0] is WARN
+    assert "can still need 250.00 USD, the account has 150.00 USD" in seen.found("capital")[0][1]
+
+
+def test_stale_and_failing_caretakers_fail_and_missing_ones_warn(doctor, well):
+    note_runs(get_settings(), age_seconds=1800)
+    seen = doctor()
+    assert seen.failed == {
+        "watchdog", "order_manager", "cooldown_manager", "consistency_checker",
+    }  # fmt: skip
+    assert "stale: it last ran 30 min ago" in seen.found("watchdog")[0][1]
+    note_runs(get_settings(), exit_code=1, reason="no money")
+    assert "its last run failed: no money" in doctor().found("watchdog")[0][1]
+    for path in get_settings().run_dir.glob("*.last_run.json"):
+        path.unlink()
+    seen = doctor()
+    assert seen.failed == set()
+    assert seen.found("watchdog")[0][1].endswith("-> scripts/install_crontab install")
+
+
+def test_the_crontab_is_read(doctor, well):
+    [(level, text)] = doctor().found("crontab")
+    assert level is WARN
+    assert "no lines of this folder" in text
+    log_dir = get_settings().log_dir
+    right = Installation(root=PROJECT_ROOT, python=project_python(), log_dir=log_dir)
+    well.write_text("0 3 * * * mine\n" + compute_block(right) + "5 5 * * * mine\n")
+    [(level, text)] = doctor().found("crontab")
+    assert (level, "has the bot's lines" in text) in [(OK, True), (FAIL, False)], text
+    well.write_text(compute_block(right).replace("*/5", "*/7"))
+    assert "of another version" in doctor().found("crontab")[0][1]
+    well.write_text(compute_block(right).replace("# END", "# FIN"))
+    assert "only a part of our block" in doctor().found("crontab")[0][1]
+
+
+def test_folders_logs_and_disk_are_looked_at(doctor, well, set_env, tmp_path, monkeypatch):
+    log_dir = get_settings().log_dir
+    log_dir.mkdir(exist_ok=True)
+    with open(log_dir / "app.log", "wb") as file:
+        file.truncate(30_000_000)
+    assert "app.log grow without end" in doctor().found("log rotation")[0][1]
+    with monkeypatch.context() as patch:
+        patch.setattr("insight.machine_checks.LEAST_FREE_BYTES", 10**18)
+        assert "disk" in doctor().failed
+    (tmp_path / "a-file").write_text("")
+    set_env(LOG_DIR=str(tmp_path / "a-file" / "logs"))
+    assert "a-file is no folder" in doctor().found("log folder")[0][1]
+
+
+def test_the_mail_server_is_greeted_and_gets_a_mail_only_when_asked(doctor, well, set_env):
+    assert doctor().found("mail")[0][0] is WARN, "nobody is told of anything"
+    with MailServer("plain", login=("me", "pass-word")) as server:
+        mail = {"SMTP_HOST": "127.0.0.1", "SMTP_SECURITY": "plain", "SMTP_PORT": str(server.port)}
+        mail |= {"ALERT_FROM": "bot@example.org", "ALERT_TO": "me@example.org"}
+        set_env(**mail, SMTP_USER="me", SMTP_PASSWORD="pass-word")
+        assert doctor().found("mail")[0][0] is OK
+        assert server.mails == []
+        assert doctor("--mail").found("test mail")[0][0] is OK
+        assert server.subjects == ["[DCA bot, paper] test mail"]
+        set_env(SMTP_PASSWORD="wrong-word")
+        [(level, text)] = doctor().found("mail")
+        assert level is FAIL
+        assert "SMTPAuthenticationError" in text
+    assert "ConnectionRefusedError" in doctor().found("mail")[0][1]
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("10.11.19-MariaDB-0+deb12u1", (10, 11, 19)),
+        ("5.5.5-10.6.7-MariaDB", (10, 6, 7)),
+        ("8.0.13", (8, 0, 13)),
+        ("8.0.36-0ubuntu0.22.04.1", (8, 0, 36)),
+        ("nonsense", (0, 0, 0)),
+    ],
+)
+def test_versions_of_both_servers_are_read(text, version):
+    assert parse_version(text) == version
+
+
+def test_a_wrong_argument_ends_with_2(capsys):
+    from insight.doctor_command import main
+
+    assert main(["--males"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,260 @@
+"""What status tells in every situation that it can meet; the parts are real, broken for real."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from bot_parts import BotParts
+from caretaker_runs import note_runs
+from config import get_settings
+from insight import status as status_module
+from models.asset_config import update_asset_config
+from models.cycle_data import get_cycle, update_cycle
+from models.events import Event, Severity, append_event
+from models.meta import put_meta
+from utils.stop_files import set_wish
+
+
+@pytest.fixture
+def stopped(bot_environment, caretakers_ran):
+    """Nothing runs, as the user wished: nothing is wrong."""
+    set_wish(get_settings().run_dir, "stopped", wanted=True)
+
+
+def test_stopped_on_purpose_is_not_wrong(status, stopped, cycle):
+    seen = status()
+    assert (seen.code, seen.json["problems"], seen.json["is_well"]) == (0, [], True)
+    assert seen.json["daemon"]["is_stopped_on_purpose"]
+    assert seen.json["daemon"]["reason"] == "stopped on purpose (run/stopped)"
+
+
+def test_a_daemon_that_was_never_started_is_wrong_and_the_rest_is_shown(
+    status, cycle, caretakers_ran
+):
+    seen = status()
+    assert seen.code == 1
+    assert seen.problems == "the daemon does not run: scripts/bot start"
+    [asset] = seen.json["assets"]
+    assert (asset["symbol"], asset["status"], asset["ask"]) == ("BTC/USD", "watching", "50001")
+
+
+async def test_the_figures_of_a_held_position_are_those_of_an_independent_calculation(
+    status, stopped, cycle, settings, exchange, db_conn
+):
+    parts = BotParts(settings, exchange)
+    await parts.see(parts.quote_both(50000, 50001))
+    parts.sweep()
+    held = get_cycle(db_conn, cycle.id)
+    exchange.push_quote("BTC/USD", 50400, 50410)
+    [asset] = status().json["assets"]
+    buy_at = held.last_order_fill_price * Decimal("0.99")
+    sell_at = held.average_purchase_price * Decimal("1.02")
+    assert Decimal(asset["buy_price"]) == buy_at
+    assert Decimal(asset["sell_price"]) == sell_at
+    down, up = Decimal(asset["buy_distance_percent"]), Decimal(asset["sell_distance_percent"])
+    assert abs(down - (buy_at - 50410) / 50410 * 100) < Decimal("1e-12")
+    assert abs(up - (sell_at - 50400) / 50400 * 100) < Decimal("1e-12")
+    assert down < 0 < up
+    # What is left after the coin fee, at the bid, less the USD fee rounded up to the cent.
+    proceeds = (held.quantity * Decimal("0.9975")).quantize(Decimal("1e-9"), "ROUND_FLOOR") * 50400
+    fee = (proceeds * Decimal("0.0025")).quantize(Decimal("0.01"), "ROUND_CEILING")
+    earned = proceeds - fee - held.quantity * held.average_purchase_price
+    assert abs(Decimal(asset["unrealised_usd"]) - earned) < Decimal("0.0002")
+
+    exchange.push_quote("BTC/USD", sell_at, sell_at + 1)
+    await parts.see(parts.quote_both(float(sell_at) + 1, float(sell_at) + 2))
+    parts.sweep()
+    await parts.market.stop()
+    seen = status()
+    [asset] = seen.json["assets"]
+    assert (asset["deals"], asset["deals_today"], asset["status"]) == (1, 1, "cooldown")
+    assert asset["realised_usd"] == asset["realised_today_usd"]
+    cash = Decimal(str(parts.client.get("/account")["cash"]))
+    more = cash - Decimal(100_000)
+    assert abs(Decimal(asset["realised_usd"]) - more) < Decimal("0.01"), "the fee is an estimate"
+    assert seen.json["bought_today_usd"] != "0"
+    assert seen.code == 0
+
+
+def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
+    status, stopped, cycle, db_conn
+):
+    from builders import build_entry, build_order
+    from models.order_journal import append_journal_entry
+
+    yesterday = datetime.now(UTC) - timedelta(days=1, minutes=1)
+    for cycle_id in (cycle.id, 999):
+        for seq, (side, price) in enumerate([("buy", 100), ("sell", 110)]):
+            order = build_order(
+                side=side,
+                status="filled",
+                filled_qty=1,
+                filled_avg_price=price,
+                client_order_id=f"dca-{cycle_id}-a1b2c3d4-{seq}",
+                ended_at=yesterday,
+            )
+            entry = build_entry(
+                order,
+                asset_id=cycle.asset_id,
+                cycle_id=cycle_id,
+                order_seq=seq,
+                fee_usd=Decimal("0.5") if side == "sell" else Decimal(0),
+            )
+            append_journal_entry(db_conn, entry)
+    update_cycle(db_conn, cycle.id, {"status": "complete"})
+    [asset] = status().json["assets"]
+    assert (asset["realised_usd"], asset["deals"]) == ("19", 2)
+    assert (asset["realised_today_usd"], asset["deals_today"]) == ("0", 0)
+    assert "has no open cycle (its last one is in complete)" in asset["problem"]
+
+
+async def test_an_open_order_is_shown_with_its_age_and_a_very_old_one_is_wrong(
+    status, stopped, cycle, settings, exchange, db_conn, monkeypatch
+):
+    exchange.arm("rest_after_part", fraction=0.5)
+    parts = BotParts(settings, exchange)
+    await parts.see(parts.quote_both(50000, 50001))
+    parts.sweep()
+    await parts.market.stop()
+    seen = status()
+    order = seen.json["assets"][0]["order"]
+    assert seen.json["assets"][0]["status"] == "buying"
+    assert (order["side"], order["limit_price"], seen.code) == ("buy", "50001", 0)
+    assert Decimal(order["filled_qty"]) == Decimal(order["qty"]) / 2
+    assert 0 <= order["age_seconds"] < 30
+    monkeypatch.setattr("insight.asset_look.LONG_OPEN_SECONDS", 0.0)
+    assert "the buy order of BTC/USD is open for" in status().problems
+
+
+def test_no_database_is_said_and_the_rest_is_shown(status, stopped, cycle, set_env):
+    set_env(DB_SOCKET="", DB_PORT="9")
+    seen = status()
+    assert seen.code == 1
+    assert seen.problems.startswith("the database cannot be used: cannot use database")
+    assert seen.json["assets"] is None
+    assert seen.json["exchange_problem"] is None
+
+
+def test_a_missing_migration_is_said_with_what_to_run(status, stopped, cycle, db_conn):
+    put_meta(db_conn, "schema_version", "0")
+    seen = status()
+    assert seen.code == 1
+    assert "schema version 0" in seen.problems
+    assert "scripts/setup" in seen.problems
+
+
+def test_wrong_keys_are_said_and_the_books_are_shown(status, stopped, cycle, set_env):
+    set_env(ALPACA_SECRET_KEY="wrong-secret-value")
+    seen = status()
+    assert seen.code == 1
+    assert "Alpaca refused the keys (HTTP 401)" in seen.problems
+    assert seen.json["assets"][0]["symbol"] == "BTC/USD"
+
+
+def test_an_exchange_that_is_away_takes_the_prices_along(status, stopped, cycle, set_env):
+    nowhere = "http://127.0.0.1:9"
+    set_env(ALPACA_TRADING_URL=nowhere, ALPACA_DATA_URL=nowhere)
+    seen = status()
+    assert seen.code == 1
+    assert "the exchange cannot be asked: no answer: ConnectionError" in seen.problems
+    assert "prices cannot be had: no answer: ConnectionError" in seen.problems
+    [asset] = seen.json["assets"]
+    assert (asset["status"], asset["ask"], asset["buys_at_any_price"]) == ("watching", None, True)
+
+
+def test_an_exchange_that_hangs_holds_nobody_up(status, stopped, cycle, exchange, monkeypatch):
+    monkeypatch.setattr(status_module, "ANSWER_SECONDS", 1.5)
+    exchange.arm("http_hang", seconds=6)
+    seen = status()
+    assert seen.seconds < 5
+    assert "the exchange cannot be asked: no answer within 2 s" in seen.problems
+    assert seen.json["assets"][0]["symbol"] == "BTC/USD"
+
+
+def test_a_symbol_without_a_quote_is_said(status, stopped, cycle, exchange, make_asset, db_conn):
+    from models.cycle_data import create_cycle
+
+    create_cycle(db_conn, make_asset("ETH/USD").id, "watching")
+    create_cycle(db_conn, make_asset("XYZ/USD").id, "watching")
+    seen = status()
+    assert "the exchange has no usable quote of ETH/USD, XYZ/USD" in seen.problems
+    assert "the exchange does not list XYZ/USD" in seen.problems
+    assert seen.json["assets"][0]["ask"] == "50001"
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ({"age_seconds": 1800}, "order_manager last ran 30 min ago: does cron run?"),
+        ({"exit_code": 1, "reason": "no money"}, "watchdog failed: no money (logs/watchdog.log)"),
+    ],
+    ids=["stale", "failed"],
+)
+def test_caretakers_that_are_late_or_fail_are_wrong(status, stopped, cycle, runs, words):
+    note_runs(get_settings(), **runs)
+    seen = status()
+    assert seen.code == 1
+    assert words in seen.problems
+    assert len(seen.json["problems"]) == 4, "one line for each script"
+
+
+def test_caretakers_that_never_ran_are_one_line(status, cycle):
+    set_wish(get_settings().run_dir, "stopped", wanted=True)
+    seen = status()
+    assert seen.code == 1
+    assert seen.problems.startswith("cron has never run watchdog, order_manager")
+    assert len(seen.json["problems"]) == 1
+
+
+def test_an_error_of_this_hour_is_wrong_and_an_older_one_is_only_shown(
+    status, stopped, cycle, db_conn
+):
+    for _ in range(2):
+        event = Event(kind="order_blocked", severity=Severity.ERROR, reason="nobody claims it")
+        append_event(db_conn, event)
+    append_event(db_conn, Event(kind="healed", severity=Severity.WARNING, reason="by itself"))
+    seen = status()
+    assert seen.code == 1
+    assert seen.problems == "ERROR 0 min ago: order_blocked: nobody claims it"
+    cursor = db_conn.cursor()
+    cursor.execute("UPDATE dca_events SET created_at = created_at - INTERVAL 2 HOUR")
+    cursor.close()
+    seen = status()
+    assert seen.code == 0
+    assert [event["kind"] for event in seen.json["events"]] == ["order_blocked"]
+
+
+def test_a_row_that_cannot_trade_is_wrong(status, stopped, cycle, db_conn):
+    update_asset_config(db_conn, cycle.asset_id, {"safety_order_deviation": Decimal(-1)})
+    seen = status()
+    assert seen.code == 1
+    assert "BTC/USD is not traded: the deviation must be more than 0" in seen.problems
+
+
+def test_a_cooling_asset_tells_when_its_rest_ends(status, stopped, cycle, db_conn):
+    from models.cycle_data import create_cycle
+
+    ended_at = datetime.now(UTC) - timedelta(seconds=10)
+    update_cycle(db_conn, cycle.id, {"status": "complete", "completed_at": ended_at})
+    create_cycle(db_conn, cycle.asset_id, "cooldown")
+    [asset] = status().json["assets"]
+    assert asset["rests_until"] == (ended_at + timedelta(seconds=60)).isoformat()
+    assert not asset["buys_at_any_price"]
+
+
+def test_broken_settings_and_arguments_end_with_2_and_one_line_each(set_env, cycle, capsys, status):
+    from insight.status_command import main
+
+    assert main(["--interval", "soon"]) == 2
+    assert "expected 1 to 3600 seconds, not 'soon'" in capsys.readouterr().err
+    set_env(DB_PORT="x", RECONCILE_SECONDS="soon")
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert [line.split(":")[1].strip() for line in said.err.splitlines()] == [
+        "DB_PORT",
+        "RECONCILE_SECONDS",
+    ]
