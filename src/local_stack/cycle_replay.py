@@ -30,10 +30,16 @@ class Replayed:
     is_complete: bool = False
 
 
-def replay(journal: Iterable[JournalEntry], rules: AssetRules, fee_rate: Decimal) -> list[Replayed]:
+def replay(
+    journal: Iterable[JournalEntry],
+    rules: AssetRules,
+    fee_rate: Decimal,
+    late_sale_completes: bool = True,
+) -> list[Replayed]:
     """The states before the first row and after each one, in the order in which they were written.
 
-    A row whose seq has passed already is a correction: fills that came after the order's end.
+    A row whose seq has passed already is a correction: fills that came after the order's end. One
+    that sells everything completes the cycle, unless its next order was open by then.
     """
     states = [Replayed()]
     filled_before: dict[str, Decimal] = {}
@@ -46,7 +52,8 @@ def replay(journal: Iterable[JournalEntry], rules: AssetRules, fee_rate: Decimal
                 state = replace(state, order_seq=state.order_seq + 1)
             if entry.filled_qty > 0 and not state.is_complete:
                 counted_before = is_late and not is_dust(known, rules, fee_rate)
-                state = _apply(state, entry, rules, fee_rate, is_late, counted_before)
+                may_complete = late_sale_completes or not is_late
+                state = _apply(state, entry, rules, fee_rate, is_late, counted_before, may_complete)
         filled_before[entry.alpaca_order_id] = known + entry.filled_qty
         states.append(state)
     return states
@@ -59,9 +66,10 @@ def _apply(
     fee_rate: Decimal,
     is_late: bool,
     counted_before: bool,
+    may_complete: bool,
 ) -> Replayed:
     if entry.side is Side.SELL:
-        return _sold(state, entry, rules, fee_rate, is_late)
+        return _sold(state, entry, rules, fee_rate, is_late, may_complete)
     price = entry.filled_avg_price
     assert price is not None, "a filled order has a price"
     quantity = state.quantity + entry.filled_qty
@@ -84,13 +92,18 @@ def _apply(
 
 
 def _sold(
-    state: Replayed, entry: JournalEntry, rules: AssetRules, fee_rate: Decimal, is_late: bool
+    state: Replayed,
+    entry: JournalEntry,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    is_late: bool,
+    may_complete: bool,
 ) -> Replayed:
     """A completing sale leaves the figures as they were: they tell what the cycle was."""
     left = max(_ZERO, state.quantity - entry.filled_qty)
     left_in_account = min(left - state.coin_fees, left * (1 - fee_rate))
     goes_on = entry.final_status == "replaced"
     sold_all = entry.final_status == "filled" and not is_late
-    if sold_all or (not goes_on and is_unsellable(left_in_account, rules)):
+    if sold_all or (may_complete and not goes_on and is_unsellable(left_in_account, rules)):
         return replace(state, is_complete=True)
     return replace(state, quantity=left)

@@ -15,7 +15,7 @@ from local_stack.cycle_books import Books, CycleBooks, MatchedBooks, match_books
 from local_stack.cycle_replay import Replayed, replay
 from local_stack.ladders import find_oversold, find_overspent
 from models.cycle_data import CycleStatus
-from models.exchange import ExchangeOrder
+from models.exchange import ExchangeOrder, Side
 from models.order_journal import ADOPTED
 from strategy.sizing import is_dust
 
@@ -173,8 +173,30 @@ def find_row_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
     last = states[-1]
     if _is_closed_without_sale(cycle, books):
         last = replace(last, is_complete=True)
-    if (difference := _difference(cycle, last)) is not None:
-        yield _of(cycle, "row", difference)
+    if (difference := _difference(cycle, last)) is None:
+        return
+    if _next_order_was_open(cycle, books):
+        states = replay(cycle.journal, cycle.rules, books.fee_rate, late_sale_completes=False)
+        if _difference(cycle, states[-1]) is None:
+            return
+    yield _of(cycle, "row", difference)
+
+
+def _next_order_was_open(cycle: CycleBooks, books: Books) -> bool:
+    """Whether some sale was booked late while another order of the cycle was under way."""
+    ended_at_row: dict[str, int] = {}
+    for number, entry in enumerate(cycle.journal):
+        ended_at_row.setdefault(entry.alpaca_order_id, number)
+    submitted_at = {step.order_id: step.at for step in cycle.steps if step.event == "pending_new"}
+    for number, entry in enumerate(cycle.journal):
+        is_correction = ended_at_row[entry.alpaca_order_id] < number
+        if entry.side is not Side.SELL or not is_correction:
+            continue
+        booked_at = books.booked_at[entry.alpaca_order_id]
+        for order_id, at in submitted_at.items():
+            if at < booked_at and ended_at_row.get(order_id, number) >= number:
+                return True
+    return False
 
 
 def _is_closed_without_sale(cycle: CycleBooks, books: Books) -> bool:

@@ -199,6 +199,40 @@ def test_a_late_fill_that_was_corrected_is_sound():
     assert find_violations(story.books(row)) == []
 
 
+def sold_late(story, held, **row):
+    """The sell was canceled, and filled after that."""
+    sell = story.order(2, "sell", "0.0029925", "51000", "0", "canceled", Purpose.TAKE_PROFIT)
+    story.fill(sell, "0.0029925", "51000", "fill")
+    filled = {"filled_qty": D("0.0029925"), "filled_avg_price": D(51000)}
+    story.orders[-1] = replace(sell, status="filled", **filled)
+    late = replace(
+        story.journal[-1],
+        client_order_id=f"{sell.client_order_id}/c1",
+        final_status="filled",
+        **filled,
+    )
+    return late, sell, replace(held, **row)
+
+
+def test_a_sell_that_filled_late_completes_the_cycle():
+    story, held = bought_twice()
+    late, sell, row = sold_late(story, held, status=CycleStatus.COMPLETE, order_seq=3)
+    story.journal.append(late)
+    story.booked_at[sell.id] = story.steps[-1].at
+    assert find_violations(story.books(row, build_cycle(id=43))) == []
+    left_open = replace(row, status=CycleStatus.WATCHING, quantity=D("0.0000075"))
+    assert rules_broken(story.books(left_open)) == {"row"}
+
+
+def test_a_sell_that_filled_late_beside_the_next_order_leaves_the_cycle_to_that_order():
+    story, held = bought_twice()
+    late, sell, row = sold_late(story, held, quantity=D("0.0000075"), order_seq=4)
+    story.order(3, "buy", "0.0005", "48000", "0", status="canceled")
+    story.journal.insert(-1, late)
+    story.booked_at[sell.id] = story.steps[-2].at
+    assert find_violations(story.books(row)) == []
+
+
 def test_a_partial_sell_leaves_the_rest_in_the_cycle():
     story, held = bought_twice()
     story.order(2, "sell", "0.0029925", "51000", "0.001", "canceled", Purpose.TAKE_PROFIT)
