@@ -420,3 +420,21 @@ def test_an_asset_without_cooldown_still_opens_its_next_cycle_in_cooldown():
     assert (
         change_by(Fact.SELL_FILLED, cycle_in(CycleStatus.SELLING), around).next_cycle == "cooldown"
     )
+
+
+def test_a_buy_that_ended_beside_a_late_sale_and_bought_nothing_ends_the_cycle():
+    """Its ladder may be spent: back in watching it could neither buy nor sell for ever."""
+    cycle = build_cycle(status="buying", quantity=Decimal("0.0000005"), safety_orders=2)
+    order = build_order(cycle, status="canceled")
+    change = compute_order_change(cycle, order, build_circumstances())
+    assert change.cycle_updates["status"] == CycleStatus.COMPLETE
+    assert change.cycle_updates["order_seq"] == cycle.order_seq + 1
+    assert change.next_cycle is CycleStatus.COOLDOWN
+
+
+def test_a_base_order_that_bought_only_dust_does_not_end_the_cycle():
+    cycle = replace(build_cycle(status="buying"), quantity=Decimal("0.0000005"))
+    change = compute_order_change(
+        cycle, build_order(cycle, status="canceled"), build_circumstances()
+    )
+    assert change.cycle_updates["status"] == CycleStatus.WATCHING

@@ -54,9 +54,25 @@ def replay(
                 counted_before = is_late and not is_dust(known, rules, fee_rate)
                 may_complete = late_sale_completes or not is_late
                 state = _apply(state, entry, rules, fee_rate, is_late, counted_before, may_complete)
+        if _ended_beside_a_late_sale(state, entry, rules, fee_rate, is_late):
+            state = replace(state, is_complete=True)
         filled_before[entry.alpaca_order_id] = known + entry.filled_qty
         states.append(state)
     return states
+
+
+def _ended_beside_a_late_sale(
+    state: Replayed, entry: JournalEntry, rules: AssetRules, fee_rate: Decimal, is_late: bool
+) -> bool:
+    """The order that was open when a late sale took the cycle's coins has ended, and bought none."""
+    return (
+        not is_late
+        and entry.side is Side.BUY
+        and entry.final_status != "replaced"
+        and state.quantity > 0
+        and state.last_fill_price is not None
+        and is_dust(state.quantity, rules, fee_rate)
+    )
 
 
 def _apply(

@@ -237,11 +237,14 @@ def _bought(
 
 
 def is_closed_without_sale(cycle: DcaCycle, quantity: Decimal, around: Circumstances) -> bool:
-    """Whether the user's wish to close is carried out once no order is open: nothing is held.
+    """Whether the cycle is over once no order is open: nothing is held, and the user wants it
+    closed, or its coins were sold by a fill that came late, beside the order that ended now.
 
-    Back in `watching` the cycle would buy again, or wait for ever for a sale.
+    Back in `watching` the cycle would buy again, or wait for ever for a sale. A reference price is
+    only noted by a fill that is more than dust: where dust is left of it, the rest was sold.
     """
-    return cycle.close_requested and is_dust(quantity, around.rules, around.fee_rate)
+    was_sold = cycle.quantity > 0 and cycle.last_order_fill_price is not None
+    return (cycle.close_requested or was_sold) and is_dust(quantity, around.rules, around.fee_rate)
 
 
 def compute_fill_updates(

@@ -226,11 +226,21 @@ def test_a_sell_that_filled_late_completes_the_cycle():
 
 def test_a_sell_that_filled_late_beside_the_next_order_leaves_the_cycle_to_that_order():
     story, held = bought_twice()
-    late, sell, row = sold_late(story, held, quantity=D("0.0000075"), order_seq=4)
-    story.order(3, "buy", "0.0005", "48000", "0", status="canceled")
-    story.journal.insert(-1, late)
-    story.booked_at[sell.id] = story.steps[-2].at
-    assert find_violations(story.books(row)) == []
+    late, sell, row = sold_late(story, held, quantity=D("0.0000075"), order_seq=3)
+    story.journal.append(late)
+    following = story.order(3, "buy", "0.0005", "48000", "0", status="new")
+    story.steps.pop()
+    unfinished = story.journal.pop()
+    story.booked_at[sell.id] = story.steps[-1].at + timedelta(seconds=1)
+    buying = replace(row, status=CycleStatus.BUYING, latest_order_id=following.id)
+    assert find_violations(story.books(buying)) == []
+
+    story.step(following, "canceled")
+    story.orders[-1] = replace(following, status="canceled")
+    story.journal.append(replace(unfinished, final_status="canceled"))
+    ended = replace(row, status=CycleStatus.COMPLETE, order_seq=4)
+    assert find_violations(story.books(ended, build_cycle(id=43))) == []
+    assert rules_broken(story.books(replace(row, order_seq=4))) == {"row"}
 
 
 def test_a_partial_sell_leaves_the_rest_in_the_cycle():
