@@ -31,14 +31,14 @@ def answer(pace, remaining, limit=200):
 
 def test_two_minutes_of_the_exchange_do_not_add_up_to_twice_the_allowance_in_one(clock):
     pace = alpaca_http._RatePace()
-    for used in range(149):  # at the end of the exchange's minute
+    for used in range(139):  # at the end of the exchange's minute
         answer(pace, 199 - used)
     assert pace.seconds_until_allowed() == 0
     clock.now += 20  # the next minute of the exchange: its count begins anew
     answer(pace, 199)
     assert pace.seconds_until_allowed() == alpaca_http.LONGEST_RATE_WAIT_SECONDS, "40, bounded"
     clock.now += 35
-    assert pace.seconds_until_allowed() == 5, "until the oldest of the 150 is a minute old"
+    assert pace.seconds_until_allowed() == 5, "until the oldest of the 140 is a minute old"
     clock.now += 5
     assert pace.seconds_until_allowed() == 0
 

@@ -38,7 +38,7 @@ SETTINGS = {
 SCHEDULE = (
     ScheduledScript("cooldown_manager", 3),
     ScheduledScript("order_manager", 15),
-    ScheduledScript("consistency_checker", 20),
+    ScheduledScript("consistency_checker", 30),
     ScheduledScript("watchdog", 2),
 )
 

@@ -31,9 +31,9 @@ ANSWER_TIMEOUT_SECONDS = 10
 READ_WAITS_SECONDS = (0.5, 1.5)  # three tries of a read
 LONGEST_RATE_WAIT_SECONDS = 20.0
 REQUESTS_KEPT_FOR_ORDERS = 20  # reads pause when so few of the minute's requests are left
-# Of what the exchange allows in its minute, one process takes so much in any 60 seconds: the end of
+# Of what the exchange allows in its minute, one process reads so much in any 60 seconds: the end of
 # one minute and the beginning of the next could add up to twice the allowance.
-SHARE_OF_ANY_MINUTE = 0.75
+SHARE_OF_ANY_MINUTE = 0.7
 MINUTE_SECONDS = 60.0
 USUAL_LIMIT = 200
 _FORBIDDEN_ORDER_CODE = 40310000  # 403 with it: this order, not these keys
