@@ -10,6 +10,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -63,14 +64,17 @@ def _headline(status: Status) -> Text:
     return text
 
 
-def _verdict(status: Status) -> list[Text]:
+def _verdict(status: Status) -> list[RenderableType]:
     if status.is_well:
         stopped = status.daemon.is_stopped_on_purpose
         words = "nothing is wrong: it is stopped, as you wished" if stopped else "all is well"
         return [Text(words, style="yellow" if stopped else "green")]
     count = len(status.problems)
     head = "1 thing is wrong:" if count == 1 else f"{count} things are wrong:"
-    lines = [Text(f"  {problem}", style="red") for problem in status.problems]
+    lines = [
+        Padding(Text(problem, style="red"), (0, 0, 0, 2), expand=False)
+        for problem in status.problems
+    ]
     return [Text(head, style="bold red"), *lines]
 
 
@@ -103,7 +107,8 @@ def _daemon(daemon: DaemonLook) -> Text:
     if daemon.pid is None:
         style = "yellow" if daemon.is_stopped_on_purpose else "bold red"
         word = "stopped on purpose" if daemon.is_stopped_on_purpose else "not running"
-        return Text.assemble((word, style), "" if word in daemon.reason else f"  {daemon.reason}")
+        more = f"  {daemon.reason}" if daemon.verdict is Verdict.WAIT else ""
+        return Text.assemble((word, style), more)
     words = {
         Verdict.WELL: ("trading", "bold green"),
         Verdict.STARTING: ("starting", "yellow"),
@@ -307,12 +312,13 @@ def _status_of(order: OrderLook) -> CycleStatus:
     return CycleStatus.BUYING if order.side == "buy" else CycleStatus.SELLING
 
 
-def _event_lines(status: Status) -> list[Text]:
+def _event_lines(status: Status) -> list[RenderableType]:
     if not status.events:
         return []
-    lines = [Text("\nERROR events of the last day, newest first", style="bold")]
+    head = Text("\nERROR events of the last day, newest first", style="bold")
+    lines: list[RenderableType] = [head]
     for event in status.events:
         about = f" {event.symbol}" if event.symbol else ""
-        text = Text(f"  {event.created_at:%m-%d %H:%M} {event.kind}{about}: {event.reason}")
-        lines.append(text)
+        text = f"{event.created_at:%m-%d %H:%M} {event.kind}{about}: {event.reason}"
+        lines.append(Padding(Text(text), (0, 0, 0, 2), expand=False))
     return lines
