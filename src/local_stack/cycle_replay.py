@@ -64,7 +64,7 @@ def replay(
 def _ended_beside_a_late_sale(
     state: Replayed, entry: JournalEntry, rules: AssetRules, fee_rate: Decimal, is_late: bool
 ) -> bool:
-    """The order that was open when a late sale took the cycle's coins has ended, and bought none."""
+    """The order that was open when a late sale took all coins has ended, and bought none."""
     return (
         not is_late
         and entry.side is Side.BUY
