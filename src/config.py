@@ -339,15 +339,23 @@ def setting_names() -> set[str]:
     return names | {"APCA_API_KEY_ID", "APCA_API_SECRET_KEY"}
 
 
-def read_environment() -> dict[str, str]:
-    """`.env` with the process environment on top."""
+def read_env_file() -> dict[str, str]:
+    """What the file says, alone; nothing where there is none.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
     try:
-        from_file = {
+        return {
             k: v for k, v in dotenv_values(env_file(), interpolate=False).items() if v is not None
         }
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"cannot read {env_file().name}: {error}"]) from None
-    return {**from_file, **os.environ}
+
+
+def read_environment() -> dict[str, str]:
+    """`.env` with the process environment on top."""
+    return {**read_env_file(), **os.environ}
 
 
 _settings: Settings | None = None

@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from dotenv import dotenv_values
 
 from caretakers.watchdog_plan import Verdict
 from config import (
     PROJECT_ROOT,
+    SettingsError,
     env_file,
     find_loose_permissions,
     inspect_settings,
+    read_env_file,
     setting_names,
 )
 from insight.caretaker_look import load_caretaker_looks
@@ -59,14 +60,14 @@ def check_env_file(world: World) -> list[Finding]:
     try:
         if path.stat().st_uid not in (os.geteuid(), 0):
             found.append(warn(".env", "it belongs to another user, who can change it", None))
-        written = dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        return [*found, fail(".env", f"cannot be read: {error}", f"ls -l {quoted}")]
+        written = read_env_file()
+    except (OSError, SettingsError) as error:
+        return [*found, fail(".env", str(error), f"ls -l {quoted}")]
     for name in written.keys() - setting_names() - _FOREIGN_NAMES:
         near = difflib.get_close_matches(name, setting_names(), n=1)
         hint = f"did you mean {near[0]}?" if near else "remove it"
         found.append(warn(".env", f"{name} is no setting of this bot: it does nothing", hint))
-    _, alone = inspect_settings({name: text for name, text in written.items() if text})
+    _, alone = inspect_settings(written)
     for problem in alone:
         if problem not in world.problems:
             text = f"only the environment of this shell makes up for it, cron will not: {problem}"
