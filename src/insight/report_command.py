@@ -50,7 +50,7 @@ Alpaca has on record. Reads only; needs the database, and neither the exchange n
 
 deals     finished ones, counted on the day (UTC) of their last sale
 won       how many of them earned something after fees
-held      from the first fill to the last sale, on average; worst: the longest
+held      from the end of the first buy to the last sale, on average; worst: the longest
 safety    the most safety orders that one deal used
 cost      what their buys cost
 at work   money bound in coins, open deals included: mean over time; peak: the most at one moment.
