@@ -134,6 +134,12 @@ FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("skew_clock", 2, 5, {"seconds": 8}),
     ("skew_clock", 2, 5, {"seconds": -8}),
 )
+LAST_STRAWS: tuple[Mapping[str, Any], ...] = (
+    {"name": "drop_update"},
+    {"name": "drop_update", "match": {"event": ["fill", "canceled"]}},
+    {"name": "mute_stream", "match": _TRADE},
+)
+STORMS_THAT_END_WITH_A_KILL = 0.3
 STORMS_WITH_DUPLICATE_IDS = 0.5  # nothing may rest on the exchange's refusal of a second one alone
 SECONDS_BETWEEN_FAULTS, SECONDS_BETWEEN_BLOWS = 1.0, 3.5
 
@@ -172,6 +178,11 @@ def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
         weights = [weight for _, weight, _ in _BLOWS]
         [(blow, _, span)] = chance.choices(_BLOWS, weights)
         planned.append(_planned(at, blow, min(chance.uniform(*span), seconds - at), chance))
+    # Something is always lost at the end, so that settling is more than finding all well.
+    last_straw = chance.choice(LAST_STRAWS)
+    planned.append(_planned(seconds - 6.0, Blow.FAULT, 6.0, chance, last_straw))
+    if chance.random() < STORMS_THAT_END_WITH_A_KILL:
+        planned.append(_planned(seconds - 0.5, Blow.KILL_DAEMON, 0.0, chance))
     return sorted(planned, key=lambda one: one.at_seconds)
 
 
