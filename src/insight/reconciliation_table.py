@@ -36,7 +36,7 @@ _WHY = {
 _DONE = {
     Next.BUYING: "link the order, `buying`",
     Next.SELLING: "link the order, `selling`",
-    Next.REST: "book what was filled, seq + 1, `watching` (`cooldown` if that is not over and no coins are held)",
+    Next.REST: "book what was filled, seq + 1, `watching` (no coins held: `cooldown` while that is not over, `complete` if the user wants it closed)",
     Next.SAME: "link the order if it is not, status stays",
     Next.COMPLETE: "`complete`, and a new cycle in `cooldown`",
     Next.WATCHING: "`watching`",

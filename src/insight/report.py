@@ -24,6 +24,7 @@ from models.cycle_data import CycleStatus
 from models.deals import Deal
 from models.exchange import Side
 
+TOTAL = "total"
 _ZERO = Decimal(0)
 
 
@@ -149,7 +150,7 @@ def compute_report(
         end=end,
         lines=tuple(_lines(chosen, by, curves, start, end)),
         total=Line(
-            name="total",
+            name=TOTAL,
             deals=tuple(chosen),
             capital=curves.of_all.use(start, end),
         ),

@@ -32,6 +32,7 @@ INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ec"
 BLUE, GREEN, RED, AMBER = "#2563ad", "#1b8a5a", "#c8452f", "#c98a1b"
 _ASSETS = ("#7a5195", "#ef8636", "#17a2a2", "#b5495b", "#7f8c3b", "#4b6cb7")
 _INCHES, _DPI = (11.0, 6.2), 130
+MOST_LABELED_FILLS = 12
 _EDGE = 0.04  # of the picture's span, left free at both ends
 
 
@@ -152,7 +153,7 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
     _draw_fills(prices, entries)
     prices.set_ylabel("USD a coin")
     low, high = prices.get_ylim()  # room for the words under the buys and over the sale
-    prices.set_ylim(low - (high - low) * 0.16, high + (high - low) * 0.10)
+    prices.set_ylim(low - (high - low) * 0.06, high + (high - low) * 0.06)
     _place_legend(prices)
     held.fill_between(days, invested, step="post", color=AMBER, alpha=0.28, linewidth=0)
     held.step(days, invested, where="post", color=AMBER, linewidth=1.2)
@@ -209,16 +210,21 @@ def _draw_fills(axes: Axes, entries: Sequence[JournalEntry]) -> None:
             _days([_moment(entry) for entry in chosen]), ys, s=110, marker=marker, color=color,
             edgecolor="white", linewidth=1.2, zorder=4, label=label,
         )  # fmt: skip
-    if len(entries) <= 12:
+    if len(entries) <= MOST_LABELED_FILLS:
+        start, end = (_moment(entries[index]) for index in (0, -1))
         for entry in entries:
-            up = entry.side is Side.SELL
-            axes.annotate(
-                f"{entry.filled_usd:,.2f} USD\nat {_price_text(entry.filled_avg_price)}",
-                (date2num(_moment(entry)), float(entry.filled_avg_price or 0)),
-                xytext=(0, 12 if up else -13), textcoords="offset points", ha="center",
-                va="bottom" if up else "top", fontsize=8, color=MUTED, linespacing=1.25,
-                bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.0},
-            )  # fmt: skip
+            _label_fill(axes, entry, is_late=_moment(entry) - start > (end - start) * 0.8)
+
+
+def _label_fill(axes: Axes, entry: JournalEntry, *, is_late: bool) -> None:
+    """In one line beside its mark, so that the steps of a steep ladder do not hide each other."""
+    axes.annotate(
+        f"{entry.filled_usd:,.2f} USD at {_price_text(entry.filled_avg_price)}",
+        (date2num(_moment(entry)), float(entry.filled_avg_price or 0)),
+        xytext=(-10 if is_late else 10, 10 if entry.side is Side.SELL else -10),
+        textcoords="offset points", ha="right" if is_late else "left", va="center", fontsize=8,
+        color=MUTED, bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8},
+    )  # fmt: skip
 
 
 def _price_text(price: Decimal | None) -> str:

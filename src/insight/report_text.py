@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from insight.report import By, Line, Report
+from insight.report import TOTAL, By, Line, Report
 from insight.wording import NOTHING, percent, signed_usd, span
 from steering.asset_text import plain
 
-_TITLES = {By.CYCLE: "deal", By.ASSET: "asset", By.DAY: "day (UTC)", By.MONTH: "month (UTC)"}
-_NARROW_COLUMNS = 118
+_TITLES = {By.ASSET: "asset", By.DAY: "day (UTC)", By.MONTH: "month (UTC)"}
+_WIDEST = 1000
 _PERCENT = Context(prec=12)
 
 
@@ -94,56 +97,87 @@ def render(report: Report, console: Console, symbol: str | None) -> RenderableTy
     return Group(head, _table(report, console), *_footnotes(report))
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column and its cells. Those of a higher `rank` go first where there is no room."""
+
+    title: str
+    cell: Callable[[Line], str | Text]
+    rank: int = 0
+    is_text: bool = False
+
+
 def _table(report: Report, console: Console) -> Table:
-    is_narrow = console.is_terminal and console.width < _NARROW_COLUMNS
-    table = Table(
-        box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, header_style="bold"
-    )
-    titles = [_TITLES[report.by]]
-    titles += ["asset", "completed"] if report.by is By.CYCLE else ["deals", "won"]
-    titles += ["held", "safety"] if report.by is By.CYCLE else ["held", "worst", "safety"]
-    titles += ["peak", "fees", "profit", "of cost"] if is_narrow else _WIDE_TITLES
-    left = {0, 1, 2} if report.by is By.CYCLE else {0}
-    for index, title in enumerate(titles):
-        table.add_column(title, justify="left" if index in left else "right", no_wrap=True)
-    for line in report.lines:
-        table.add_row(*_cells(line, report.by, is_narrow=is_narrow))
-    table.add_section()
-    table.add_row(*_total_cells(report, is_narrow=is_narrow), style="bold")
+    """As many columns as fit; a number is never cut."""
+    columns = _columns(report)
+    for most in range(max(column.rank for column in columns), -1, -1):
+        table = _filled(report, console, [one for one in columns if one.rank <= most])
+        needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+        if needed <= console.width:
+            break
     return table
 
 
-_WIDE_TITLES = ["cost", "at work", "peak", "fees", "profit", "of cost", "of peak"]
-
-
-def _cells(line: Line, by: By, *, is_narrow: bool) -> list[RenderableType]:
-    if by is By.CYCLE:
-        [deal] = line.deals
-        name: list[RenderableType] = [line.name, deal.symbol, f"{deal.completed_at:%Y-%m-%d %H:%M}"]
-        return [*name, span(deal.holding_seconds), *_money_cells(line, is_narrow=is_narrow)]
-    name = [line.name, str(line.count), _whole_percent(line.won_percent)]
-    times = [span(line.mean_holding_seconds), span(line.worst_holding_seconds)]
-    return [*name, *times, *_money_cells(line, is_narrow=is_narrow)]
-
-
-def _total_cells(report: Report, *, is_narrow: bool) -> list[RenderableType]:
-    total, money = report.total, _money_cells(report.total, is_narrow=is_narrow)
-    won = _whole_percent(total.won_percent)
-    held = span(total.mean_holding_seconds)
+def _columns(report: Report) -> list[_Column]:
     if report.by is By.CYCLE:
-        return ["total", f"{total.count} deals", f"{won} won", held, *money]
-    return ["total", str(total.count), won, held, span(total.worst_holding_seconds), *money]
+        first = [
+            _Column("deal", lambda line: line.name, is_text=True),
+            _Column("asset", _asset_cell, is_text=True),
+            _Column("completed", _completed_cell, is_text=True),
+            _Column("held", lambda line: span(line.mean_holding_seconds)),
+        ]
+    else:
+        first = [
+            _Column(_TITLES[report.by], lambda line: line.name, is_text=True),
+            _Column("deals", lambda line: str(line.count)),
+            _Column("won", lambda line: _whole_percent(line.won_percent)),
+            _Column("held", lambda line: span(line.mean_holding_seconds)),
+            _Column("worst", lambda line: span(line.worst_holding_seconds), rank=2),
+        ]
+    return [
+        *first,
+        _Column("safety", lambda line: str(line.most_safety_orders), rank=1),
+        _Column("cost", lambda line: f"{line.cost_usd:,.2f}", rank=4),
+        _Column("at work", lambda line: f"{line.capital.mean_usd:,.2f}", rank=5),
+        _Column("peak", lambda line: f"{line.capital.peak_usd:,.2f}", rank=3),
+        _Column("fees", _fees_cell),
+        _Column("profit", _profit_cell),
+        _Column("of cost", lambda line: percent(line.return_on_cost_percent)),
+        _Column("of peak", lambda line: percent(line.return_on_peak_percent), rank=6),
+    ]
 
 
-def _money_cells(line: Line, *, is_narrow: bool) -> list[RenderableType]:
+def _filled(report: Report, console: Console, columns: list[_Column]) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, header_style="bold"
+    )
+    for column in columns:
+        justify: JustifyMethod = "left" if column.is_text else "right"
+        table.add_column(column.title, justify=justify, no_wrap=True)
+    for line in report.lines:
+        table.add_row(*(column.cell(line) for column in columns))
+    table.add_section()
+    table.add_row(*(column.cell(report.total) for column in columns), style="bold")
+    return table
+
+
+def _asset_cell(line: Line) -> str:
+    return line.deals[0].symbol if line.name != TOTAL else f"{line.count} deals"
+
+
+def _completed_cell(line: Line) -> str:
+    if line.name == TOTAL:
+        return f"{_whole_percent(line.won_percent)} won"
+    return f"{line.deals[0].completed_at:%Y-%m-%d %H:%M}"
+
+
+def _fees_cell(line: Line) -> str:
+    return ("~" if line.fees_are_estimated else "") + f"{line.fees_usd:,.2f}"
+
+
+def _profit_cell(line: Line) -> Text:
     sign = "green" if line.profit_usd > 0 else "red" if line.profit_usd < 0 else ""
-    fees = ("~" if line.fees_are_estimated else "") + f"{line.fees_usd:,.2f}"
-    cells: list[RenderableType] = [str(line.most_safety_orders)]
-    if not is_narrow:
-        cells += [f"{line.cost_usd:,.2f}", f"{line.capital.mean_usd:,.2f}"]
-    cells += [f"{line.capital.peak_usd:,.2f}", fees]
-    cells += [Text(signed_usd(line.profit_usd), style=sign), percent(line.return_on_cost_percent)]
-    return cells if is_narrow else [*cells, percent(line.return_on_peak_percent)]
+    return Text(signed_usd(line.profit_usd), style=sign)
 
 
 def _whole_percent(value: Decimal | None) -> str:

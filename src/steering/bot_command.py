@@ -12,7 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -21,7 +21,7 @@ from config import Settings, SettingsError, get_settings
 from models.asset_config import DcaAsset, get_all_assets, get_asset_config
 from models.meta import ForeignDatabase, check_schema
 from steering.asset_input import read_symbol
-from steering.asset_text import plain
+from steering.asset_text import number, plain, price
 from steering.bot_options import parse_options
 from steering.command_line import (
     EXIT_DONE,
@@ -223,7 +223,7 @@ class BotCommand:
         money = describe_money(self._settings)
         if not self._as_json:
             for line in _plan_lines(plan, money, disable=options.disable):
-                self._console.print(line)
+                self._console.print(line, soft_wrap=True)
         self._confirm_close(plan, money)
         request_close(plan, disable=options.disable)
         result = Closer(self._settings, plan, self._say).carry_out(options.wait)
@@ -369,7 +369,8 @@ def _usd(amount: Decimal) -> str:
 
 
 def _coins(plan: ClosePlan) -> str:
-    return f"{plan.coins.normalize():f} {plan.asset.asset_symbol.partition('/')[0]}"
+    coins = plan.coins.quantize(Decimal("1e-9"), ROUND_FLOOR)
+    return f"{number(coins)} {plan.asset.asset_symbol.partition('/')[0]}"
 
 
 def _plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:
@@ -379,14 +380,14 @@ def _plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:
     if plan.waits_for_buy:
         lines.append("  its open buy is canceled; what that has bought by then is sold as well")
     if cycle.quantity > 0:
-        bought = f"bought at {cycle.average_purchase_price:,.8g} USD on average"
+        bought = f"bought at {price(cycle.average_purchase_price)} USD on average"
         lines.append(f"  about {_coins(plan)} are sold at market, {bought}")
     if cycle.quantity > 0 and plan.bid is not None:
         assert plan.proceeds_usd is not None, "there is a bid"
         assert plan.profit_usd is not None, "there is a bid"
         word = "profit" if plan.profit_usd >= 0 else "LOSS"
         lines.append(
-            f"  at the bid of now, {plan.bid:,.8g} USD, that is {_usd(plan.proceeds_usd)}:"
+            f"  at the bid of now, {price(plan.bid)} USD, that is {_usd(plan.proceeds_usd)}:"
             f" a {word} of {_usd(abs(plan.profit_usd))} after fees"
         )
     elif cycle.quantity > 0:
@@ -426,7 +427,7 @@ def _closed_text(plan: ClosePlan, result: CloseResult, *, disable: bool) -> str:
         return f"{symbol} is closed: its buy is canceled and nothing was held. {after}"
     word = "profit" if result.profit_usd >= 0 else "loss"
     return (
-        f"{symbol} is closed: {result.sold_qty.normalize():f} sold at {result.price:,.8g} USD, a"
+        f"{symbol} is closed: {number(result.sold_qty)} sold at {price(result.price)} USD, a"
         f" {word} of {_usd(abs(result.profit_usd))} after fees. {after}"
     )
 
