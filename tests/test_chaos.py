@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from config import PROJECT_ROOT
-from local_stack.chaos_plan import FAULTS, Blow, parse_arguments, plan_storm
+from local_stack.chaos_arguments import parse_arguments
+from local_stack.chaos_plan import FAULTS, Blow, plan_storm
 from paper_exchange.fault_table import KINDS
 from paper_exchange.faults import FaultBoard
 

@@ -1,256 +1,35 @@
-"""`scripts/chaos`: storms over a local stack, and after each one the proof that nothing broke.
+"""`scripts/chaos`: makes a chaos run on a stack of its own, and tells what it came to.
 
-Owns: the order of a run and its exit code: 0 every invariant held, 1 one did not or the run could
-not be made, 2 wrong arguments, 130 interrupted. Decides no blow (chaos_plan) and judges nothing
-(invariants).
+Exit codes: 0 every invariant held, 1 one did not or the run could not be made, 2 wrong arguments,
+130 interrupted. What a failed run leaves stands in .local/chaos-failed-SEED.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mysql.connector
 
 from local_stack.caretaker_schedule import CaretakerSchedule
+from local_stack.chaos_arguments import ChaosPlan, parse_arguments
 from local_stack.chaos_blows import Blows
-from local_stack.chaos_plan import (
-    SCHEDULE,
-    SETTINGS,
-    USERS_SYMBOL,
-    ChaosPlan,
-    asset_columns,
-    parse_arguments,
-    plan_storm,
-)
-from local_stack.chaos_records import ChaosRecords, read_records
-from local_stack.chaos_report import Figures, Settling, story, summary_lines
+from local_stack.chaos_plan import SCHEDULE, SETTINGS
+from local_stack.chaos_report import Figures, story, summary_lines
+from local_stack.chaos_run import Chaos
 from local_stack.debian_packages import LOCAL_FOLDER
 from local_stack.demo import Stopper
-from local_stack.demo_snapshot import fetch_rules
 from local_stack.exchange_process import StackError
-from local_stack.holdings import find_blocking_coins, find_touched_holdings, find_unreported
-from local_stack.invariants import (
-    Violation,
-    find_excess_requests,
-    find_unsettled,
-    find_violations,
-)
 from local_stack.mariadb import MariaDBError
 from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
-from models.exchange import AssetRules
 from utils.db_utils import DatabaseError
 
 EXIT_WELL, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
-TICK_SECONDS, LOOK_SECONDS, PROGRESS_SECONDS = 0.05, 0.3, 5.0
-SWEEPS_TO_SETTLE = 2
-SETTLE_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never sweeps
-ALIVE_SECONDS = 60.0
-REPORT_SECONDS = 60.0
 LAST_FOLDER = LOCAL_FOLDER / "chaos-last"
-
-
-@dataclass(slots=True)
-class Chaos:
-    """One run on one stack."""
-
-    plan: ChaosPlan
-    stack: LocalStack
-    say: Callable[[str], None]
-    schedule: CaretakerSchedule
-    figures: Figures
-    blows: Blows
-    rules: dict[str, AssetRules] = field(default_factory=dict)
-    users_order: str = ""
-    records: ChaosRecords | None = None
-    sold_by_hand: list[tuple[str, Decimal]] = field(default_factory=list)
-    _started_at: float = 0.0
-    _said_at: float = 0.0
-    _phase: str = ""
-
-    def run(self) -> None:
-        """All storms, each with its proof. Ends at the first violation.
-
-        Raises:
-            StackError, MariaDBError, DatabaseError, mysql.connector.Error: the run broke.
-        """
-        self._start()
-        chance = random.Random(f"storms:{self.plan.seed}")
-        storms = self.plan.storms
-        for number, seconds in enumerate(storms, 1):
-            self._phase = f"storm {number} of {len(storms)}"
-            self._storm(chance, seconds)
-            self._phase = f"calm {number} of {len(storms)}"
-            self._prove(number)
-            if self.figures.violations:
-                return
-            self._act_as_the_person_who_was_told()
-            self.stack.exchange.control("market", paused=False)
-        self._phase = "the end"
-        self._check(self._unreported_within(REPORT_SECONDS))
-        if not self.figures.violations:
-            self._check(self._dead_within(ALIVE_SECONDS))
-
-    def _start(self) -> None:
-        self.stack.start_database()
-        self.stack.start_exchange(*self.plan.exchange_arguments)
-        chance = random.Random(f"assets:{self.plan.seed}")
-        for symbol in self.plan.symbols:
-            self.stack.add_asset(symbol, **asset_columns(chance))
-        exchange = self.stack.exchange
-        self.rules = {symbol: fetch_rules(exchange, symbol) for symbol in self.plan.symbols}
-        exchange.control("market", paused=False)
-        self.users_order = exchange.post(
-            "/v2/orders",
-            symbol=USERS_SYMBOL,
-            side="buy",
-            type="limit",
-            time_in_force="gtc",
-            qty="3",
-            limit_price="5",
-            client_order_id="users-own-order",
-        )["id"]
-        self.stack.start_daemon()
-        self._started_at = time.monotonic()
-
-    def _storm(self, chance: random.Random, seconds: float) -> None:
-        planned = plan_storm(chance, seconds)
-        begins_at = time.monotonic()
-        while (passed := time.monotonic() - begins_at) < seconds:
-            self._tick()
-            if planned and planned[0].at_seconds <= passed:
-                self.blows.strike(planned.pop(0))
-            time.sleep(TICK_SECONDS)  # the beat of the storm
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        self.schedule.tick(now)
-        self.blows.tick()
-        if now - self._said_at >= PROGRESS_SECONDS:
-            self._said_at = now
-            self.say(self._progress())
-
-    def _progress(self) -> str:
-        exchange, beat = self.stack.exchange, self.stack.heartbeat()
-        state = exchange.state()
-        strikes = sum(self._strikes().values())
-        return (
-            f"{time.monotonic() - self._started_at:5.0f} s  {self._phase}:"
-            f" {state['orders']['total']} orders, {strikes} strikes of faults,"
-            f" {sum(self.blows.counts.values())} blows; daemon"
-            f" {beat.state if beat and beat.age_seconds() < 3 else 'away'},"
-            f" {state['requests']['accepted_peak_per_minute']} requests a minute at most"
-        )
-
-    def _strikes(self) -> dict[str, int]:
-        return self.stack.exchange.faults()["struck"]
-
-    # After a storm
-
-    def _prove(self, storm: int) -> None:
-        """The faults end, the market stands still, the bot settles, everything is compared."""
-        self.blows.end()
-        self.stack.exchange.control("market", paused=True)
-        ended_at = time.monotonic()
-        sweeps: set[float] = set()
-        unsettled = [Violation(rule="settled", text="not looked yet")]
-        while unsettled and time.monotonic() - ended_at < SETTLE_SECONDS:
-            self._tick()
-            beat = self.stack.heartbeat()
-            if beat is not None and (beat.last_sweep_at or 0.0) > ended_at:
-                sweeps.add(beat.last_sweep_at or 0.0)
-            self.stack.exchange.control("settle")
-            self.records = self._read()
-            unsettled = find_unsettled(self.records.books)
-            # The first one may have begun before the faults ended.
-            if unsettled and len(sweeps) > SWEEPS_TO_SETTLE + 1:
-                break
-            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
-        seconds = time.monotonic() - ended_at
-        self.figures.settlings.append(Settling(storm=storm, seconds=seconds, sweeps=len(sweeps)))
-        self._check(
-            Violation(
-                rule=f"settled within {SWEEPS_TO_SETTLE} sweeps",
-                text=f"after {seconds:.0f} s and {len(sweeps)} sweeps: {one.text}",
-                symbol=one.symbol,
-                cycle_id=one.cycle_id,
-            )
-            for one in unsettled
-        )
-        assert self.records is not None, "read above"
-        requests = self.records.ledger["requests"]["accepted_peak_per_minute"]
-        self._check(
-            [
-                *find_violations(self.records.books),
-                *find_excess_requests(requests),
-                *find_touched_holdings(self.records.ledger, USERS_SYMBOL, self.users_order),
-            ]
-        )
-
-    def _read(self) -> ChaosRecords:
-        return read_records(self.stack, self.rules, {self.users_order}, self.sold_by_hand)
-
-    def _act_as_the_person_who_was_told(self) -> None:
-        """Coins that no cycle holds block their symbol until somebody sells them; a night of that
-        would prove nothing more.
-        """
-        assert self.records is not None, "proven before"
-        for symbol, qty in find_blocking_coins(
-            self.records.books, self.records.coins, self.records.events
-        ):
-            self.stack.exchange.control("balance", unit=symbol, add=f"-{qty:f}")
-            self.sold_by_hand.append((symbol, -qty))
-
-    def _check(self, found: Iterable[Violation]) -> None:
-        self.figures.checks += 1
-        known = set(self.figures.violations)
-        self.figures.violations += [one for one in found if one not in known]
-
-    def _unreported_within(self, seconds: float) -> list[Violation]:
-        """A balance changed behind the bot's back must have been told to a person."""
-        self.stack.exchange.control("market", paused=True)
-        deadline = time.monotonic() + seconds
-        while True:
-            self._tick()
-            self.records = self._read()
-            found = find_unreported(self.records.books, self.records.coins, self.records.events)
-            if not found or time.monotonic() > deadline:
-                break
-            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
-        self.stack.exchange.control("market", paused=False)
-        return found
-
-    def _dead_within(self, seconds: float) -> list[Violation]:
-        """After all that the bot must still trade: a bot that is safe because it sleeps is not."""
-        deadline = time.monotonic() + seconds
-        before = self.stack.exchange.state()["orders"]["total"]
-        while time.monotonic() < deadline:
-            self._tick()
-            beat = self.stack.heartbeat()
-            trades = beat is not None and beat.state == "trading" and beat.age_seconds() < 3
-            if trades and self.stack.exchange.state()["orders"]["total"] > before:
-                return []
-            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
-        return [Violation(rule="alive", text=f"no new order within {seconds:.0f} s of calm")]
-
-    def count(self) -> None:
-        """Complete the figures."""
-        self.figures.seconds = time.monotonic() - self._started_at
-        if self.records is not None:
-            self.figures.count(self.records, self._strikes(), self.blows.counts)
-        self.figures.requests_by_route = self.stack.exchange.state()["requests"]["by_route"]
-        self.figures.recoveries = sum(
-            path.read_text("utf-8", errors="replace").count(" recovery.finished ")
-            for path in self.stack.log_dir.glob("app.log*")
-        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

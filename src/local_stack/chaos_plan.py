@@ -1,15 +1,13 @@
 """What a chaos run does and when, all of it drawn from one seed before anything starts.
 
-Pure. Owns: `scripts/chaos --help`, the menu of faults and blows with their rates, the bot's
-shortened waits. What a blow does to the stack is in chaos_blows.
+Pure. Owns: the menu of faults and blows with their rates, the bot's shortened waits. What a blow
+does to the stack is in chaos_blows.
 """
 
 from __future__ import annotations
 
-import argparse
-import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -214,95 +212,3 @@ def asset_columns(chance: random.Random) -> dict[str, Any]:
         "cooldown_period": chance.choice((1, 2, 4)),
         "buy_order_price_deviation_percent": chance.choice((None, Decimal("0.2"))),
     }
-
-
-DESCRIPTION = """\
-Proves the bot under faults: the real daemon and the real caretakers trade on a local exchange and a
-private MariaDB while everything around them breaks, all of it drawn from one seed. About every 40
-seconds the faults end; the bot must settle by itself within two sweeps, and every invariant is
-checked: the exchange's own records against the database. No account, no keys, no questions.
-
-  scripts/chaos --minutes 5 --seed 7           five minutes, three assets
-  scripts/chaos --minutes 1 --json             a new seed, the figures as JSON
-"""
-EPILOG = """\
-what is thrown at it:
-  every fault of `python -m paper_exchange --help`; kill -9 of daemon, caretakers and database (also
-  in the middle of a transaction); suspended daemons and databases; killed connections; second
-  daemons; the exchange's refusal of duplicate ids switched off; coins and orders changed by hand.
-
-exit codes: 0 every invariant held; 1 one did not, or the run could not be made; 2 wrong arguments.
-On failure the seed and the story of the cycle that broke are printed; logs, ledger and rows stay in
-.local/chaos-failed-SEED. The same seed throws the same things at the same moments, but processes
-race: a failure may need a few tries to come back.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChaosPlan:
-    """The arguments, checked."""
-
-    minutes: float
-    seed: int
-    assets: int
-    json: bool
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        return SYMBOLS[: self.assets]
-
-    @property
-    def storms(self) -> tuple[float, ...]:
-        """The seconds of each storm."""
-        count = max(1, round(self.minutes * 60 / STORM_SECONDS))
-        return (self.minutes * 60 / count,) * count
-
-    @property
-    def exchange_arguments(self) -> tuple[str, ...]:
-        return (
-            *("--seed", str(self.seed), "--symbols", ",".join((*self.symbols, USERS_SYMBOL))),
-            *("--speed", f"{MARKET_SPEED}", "--paused", "--partial-probability", "0.25"),
-            *("--coin", f"{USERS_SYMBOL}=7@14", "--log-level", "INFO"),
-        )
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> ChaosPlan:
-    """The plan; ends the program with code 2 and one line when an argument is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/chaos",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--minutes", type=_minutes, default=2.0, metavar="N", help="of storm (default 2)")
-    add("--seed", type=_seed, help="what everything is drawn from (default: a new one)")
-    most = len(SYMBOLS)
-    add("--assets", type=_assets, default=3, metavar="K", help=f"1 to {most} (default 3)")
-    add("--json", action="store_true", help="figures as JSON; progress goes to standard error")
-    given = parser.parse_args(arguments)
-    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
-    return ChaosPlan(minutes=given.minutes, seed=seed, assets=given.assets, json=given.json)
-
-
-def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = math.nan
-    if not 0.25 <= minutes <= 1440:
-        raise argparse.ArgumentTypeError("must be between 0.25 and 1440")
-    return minutes
-
-
-def _assets(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= len(SYMBOLS):
-        raise argparse.ArgumentTypeError(f"must be between 1 and {len(SYMBOLS)}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)

@@ -1,0 +1,51 @@
+"""What the blows of a chaos run share: what must be taken back, bounded waits, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+
+import psutil
+
+WAIT_SECONDS = 3.0  # for the moment that a blow wants: an order, a transaction
+POLL_SECONDS = 0.01
+
+
+class UndoList:
+    """Blows that last, and when each is to be taken back."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    def after(self, seconds: float, undo: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), undo))
+
+    def tick(self) -> None:
+        """Take back what has lasted long enough."""
+        while self._due and self._due[0][0] <= time.monotonic():
+            heapq.heappop(self._due)[2]()
+
+    def end(self) -> None:
+        """Take everything back now."""
+        while self._due:
+            heapq.heappop(self._due)[2]()
+
+
+def until(condition: Callable[[], bool], pause_seconds: float = POLL_SECONDS) -> bool:
+    """Whether it came to hold within WAIT_SECONDS."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause_seconds)  # the pause of a poll with a bound
+    return True
+
+
+def send(process: psutil.Process, signal: Callable[[psutil.Process], None]) -> None:
+    """Signal a process that may have ended by itself."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        signal(process)
