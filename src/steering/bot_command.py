@@ -19,6 +19,7 @@ import psutil
 
 from config import Settings, SettingsError, get_settings
 from models.asset_config import DcaAsset, get_all_assets, get_asset_config
+from models.cycle_data import get_latest_cycle
 from models.meta import ForeignDatabase, check_schema
 from steering.asset_input import read_symbol
 from steering.asset_text import number, plain, price
@@ -242,6 +243,12 @@ class BotCommand:
         from steering.asset_changes import disable_asset
 
         symbol = asset.asset_symbol
+        cycle = get_latest_cycle(thread_connection(), asset.id)
+        if cycle is not None and cycle.is_open and cycle.close_requested:
+            raise Refused(
+                f"{symbol} holds nothing that can be sold, and buys nothing because it is to be"
+                f" closed: scripts/bot close {symbol} --withdraw lets it trade again"
+            )
         if not self._options.disable:
             raise Refused(
                 f"{symbol} holds nothing to sell and no buy of it is open; no more buys:"

@@ -262,6 +262,15 @@ def test_nothing_held_is_refused_and_disable_alone_is_done(bot, parts, db_conn, 
     assert parts.orders() == []
 
 
+def test_a_wish_left_on_a_cycle_without_coins_is_named_with_its_cure(bot, db_conn, make_asset):
+    cycle = create_cycle(db_conn, make_asset().id, "watching")
+    update_cycle(db_conn, cycle.id, {"close_requested": True})
+    said = bot("close", "BTC/USD", *SURE)
+    assert said.code == 2
+    assert "scripts/bot close BTC/USD --withdraw lets it trade again" in said.complaint
+    assert bot("close", "BTC/USD", "--withdraw").code == 0
+
+
 # What cannot be done now.
 
 
