@@ -24,7 +24,7 @@ from models.exchange import ExchangeOrder
 from models.meta import ForeignDatabase, check_schema, claim_account
 from models.trading_state import TradingState, load_all_trading_states
 from order_placement import OrderPlacer
-from reconciler import Reconciler, SweepResult, log_sweep
+from reconciler import SECOND_LOOK, Reconciler, SweepResult, log_sweep
 from trade_update_handler import TradeUpdateHandler
 from utils.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from utils.alpaca_client_rest import ExchangeError, fetch_account_id, get_trading_client
@@ -98,7 +98,10 @@ class Bot:
             on_trade_connect=self._request_recovery,
         )
         self._account_lock = AccountLock(account_id)
-        self._halted: str | None = "start-up recovery has not finished"
+        # Signs of life wait for no slow request of the symbols.
+        self._own_threads = ThreadPoolExecutor(2, thread_name_prefix="bot-own")
+        self._lock_trouble: str | None = None
+        self._is_stopping = False
         self._recovered = False
         self._recovery_wanted = True
         self._sweep_wanted = asyncio.Event()
@@ -117,7 +120,11 @@ class Bot:
         self._loop.call_soon_threadsafe(self.market.order_changed, order)
 
     def _why_no_orders(self) -> str | None:
-        return self._halted
+        if self._is_stopping:
+            return "stopping"
+        if not self._recovered:
+            return "start-up recovery has not finished"
+        return self._lock_trouble
 
     # Called in the event loop.
 
@@ -136,7 +143,8 @@ class Bot:
         """
         while True:
             self._sweep_wanted.clear()
-            wants_recovery, self._recovery_wanted = self._recovery_wanted, False
+            wants_recovery = self._recovery_wanted or self._has_missed_sweeps()
+            self._recovery_wanted = False
             work = self.reconciler.recover if wants_recovery else self.reconciler.sweep
             try:
                 result = await asyncio.to_thread(work)
@@ -149,11 +157,16 @@ class Bot:
             self._last_sweep_at = time.monotonic()
             log_sweep(result, "recovery" if wants_recovery else "sweep")
             if not self._recovered:
-                self._recovered, self._halted = True, None
+                self._recovered = True
                 log_event(log, logging.INFO, "recovery.finished", orders=result.orders_seen)
             self._refresh_wanted.set()
             await self._reconnect_if_mute(result)
             await wait_for_event(self._sweep_wanted, self._settings.reconcile_seconds)
+
+    def _has_missed_sweeps(self) -> bool:
+        """A sweep looks back an hour: after a longer outage only a recovery finds everything."""
+        last = self._last_sweep_at
+        return last is not None and time.monotonic() - last > SECOND_LOOK.total_seconds() / 2
 
     async def _reconnect_if_mute(self, result: SweepResult) -> None:
         """Facts that a sweep found and a connected stream did not tell: that stream is mute."""
@@ -185,33 +198,36 @@ class Bot:
         """Write the heartbeat. Waits for no database: a database that hangs is no hung daemon."""
         while True:
             try:
-                await asyncio.to_thread(save_heartbeat, self._settings.run_dir, self._heartbeat())
+                await self._loop.run_in_executor(
+                    self._own_threads, save_heartbeat, self._settings.run_dir, self._heartbeat()
+                )
             except OSError as error:
                 log_event(log, logging.ERROR, "heartbeat.failed", reason=error)
             await asyncio.sleep(self._settings.heartbeat_seconds)
 
     async def _check_account_lock(self) -> None:
         try:
-            ours = await asyncio.to_thread(self._account_lock.hold)
+            ours = await self._loop.run_in_executor(self._own_threads, self._account_lock.hold)
             trouble = None if ours else "another daemon has taken the account"
         except DatabaseError as error:
             trouble = f"cannot hold the account's lock: {error}"
-        if trouble != self._halted and self._recovered:
+        if trouble != self._lock_trouble:
             level = logging.INFO if trouble is None else logging.WARNING
             log_event(log, level, "orders.halted" if trouble else "orders.resumed", reason=trouble)
-            self._halted = trouble
+            self._lock_trouble = trouble
         if trouble == "another daemon has taken the account":
             raise AlreadyRunning(trouble)
 
     def _heartbeat(self) -> Heartbeat:
-        state = "recovering" if not self._recovered else "halted" if self._halted else "trading"
+        reason = self._why_no_orders()
+        state = "recovering" if not self._recovered else "halted" if reason else "trading"
         return Heartbeat(
             pid=os.getpid(),
             boot_id=read_boot_id(),
             beat_at=time.monotonic(),
             started_at=self._started_at,
             state=state,
-            reason=self._halted,
+            reason=reason,
             data_stream_connected=self.streams.data_health.is_connected,
             trade_stream_connected=self.streams.trade_health.is_connected,
             data_stream_lost_at=self.streams.data_health.lost_at,
@@ -224,7 +240,7 @@ class Bot:
 
     async def stop(self) -> None:
         """End the streams and the workers, within a bound."""
-        self._halted = "stopping"
+        self._is_stopping = True
         try:
             await asyncio.wait_for(
                 asyncio.gather(self.streams.stop(), self.market.stop()), SHUTDOWN_SECONDS
@@ -356,6 +372,9 @@ def main() -> int:
         return EXIT_ALREADY_RUNNING
     except (ExchangeError, DatabaseError, ForeignDatabase, OSError) as error:
         log_event(log, logging.ERROR, "app.failed", reason=error)
+        return EXIT_FAILED
+    except Exception:  # the top of the program: the log and the mail must tell it, too
+        log.critical("app.failed reason=unforeseen", exc_info=True)
         return EXIT_FAILED
 
 

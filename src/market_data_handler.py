@@ -19,7 +19,7 @@ from typing import Any
 
 from config import Settings
 from models.cycle_data import CycleStatus, DcaCycle
-from models.exchange import ExchangeOrder, Quote, Side, WireError
+from models.exchange import AssetRules, ExchangeOrder, Quote, Side, WireError
 from models.trading_state import TradingState
 from order_placement import OrderPlacer, Outcome, Placement
 from strategy.asset_checks import find_row_problem
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 DATABASE_WAIT_SECONDS = 2.0
 FAILURE_WAIT_SECONDS = 30.0
+LATE_SECONDS = 60.0  # quotes that are late for so long are no hiccup
 _INFINITY = float("inf")
 
 
@@ -46,6 +47,7 @@ class SymbolWatch:
         "_suspect",
         "buy_below",
         "last_reason",
+        "late_since",
         "newest",
         "quiet_until",
         "received_at",
@@ -65,6 +67,7 @@ class SymbolWatch:
         self.received_at = 0.0
         self.state: TradingState | None = None
         self.last_reason = ""
+        self.late_since: float | None = None  # minus infinity: a person was told
         self._jump = float(max_jump_percent) / 100
         self._low, self._high = 0.0, _INFINITY
         self._suspect: float | None = None
@@ -142,8 +145,10 @@ class MarketDataHandler:
 
     async def refresh(self, states: Iterable[TradingState]) -> None:
         """Compute the triggers anew from what the database says; starts watching new assets."""
+        states = list(states)
+        found = await asyncio.gather(*(self._rules_of(state) for state in states))
         present = set()
-        for state in states:
+        for state, rules in zip(states, found, strict=True):
             symbol = state.asset.asset_symbol
             present.add(symbol)
             watch = self._watch(symbol)
@@ -152,10 +157,8 @@ class MarketDataHandler:
                 watch.set_triggers(NEVER)
                 self._note(watch, f"asset cannot be traded: {problem}", logging.ERROR)
                 continue
-            try:
-                rules = await asyncio.to_thread(self._rules.get, symbol)
-            except ExchangeError as error:
-                self._note(watch, f"asset cannot be traded: {error}", logging.ERROR)
+            if not isinstance(rules, AssetRules):
+                self._note(watch, f"asset cannot be traded: {rules}", logging.ERROR)
                 continue
             watch.state = state
             triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
@@ -164,6 +167,15 @@ class MarketDataHandler:
             watch.set_triggers(triggers)
         for symbol in self._watches.keys() - present:
             self._watches[symbol].set_triggers(NEVER)
+
+    async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | None:
+        """All at once: one that the exchange is slow to tell must not keep the others waiting."""
+        if find_row_problem(state.asset):
+            return None
+        try:
+            return await asyncio.to_thread(self._rules.get, state.asset.asset_symbol)
+        except ExchangeError as error:
+            return error
 
     def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
         """What the user wants sold now waits for no quote, and for no better configuration."""
@@ -245,10 +257,28 @@ class MarketDataHandler:
             return None
         age_seconds = (datetime.now(UTC) - quote.quoted_at).total_seconds()
         if age_seconds > self._settings.max_quote_age_seconds:
+            self._note_late(watch, age_seconds)
             return None
+        watch.late_since = None
         if (quote.ask - quote.bid) * 100 > self._settings.max_spread_percent * quote.ask:
             return None
         return quote
+
+    def _note_late(self, watch: SymbolWatch, age_seconds: float) -> None:
+        """A quote that came just now is old. When that lasts, nothing is traded: say so once."""
+        now = time.monotonic()
+        if watch.late_since is None:
+            watch.late_since = now
+        elif 0 < watch.late_since < now - LATE_SECONDS:
+            watch.late_since = -_INFINITY
+            log_event(
+                log,
+                logging.ERROR,
+                "quotes.late",
+                symbol=watch.symbol,
+                seconds=round(age_seconds),
+                reason="nothing is traded on quotes this old: check the clock of this machine",
+            )
 
     async def settled(self) -> None:
         """Wait until no worker has anything to do (for tests and the end of the program)."""

@@ -30,7 +30,12 @@ from models.exchange import ExchangeOrder
 from models.order_journal import JournalEntry, get_entries_ended_since
 from strategy.order_identity import compute_client_order_id, has_our_prefix
 from strategy.repairs import compute_missing_order_change
-from utils.alpaca_client_rest import fetch_order, fetch_order_by_client_id, fetch_orders
+from utils.alpaca_client_rest import (
+    ExchangeRefused,
+    fetch_order,
+    fetch_order_by_client_id,
+    fetch_orders,
+)
 from utils.asset_rules_cache import AssetRulesCache
 from utils.db_utils import (
     DatabaseError,
@@ -86,11 +91,11 @@ class Reconciler:
         self._confirm = timedelta(seconds=confirm_seconds)
         self._on_change = on_change
         self._missing_since: dict[tuple[int, int, str | None], datetime] = {}
-        self._unclaimed: dict[str, str] = {}  # order id -> symbol
+        self._unclaimed: dict[str, ExchangeOrder] = {}  # by its id
 
     def blocked_symbols(self) -> set[str]:
         """Symbols on which an order of ours exists that no cycle claims: no buys there."""
-        return set(self._unclaimed.values())
+        return {order.symbol for order in list(self._unclaimed.values())}
 
     def resolve(self, cycle: DcaCycle) -> bool:
         """Ask for the one order that `cycle`'s state can have, and apply it. False on the
@@ -154,17 +159,27 @@ class Reconciler:
             if order.id in linked and not order.is_ended:
                 self._warn_if_long_open(order, now)
         listed = {order.id for order in orders}
-        for cycle in cycles:
-            waits_for = cycle.latest_order_id
-            if cycle.status in _WAITING and (waits_for not in listed or waits_for in journal):
-                self._settle_waiting_cycle(cycle, now, result)
+        lost = [
+            cycle
+            for cycle in cycles
+            if cycle.status in _WAITING
+            and (cycle.latest_order_id not in listed or cycle.latest_order_id in journal)
+        ]
+        # What was seen in the meantime must be missed anew.
+        kept = self._missing_since.keys() & {_state_key(cycle) for cycle in lost}
+        self._missing_since = {key: self._missing_since[key] for key in kept}
+        for cycle in lost:
+            self._settle_waiting_cycle(cycle, now, result)
         self._look_at_unclaimed_again(listed, result)
         return result
 
     def _look_at_unclaimed_again(self, listed: set[str], result: SweepResult) -> None:
         """Those that are too old for the list: their block must end when they do."""
-        for order_id in set(self._unclaimed) - listed:
-            order = fetch_order(self._client, order_id)
+        for order_id, known in list(self._unclaimed.items()):
+            if order_id in listed:
+                continue
+            # What ended stays as it is: only the database can change its mind about it.
+            order = known if known.is_ended else fetch_order(self._client, order_id)
             if order is None:
                 self._unclaimed.pop(order_id, None)
             else:
@@ -188,23 +203,24 @@ class Reconciler:
         return any(c.latest_order_id == order.id and c.status in _WAITING for c in cycles)
 
     def _apply(self, order: ExchangeOrder, source: str) -> Result:
-        rules = self._rules.get(order.symbol)
         try:
+            rules = self._rules.get(order.symbol)
             result = apply_order(order, rules, self._fee_rate, datetime.now(UTC), source=source)
         except (DatabaseUnavailable, TransactionConflict):
             raise
-        except DatabaseError as error:
+        except (DatabaseError, ExchangeRefused) as error:
             return self._unwritable(order, error)
         if result.applied in (Applied.CHANGED, Applied.CORRECTED):
             self._on_change(order)
         if result.applied is Applied.UNCLAIMED and not (order.is_ended and order.filled_qty == 0):
-            self._unclaimed[order.id] = order.symbol
+            self._unclaimed[order.id] = order
         else:
             self._unclaimed.pop(order.id, None)
         return result
 
-    def _unwritable(self, order: ExchangeOrder, error: DatabaseError) -> Result:
-        """The tables refuse this one order: its symbol rests, a person is told, the others go on.
+    def _unwritable(self, order: ExchangeOrder, error: Exception) -> Result:
+        """The tables refuse this one order, or Alpaca knows its coin no more: its symbol rests, a
+        person is told, the others go on.
 
         Or one sick order would keep every sweep and every start from its end.
         """
@@ -215,7 +231,7 @@ class Reconciler:
             )
             append_event(thread_connection(), event)
             announce((event,))
-        self._unclaimed[order.id] = order.symbol
+        self._unclaimed[order.id] = order
         return Result(applied=Applied.FORBIDDEN)
 
     def _note(self, applied: Result, order: ExchangeOrder, result: SweepResult) -> None:
@@ -230,7 +246,7 @@ class Reconciler:
         order = fetch_order(self._client, cycle.latest_order_id) if cycle.latest_order_id else None
         if order is None:
             order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
-        key = (cycle.id, cycle.order_seq, cycle.latest_order_id)
+        key = _state_key(cycle)
         if order is not None:
             applied = self._apply(order, "lookup")
             self._note(applied, order, result)
@@ -241,15 +257,20 @@ class Reconciler:
         if now - first_seen < self._confirm:
             result.unresolved_cycles += 1
             return
-        self._missing_since.pop(key, None)
         asset = get_asset_by_id(thread_connection(), cycle.asset_id)
         if asset is None:
             return
+        try:
+            rules = self._rules.get(asset.asset_symbol)
+        except ExchangeRefused:  # a coin that Alpaca knows no more: said where its rules are needed
+            result.unresolved_cycles += 1
+            return
+        self._missing_since.pop(key, None)
         outcome = apply_to_cycle(
             cycle.id,
             compute_missing_order_change,
             expected=cycle,
-            rules=self._rules.get(asset.asset_symbol),
+            rules=rules,
             fee_rate=self._fee_rate,
             now=now,
         )
@@ -265,6 +286,10 @@ class Reconciler:
             )
             append_event(thread_connection(), event)
             announce((event,))
+
+
+def _state_key(cycle: DcaCycle) -> tuple[int, int, str | None]:
+    return cycle.id, cycle.order_seq, cycle.latest_order_id
 
 
 def _journaled_quantities(entries: list[JournalEntry]) -> dict[str, Decimal]:

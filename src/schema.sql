@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS dca_cycles (
     latest_order_id        VARCHAR(64)    NULL DEFAULT NULL,            -- Alpaca's id of the open order
     last_order_fill_price  DECIMAL(36,18) NULL DEFAULT NULL,
     completed_at           DATETIME(6)    NULL DEFAULT NULL,            -- the exchange's time of the last fill
-    created_at             DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    created_at             DATETIME(6)    NOT NULL DEFAULT (UTC_TIMESTAMP(6)), -- UTC in a session of any time zone
     updated_at             DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
     order_seq              INT            NOT NULL DEFAULT 0,           -- how many orders of this cycle have ended
     order_key              CHAR(8)        NOT NULL DEFAULT (LPAD(HEX(CRC32(CONCAT(UUID(), RAND()))), 8, '0')),
@@ -47,6 +47,8 @@ CREATE TABLE IF NOT EXISTS dca_cycles (
     open_asset_id          INT GENERATED ALWAYS AS (IF(status IN ('complete','error'), NULL, asset_id)) VIRTUAL,
     UNIQUE KEY uq_one_open_cycle (open_asset_id),
     KEY ix_asset_created (asset_id, created_at, id),
+    KEY ix_asset_latest (asset_id, id),
+    KEY ix_asset_completed (asset_id, completed_at, id),
     KEY ix_status (status),
     KEY ix_latest_order (latest_order_id),
     CONSTRAINT fk_cycle_asset FOREIGN KEY (asset_id) REFERENCES dca_assets (id)

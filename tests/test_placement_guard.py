@@ -97,7 +97,7 @@ def test_sells_are_never_paused_however_often_they_are_refused(guard, caplog):
     for _ in range(3000):
         guard.refused(Side.SELL, 0)
         assert guard.seconds_until_allowed(Side.SELL, 0) <= LONGEST_BACKOFF_SECONDS
-    assert caplog.records == []
+    assert "paused" not in caplog.text
 
 
 @pytest.mark.parametrize(("refused", "goes_on"), [(Side.BUY, Side.SELL), (Side.SELL, Side.BUY)])

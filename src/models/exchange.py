@@ -112,7 +112,9 @@ def _get(source: Any, name: str) -> Any:
 
 def is_crypto(source: Any) -> bool:
     """Whether an order or position is of crypto: the account may trade stocks and options too."""
-    return _get(source, "asset_class") in (None, "", "crypto")
+    # The parent of a multi-leg options order has empty texts for class, symbol and side.
+    is_multi_leg = _get(source, "order_class") == "mleg"
+    return _get(source, "asset_class") in (None, "", "crypto") and not is_multi_leg
 
 
 def _optional_decimal(source: Any, name: str) -> Decimal | None:

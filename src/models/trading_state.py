@@ -41,6 +41,7 @@ class TradingState:
         return self.previous_completed_at + timedelta(seconds=self.asset.cooldown_period)
 
 
+# Read every few seconds: both subqueries take the first row of an index, however many are behind.
 _QUERY = f"""
 SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
        {", ".join(f"c.{name} AS c_{name}" for name in cycle_data.COLUMNS)},
@@ -50,13 +51,15 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
        (SELECT COALESCE(SUM(o.fee_qty), 0) FROM dca_orders o
          WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS coin_fees
   FROM dca_assets a
-  JOIN dca_cycles c ON c.id = (SELECT MAX(latest.id) FROM dca_cycles latest WHERE latest.asset_id =
-  a.id) LEFT JOIN dca_cycles p ON p.id = (
+  JOIN dca_cycles c ON c.id = (
+       SELECT latest.id FROM dca_cycles latest WHERE latest.asset_id = a.id
+        ORDER BY latest.id DESC LIMIT 1)
+  LEFT JOIN dca_cycles p ON p.id = (
        SELECT ended.id FROM dca_cycles ended
         WHERE ended.asset_id = a.id AND ended.status IN ('complete', 'error')
           AND ended.completed_at IS NOT NULL
-          AND (ended.created_at < c.created_at OR (ended.created_at = c.created_at AND ended.id <
-          c.id))
+          AND (ended.created_at < c.created_at
+               OR (ended.created_at = c.created_at AND ended.id < c.id))
         ORDER BY ended.completed_at DESC, ended.id DESC LIMIT 1)
 """
 

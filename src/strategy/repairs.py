@@ -125,6 +125,8 @@ def compute_correction(
         extra_price = round_stored(
             (order.filled_qty * order.filled_avg_price - known_usd) / extra_qty
         )
+    if extra_price <= 0:  # both averages were rounded, and their difference was multiplied
+        extra_price = order.filled_avg_price
     completes = (
         cycle.status is CycleStatus.WATCHING
         and order.side is Side.SELL

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from alpaca.common.rest import RESTClient
@@ -104,6 +105,13 @@ class _DataStream(CryptoDataStream):
             except WebSocketException as error:
                 log.debug("subscribe.postponed reason=%s", error)  # the next connect subscribes all
 
+    async def _send_subscribe_msg(self) -> None:
+        """Again when a symbol was added while it was being sent: nobody else would ever tell."""
+        sent = None
+        while sent != (wanted := set(self._handlers["quotes"])):
+            await super()._send_subscribe_msg()
+            sent = wanted
+
     async def _start_ws(self) -> None:
         await _guarded(super()._start_ws(), self._health)
         self._health.connected()
@@ -118,7 +126,8 @@ class _DataStream(CryptoDataStream):
     async def close(self) -> None:
         if self._health.is_connected:
             self._health.lost("closed")
-        await super().close()
+        with suppress(WebSocketException, OSError):  # it breaks while it is closed: closed it is
+            await super().close()
 
 
 class _TradeStream(TradingStream):
@@ -150,7 +159,8 @@ class _TradeStream(TradingStream):
     async def close(self) -> None:
         if self._health.is_connected:
             self._health.lost("closed")
-        await super().close()
+        with suppress(WebSocketException, OSError):  # it breaks while it is closed: closed it is
+            await super().close()
 
 
 async def _guarded(connecting: Awaitable[None], health: StreamHealth) -> None:

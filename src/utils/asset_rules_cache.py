@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 from alpaca.trading.client import TradingClient
@@ -35,7 +36,8 @@ class AssetRulesCache:
         self._unknown: dict[str, float] = {}  # symbols that Alpaca does not know, until when
 
     def get(self, symbol: str) -> AssetRules:
-        """The rules of `symbol` ('BTC/USD').
+        """The rules of `symbol` ('BTC/USD'); where Alpaca forgot it since, the last ones without
+        buys.
 
         Raises:
             ExchangeRefused: the exchange does not know the symbol.
@@ -56,6 +58,9 @@ class AssetRulesCache:
             rules, next_seconds = known[0], RETRY_SECONDS
         else:
             next_seconds = REFRESH_SECONDS
+        if rules is None and known is not None:
+            log_event(log, logging.WARNING, "rules.gone", symbol=symbol, reason="no buys")
+            rules, next_seconds = replace(known[0], is_tradable=False), RETRY_SECONDS
         if rules is None:
             self._unknown[symbol] = time.monotonic() + RETRY_SECONDS
             raise ExchangeRefused(404, 0, f"Alpaca does not know the symbol {symbol}")

@@ -79,18 +79,22 @@ class PlacementGuard:
             self._ask_at = self._first_not_found_at + self._unknown_outcome_seconds
 
     def refused(self, side: Side, now: float) -> None:
-        """A refusal or rejection: rest, longer each time; five buys in a row pause."""
+        """A refusal or rejection: rest, longer each time; five buys in a row pause.
+
+        Sells are never paused, but each five in a row are told to a person.
+        """
         self._identity = None
         self.refusals[side] += 1
         refusals = self.refusals[side]
         doublings = min(refusals - 1, MOST_DOUBLINGS)  # days of refusals must not overflow a float
         seconds = min(FIRST_BACKOFF_SECONDS * 2**doublings, LONGEST_BACKOFF_SECONDS)
-        if side is Side.BUY and refusals % REFUSALS_UNTIL_PAUSE == 0:
-            seconds = PAUSE_SECONDS
+        if refusals % REFUSALS_UNTIL_PAUSE == 0:
+            is_buy = side is Side.BUY
+            seconds = PAUSE_SECONDS if is_buy else seconds
             log_event(
                 log,
                 logging.ERROR,
-                "buying.paused",
+                "buying.paused" if is_buy else "selling.refused",
                 symbol=self.symbol,
                 seconds=round(seconds),
                 reason=f"{refusals} orders in a row were refused: see the lines above",
