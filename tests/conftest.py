@@ -1,5 +1,9 @@
 """Which fixtures the tests share; each module of fixtures owns one thing."""
 
+import logging
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["fixtures_bot", "fixtures_database", "fixtures_trading"]
@@ -7,3 +11,16 @@ pytest_plugins = ["fixtures_bot", "fixtures_database", "fixtures_trading"]
 # The same examples in every run, and no verdict on how fast a busy machine is.
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def logging_left_as_found() -> Iterator[None]:
+    """A program that a test runs in this process sets up logging: the next test finds none of it."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if handler not in handlers:
+            root.removeHandler(handler)
+            handler.close()
