@@ -15,7 +15,7 @@ settings.load_profile("house")
 
 @pytest.fixture(autouse=True)
 def logging_left_as_found() -> Iterator[None]:
-    """A program that a test runs in this process sets up logging: the next test finds none of it."""
+    """A program run in this process sets up logging: the next test finds none of it."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     yield

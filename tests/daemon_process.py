@@ -1,4 +1,4 @@
-"""The real daemon as a process of a test: started with the test's environment, watched through its log."""
+"""The real daemon as a process of a test: the test's environment, watched through its output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0, what: str
 
 
 class DaemonProcess:
-    """`with DaemonProcess(environment) as daemon:` runs `python src/main_app.py` until the block ends."""
+    """`with DaemonProcess(environment)` runs `python src/main_app.py` until the block ends."""
 
     def __init__(self, environment: dict[str, str], program: Path | None = None) -> None:
         self._environment = {**os.environ, **environment}
@@ -73,7 +73,8 @@ class DaemonProcess:
                 return True
             assert self.process is not None
             if self.process.poll() is not None:
-                raise AssertionError(f"the daemon ended ({self.process.returncode}):\n{self.output}")
+                code = self.process.returncode
+                raise AssertionError(f"the daemon ended ({code}):\n{self.output}")
             return False
 
         wait_until(seen, seconds, f"{text!r} in:\n{self.output}")

@@ -1,4 +1,4 @@
-"""A database of its own and a local exchange of its own for each test that asks, and the settings for both."""
+"""A database and a local exchange of its own for each test that asks, and the settings for both."""
 
 from __future__ import annotations
 

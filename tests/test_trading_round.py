@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 from bot_parts import BotParts
-
 from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle
 from models.order_journal import get_entries_of_cycle
 
