@@ -17,6 +17,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import utils.own_python  # noqa: F401 - first: what follows needs the packages
+
+# isort: split
 from buy_limits import BuyLimits
 from config import Settings, SettingsError, find_loose_permissions, get_settings
 from market_data_handler import MarketDataHandler

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from config import PROJECT_ROOT
 from daemon_process import DaemonProcess, wait_until
 from local_stack.processes import servers_below
 from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle
@@ -197,3 +201,18 @@ def test_it_beats_while_the_database_hangs(
             server.resume()
         assert load_heartbeat(run_dir).age_seconds() < 3
         assert daemon.stop() == 0
+
+
+def test_started_with_a_python_without_the_packages_it_goes_on_in_the_projects_own(
+    bot_environment, exchange, db_conn
+):
+    """A bare interpreter stands for the system's: -S hides every installed package."""
+    environment = {**os.environ, **bot_environment, "ALPACA_API_KEY": ""}
+    program = PROJECT_ROOT / "src" / "main_app.py"
+    ended = subprocess.run(
+        [sys.executable, "-S", str(program)], env=environment, capture_output=True, text=True
+    )
+    own = PROJECT_ROOT / ".venv" / "bin" / "python"
+    expected = "ALPACA_API_KEY is missing" if own.exists() else "run scripts/setup first"
+    assert expected in ended.stderr
+    assert "Traceback" not in ended.stderr

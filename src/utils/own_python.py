@@ -1,0 +1,25 @@
+"""Go on in the project's own Python when a program was started with one that lacks the packages.
+
+Import this before anything else: `python src/main_app.py` is what people type.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_OWN_PYTHON = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "python"
+
+
+def go_on_in_own_python() -> None:
+    """Replace this process (the PID stays) by the same program under `.venv`, if it is needed."""
+    if find_spec("dotenv") is not None:
+        return
+    if not _OWN_PYTHON.exists() or Path(sys.prefix) == _OWN_PYTHON.parents[1]:
+        sys.exit("the packages of requirements.txt are not installed: run scripts/setup first")
+    os.execv(_OWN_PYTHON, [str(_OWN_PYTHON), *sys.argv])
+
+
+go_on_in_own_python()
