@@ -5,6 +5,7 @@ leaves nothing that must be believed. Never touches a system service, never list
 127.0.0.1.
 
     <folder>/data          the database files
+    <folder>/tmp           its temporary tables
     <folder>/mariadb.sock  the socket (elsewhere when this path is too long for one)
     <folder>/mariadb.log   what the server says
     <folder>/password      of the account `dca`, 0600
@@ -44,6 +45,7 @@ from local_stack.mariadb_datadir import (
     MYSQL_OPTIONS,
     DataFolderError,
     create_data_folder,
+    temporary_folder_option,
     user_option,
 )
 from local_stack.processes import end_process, servers_below
@@ -179,6 +181,7 @@ class PrivateMariaDB:
             *SERVER_OPTIONS,
             *user_option(),
             f"--datadir={self._data}",
+            temporary_folder_option(self.folder),
             f"--socket={self.socket_path}",
             f"--port={port}",
             f"--pid-file={self.folder / 'mariadb.pid'}",

@@ -43,6 +43,16 @@ def create_data_folder(
     raise DataFolderError(f"{' and '.join(failed)} could not create a data folder, see {log_file}")
 
 
+def temporary_folder_option(folder: Path) -> str:
+    """A temporary folder of the server's own, made if missing.
+
+    In a shared one each server that starts removes the others' temporary tables.
+    """
+    own = folder / "tmp"
+    own.mkdir(mode=0o700, exist_ok=True)
+    return f"--tmpdir={own}"
+
+
 def user_option() -> list[str]:
     """The server refuses to run as root unless it is told so."""
     return ["--user=root"] if os.getuid() == 0 else []
@@ -50,6 +60,7 @@ def user_option() -> list[str]:
 
 def _initialise(binaries: ServerBinaries, folder: Path, log_file: Path) -> bool:
     common = ["--no-defaults", *binaries.options(), *user_option(), f"--datadir={folder}"]
+    common.append(temporary_folder_option(folder.parent))
     tables = binaries.system_tables()
     if tables:
         mode = ["--bootstrap", "--log-warnings=0", "--enforce-storage-engine="]

@@ -223,7 +223,7 @@ def test_it_pages_through_more_than_500_orders_and_leaves_requests_to_the_daemon
     quoted.configure(rate_limit_per_minute=asked_so_far + 130)
     bounded = real_run(settings)
     manage_orders(bounded)
-    assert 0 < len(bounded.done) < 60
+    assert 0 < len(bounded.done) < 130, "it used the whole minute, or began another"
     assert [step["action"] for step in bounded.failed] == ["postpone"]
 
 

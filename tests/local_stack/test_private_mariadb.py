@@ -255,4 +255,17 @@ def test_a_program_that_cannot_create_the_folder_gives_way_to_the_next(tmp_path:
     assert (data / "ibdata1").exists()
     with pytest.raises(DataFolderError, match="mysqld could not create a data folder"):
         create_data_folder(tmp_path / "other", [ServerBinaries(confined)], log)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "log", "mysqld"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "log", "mysqld", "tmp"]
+
+
+def test_a_server_keeps_its_temporary_tables_where_no_other_server_removes_them(
+    tmp_path: Path,
+) -> None:
+    server = PrivateMariaDB(tmp_path / "server")
+    server.start()
+    try:
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT @@tmpdir")
+            assert cursor.fetchone() == (str(tmp_path / "server" / "tmp"),)
+    finally:
+        server.stop()
