@@ -43,6 +43,7 @@ from utils.alpaca_http import (
     RateLimited,
 )
 from utils.asset_rules_cache import AssetRulesCache
+from utils.request_pace import RequestPace
 
 BTC, FAR = "BTC/USD", Decimal(1000)
 URL_NAMES = (
@@ -57,7 +58,7 @@ URL_NAMES = (
 def _no_waits(monkeypatch):
     """Reads are tried three times without a pause, and no test inherits another's request count."""
     monkeypatch.setattr(alpaca_http, "READ_WAITS_SECONDS", (0, 0))
-    monkeypatch.setattr(alpaca_http, "_pace", alpaca_http._RatePace())
+    monkeypatch.setattr(alpaca_http, "_pace", RequestPace())
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ class RequestMeter:
     def count(self, now_seconds: float) -> Allowance:
         """Counts one request at the given epoch.
 
-        With the limit off (0) nothing is ever exceeded.
+        With the limit off (0, as the header then says) nothing is ever exceeded.
         """
         self.total += 1
         self.peak_per_minute = max(self.peak_per_minute, _slide(self._recent, now_seconds))

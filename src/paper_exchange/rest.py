@@ -91,7 +91,7 @@ class TradingApi:
             refusal = errors.too_many_requests()
             refusal.headers = allowance.headers
             raise refusal
-        return allowance.headers if allowance.limit else {}
+        return allowance.headers
 
     # Account, clock and assets
 

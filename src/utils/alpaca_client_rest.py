@@ -41,7 +41,7 @@ from utils.alpaca_http import (
     OrderOutcomeUnknown,
     RateLimited,
     call_once,
-    forget_requests,
+    pace_requests,
     read,
 )
 from utils.alpaca_streams import prepare_rest_client
@@ -77,7 +77,7 @@ def get_trading_client() -> TradingClient:
             url_override=settings.alpaca_trading_url,
         )
         prepare_rest_client(client)
-        forget_requests()
+        pace_requests(settings.run_dir)
         _trading_client = (settings, client)
     return _trading_client[1]
 

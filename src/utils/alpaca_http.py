@@ -1,8 +1,8 @@
 """How a REST call can end: an answer, refused, not found, or nothing certain. Sorts Alpaca's
 errors, retries reads.
 
-Owns: error classes, the retry of reads, and the pace under Alpaca's 200 requests a minute. Knows no
-endpoint.
+Owns: error classes, the retry of reads, and that no request goes out without its turn
+(request_pace). Knows no endpoint.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from alpaca.common.exceptions import APIError, RetryException
 from requests.adapters import HTTPAdapter
 
 from config import is_loopback
-from utils.logging_setup import log_event
+from utils.request_pace import FILE_NAME, AllowanceUsedUp, RequestPace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,13 +29,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_SECONDS = 5
 ANSWER_TIMEOUT_SECONDS = 10
 READ_WAITS_SECONDS = (0.5, 1.5)  # three tries of a read
-LONGEST_RATE_WAIT_SECONDS = 20.0
-REQUESTS_KEPT_FOR_ORDERS = 20  # reads pause when so few of the minute's requests are left
-# Of what the exchange allows in its minute, one process reads so much in any 60 seconds: the end of
-# one minute and the beginning of the next could add up to twice the allowance.
-SHARE_OF_ANY_MINUTE = 0.7
-MINUTE_SECONDS = 60.0
-USUAL_LIMIT = 200
+_COUNTED_PATH = "/v2/"  # trading; market data (/v1beta3/) has an allowance of its own
 _FORBIDDEN_ORDER_CODE = 40310000  # 403 with it: this order, not these keys
 
 
@@ -74,78 +68,29 @@ class OrderOutcomeUnknown(ExchangeError):
     """A POST of an order was sent and nothing certain came back: ask for its client_order_id."""
 
 
-class _RatePace:
-    """What the last answers said of the minute's allowance, and our own last minute. For all
-    threads.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.forget()
-
-    def forget(self) -> None:
-        self._remaining: int | None = None
-        self._reset_at = 0.0  # wall clock, as the header counts
-        self._limit = 0
-        self._answered_at: deque[float] = deque()  # monotonic, within the last minute
-
-    def learn(self, headers: Any) -> None:
-        try:
-            limit, remaining, reset_at = (
-                int(headers.get("X-RateLimit-Limit", USUAL_LIMIT)),
-                int(headers["X-RateLimit-Remaining"]),
-                float(headers["X-RateLimit-Reset"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return  # without the headers there is nothing to respect
-        with self._lock:
-            self._limit, self._remaining, self._reset_at = limit, remaining, reset_at
-            self._answered_at.append(time.monotonic())
-
-    def seconds_until_allowed(self) -> float:
-        with self._lock:
-            wait_seconds = max(self._until_reset(), self._until_share())
-            return min(wait_seconds, LONGEST_RATE_WAIT_SECONDS)
-
-    def _until_reset(self) -> float:
-        if self._remaining is None or self._remaining > REQUESTS_KEPT_FOR_ORDERS:
-            return 0.0
-        wait_seconds = self._reset_at - time.time()
-        if wait_seconds <= 0:
-            self._remaining = None
-        return max(wait_seconds, 0.0)
-
-    def _until_share(self) -> float:
-        now, recent = time.monotonic(), self._answered_at
-        while recent and recent[0] <= now - MINUTE_SECONDS:
-            recent.popleft()
-        excess = len(recent) - int(self._limit * SHARE_OF_ANY_MINUTE)
-        return 0.0 if excess < 0 or not recent else recent[excess] + MINUTE_SECONDS - now
-
-    def requests_left(self) -> int | None:
-        with self._lock:
-            return self._remaining if time.time() < self._reset_at else None
+_pace = RequestPace()
 
 
-_pace = _RatePace()
-
-
-def forget_requests() -> None:
-    """Another account, or another exchange: what was counted for the last one says nothing."""
-    _pace.forget()
+def pace_requests(run_dir: Path) -> None:
+    """From now on every process with this run folder counts the same minute of one account."""
+    global _pace
+    _pace = RequestPace(run_dir / FILE_NAME)
 
 
 def requests_left() -> int | None:
-    """How many requests the exchange still allows in this minute; None when it has not said."""
+    """How many requests are still allowed in this minute; None when there is no limit."""
     return _pace.requests_left()
 
 
-class TimeoutAdapter(HTTPAdapter):
-    """Gives every request a time-out (the SDK sets none) and reads the rate-limit headers."""
+class PacedAdapter(HTTPAdapter):
+    """Gives every request a time-out (the SDK sets none), and a turn to those that are counted."""
 
     def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
+        if _COUNTED_PATH not in urlsplit(request.url).path:
+            return super().send(request, **kwargs)
+        _pace.take(reads=request.method == "GET")
         response = super().send(request, **kwargs)
         _pace.learn(response.headers)
         return response
@@ -164,8 +109,8 @@ class ThreadSessions:
         session = getattr(self._local, "session", None)
         if session is None:
             session = requests.Session()
-            session.mount("https://", TimeoutAdapter())
-            session.mount("http://", TimeoutAdapter())
+            session.mount("https://", PacedAdapter())
+            session.mount("http://", PacedAdapter())
             self._local.session = session
         session.trust_env = not is_loopback(urlsplit(url).hostname or "")  # no proxy to ourselves
         response: requests.Response = session.request(method, url, **options)
@@ -185,6 +130,8 @@ def call_once(call: Callable[[], T]) -> T:
         raise _sorted_error(error) from error
     except RetryException as error:
         raise RateLimited("rate limited") from error
+    except AllowanceUsedUp as error:
+        raise RateLimited(str(error)) from error
     except requests.RequestException as error:
         raise ExchangeUnavailable(f"no answer: {type(error).__name__}") from error
     except ValueError as error:  # a body that is not JSON (requests raises its own subclass)
@@ -198,11 +145,6 @@ def read(call: Callable[[], T]) -> T:
         As `call_once`.
     """
     for wait_seconds in (*READ_WAITS_SECONDS, None):
-        if pause_seconds := _pace.seconds_until_allowed():
-            log_event(log, logging.WARNING, "requests.paused", seconds=round(pause_seconds, 1))
-            time.sleep(
-                pause_seconds
-            )  # the exchange names the moment; there is no condition to await
         try:
             return call_once(call)
         except ExchangeUnavailable as error:
