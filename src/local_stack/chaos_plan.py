@@ -19,7 +19,7 @@ SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "DOGE/USD", "AVAX/USD", "LTC/USD", "
 USERS_SYMBOL = "LINK/USD"  # held by the user, not configured: nobody may touch it
 STORM_SECONDS = 40.0  # about: so that they fill the minutes
 QUIET_END_SECONDS = 0.5  # the last faults of a storm begin so long before its end
-MARKET_SPEED = 1.0
+MARKET_SPEED = 1.5
 RECONCILE_SECONDS = 5.0
 
 SETTINGS = {
@@ -35,8 +35,8 @@ SETTINGS = {
 }
 SCHEDULE = (
     ScheduledScript("cooldown_manager", 3),
-    ScheduledScript("order_manager", 15),
-    ScheduledScript("consistency_checker", 30),
+    ScheduledScript("order_manager", 8),
+    ScheduledScript("consistency_checker", 16),
     ScheduledScript("watchdog", 2),
 )
 
