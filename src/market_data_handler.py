@@ -22,7 +22,7 @@ from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import AssetRules, ExchangeOrder, Quote, Side, WireError
 from models.trading_state import TradingState
 from order_placement import OrderPlacer, Outcome, Placement
-from strategy.asset_checks import find_row_problem
+from strategy.asset_checks import find_state_problem
 from strategy.triggers import NEVER, Triggers, compute_triggers
 from utils.alpaca_client_rest import ExchangeError
 from utils.asset_rules_cache import AssetRulesCache
@@ -153,7 +153,7 @@ class MarketDataHandler:
             present.add(symbol)
             watch = self._watch(symbol)
             self._wake_to_close(watch, state.cycle)
-            if problem := find_row_problem(state.asset):
+            if problem := find_state_problem(state):
                 watch.set_triggers(NEVER)
                 self._note(watch, f"asset cannot be traded: {problem}", logging.ERROR)
                 continue
@@ -170,7 +170,7 @@ class MarketDataHandler:
 
     async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | None:
         """All at once: one that the exchange is slow to tell must not keep the others waiting."""
-        if find_row_problem(state.asset):
+        if find_state_problem(state):
             return None
         try:
             return await asyncio.to_thread(self._rules.get, state.asset.asset_symbol)

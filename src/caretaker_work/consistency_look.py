@@ -104,8 +104,8 @@ class ConsistencyLook:
         """Cycles whose coins do not fit the list of positions, measured one by one."""
         measured: list[Holding] = []
         for state in states:
-            if state.cycle.status is not CycleStatus.WATCHING:
-                continue
+            if state.cycle.status is not CycleStatus.WATCHING or state.other_symbol:
+                continue  # renamed: the daemon says so; coins of another symbol are not gone
             try:
                 symbol = normalize_symbol(state.asset.asset_symbol)
                 position = positions.get(symbol)

@@ -16,7 +16,7 @@ from models.exchange import AssetRules, ExchangeOrder, Quote
 from models.order_journal import Purpose
 from models.realised_profit import RealisedProfit
 from models.trading_state import TradingState
-from strategy.asset_checks import find_row_problem
+from strategy.asset_checks import find_row_problem, find_state_problem
 from strategy.deal_plan import USD_FEE_STEP
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import SizingError, is_dust, round_to_increment, size_take_profit
@@ -90,7 +90,7 @@ def look_at_asset(
     """Everything about one asset. Without its latest cycle (`state` None) nothing trades it."""
     bid, ask = (quote.bid, quote.ask) if quote else (None, None)
     cycle = state.cycle if state else None
-    row_problem = find_row_problem(asset)
+    row_problem = find_state_problem(state) if state else find_row_problem(asset)
     common = {
         "symbol": asset.asset_symbol,
         "is_enabled": asset.is_enabled,

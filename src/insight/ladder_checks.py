@@ -9,7 +9,7 @@ from insight.findings import Finding, fail, ok, warn
 from models.asset_config import DcaAsset
 from models.exchange import Side
 from models.trading_state import TradingState
-from strategy.asset_checks import check_asset, find_row_problem
+from strategy.asset_checks import check_asset, find_row_problem, find_state_problem
 from strategy.deal_plan import compute_remaining_usd
 
 SUBJECT = "assets"
@@ -31,7 +31,7 @@ def _check_one(
 ) -> list[Finding]:
     symbol = asset.asset_symbol
     edit = f"scripts/assets edit {symbol} (scripts/assets show {symbol} shows the plan)"
-    if problem := find_row_problem(asset):
+    if problem := find_state_problem(state) if state else find_row_problem(asset):
         return [fail(symbol, problem, edit)]
     if not asset.is_enabled:
         return [ok(symbol, "disabled: it buys nothing")]

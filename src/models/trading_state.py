@@ -23,7 +23,8 @@ class TradingState:
     """One asset with its latest cycle.
 
     `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders
-    that were written into the tables by hand count as nothing there.
+    that were written into the tables by hand count as nothing there. `other_symbol` is what the
+    journal of the cycle names instead of the asset's symbol: somebody renamed the asset meanwhile.
     """
 
     asset: DcaAsset
@@ -32,6 +33,7 @@ class TradingState:
     previous_completed_at: datetime | None = None
     bought_usd: Decimal = Decimal(0)
     coin_fees: Decimal = Decimal(0)
+    other_symbol: str | None = None
 
     @property
     def cooldown_until(self) -> datetime | None:
@@ -41,7 +43,7 @@ class TradingState:
         return self.previous_completed_at + timedelta(seconds=self.asset.cooldown_period)
 
 
-# Read every few seconds: both subqueries take the first row of an index, however many are behind.
+# Read every few seconds: the subqueries take the first row of an index, or the rows of one cycle.
 _QUERY = f"""
 SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
        {", ".join(f"c.{name} AS c_{name}" for name in cycle_data.COLUMNS)},
@@ -49,7 +51,10 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
        (SELECT COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0) FROM dca_orders o
          WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS bought_usd,
        (SELECT COALESCE(SUM(o.fee_qty), 0) FROM dca_orders o
-         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS coin_fees
+         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS coin_fees,
+       (SELECT MIN(o.symbol) FROM dca_orders o
+         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.symbol <> a.asset_symbol)
+         AS other_symbol
   FROM dca_assets a
   JOIN dca_cycles c ON c.id = (
        SELECT latest.id FROM dca_cycles latest WHERE latest.asset_id = a.id
@@ -72,6 +77,7 @@ def _from_row(row: Row) -> TradingState:
         previous_completed_at=utc_from_db(row["previous_completed_at"]),
         bought_usd=Decimal(row["bought_usd"]),
         coin_fees=Decimal(row["coin_fees"]),
+        other_symbol=row["other_symbol"],
     )
 
 

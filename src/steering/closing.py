@@ -29,6 +29,7 @@ from order_placement import OrderPlacer
 from reconciler import Reconciler
 from steering.asset_changes import disable_asset
 from steering.refused import Refused
+from strategy.asset_checks import find_renaming
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import is_dust
 from utils.account_lock import AccountLock
@@ -103,13 +104,15 @@ def prepare_close(settings: Settings, asset: DcaAsset) -> ClosePlan | None:
     """What `close` would sell; None when there is nothing to sell and no buy is open.
 
     Raises:
-        Refused: when Alpaca does not know the symbol.
+        Refused: when Alpaca does not know the symbol, or the cycle holds another one.
         ExchangeError, DatabaseError: it cannot be told now.
     """
     connection = thread_connection()
     state = load_trading_state(connection, asset.asset_symbol)
     if state is None or not state.cycle.is_open:
         return None
+    if problem := find_renaming(state):
+        raise Refused(f"{asset.asset_symbol} cannot be sold: {problem}")
     rules = fetch_asset_rules(
         get_trading_client(), asset.asset_symbol, min_cost_usd=settings.minimum_order_usd
     )

@@ -13,6 +13,7 @@ from decimal import ROUND_CEILING, Context, Decimal, localcontext
 from models.asset_config import DcaAsset
 from models.exchange import AssetRules, WireError, normalize_symbol
 from models.order_journal import Purpose
+from models.trading_state import TradingState
 from strategy.deal_plan import DealPlan, describe_order, plan_deal
 from strategy.sizing import MAXIMUM_ORDER_USD, minimum_base_order_usd, round_to_increment
 
@@ -72,6 +73,21 @@ def find_row_problem(asset: DcaAsset) -> str | None:
     if normal != asset.asset_symbol:
         return f"its asset_symbol must be written {normal}"
     return "; ".join(find_number_problems(asset)) or None
+
+
+def find_state_problem(state: TradingState) -> str | None:
+    """Why an asset with this cycle must not trade. None: it can."""
+    return find_renaming(state) or find_row_problem(state.asset)
+
+
+def find_renaming(state: TradingState) -> str | None:
+    """That the row got another symbol while its cycle holds coins of the old one, and the cure."""
+    if not state.other_symbol:
+        return None
+    return (
+        f"its asset_symbol was changed while cycle {state.cycle.id} trades {state.other_symbol}:"
+        f" change it back, and add {state.asset.asset_symbol} beside it"
+    )
 
 
 def check_asset(

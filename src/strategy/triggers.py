@@ -83,6 +83,8 @@ def compute_early_restart_trigger(asset: DcaAsset) -> Decimal | None:
 def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Triggers:
     """The prices that matter in `state`. An order under way (buying, selling) waits for its end."""
     asset, cycle = state.asset, state.cycle
+    if state.other_symbol:
+        return NEVER  # the quantity counts other coins than those whose price we would compare
     holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
     if cycle.close_requested:  # no buys, not even a base order: it would be sold at once
         is_closing = _is_closing(state, rules, fee_rate)
@@ -123,6 +125,7 @@ def _is_closing(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> bo
     cycle = state.cycle
     return (
         cycle.close_requested
+        and not state.other_symbol
         and cycle.status is CycleStatus.WATCHING
         and not is_dust(cycle.quantity, rules, fee_rate)
     )
