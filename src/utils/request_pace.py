@@ -26,7 +26,7 @@ MINUTE_SECONDS = 60.0
 # Reads wait when so much of the allowance was used in the last 60 seconds: the rest is for orders.
 # The exchange's own minutes are no help there: the end of one and the beginning of the next could
 # add up to twice the allowance.
-SHARE_FOR_READS = 0.7
+SHARE_FOR_READS = 0.8
 REQUESTS_KEPT_FOR_ORDERS = 20  # reads wait when the exchange says that so few are left
 LONGEST_WAIT_SECONDS = 20.0
 _LOCK_SECONDS = 0.5  # a suspended process can hold the lock: then our own memory must do
