@@ -335,6 +335,10 @@ def findings_of(case: Case, **columns):
         ({"cooldown_period": 10**9}, "cooldown seconds"),
         ({"asset_symbol": "BTC/USDT"}, "BTC/USD"),
         (
+            {"base_order_amount": Decimal(150_000), "safety_order_amount": Decimal(60_000)},
+            "one order can sell at most 200000 USD",
+        ),
+        (
             {"safety_order_deviation": Decimal(99), "max_safety_orders": 9},
             "below the smallest price step 0.01: use fewer safety orders or a smaller deviation",
         ),

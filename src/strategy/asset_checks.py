@@ -136,7 +136,7 @@ def _size_findings(
     if asset.base_order_amount < least:
         return [_too_small("a base order", asset.base_order_amount, least, plan.ask)]
     if plan.problem is None:
-        return _narrow_findings(asset, rules, fee_rate, plan)
+        return _sale_findings(plan) or _narrow_findings(asset, rules, fee_rate, plan)
     prices, failed = _ladder_prices(asset, plan.ask), len(plan.orders)
     if prices[failed] < rules.price_increment:
         return [
@@ -147,6 +147,20 @@ def _size_findings(
     amount = asset.safety_order_amount if failed else asset.base_order_amount
     name = describe_order(Purpose.SAFETY if failed else Purpose.BASE, failed)
     return [_too_small(name, amount, least, prices[failed])]
+
+
+def _sale_findings(plan: DealPlan) -> list[Finding]:
+    """A position that has grown beyond what one order may sell could only be sold by hand."""
+    largest = max((sale.qty * sale.price for sale in plan.sales), default=Decimal(0))
+    if largest <= MAXIMUM_ORDER_USD:
+        return []
+    return [
+        Finding(
+            f"the whole deal would be sold for {largest:.0f} USD, and one order can sell at most"
+            f" {MAXIMUM_ORDER_USD} USD (Alpaca's limit): smaller or fewer safety orders",
+            refuses=True,
+        )
+    ]
 
 
 def _ladder_prices(asset: DcaAsset, ask: Decimal) -> list[Decimal]:

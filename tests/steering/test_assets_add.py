@@ -89,6 +89,7 @@ BAD_INPUT = [
     ("--base", "--base: expected one argument"),
     ("--base 99999999999999999999999", "plain number"),
     ("--base 300000", "at most 200000 USD"),
+    ("--base 199000", "one order can sell at most 200000 USD"),
     ("--base 20.123456789", "at most 8 decimal places"),
     ("--base 11", "at least 11.03 USD"),
     ("--safety 10", "at least 10.01 USD"),
