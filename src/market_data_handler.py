@@ -46,6 +46,7 @@ class SymbolWatch:
         "_low",
         "_suspect",
         "buy_below",
+        "is_silent",
         "last_reason",
         "late_since",
         "newest",
@@ -64,7 +65,8 @@ class SymbolWatch:
         self.quiet_until = {side: 0.0 for side in Side}
         self.wake = asyncio.Event()
         self.newest: Any = None
-        self.received_at = 0.0
+        self.received_at = time.monotonic()  # of the newest quote; before the first, the beginning
+        self.is_silent = False
         self.state: TradingState | None = None
         self.last_reason = ""
         self.late_since: float | None = None  # minus infinity: a person was told
@@ -165,6 +167,8 @@ class MarketDataHandler:
             if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
                 triggers = replace(triggers, buy_at_or_below=None)  # the next refresh looks again
             watch.set_triggers(triggers)
+            if state.asset.is_enabled or state.cycle.quantity > 0:
+                self._note_silence(watch)
         for symbol in self._watches.keys() - present:
             self._watches[symbol].set_triggers(NEVER)
 
@@ -249,7 +253,8 @@ class MarketDataHandler:
         """The newest quote in Decimal, or None when it is too old or its spread too wide to trade
         on.
         """
-        if time.monotonic() - watch.received_at > self._settings.max_quote_age_seconds:
+        age_seconds = time.monotonic() - watch.received_at
+        if watch.newest is None or age_seconds > self._settings.max_quote_age_seconds:
             return None
         try:
             quote = Quote.from_wire(watch.symbol, watch.newest)
@@ -263,6 +268,30 @@ class MarketDataHandler:
         if (quote.ask - quote.bid) * 100 > self._settings.max_spread_percent * quote.ask:
             return None
         return quote
+
+    def _note_silence(self, watch: SymbolWatch) -> None:
+        """A symbol without usable quotes while the stream lives: the watchdog sees only a stream
+        that is silent as a whole.
+        """
+        now = time.monotonic()
+        silent_seconds = now - watch.received_at
+        is_silent = silent_seconds >= self._settings.stream_lost_seconds
+        heard_at = self.last_quote_at if self.last_quote_at is not None else -_INFINITY
+        stream_lives = now - heard_at < self._settings.stream_silence_seconds
+        if is_silent == watch.is_silent or (is_silent and not stream_lives):
+            return
+        watch.is_silent = is_silent
+        log_event(
+            log,
+            logging.WARNING,
+            "quotes.missing" if is_silent else "quotes.back",
+            mail=True,
+            symbol=watch.symbol,
+            reason=f"none that is usable for {silent_seconds:.0f} s although its stream lives:"
+            " it is not traded meanwhile"
+            if is_silent
+            else None,
+        )
 
     def _note_late(self, watch: SymbolWatch, age_seconds: float) -> None:
         """A quote that came just now is old. When that lasts, nothing is traded: say so once."""

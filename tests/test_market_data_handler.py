@@ -12,6 +12,7 @@ from decimal import Decimal
 import pytest
 from alpaca.data.models import Quote as SdkQuote
 
+import market_data_handler
 import order_placement
 from bot_parts import BotParts, wire_quote
 from models.cycle_data import get_cycle, update_cycle
@@ -344,6 +345,32 @@ async def test_a_row_that_changed_since_the_triggers_were_computed_decides(parts
     await parts.market.on_crypto_quote(parts.quote_both(50000, 50001))
     await parts.market.settled()
     assert parts.orders() == []
+
+
+async def test_one_coin_without_usable_quotes_is_told_once_and_when_they_are_back(
+    parts, start, monkeypatch, caplog
+):
+    start(**HELD)
+    start(symbol="ETH/USD", quantity="0.1", average_purchase_price=Decimal(2000))
+    await parts.see(parts.quote_both(50000, 50001), parts.quote_both(2000, 2001, "ETH/USD"))
+    real, passed = time.monotonic, 0.0
+    monkeypatch.setattr(market_data_handler.time, "monotonic", lambda: real() + passed)
+
+    def told():
+        return [one.getMessage() for one in caplog.records if "quotes." in one.getMessage()]
+
+    passed = 601.0
+    await parts.see()
+    assert told() == [], "the whole stream is silent: that is the watchdog's matter"
+    for _ in range(2):
+        await parts.see(parts.quote_both(50000, 50001), wire_quote("ETH/USD", 0, 2001))
+        await parts.see()
+    [missing] = told()
+    assert "quotes.missing symbol=ETH/USD" in missing
+    assert all(one.mail for one in caplog.records if "quotes." in one.getMessage())
+    await parts.see(parts.quote_both(2000, 2001, "ETH/USD"))
+    await parts.see()
+    assert told()[1:] == ["quotes.back symbol=ETH/USD"]
 
 
 # One state, one order.
