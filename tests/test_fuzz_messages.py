@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from config import load_settings
-from market_data_handler import MarketDataHandler, SymbolWatch
+from market_data_handler import MarketDataHandler
 from models.exchange import Quote, TradeUpdate, WireError
 from strategy.triggers import ANY_PRICE, Triggers
+from symbol_watch import SymbolWatch
 from trade_update_handler import TradeUpdateHandler
 
 INPUTS = 100_000

@@ -17,8 +17,9 @@ from typing import Any
 import msgpack
 
 from config import load_settings
-from market_data_handler import MarketDataHandler, SymbolWatch
+from market_data_handler import MarketDataHandler
 from strategy.triggers import Triggers
+from symbol_watch import SymbolWatch
 
 Handler = Callable[[Any], Awaitable[None]]
 _REQUIRED = ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "DB_USER", "DB_NAME")
