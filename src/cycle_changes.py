@@ -130,7 +130,7 @@ def _apply_current(
         change = compute_order_change(cycle, order, around)
     except ForbiddenTransition as error:
         reason = f"order {order.client_order_id}: {error}"
-        _append_once(connection, "transition_forbidden", reason, order.symbol, cycle)
+        tell_once(connection, "transition_forbidden", reason, order.symbol, cycle)
         return Result(applied=Applied.FORBIDDEN, cycle=cycle)
     if change is None:
         return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
@@ -208,28 +208,8 @@ def _unclaimed(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> App
         f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle:"
         " buys wait"
     )
-    _append_once(connection, "order_unclaimed", reason, order.symbol, None)
+    tell_once(connection, "order_unclaimed", reason, order.symbol)
     return Applied.UNCLAIMED
-
-
-def _append_once(
-    connection: MySQLConnectionAbstract,
-    kind: str,
-    reason: str,
-    symbol: str,
-    cycle: DcaCycle | None,
-) -> None:
-    """Every sweep sees the same oddity again; one row says it."""
-    if not event_exists(connection, kind, reason):
-        event = Event(
-            kind=kind,
-            severity=Severity.ERROR,
-            reason=reason,
-            symbol=symbol,
-            cycle_id=cycle.id if cycle else None,
-        )
-        append_event(connection, event)
-        announce((event,))
 
 
 def apply_to_cycle(
@@ -289,6 +269,30 @@ def announce(events: tuple[Event, ...]) -> None:
             cycle=event.cycle_id,
             reason=event.reason,
         )
+
+
+def tell_once(
+    connection: MySQLConnectionAbstract,
+    kind: str,
+    reason: str,
+    symbol: str,
+    cycle: DcaCycle | None = None,
+) -> None:
+    """An ERROR for a person: every sweep sees the same oddity again; one row and one line say it.
+
+    Raises:
+        DatabaseError: nothing was written.
+    """
+    if not event_exists(connection, kind, reason):
+        event = Event(
+            kind=kind,
+            severity=Severity.ERROR,
+            reason=reason,
+            symbol=symbol,
+            cycle_id=cycle.id if cycle else None,
+        )
+        append_event(connection, event)
+        announce((event,))
 
 
 _LEVELS = {

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from alpaca.trading.client import TradingClient
 
-from cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle
+from cycle_changes import Applied, Result, apply_order, apply_to_cycle, tell_once
 from models.asset_config import get_asset_by_id
 from models.cycle_data import (
     OPEN_STATUSES,
@@ -25,7 +25,6 @@ from models.cycle_data import (
     get_cycle,
     get_cycles_by_status,
 )
-from models.events import Event, Severity, append_event, event_exists
 from models.exchange import ExchangeOrder
 from models.order_journal import JournalEntry, get_entries_ended_since
 from strategy.order_identity import compute_client_order_id, has_our_prefix
@@ -225,12 +224,7 @@ class Reconciler:
         Or one sick order would keep every sweep and every start from its end.
         """
         reason = f"order {order.client_order_id} ({order.id}) cannot be written: {error}: buys wait"
-        if not event_exists(thread_connection(), "order_unwritable", reason):
-            event = Event(
-                kind="order_unwritable", severity=Severity.ERROR, reason=reason, symbol=order.symbol
-            )
-            append_event(thread_connection(), event)
-            announce((event,))
+        tell_once(thread_connection(), "order_unwritable", reason, order.symbol)
         self._unclaimed[order.id] = order
         return Result(applied=Applied.FORBIDDEN)
 
@@ -280,12 +274,7 @@ class Reconciler:
         if order.submitted_at is None or now - order.submitted_at < LONG_OPEN:
             return
         reason = f"order {order.client_order_id} is {order.status} for more than 15 minutes"
-        if not event_exists(thread_connection(), "order_long_open", reason):
-            event = Event(
-                kind="order_long_open", severity=Severity.ERROR, reason=reason, symbol=order.symbol
-            )
-            append_event(thread_connection(), event)
-            announce((event,))
+        tell_once(thread_connection(), "order_long_open", reason, order.symbol)
 
 
 def _state_key(cycle: DcaCycle) -> tuple[int, int, str | None]:
