@@ -1,6 +1,6 @@
 """The reconciliation table of the documentation, written from the code's own table of transitions.
 
-`python -m insight.reconciliation_table` prints docs/reconciliation.md; a test compares the two.
+`.venv/bin/python -m insight.reconciliation_table` prints docs/reconciliation.md; a test compares the two.
 """
 
 # ruff: noqa: E501 - a table reads better in long lines
@@ -64,7 +64,7 @@ def render() -> str:
         "# What is done when the exchange and the database differ",
         "",
         "The same table serves live events, start-up, reconnects, sweeps and consistency_checker.",
-        "This page is written by `python -m insight.reconciliation_table` from the code's own table;",
+        "This page is written by `.venv/bin/python -m insight.reconciliation_table` from the code's own table;",
         "a pair that is not listed is forbidden: it changes nothing and is an ERROR.",
         "",
         "| local status | the exchange says | what is done | why |",
