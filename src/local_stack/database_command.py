@@ -214,7 +214,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-COMMANDS = {"start": start, "stop": stop, "status": status, "env": env, "shell": shell}
+COMMANDS = {
+    "start": start,
+    "stop": stop,
+    "status": status,
+    "env": env,
+    "shell": shell,
+    "migrate": lambda _server, options: migrate(["--json"] if options.json else []),
+}
 
 
 if __name__ == "__main__":

@@ -73,6 +73,20 @@ def test_without_a_server_one_line_says_how_to_start_it(
     assert error.count("\n") == 1
 
 
+def test_the_usage_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    usage = capsys.readouterr().out.partition("\n\n")[0]
+    assert "{start,stop,status,env,shell,migrate}" in usage
+
+
+def test_migrate_may_come_after_an_option(
+    bot_environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--json", "migrate"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == ["schema"]
+
+
 @pytest.mark.parametrize("value", ["/plain/path", "a b", "it's", 'say "no"', "a\\b", "#1", ""])
 def test_every_value_survives_the_env_file(value: str) -> None:
     line = io.StringIO(f"NAME={env_file_value(value)}\n")
