@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from config import Settings
 from insight.daemon_look import StreamLook, load_daemon_look
 from insight.doctor_world import World
 from insight.findings import Finding, NotChecked, fail, ok, warn
@@ -46,11 +47,7 @@ def check_account(world: World) -> list[Finding]:
     try:
         account = world.account()
     except CredentialsRefused as error:
-        kind = "paper" if not world.settings.is_live else "live"
-        cure = (
-            f"make new {kind} keys on Alpaca's page (each account has its own) and put both in .env"
-        )
-        return [fail("account", str(error), cure)]
+        return [fail("account", str(error), cure_of_wrong_keys(world.settings))]
     except ExchangeError as error:
         cure = "check the network and https://status.alpaca.markets; nothing trades meanwhile"
         return [fail("account", f"the exchange cannot be asked: {error}", cure)]
@@ -66,6 +63,17 @@ def check_account(world: World) -> list[Finding]:
         )
     text = f"{account.id}, active, can buy for {account.buying_power_usd:,.2f} USD"
     return found or [ok("account", text)]
+
+
+def cure_of_wrong_keys(settings: Settings) -> str:
+    """Where the right ones are to be had."""
+    if settings.is_local_exchange:
+        return (
+            "put the --key and --secret that the local exchange was started with into .env"
+            " (.venv/bin/python -m paper_exchange --help names those it takes by default)"
+        )
+    kind = "live" if settings.is_live else "paper"
+    return f"make new {kind} keys on Alpaca's page (each account has its own) and put both in .env"
 
 
 def check_clock(world: World) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from insight import doctor as doctor_module
 from insight import doctor_world
 from insight.database_checks import parse_version
 from insight.doctor import CHECKS, Check
+from insight.exchange_checks import cure_of_wrong_keys
 from insight.findings import Level
 from mail_server import MailServer, hanging_server
 from models.asset_config import update_asset_config
@@ -82,10 +84,19 @@ def test_wrong_keys_fail_once_and_hide_nothing_of_the_database(doctor, well, set
     assert seen.code == 1
     assert seen.failed == {"account"}
     assert "Alpaca refused the keys" in seen.found("account")[0][1]
-    assert "make new paper keys" in seen.found("account")[0][1]
+    assert "that the local exchange was started with" in seen.found("account")[0][1]
+    assert "Alpaca's page" not in seen.found("account")[0][1]
     assert seen.found("clock")[0][0] is WARN
     assert seen.found("clock")[0][1].startswith("not checked: the exchange gave no answer")
     assert seen.found("schema")[0][0] is OK
+
+
+def test_new_keys_are_made_where_the_account_is(bot_environment):
+    local = get_settings()
+    paper = replace(local, alpaca_trading_url=None)
+    assert "make new paper keys on Alpaca's page" in cure_of_wrong_keys(paper)
+    live = replace(paper, alpaca_paper=False)
+    assert "make new live keys on Alpaca's page" in cure_of_wrong_keys(live)
 
 
 def test_no_database_fails_once_and_hides_nothing_of_the_exchange(doctor, well, set_env):
