@@ -12,7 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -376,8 +376,7 @@ def _usd(amount: Decimal) -> str:
 
 
 def _coins(plan: ClosePlan) -> str:
-    coins = plan.coins.quantize(Decimal("1e-9"), ROUND_FLOOR)
-    return f"{number(coins)} {plan.asset.asset_symbol.partition('/')[0]}"
+    return f"{number(plan.coins)} {plan.asset.asset_symbol.partition('/')[0]}"
 
 
 def _plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:

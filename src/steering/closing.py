@@ -31,7 +31,7 @@ from steering.asset_changes import disable_asset
 from steering.refused import Refused
 from strategy.asset_checks import find_renaming
 from strategy.order_identity import compute_client_order_id
-from strategy.sizing import is_dust
+from strategy.sizing import floor_quantity, is_dust
 from utils.account_lock import AccountLock
 from utils.alpaca_client_rest import (
     ExchangeError,
@@ -124,7 +124,7 @@ def prepare_close(settings: Settings, asset: DcaAsset) -> ClosePlan | None:
     return ClosePlan(
         asset=asset,
         cycle=state.cycle,
-        coins=_sellable(state, settings.taker_fee_rate),
+        coins=floor_quantity(_sellable(state, settings.taker_fee_rate), rules),
         bid=_bid(asset.asset_symbol),
         spent_usd=_usd(entries, Side.BUY),
         earned_usd=_usd(entries, Side.SELL),
