@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as error:
         return complain("report", str(error), EXIT_REFUSED, as_json=as_json)
     except SettingsError as error:
-        return complain("report", "; ".join(error.problems), EXIT_REFUSED, as_json=as_json)
+        return complain("report", error.problems, EXIT_REFUSED, as_json=as_json)
     except (DatabaseError, ForeignDatabase, _NothingToDraw) as error:
         return complain("report", str(error), EXIT_FAILED, as_json=as_json)
     except BrokenPipeError:  # whoever read us has seen enough

@@ -57,11 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as error:
         return complain("status", str(error), EXIT_SETTINGS, as_json=as_json)
     except SettingsError as error:
-        for problem in error.problems:
-            print(f"status: {problem}", file=sys.stderr)
-        if as_json:
-            print_json({"is_well": False, "problems": error.problems})
-        return EXIT_SETTINGS
+        shown = {"is_well": False, "problems": error.problems}
+        return complain("status", error.problems, EXIT_SETTINGS, as_json=as_json, shown=shown)
     # Nobody reads our log: what matters stands in the answer.
     logging.getLogger().addHandler(logging.NullHandler())
     reader = StatusReader(settings)

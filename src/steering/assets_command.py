@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as error:
         return complain("assets", str(error), EXIT_REFUSED, as_json=as_json)
     except SettingsError as error:
-        return complain("assets", "; ".join(error.problems), EXIT_REFUSED, as_json=as_json)
+        return complain("assets", error.problems, EXIT_REFUSED, as_json=as_json)
     except (DatabaseError, ForeignDatabase) as error:
         return complain("assets", str(error), EXIT_FAILED, as_json=as_json)
     except OSError as error:

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as error:
         return complain("bot", str(error), EXIT_REFUSED, as_json=as_json)
     except SettingsError as error:
-        return complain("bot", "; ".join(error.problems), EXIT_REFUSED, as_json=as_json)
+        return complain("bot", error.problems, EXIT_REFUSED, as_json=as_json)
     except (DaemonError, DatabaseError, ForeignDatabase) as error:
         return complain("bot", str(error), EXIT_FAILED, as_json=as_json)
     except TimeoutError:

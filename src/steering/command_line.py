@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -70,17 +70,19 @@ def confirm(
 
 def complain(
     program: str,
-    reason: str,
+    reason: str | Sequence[str],
     code: int,
     *,
     as_json: bool,
     shown: Mapping[str, Any] | None = None,
 ) -> int:
-    """One line on standard error, whatever the reason was made of; returns `code`."""
-    line = " ".join(reason.split())
+    """One line on standard error for each reason, whatever it was made of; returns `code`."""
+    reasons = [reason] if isinstance(reason, str) else reason
+    lines = [" ".join(each.split()) for each in reasons]
     if as_json:
-        print_json({**(shown or {}), "done": False, "error": line})
-    print(f"{program}: {line}", file=sys.stderr)
+        print_json({**(shown or {}), "done": False, "error": "; ".join(lines)})
+    for line in lines:
+        print(f"{program}: {line}", file=sys.stderr)
     return code
 
 

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as error:
         return complain(PROGRAM, str(error), EXIT_REFUSED, as_json=as_json)
     except SettingsError as error:
-        return complain(PROGRAM, "; ".join(error.problems), EXIT_REFUSED, as_json=as_json)
+        return complain(PROGRAM, error.problems, EXIT_REFUSED, as_json=as_json)
     except (DatabaseError, ForeignDatabase) as error:
         return complain(PROGRAM, str(error), EXIT_FAILED, as_json=as_json)
     finally:

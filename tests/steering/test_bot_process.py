@@ -16,10 +16,11 @@ import pytest
 from caretaker_process import run_script, start_script
 from config import PROJECT_ROOT, Settings, reset_settings
 from daemon_process import DaemonProcess, wait_until
+from insight import report_command
 from models.cycle_data import create_cycle, get_cycle
 from models.meta import put_meta
 from said import Said, runner
-from steering import bot_command
+from steering import assets_command, bot_command
 from utils import daemon_process as processes
 from utils.daemon_process import find_daemon, is_gone
 from utils.stop_files import PAUSED, STOPPED, set_wish
@@ -230,6 +231,19 @@ def test_the_words_without_settings_or_a_folder_are_one_line(bot, settings, monk
     reset_settings()
     assert "invalid choice: 'halt'" in bot("halt").complaint
     assert bot("halt").code == 2
+
+
+@pytest.mark.parametrize("tool", [bot_command, assets_command, report_command])
+def test_each_wrong_setting_is_a_line_of_its_own(bot_environment, capsys, tool):
+    arguments = {bot_command: ["start"], assets_command: ["list"]}.get(tool, [])
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("DB_PORT", "x")
+        changed.setenv("RECONCILE_SECONDS", "soon")
+        reset_settings()
+        said = runner(tool.main, capsys)(*arguments)
+    reset_settings()
+    wrong = [line.split(": ")[1] for line in said.errors.splitlines()]
+    assert (said.code, wrong) == (2, ["DB_PORT", "RECONCILE_SECONDS"])
 
 
 def test_the_script_itself_answers(bot_environment, db_conn, exchange):
