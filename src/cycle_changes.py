@@ -204,11 +204,6 @@ def _unclaimed(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> App
     entries = get_entries_of_order(connection, order.id)
     if entries and order.is_ended and order.filled_qty <= sum(one.filled_qty for one in entries):
         return Applied.NOTHING_NEW  # the journal claims it: its cycle was deleted since
-    reason = (
-        f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle:"
-        " buys wait"
-    )
-    tell_once(connection, "order_unclaimed", reason, order.symbol)
     return Applied.UNCLAIMED
 
 

@@ -29,6 +29,7 @@ from models.exchange import ExchangeOrder
 from models.order_journal import JournalEntry, get_entries_ended_since
 from strategy.order_identity import compute_client_order_id, has_our_prefix
 from strategy.repairs import compute_missing_order_change
+from unclaimed_orders import UnclaimedOrders
 from utils.alpaca_client_rest import (
     ExchangeRefused,
     fetch_order,
@@ -90,11 +91,11 @@ class Reconciler:
         self._confirm = timedelta(seconds=confirm_seconds)
         self._on_change = on_change
         self._missing_since: dict[tuple[int, int, str | None], datetime] = {}
-        self._unclaimed: dict[str, ExchangeOrder] = {}  # by its id
+        self._unclaimed = UnclaimedOrders(client, rules)
 
     def blocked_symbols(self) -> set[str]:
         """Symbols on which an order of ours exists that no cycle claims: no buys there."""
-        return {order.symbol for order in list(self._unclaimed.values())}
+        return self._unclaimed.blocked_symbols()
 
     def resolve(self, cycle: DcaCycle) -> bool:
         """Ask for the one order that `cycle`'s state can have, and apply it. False on the
@@ -174,13 +175,13 @@ class Reconciler:
 
     def _look_at_unclaimed_again(self, listed: set[str], result: SweepResult) -> None:
         """Those that are too old for the list: their block must end when they do."""
-        for order_id, known in list(self._unclaimed.items()):
-            if order_id in listed:
+        for known in self._unclaimed.blocking():
+            if known.id in listed:
                 continue
             # What ended stays as it is: only the database can change its mind about it.
-            order = known if known.is_ended else fetch_order(self._client, order_id)
+            order = known if known.is_ended else fetch_order(self._client, known.id)
             if order is None:
-                self._unclaimed.pop(order_id, None)
+                self._unclaimed.release(known.id)
             else:
                 self._note(self._apply(order, "lookup"), order, result)
 
@@ -205,16 +206,16 @@ class Reconciler:
         try:
             rules = self._rules.get(order.symbol)
             result = apply_order(order, rules, self._fee_rate, datetime.now(UTC), source=source)
+            if result.applied is Applied.UNCLAIMED:
+                self._unclaimed.judge(order)
+            else:
+                self._unclaimed.release(order.id)
         except (DatabaseUnavailable, TransactionConflict):
             raise
         except (DatabaseError, ExchangeRefused) as error:
             return self._unwritable(order, error)
         if result.applied in (Applied.CHANGED, Applied.CORRECTED):
             self._on_change(order)
-        if result.applied is Applied.UNCLAIMED and not (order.is_ended and order.filled_qty == 0):
-            self._unclaimed[order.id] = order
-        else:
-            self._unclaimed.pop(order.id, None)
         return result
 
     def _unwritable(self, order: ExchangeOrder, error: Exception) -> Result:
@@ -225,7 +226,7 @@ class Reconciler:
         """
         reason = f"order {order.client_order_id} ({order.id}) cannot be written: {error}: buys wait"
         tell_once(thread_connection(), "order_unwritable", reason, order.symbol)
-        self._unclaimed[order.id] = order
+        self._unclaimed.block(order)
         return Result(applied=Applied.FORBIDDEN)
 
     def _note(self, applied: Result, order: ExchangeOrder, result: SweepResult) -> None:

@@ -132,7 +132,9 @@ class TradeUpdateHandler:
                 self._request_sweep("an order is ahead of its cycle")
             case Applied.NOT_OURS:
                 self._warn_untracked(update, order)
-            case Applied.NOTHING_NEW | Applied.UNCLAIMED | Applied.FORBIDDEN:
+            case Applied.UNCLAIMED:
+                self._request_sweep("no cycle claims an order")  # it asks what that means
+            case Applied.NOTHING_NEW | Applied.FORBIDDEN:
                 pass
         return result.applied
 

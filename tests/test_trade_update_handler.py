@@ -551,6 +551,9 @@ async def test_an_order_with_our_prefix_that_nobody_claims_is_an_error_said_once
     buy(parts, identity=identity.format(id=cycle.id))
     await deliver(parts, sent_updates)
     await deliver(parts, sent_updates)
+    assert set(parts.sweeps_requested) == {"no cycle claims an order"}
+    for _ in range(2):
+        await asyncio.to_thread(parts.reconciler.sweep)
     assert get_cycle(db_conn, cycle.id) == cycle
     [event] = get_events(db_conn)
     assert (event["kind"], event["severity"]) == ("order_unclaimed", "error")

@@ -69,9 +69,10 @@ class ConsistencyLook:
         reported = get_kinds_by_cycle(
             connection, [state.cycle.id for state in states], REPORT_KINDS
         )
+        own_orders = _own_orders(list(orders.values()), states, journal)
         world = World(
             now=now,
-            orders=tuple(_own_orders(list(orders.values()), states, journal)),
+            orders=tuple(self._judged(own, states, positions) for own in own_orders),
             waiting=tuple(
                 WaitingCycle(
                     cycle=state.cycle,
@@ -85,6 +86,23 @@ class ConsistencyLook:
             reported=frozenset(reported),
         )
         return replace(world, holdings=tuple(self._suspicious_holdings(states, positions, world)))
+
+    def _judged(
+        self, own: OwnOrder, states: Sequence[TradingState], positions: dict[str, Position]
+    ) -> OwnOrder:
+        """An ended order that nothing claims matters while its coins can be in the account."""
+        symbol = own.order.symbol
+        if own.cycle is not None or own.journaled_qty is not None or not own.order.is_ended:
+            return own
+        position = positions.get(symbol)
+        books = [state.cycle.quantity for state in states if state.asset.asset_symbol == symbol]
+        try:
+            has_coins = position is not None and not is_unsellable(
+                position.qty - sum(books), self.rules.get(symbol)
+            )
+        except ExchangeRefused:
+            has_coins = True  # Alpaca knows the coin no more: nobody can say what is dust of it
+        return replace(own, has_unexplained_coins=has_coins)
 
     def _awaited_order(
         self, cycle: DcaCycle, listed: dict[str, ExchangeOrder]

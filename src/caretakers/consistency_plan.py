@@ -27,6 +27,7 @@ from models.cooldowns import Cooldown
 from models.cycle_data import CycleStatus, DcaCycle
 from models.events import Severity
 from models.exchange import ExchangeOrder
+from strategy.order_identity import describe_unclaimed
 
 
 class Action(StrEnum):
@@ -88,6 +89,7 @@ class OwnOrder:
 
     `cycle` is the one that its client_order_id (or the journal) names, None when there is none;
     `order_seq` the number in that id; `journaled_qty` None while the journal does not have it.
+    `has_unexplained_coins`: the account holds more of its coin than the cycles do.
     """
 
     order: ExchangeOrder
@@ -95,6 +97,7 @@ class OwnOrder:
     order_seq: int | None
     journaled_qty: Decimal | None
     is_linked: bool
+    has_unexplained_coins: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +168,8 @@ def _about_order(own: OwnOrder) -> list[Finding]:
             return [_catch_up(order, cycle)]
     if cycle is not None and order.is_ended:
         return [_apply(order, cycle)] if order.filled_qty > 0 else []
-    return [] if order.is_ended and order.filled_qty == 0 else [_unclaimed(order)]
+    is_harmless = order.is_ended and (order.filled_qty == 0 or not own.has_unexplained_coins)
+    return [] if is_harmless else [_unclaimed(order)]
 
 
 def _catch_up(order: ExchangeOrder, cycle: DcaCycle) -> Finding:
@@ -180,20 +184,12 @@ def _catch_up(order: ExchangeOrder, cycle: DcaCycle) -> Finding:
     )
 
 
-def unclaimed_reason(order: ExchangeOrder) -> str:
-    """The words of cycle_changes, so that the daemon's event and ours are one."""
-    return (
-        f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle:"
-        " buys wait"
-    )
-
-
 def _unclaimed(order: ExchangeOrder) -> Finding:
     return Finding(
         action=Action.REPORT,
         kind="order_unclaimed",
         symbol=order.symbol,
-        reason=unclaimed_reason(order),
+        reason=describe_unclaimed(order),
         key=("order", order.id),
         severity=Severity.ERROR,
         order=order,

@@ -22,6 +22,7 @@ from models.order_journal import get_entries_of_cycle
 from strategy.order_identity import compute_client_order_id
 from utils.alpaca_client_rest import (
     ExchangeError,
+    fetch_position,
     get_trading_client,
     place_limit_buy_order,
     place_market_sell_order,
@@ -396,6 +397,21 @@ def test_an_order_of_ours_that_nothing_claims_is_reported_once(
         place_limit_buy_order(client, "BTC/USD", "0.02", 1000, client_order_id=identity)
     check()
     assert events(db_conn) == [("order_unclaimed", "error")] * 2
+
+
+def test_a_filled_order_that_nothing_claims_is_reported_while_its_coins_are_there(
+    check, quoted, client, db_conn, make_asset
+):
+    create_cycle(db_conn, make_asset().id, "watching")
+    place_limit_buy_order(client, "BTC/USD", "0.02", 50001, client_order_id="dca-999-aaaaaaaa-0")
+    assert quoted.settle()
+    coins = fetch_position(client, "BTC/USD").qty
+    quoted.set_balance("BTC/USD", "0", "50000")
+    check()
+    assert events(db_conn) == []
+    quoted.set_balance("BTC/USD", str(coins), "50000")
+    check()
+    assert ("order_unclaimed", "error") in events(db_conn)
 
 
 def test_orders_of_the_user_are_nobodys_business(check, quoted, client, db_conn, make_asset):
