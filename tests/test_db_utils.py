@@ -15,7 +15,7 @@ import utils.db_utils as db_utils
 from config import reset_settings
 from daemon_process import wait_until
 from local_stack.mariadb import PrivateMariaDB
-from utils import account_lock
+from utils import account_lock, private_database
 from utils.account_lock import AccountLock
 from utils.db_utils import (
     DatabaseError,
@@ -133,6 +133,43 @@ def test_one_line_says_which_database_cannot_be_used_and_why(
     assert "\n" not in text
     assert bot_environment["DB_PASSWORD"] not in text
     assert "wrong-password" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [
+        ({"DB_SOCKET": "{folder}/mariadb.sock"}, "scripts/database start"),
+        ({"DB_SOCKET": "", "DB_PORT": "9"}, "scripts/database start"),
+        ({"DB_SOCKET": "/nowhere.sock"}, "scripts/doctor"),
+        ({"DB_SOCKET": "", "DB_PORT": "10"}, "scripts/doctor"),
+    ],
+    ids=["our socket", "our port", "another socket", "another port"],
+)
+def test_a_database_that_is_away_is_told_with_its_cure(
+    bot_environment, monkeypatch, tmp_path, changes, cure
+):
+    (tmp_path / "server.json").write_text('{"port": 9}')
+    with monkeypatch.context() as wrong:
+        wrong.setattr(private_database, "FOLDER", tmp_path)
+        for name, value in changes.items():
+            wrong.setenv(name, value.format(folder=tmp_path))
+        reset_settings()
+        with pytest.raises(DatabaseUnavailable) as caught:
+            get_db_connection()
+    reset_settings()
+    assert str(caught.value).endswith(f": run {cure}")
+
+
+def test_a_private_server_that_runs_is_not_to_be_started(
+    bot_environment, monkeypatch, mariadb_server
+):
+    with monkeypatch.context() as wrong:
+        wrong.setattr(private_database, "FOLDER", mariadb_server.folder)
+        wrong.setenv("DB_NAME", "nowhere_test")
+        reset_settings()
+        with pytest.raises(DatabaseUnavailable, match=r"Unknown database.*: run scripts/doctor"):
+            get_db_connection()
+    reset_settings()
 
 
 def test_each_thread_has_a_connection_of_its_own(bot_environment):

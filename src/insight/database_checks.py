@@ -20,7 +20,7 @@ def check_database(world: World) -> list[Finding]:
     try:
         facts = world.database()
     except DatabaseError as error:
-        text = str(error).removeprefix("database: ")
+        text, _, _ = str(error).removeprefix("database: ").partition(": run ")
         return [
             fail("database", text, "start it (scripts/database start), or correct DB_* in .env")
         ]

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 
 import psutil
 
-from config import PROJECT_ROOT, Settings, SettingsError, get_settings, is_loopback
-from local_stack.database_command import FOLDER
-from local_stack.mariadb import MariaDBError, PrivateMariaDB
+from config import PROJECT_ROOT, SettingsError, get_settings
 from utils.crontab_entries import (
     CrontabError,
     Installation,
@@ -25,6 +23,7 @@ from utils.crontab_entries import (
     write_crontab,
 )
 from utils.daemon_process import project_python
+from utils.private_database import is_private_database
 
 MANUAL = """\
   scripts/install_crontab           print the lines; change nothing
@@ -107,19 +106,8 @@ def _installation() -> Installation:
         root=PROJECT_ROOT,
         python=project_python(),
         log_dir=settings.log_dir,
-        starts_database=_uses_private_database(settings),
+        starts_database=is_private_database(settings),
     )
-
-
-def _uses_private_database(settings: Settings) -> bool:
-    server = PrivateMariaDB(FOLDER)
-    if settings.db_socket:
-        return settings.db_socket == str(server.socket_path)
-    try:
-        is_its_port = str(settings.db_port) == server.db_env()["DB_PORT"]
-    except MariaDBError:  # there is none
-        return False
-    return is_its_port and is_loopback(settings.db_host)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,12 @@ from collections.abc import Iterator, Sequence
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from local_stack.debian_packages import LOCAL_FOLDER
 from local_stack.mariadb import MariaDBError, PrivateMariaDB
 from models.meta import ForeignDatabase, apply_schema
 from steering.database_upgrade import main as migrate
 from utils.db_utils import DatabaseError
+from utils.private_database import FOLDER
 
-FOLDER = LOCAL_FOLDER / "mariadb" / "main"
 HELP = """\
 A MariaDB server of your own inside this folder, for those who have no MariaDB or MySQL.
 

@@ -1,30 +1,17 @@
-"""Where a private server can be reached: a socket path that is short enough, and a free port."""
+"""Where a private server can be reached: a folder for its socket, and a free port."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import socket
-import tempfile
 from pathlib import Path
 
 HOST = "127.0.0.1"
-SOCKET_PATH_BYTES = 107  # what the kernel allows for the path of a unix socket
 
 
 class SocketFolderError(Exception):
     """The folder for the socket belongs to somebody else; the text is for a person."""
-
-
-def socket_path_for(folder: Path) -> Path:
-    """In the folder itself, or in a private temporary one when that path is too long."""
-    inside = folder / "mariadb.sock"
-    if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
-        return inside
-    # Named after the folder, so that every program finds it again without being told.
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"dca-{os.getuid()}-{name}" / "mariadb.sock"
 
 
 def prepare_socket_folder(socket_path: Path) -> None:

@@ -37,7 +37,6 @@ from local_stack.endpoint import (
     free_port,
     is_free,
     prepare_socket_folder,
-    socket_path_for,
 )
 from local_stack.mariadb_binaries import MariaDBUnavailable, ServerBinaries, candidates
 from local_stack.mariadb_datadir import (
@@ -49,6 +48,7 @@ from local_stack.mariadb_datadir import (
     user_option,
 )
 from local_stack.processes import end_process, servers_below
+from utils.private_database import load_server_facts, socket_path_for
 
 USER = "dca"
 START_SECONDS = 60
@@ -262,10 +262,7 @@ class PrivateMariaDB:
         _write_private(self.folder / "server.json", json.dumps({"port": port, "binaries": parts}))
 
     def _remembered(self) -> dict:
-        try:
-            return json.loads((self.folder / "server.json").read_text())
-        except FileNotFoundError:
-            return {}
+        return load_server_facts(self.folder)
 
     def _last_error(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()

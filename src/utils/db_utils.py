@@ -26,6 +26,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from mysql.connector.constants import ClientFlag
 
 from config import Settings, get_settings
+from utils.private_database import is_private_database
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -78,7 +79,8 @@ def get_db_connection() -> MySQLConnectionAbstract:
     """A new connection as DB_* say: autocommit, UTC session, READ COMMITTED, strict types.
 
     Raises:
-        DatabaseUnavailable: with one line that names the server and the reason, never the password.
+        DatabaseUnavailable: with one line that names the server, the reason and the cure, never
+            the password.
     """
     settings = get_settings()
     where = settings.db_socket or f"{settings.db_host}:{settings.db_port}"
@@ -110,9 +112,17 @@ def get_db_connection() -> MySQLConnectionAbstract:
     except mysql.connector.Error as error:
         raise DatabaseUnavailable(
             f"cannot use database {settings.db_name!r} at {where} as {settings.db_user!r}: "
-            f"{error.msg or error}",
+            f"{error.msg or error}: run {_cure(settings, error.errno or -1)}",
             error.errno or -1,
         ) from None
+
+
+def _cure(settings: Settings, errno: int) -> str:
+    """The command that helps whoever reads why no connection could be had."""
+    is_away = errno in _LOST_CONNECTION
+    return (
+        "scripts/database start" if is_away and is_private_database(settings) else "scripts/doctor"
+    )
 
 
 class _ThreadConnection(threading.local):

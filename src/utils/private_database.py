@@ -1,0 +1,45 @@
+"""The private MariaDB that scripts/database keeps in this folder: where it stands, and whether the
+settings mean it.
+
+Knows its files only; it is made, started and stopped by local_stack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from config import PROJECT_ROOT, Settings, is_loopback
+
+FOLDER = PROJECT_ROOT / ".local" / "mariadb" / "main"
+SOCKET_PATH_BYTES = 107  # what the kernel allows for the path of a unix socket
+
+
+def is_private_database(settings: Settings) -> bool:
+    """Whether DB_* lead to the server in FOLDER, be it running or not."""
+    if settings.db_socket:
+        return settings.db_socket == str(socket_path_for(FOLDER))
+    return settings.db_port == load_server_facts(FOLDER).get("port") and is_loopback(
+        settings.db_host
+    )
+
+
+def load_server_facts(folder: Path) -> dict:
+    """The port and the program that a server's folder remembers; nothing where it says none."""
+    try:
+        return json.loads((folder / "server.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def socket_path_for(folder: Path) -> Path:
+    """In the folder itself, or in a private temporary one when that path is too long."""
+    inside = folder / "mariadb.sock"
+    if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
+        return inside
+    # Named after the folder, so that every program finds it again without being told.
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"dca-{os.getuid()}-{name}" / "mariadb.sock"
