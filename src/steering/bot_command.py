@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from rich.text import Text
 
 from config import Settings, SettingsError, get_settings
 from models.asset_config import DcaAsset, get_all_assets, get_asset_config
@@ -34,6 +35,7 @@ from steering.command_line import (
     print_json,
 )
 from steering.refused import Refused
+from steering.start_warnings import find_start_warnings
 from utils.daemon_process import (
     DaemonError,
     age_seconds,
@@ -121,7 +123,11 @@ class BotCommand:
         log_event(log, logging.INFO, "daemon.start_requested", pid=process.pid, ran=ran)
         state = self._wait_until_it_trades(process)
         text = f"The daemon {'runs already' if ran else 'runs'} (PID {process.pid}): {state}."
-        return self._tell(text, pid=process.pid, ran_already=ran, state=state)
+        warnings = find_start_warnings(self._settings)
+        self._tell(text, pid=process.pid, ran_already=ran, state=state, warnings=warnings)
+        for warning in warnings:
+            self._say(Text(f"WARNING: {warning}", style="yellow"))
+        return EXIT_DONE
 
     def stop(self) -> int:
         how = stop_on_purpose(self._settings)
@@ -300,7 +306,7 @@ class BotCommand:
 
     # What they share
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str | Text) -> None:
         """Progress, as it comes."""
         if not self._as_json:
             self._console.print(text, soft_wrap=True)

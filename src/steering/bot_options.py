@@ -28,7 +28,7 @@ settings:   .env (see .env.example); what you ask for is noted in LOG_DIR/bot.lo
 START_HELP = """\
 Starts the daemon in the background and returns when it gives its first sign of life, or says why
 it does not. Takes back an earlier stop, so that the watchdog looks after it again. Where it runs
-already, nothing happens."""
+already, nothing happens. Warns when no asset is configured or cron does not run the caretakers."""
 STOP_HELP = """\
 Ends the daemon: asks it, waits, and kills it if it does not end within 20 seconds. Open orders
 stay on the exchange; what happens to them meanwhile is found again at the next start. Nothing is

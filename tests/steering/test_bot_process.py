@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from caretaker_process import run_script, start_script
+from caretaker_runs import note_runs
 from config import PROJECT_ROOT, Settings, reset_settings
 from daemon_process import DaemonProcess, wait_until
 from insight import report_command
@@ -22,6 +23,7 @@ from models.meta import put_meta
 from said import Said, runner
 from steering import assets_command, bot_command
 from utils import daemon_process as processes
+from utils.crontab_entries import Installation, compute_block
 from utils.daemon_process import find_daemon, is_gone
 from utils.stop_files import PAUSED, STOPPED, set_wish
 
@@ -50,7 +52,7 @@ def test_start_and_stop_from_nothing_to_trading_to_left_alone(
     said = bot("start")
     assert (said.code, said.errors) == (0, "")
     pid = pid_of(settings)
-    assert said.output == f"The daemon runs (PID {pid}): it trades.\n"
+    assert said.output.startswith(f"The daemon runs (PID {pid}): it trades.\n")
     assert os.getsid(pid) == pid, "it outlives this terminal"
 
     def bought() -> bool:
@@ -76,6 +78,34 @@ def test_start_and_stop_from_nothing_to_trading_to_left_alone(
     line = bot("status-line", "--json")
     assert line.code == 1
     assert line.json["line"] == "stopped on purpose"
+
+
+def test_start_warns_of_what_is_missing_and_of_nothing_else(
+    bot, settings, exchange, db_conn, make_asset, monkeypatch, tmp_path
+):
+    crontab = tmp_path / "bin" / "crontab"
+    crontab.parent.mkdir()
+    crontab.write_text(f"#!/bin/sh\ncat {tmp_path}/lines\n")
+    crontab.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{crontab.parent}:{os.environ['PATH']}")
+    (tmp_path / "lines").write_text("# nothing of ours\n")
+    said = bot("start")
+    state, no_asset, no_cron = said.output.splitlines()
+    assert (said.code, said.errors) == (0, "")
+    assert state.endswith("it trades.")
+    assert no_asset.startswith("WARNING: no asset is configured")
+    assert no_asset.endswith(": scripts/assets add BTC/USD")
+    assert no_cron.startswith("WARNING: nobody restarts the daemon or ends a cooldown")
+    assert no_cron.endswith(": scripts/install_crontab install")
+
+    make_asset()
+    installation = Installation(root=PROJECT_ROOT, python="python", log_dir=tmp_path)
+    (tmp_path / "lines").write_text(compute_block(installation))
+    [never] = bot("start", "--json").json["warnings"]
+    assert "cron has not run any of its jobs yet" in never
+    note_runs(settings)
+    assert bot("start", "--json").json["warnings"] == []
+    assert bot("start").output.count("\n") == 1
 
 
 def test_restart_replaces_the_daemon_and_takes_a_stop_back(bot, settings, exchange, db_conn):
