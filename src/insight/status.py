@@ -21,7 +21,9 @@ from insight.brake_look import BrakeLook, look_at_brakes
 from insight.caretaker_look import CaretakerLook, find_caretaker_problems, load_caretaker_looks
 from insight.daemon_look import DaemonLook, load_daemon_look
 from insight.mute_stream import find_mute_stream
+from insight.wording import span
 from models.asset_config import DcaAsset, get_all_assets
+from models.cycle_data import CycleStatus
 from models.events import EventRow, get_error_events
 from models.exchange import AssetRules, ExchangeOrder, Quote
 from models.meta import ForeignDatabase, check_schema
@@ -180,7 +182,7 @@ def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> 
     if status.prices_problem:
         found.append(f"prices cannot be had: {status.prices_problem}")
     for asset in status.assets or ():
-        found.append(asset.problem)
+        found += [asset.problem, _unended_rest(asset, status)]
         if known_symbols and asset.symbol not in known_symbols and asset.problem is None:
             found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
     found += find_caretaker_problems(status.caretakers)
@@ -189,6 +191,20 @@ def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> 
         if age_seconds <= FRESH_EVENT_SECONDS:
             found.append(f"ERROR {age_seconds / 60:.0f} min ago: {event.kind}: {event.reason}")
     return [problem for problem in found if problem]
+
+
+def _unended_rest(asset: AssetLook, status: Status) -> str | None:
+    """A cooldown that is over, while nobody comes to end it."""
+    if not asset.is_enabled or asset.status is not CycleStatus.COOLDOWN or not asset.rests_until:
+        return None
+    over_seconds = (status.looked_at - asset.rests_until).total_seconds()
+    away = any(look.script == "cooldown_manager" and look.is_stale for look in status.caretakers)
+    if over_seconds < 0 or not away:
+        return None
+    return (
+        f"{asset.symbol}: its cooldown was over {span(over_seconds)} ago, and cron does not run"
+        " cooldown_manager, which ends it: scripts/install_crontab install"
+    )
 
 
 def _read_books() -> _Books:

@@ -10,9 +10,10 @@ import pytest
 from bot_parts import BotParts
 from caretaker_runs import note_runs
 from config import get_settings
+from insight import status_command
 from insight import status as status_module
 from models.asset_config import update_asset_config
-from models.cycle_data import get_cycle, update_cycle
+from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.events import Event, Severity, append_event
 from models.meta import put_meta
 from utils.stop_files import set_wish
@@ -235,8 +236,6 @@ def test_a_row_that_cannot_trade_is_wrong(status, stopped, cycle, db_conn):
 
 
 def test_a_cooling_asset_tells_when_its_rest_ends(status, stopped, cycle, db_conn):
-    from models.cycle_data import create_cycle
-
     ended_at = datetime.now(UTC) - timedelta(seconds=10)
     update_cycle(db_conn, cycle.id, {"status": "complete", "completed_at": ended_at})
     create_cycle(db_conn, cycle.asset_id, "cooldown")
@@ -246,15 +245,30 @@ def test_a_cooling_asset_tells_when_its_rest_ends(status, stopped, cycle, db_con
 
 
 def test_broken_settings_and_arguments_end_with_2_and_one_line_each(set_env, cycle, capsys, status):
-    from insight.status_command import main
-
-    assert main(["--interval", "soon"]) == 2
+    assert status_command.main(["--interval", "soon"]) == 2
     assert "expected 1 to 3600 seconds, not 'soon'" in capsys.readouterr().err
     set_env(DB_PORT="x", RECONCILE_SECONDS="soon")
-    assert main([]) == 2
+    assert status_command.main([]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert [line.split(":")[1].strip() for line in said.err.splitlines()] == [
         "DB_PORT",
         "RECONCILE_SECONDS",
     ]
+
+
+@pytest.mark.parametrize(("caretakers_age_seconds", "is_told"), [(1800, True), (1, False)])
+def test_a_cooldown_that_is_over_and_that_nobody_ends_is_told_with_its_cure(
+    status, stopped, cycle, db_conn, caretakers_age_seconds, is_told
+):
+    ended_at = datetime.now(UTC) - timedelta(seconds=60 + 600)
+    update_cycle(db_conn, cycle.id, {"status": "complete", "completed_at": ended_at})
+    create_cycle(db_conn, cycle.asset_id, "cooldown")
+    note_runs(get_settings(), age_seconds=caretakers_age_seconds)
+    expected = (
+        "BTC/USD: its cooldown was over 10 min ago, and cron does not run cooldown_manager,"
+        " which ends it: scripts/install_crontab install"
+    )
+    assert (expected in status().json["problems"]) is is_told
+    update_asset_config(db_conn, cycle.asset_id, {"cooldown_period": 3600})
+    assert "its cooldown" not in status().problems
