@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ from rich.console import Console
 from steering.refused import Refused
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
-_PLAIN_WIDTH = 240  # off a terminal nothing is wrapped
+_PLAIN_WIDTH = 10_000  # off a terminal nothing is wrapped
 
 
 class Stop(Exception):
@@ -34,11 +35,24 @@ class OneLineParser(argparse.ArgumentParser):
         raise Refused(f"{message} (see {self.prog} --help)")
 
 
+class _UnpaddedOutput:
+    """Standard output without the blanks that fill up the cells at the end of a line."""
+
+    def __init__(self) -> None:
+        self.encoding = sys.stdout.encoding  # decides what may be drawn
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
 def make_console() -> Console:
     """Where answers go: frames, colours and the terminal's width only on a terminal."""
     terminal = sys.stdout.isatty()
     return Console(
-        file=sys.stdout,
+        file=sys.stdout if terminal else _UnpaddedOutput(),
         highlight=False,
         markup=False,
         no_color=True if os.environ.get("NO_COLOR") else None,

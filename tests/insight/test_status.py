@@ -9,8 +9,8 @@ import pytest
 
 from bot_parts import BotParts
 from caretaker_runs import note_runs
-from config import get_settings
-from insight import status_command
+from config import get_settings, reset_settings
+from insight import doctor_command, status_command
 from insight import status as status_module
 from models.asset_config import update_asset_config
 from models.cycle_data import create_cycle, get_cycle, update_cycle
@@ -272,3 +272,16 @@ def test_a_cooldown_that_is_over_and_that_nobody_ends_is_told_with_its_cure(
     assert (expected in status().json["problems"]) is is_told
     update_asset_config(db_conn, cycle.asset_id, {"cooldown_period": 3600})
     assert "its cooldown" not in status().problems
+
+
+def test_off_a_terminal_a_line_is_whole_and_ends_with_its_last_word(
+    bot_environment, cycle, db_conn, capsys
+):
+    reason = " ".join(["a long reason"] * 35)
+    append_event(db_conn, Event(kind="odd", severity=Severity.ERROR, reason=reason))
+    for main in (status_command.main, doctor_command.main):
+        reset_settings()
+        main([])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.endswith(f"odd: {reason}") for line in lines)
+    assert [line for line in lines if line != line.rstrip()] == []
