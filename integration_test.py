@@ -16,7 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+import utils.own_python  # noqa: F401 - first: what follows needs the packages
+
+# isort: split
 from local_stack.integration.cleanup import clean_up
 from local_stack.integration.opening import KEPT_LOGS, Refused, open_world
 from local_stack.integration.phases_1_to_3 import (

@@ -7,7 +7,12 @@ src/caretaker_work/cooldown_ending.py.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+import utils.own_python  # noqa: F401 - first: what follows needs the packages
+
+# isort: split
 from caretaker_work.cooldown_ending import end_cooldowns
 from utils.script_shell import Script, run_script
 

@@ -216,3 +216,27 @@ def test_started_with_a_python_without_the_packages_it_goes_on_in_the_projects_o
     expected = "ALPACA_API_KEY is missing" if own.exists() else "run scripts/setup first"
     assert expected in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "integration_test.py",
+        "scripts/order_manager.py",
+        "scripts/cooldown_manager.py",
+        "scripts/consistency_checker.py",
+        "scripts/watchdog.py",
+        "scripts/install_crontab",
+    ],
+)
+def test_every_program_that_is_typed_with_a_python_does(program):
+    ended = subprocess.run(
+        [sys.executable, "-S", str(PROJECT_ROOT / program), "--help"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    has_own = (PROJECT_ROOT / ".venv" / "bin" / "python").exists()
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == (0 if has_own else 1)
+    assert ("usage: " in ended.stdout) if has_own else ("run scripts/setup first" in ended.stderr)

@@ -1,6 +1,7 @@
 """Go on in the project's own Python when a program was started with one that lacks the packages.
 
 Import this before anything else: `python src/main_app.py` is what people type.
+A program outside src/ puts that folder on its path first: only the project's own Python knows it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+_NEEDED = ("alpaca", "dotenv", "mysql", "psutil")
 _OWN_PYTHON = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "python"
 
 
 def go_on_in_own_python() -> None:
     """Replace this process (the PID stays) by the same program under `.venv`, if it is needed."""
-    if find_spec("dotenv") is not None:
+    if all(find_spec(package) is not None for package in _NEEDED):
         return
     if not _OWN_PYTHON.exists() or Path(sys.prefix) == _OWN_PYTHON.parents[1]:
         sys.exit("the packages of requirements.txt are not installed: run scripts/setup first")

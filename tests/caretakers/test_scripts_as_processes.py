@@ -145,8 +145,8 @@ def test_the_cooldown_manager_needs_no_exchange_and_does_not_load_its_sdk(
     away = bot_environment | {"ALPACA_TRADING_URL": "http://127.0.0.1:9"}
     outcome = run_script("cooldown_manager", environment=away)
     assert (outcome.code, "done: end cooldown BTC/USD" in outcome.output) == (0, True)
-    imports = (PROJECT_ROOT / "scripts" / "cooldown_manager.py").read_text().split("SCRIPT =")[0]
-    probe = f"{imports}\nsys.exit('alpaca' in sys.modules)"
+    program = str(PROJECT_ROOT / "scripts" / "cooldown_manager.py")
+    probe = f"import runpy, sys; runpy.run_path({program!r}); sys.exit('alpaca' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", probe]).returncode == 0
 
 
