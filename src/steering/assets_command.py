@@ -8,17 +8,16 @@ to load, which help and lists can spare.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from config import Settings, SettingsError, get_settings
+from config import Settings, get_settings
 from models.asset_config import DcaAsset, get_all_assets, get_asset_config
 from models.cycle_data import CycleStatus, DcaCycle, get_latest_cycle
-from models.meta import ForeignDatabase, check_schema
+from models.meta import check_schema
 from steering import asset_changes, asset_text
 from steering.asset_input import (
     COLUMN_OF,
@@ -31,64 +30,31 @@ from steering.asset_input import (
 from steering.assets_options import parse_options
 from steering.command_line import (
     EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_REFUSED,
-    Stop,
-    complain,
     confirm,
     make_console,
     print_json,
 )
 from steering.refused import Refused
-from utils.db_utils import DatabaseError, close_thread_connection, thread_connection
-from utils.logging_setup import log_event, setup_logging
+from steering.tool_shell import run_tool
+from utils.db_utils import thread_connection
+from utils.logging_setup import setup_logging
 
 if TYPE_CHECKING:
     from steering.preview import Preview
 
-log = logging.getLogger(__name__)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; whatever stops it is one line, and an exit code."""
-    texts = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in texts
-    try:
-        options = parse_options(texts)
-        settings = get_settings()
-        setup_logging(settings, "assets", console=False)
-        return _run(AssetsCommand(settings, options))
-    except Stop as stop:
-        return complain("assets", str(stop), stop.code, as_json=as_json, shown=stop.shown)
-    except Refused as error:
-        return complain("assets", str(error), EXIT_REFUSED, as_json=as_json)
-    except SettingsError as error:
-        return complain("assets", error.problems, EXIT_REFUSED, as_json=as_json)
-    except (DatabaseError, ForeignDatabase) as error:
-        return complain("assets", str(error), EXIT_FAILED, as_json=as_json)
-    except OSError as error:
-        reason = f"cannot write the log folder or the answer: {error}"
-        return complain("assets", reason, EXIT_FAILED, as_json=as_json)
-    except KeyboardInterrupt:
-        return complain("assets", "stopped", EXIT_FAILED, as_json=as_json)
-    finally:
-        close_thread_connection()
+    return run_tool("assets", arguments, _run)
 
 
-def _run(command: AssetsCommand) -> int:
-    if command.name in ("list", "disable"):
-        getattr(command, command.name)()
-        return EXIT_DONE
-    from utils.alpaca_http import ExchangeError
-
-    try:
-        getattr(command, command.name)()
-        return EXIT_DONE
-    except ExchangeError as error:
-        log_event(log, logging.WARNING, "assets.failed", command=command.name, reason=error)
-        text = str(error)
-        reason = text if text.startswith("Alpaca") else f"Alpaca: {text}"
-        raise Stop(reason, EXIT_FAILED) from None
+def _run(arguments: Sequence[str]) -> int:
+    options = parse_options(arguments)
+    settings = get_settings()
+    setup_logging(settings, "assets", console=False)
+    command = AssetsCommand(settings, options)
+    getattr(command, command.name)()
+    return EXIT_DONE
 
 
 class AssetsCommand:

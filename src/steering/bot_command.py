@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from rich.text import Text
 
-from config import Settings, SettingsError, get_settings
+from config import Settings, get_settings
 from models.asset_config import DcaAsset, get_all_assets, get_asset_config
 from models.cycle_data import get_latest_cycle
-from models.meta import ForeignDatabase, check_schema
+from models.meta import check_schema
 from steering.asset_input import read_symbol
 from steering.asset_text import number, plain, price
 from steering.bot_options import parse_options
@@ -30,12 +30,12 @@ from steering.command_line import (
     EXIT_FAILED,
     EXIT_REFUSED,
     Stop,
-    complain,
     make_console,
     print_json,
 )
 from steering.refused import Refused
 from steering.start_warnings import find_start_warnings
+from steering.tool_shell import run_tool
 from utils.daemon_process import (
     DaemonError,
     age_seconds,
@@ -46,7 +46,7 @@ from utils.daemon_process import (
     start_on_purpose,
     stop_on_purpose,
 )
-from utils.db_utils import DatabaseError, close_thread_connection, thread_connection
+from utils.db_utils import thread_connection
 from utils.heartbeat import Heartbeat
 from utils.logging_setup import log_event, setup_logging
 from utils.stop_files import PAUSED, is_paused, is_stopped, set_wish
@@ -62,46 +62,16 @@ POLL_SECONDS = 0.1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; whatever stops it is one line, and an exit code."""
-    texts = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in texts
-    try:
-        options = parse_options(texts)
-        settings = get_settings()
-        settings.run_dir.mkdir(parents=True, exist_ok=True)
-        setup_logging(settings, "bot", console=False)
-        return _run(BotCommand(settings, options))
-    except Stop as stop:
-        return complain("bot", str(stop), stop.code, as_json=as_json, shown=stop.shown)
-    except Refused as error:
-        return complain("bot", str(error), EXIT_REFUSED, as_json=as_json)
-    except SettingsError as error:
-        return complain("bot", error.problems, EXIT_REFUSED, as_json=as_json)
-    except (DaemonError, DatabaseError, ForeignDatabase) as error:
-        return complain("bot", str(error), EXIT_FAILED, as_json=as_json)
-    except TimeoutError:
-        reason = "the watchdog, or another scripts/bot, has been at it for too long: try again"
-        return complain("bot", reason, EXIT_FAILED, as_json=as_json)
-    except OSError as error:
-        reason = f"cannot write the log or run folder, or the answer: {error}"
-        return complain("bot", reason, EXIT_FAILED, as_json=as_json)
-    except KeyboardInterrupt:
-        return complain("bot", "stopped", EXIT_FAILED, as_json=as_json)
-    finally:
-        close_thread_connection()
+    return run_tool("bot", arguments, _run)
 
 
-def _run(command: BotCommand) -> int:
-    if command.name != "close":
-        return int(getattr(command, command.name.replace("-", "_"))())
-    from utils.alpaca_http import ExchangeError
-
-    try:
-        return command.close()
-    except ExchangeError as error:
-        log_event(log, logging.WARNING, "bot.failed", command=command.name, reason=error)
-        text = str(error)
-        reason = text if text.startswith("Alpaca") else f"Alpaca: {text}"
-        raise Stop(reason, EXIT_FAILED) from None
+def _run(arguments: Sequence[str]) -> int:
+    options = parse_options(arguments)
+    settings = get_settings()
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    setup_logging(settings, "bot", console=False)
+    command = BotCommand(settings, options)
+    return int(getattr(command, command.name.replace("-", "_"))())
 
 
 class BotCommand:
