@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,16 @@ def exchange(
     bot_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningExchange]:
     """A quiet local exchange: quotes only when pushed, no partial fills, no random numbers."""
-    with RunningExchange(partial_fill_probability=0) as running:
+    with exchange_of_bot(bot_environment, monkeypatch) as running:
+        yield running
+
+
+@contextmanager
+def exchange_of_bot(
+    bot_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> Iterator[RunningExchange]:
+    """A local exchange with these settings, which the bot's environment names while it runs."""
+    with RunningExchange(partial_fill_probability=0, **settings) as running:
         urls = running.urls
         for name, url in {
             "ALPACA_TRADING_URL": urls.trading_url,

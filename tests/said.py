@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,14 @@ class Said:
         return json.loads(self.output)
 
     @property
+    def is_one_line(self) -> bool:
+        """Whether the complaint is what a person can read: the program's name and one line."""
+        return re.fullmatch(r"[a-z]+: [^\n]+\n", self.errors) is not None
+
+    @property
     def complaint(self) -> str:
         """The one line on standard error."""
-        assert self.errors.count("\n") == 1, self.errors
+        assert self.is_one_line, self.errors
         return self.errors.strip()
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from config import reset_settings
+from fixtures_bot import exchange_of_bot
 from paper_exchange.assets import DEFAULT_ASSETS, Asset
 from paper_exchange.threaded import RunningExchange
+from said import Said, runner
 from steering.assets_command import main
 
 COARSE = (
@@ -28,49 +26,14 @@ def exchange(
     bot_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningExchange]:
     """A quiet local exchange, as every test has, with the coarse coins and two first quotes."""
-    with RunningExchange(partial_fill_probability=0, assets=DEFAULT_ASSETS + COARSE) as running:
-        urls = running.urls
-        for name, url in {
-            "ALPACA_TRADING_URL": urls.trading_url,
-            "ALPACA_DATA_URL": urls.data_url,
-            "ALPACA_DATA_STREAM_URL": urls.data_stream_url,
-            "ALPACA_TRADING_STREAM_URL": urls.trading_stream_url,
-        }.items():
-            monkeypatch.setenv(name, url)
-            bot_environment[name] = url
-        reset_settings()
+    coins = DEFAULT_ASSETS + COARSE
+    with exchange_of_bot(bot_environment, monkeypatch, assets=coins) as running:
         for symbol, price in PRICES.items():
             running.push_quote(symbol, price, price)
         yield running
-    reset_settings()
-
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended and what it said."""
-
-    code: int
-    output: str
-    errors: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.output)
-
-    @property
-    def is_one_line(self) -> bool:
-        """Whether the complaint is what a person can read."""
-        return self.errors.count("\n") == 1 and self.errors.startswith("assets: ")
 
 
 @pytest.fixture
 def assets(settings, db_conn, capsys) -> Callable[..., Said]:
     """Run `scripts/assets` in this process; nobody sits at the terminal."""
-
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        code = main(arguments)
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return run
+    return runner(main, capsys)
