@@ -22,7 +22,7 @@ _SOURCES = Path(__file__).resolve().parent.parent
 _SCHEMA_FILE = _SOURCES / "schema.sql"
 _MIGRATIONS = _SOURCES / "migrations"
 _OLDEST_VERSION = 1
-_LOCK = "CONCAT('dca-schema-', LEFT(MD5(DATABASE()), 16))"  # locks are the whole server's
+_LOCK = "CONCAT('dca-schema-', LEFT(SHA2(DATABASE(), 256), 16))"  # locks are the whole server's
 LOCK_SECONDS = 20  # shorter than a statement may take
 _NO_SUCH_TABLE = 1146
 # Duplicate table, column, key, and dropping what is gone: this statement was carried out before.
