@@ -24,15 +24,17 @@ class Cooldown:
 
 # The previous cycle is the ended one that came before by (created_at, id): two rows can carry the
 # same time, and a row inserted later with an earlier time must not count.
+# The hint and the first column of the order are for MySQL, as in trading_state.
 _QUERY = f"""
 SELECT {", ".join(f"c.{name}" for name in cycle_data.COLUMNS)},
        a.asset_symbol, a.cooldown_period,
-       (SELECT ended.completed_at FROM dca_cycles ended
+       (SELECT /*+ INDEX(ended ix_asset_completed) */ ended.completed_at FROM dca_cycles ended
          WHERE ended.asset_id = c.asset_id AND ended.status IN ('complete', 'error')
            AND ended.completed_at IS NOT NULL
            AND (ended.created_at < c.created_at
                 OR (ended.created_at = c.created_at AND ended.id < c.id))
-         ORDER BY ended.completed_at DESC, ended.id DESC LIMIT 1) AS previous_completed_at
+         ORDER BY ended.asset_id DESC, ended.completed_at DESC, ended.id DESC LIMIT 1)
+         AS previous_completed_at
   FROM dca_cycles c
   JOIN dca_assets a ON a.id = c.asset_id
  WHERE c.status = %s

@@ -44,6 +44,8 @@ class TradingState:
 
 
 # Read every few seconds: the subqueries take the first row of an index, or the rows of one cycle.
+# The hints and the first column of the order are for MySQL: it would read every cycle of the asset
+# and sort them. MariaDB, whose hints are others, takes them for comments.
 _QUERY = f"""
 SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
        {", ".join(f"c.{name} AS c_{name}" for name in cycle_data.COLUMNS)},
@@ -57,15 +59,16 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
          AS other_symbol
   FROM dca_assets a
   JOIN dca_cycles c ON c.id = (
-       SELECT latest.id FROM dca_cycles latest WHERE latest.asset_id = a.id
-        ORDER BY latest.id DESC LIMIT 1)
+       SELECT /*+ INDEX(latest ix_asset_latest) */ latest.id FROM dca_cycles latest
+        WHERE latest.asset_id = a.id
+        ORDER BY latest.asset_id DESC, latest.id DESC LIMIT 1)
   LEFT JOIN dca_cycles p ON p.id = (
-       SELECT ended.id FROM dca_cycles ended
+       SELECT /*+ INDEX(ended ix_asset_completed) */ ended.id FROM dca_cycles ended
         WHERE ended.asset_id = a.id AND ended.status IN ('complete', 'error')
           AND ended.completed_at IS NOT NULL
           AND (ended.created_at < c.created_at
                OR (ended.created_at = c.created_at AND ended.id < c.id))
-        ORDER BY ended.completed_at DESC, ended.id DESC LIMIT 1)
+        ORDER BY ended.asset_id DESC, ended.completed_at DESC, ended.id DESC LIMIT 1)
 """
 
 
