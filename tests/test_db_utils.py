@@ -249,7 +249,7 @@ class Colour(Enum):
     ids=str,
 )
 def test_values_reach_the_server_as_they_are_meant(db_conn, value, stored):
-    assert value_of("SELECT CAST(%s AS CHAR) AS stored", db_conn, (value,)) == stored
+    assert value_of("SELECT CAST(%s AS CHAR) AS text", db_conn, (value,)) == stored
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,8 @@ def test_a_lock_that_is_not_given_is_a_conflict_and_not_a_loss(db_conn, notes, m
     with closing(get_db_connection()) as holder:
         holder.start_transaction()
         execute_query("SELECT id FROM notes FOR UPDATE", fetch_all=True, db_conn=holder)
-        wanted = "SELECT id FROM notes WHERE id = 1 FOR UPDATE NOWAIT"
+        execute_query("SET innodb_lock_wait_timeout = 1", db_conn=db_conn)
+        wanted = "SELECT id FROM notes WHERE id = 1 FOR UPDATE"
         with pytest.raises(TransactionConflict):
             transaction(lambda mine: execute_query(wanted, fetch_one=True, db_conn=mine), db_conn)
         holder.rollback()

@@ -273,7 +273,7 @@ def test_two_daemons_that_open_a_cycle_at_once_open_one(db_conn, make_asset):
     with closing(get_db_connection()) as other:
         other.start_transaction()
         sql(other, "INSERT INTO dca_cycles (asset_id) VALUES (%s)", (asset.id,))
-        sql(db_conn, "SET innodb_lock_wait_timeout = 0")
+        sql(db_conn, "SET innodb_lock_wait_timeout = 1")
         with pytest.raises(DatabaseError):
             create_cycle(db_conn, asset.id, "watching")
         other.commit()
@@ -330,7 +330,7 @@ def test_a_locked_cycle_waits_for_the_end_of_the_transaction(db_conn, make_asset
     def work(connection):
         assert lock_cycle(connection, cycle.id) == cycle
         with closing(get_db_connection()) as other:
-            sql(other, "SET innodb_lock_wait_timeout = 0")
+            sql(other, "SET innodb_lock_wait_timeout = 1")
             with pytest.raises(DatabaseError):
                 update_cycle(other, cycle.id, {"safety_orders": 1})
         seen.append("still ours")
