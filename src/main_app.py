@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -303,7 +304,10 @@ async def run_websockets() -> int:
     stop_wanted = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop_wanted.set)
-    account_id = await asyncio.to_thread(_check_world, settings)
+    account_id = await _unless_stopped(stop_wanted, asyncio.to_thread(_check_world, settings))
+    if account_id is None:
+        log_event(log, logging.INFO, "app.stopping", because="stop")
+        return EXIT_STOPPED
     bot = _bot = Bot(settings, account_id)
     if not await asyncio.to_thread(bot.take_account):
         raise AlreadyRunning("another daemon trades this account, on this or another host")
@@ -332,6 +336,20 @@ async def run_websockets() -> int:
         log_event(log, logging.WARNING, "stop.hurried", left=names, seconds=SHUTDOWN_SECONDS)
     _bot = None
     return _exit_code(done)
+
+
+async def _unless_stopped(stop_wanted: asyncio.Event, work: Coroutine[Any, Any, str]) -> str | None:
+    """What `work` returns; None when somebody wants us to stop before. An exchange or a database
+    that is slow to answer must not hold that up.
+    """
+    stopping, working = asyncio.create_task(stop_wanted.wait()), asyncio.create_task(work)
+    try:
+        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.gather(stopping, working, return_exceptions=True)
 
 
 def _exit_code(done: set[asyncio.Task[Any]]) -> int:

@@ -57,6 +57,20 @@ def test_it_trades_and_ends_within_seconds_when_asked(
         assert "Traceback" not in daemon.output
 
 
+def test_it_ends_at_once_when_asked_while_the_exchange_is_slow_to_answer(
+    bot_environment, exchange, db_conn, cycle
+):
+    exchange.arm("http_hang", seconds=9, match={"path": "/v2/account"})
+    with DaemonProcess(bot_environment) as daemon:
+        wait_until(lambda: exchange.strikes("http_hang"))
+        asked_at = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - asked_at < 5
+        assert "app.stopping because=stop" in daemon.output
+        assert "Traceback" not in daemon.output
+        assert "destroyed" not in daemon.output
+
+
 def test_killed_between_post_and_first_event_it_links_the_one_order_and_applies_the_fill_once(
     bot_environment, exchange, db_conn, cycle
 ):

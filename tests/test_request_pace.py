@@ -16,6 +16,7 @@ from utils.alpaca_client_rest import (
     get_trading_client,
     place_limit_buy_order,
 )
+from utils.alpaca_http import RateLimited
 from utils.request_pace import FILE_NAME, AllowanceUsedUp, RequestPace
 from utils.state_file import locked
 
@@ -80,8 +81,11 @@ def test_all_processes_share_one_minute_and_one_that_starts_again_remembers_it(c
     take(daemon, 80)
     take(caretaker, READS - 80)
     assert not clock.slept
+    again = RequestPace(path)  # the daemon after a kill -9
+    again.take(reads=True)
+    assert not clock.slept, "its first request does not wait: a start must not hang on others"
     with pytest.raises(AllowanceUsedUp):
-        RequestPace(path).take(reads=True)  # the daemon after a kill -9
+        again.take(reads=True)
     assert sum(clock.slept) == pytest.approx(request_pace.LONGEST_WAIT_SECONDS, abs=0.01)
     clock.now += 41
     take(RequestPace(path), READS)
@@ -101,11 +105,39 @@ def test_an_order_waits_for_no_read_and_goes_out_until_the_whole_allowance_is_us
 
 def test_reads_leave_the_rest_of_the_exchanges_own_minute_to_orders(clock, path):
     pace = RequestPace(path)
-    answer(pace, request_pace.REQUESTS_KEPT_FOR_ORDERS)  # another program has used it up
-    assert pace.requests_left() == request_pace.REQUESTS_KEPT_FOR_ORDERS
+    pace.take(reads=True)
+    answer(pace, 20)  # another program has used it up
+    assert pace.requests_left() == 20
     with pytest.raises(AllowanceUsedUp):
         pace.take(reads=True)
     pace.take(reads=False)
+
+
+@pytest.mark.parametrize("reset", ["inf", "-inf", "nan", "9e300", "1e12", "4102444800", "0", "-5"])
+def test_whatever_a_header_or_a_wrong_clock_makes_of_its_end_the_minute_ends(clock, path, reset):
+    pace = RequestPace(path)
+    pace.take(reads=True)
+    pace.learn({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset})
+    clock.now += 60
+    pace.take(reads=True)
+    assert not clock.slept
+
+
+@pytest.mark.parametrize("limit", ["-1", "9" * 400, "many", "nan", "1e5"])
+def test_a_limit_that_is_none_says_nothing(clock, path, limit):
+    pace = RequestPace(path)
+    pace.learn(
+        {"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "inf"}
+    )
+    take(pace, READS)
+    assert not clock.slept
+
+
+def test_a_small_allowance_is_shared_alike(clock, path):
+    pace = RequestPace(path)
+    answer(pace, 19, limit=20)
+    take(pace, 16)
+    assert not clock.slept
 
 
 def test_a_larger_allowance_is_used_by_the_next_process_too_and_no_allowance_is_no_limit(
@@ -139,6 +171,9 @@ def test_an_allowance_of_one_still_lets_one_out(clock, path):
         '{"limit": "many", "sent": 5}',
         '{"limit": -1, "sent": [null, "x", [1], NaN, Infinity, -Infinity, 1e300]}',
         json.dumps({"sent": [1e9, -1e9]}),
+        '{"limit": true, "sent": [true, false]}',
+        '{"limit": ' + "9" * 400 + "}",
+        "[" * 100_000,
     ],
 )
 def test_garbage_in_the_file_counts_as_nothing_and_is_replaced(clock, path, garbage):
@@ -155,12 +190,17 @@ def test_while_the_file_cannot_be_used_a_process_counts_alone_and_tells_afterwar
     take(pace, 10)
     with locked(path.with_suffix(".lock")):  # as a suspended process would
         take(pace, 1)
+        began = clock.now
+        take(pace, 20)
+        assert clock.now - began < 0.01, "it does not try again each time"
+    clock.now += 5
     path.unlink()
     path.mkdir()
     take(pace, 1)
     path.rmdir()
+    clock.now += 5
     take(pace, 1)
-    assert len(json.loads(path.read_text())["sent"]) == 13, "nothing was forgotten"
+    assert len(json.loads(path.read_text())["sent"]) == 33, "nothing was forgotten"
     told = [record for record in caplog.records if "requests.counted_alone" in record.message]
     assert len(told) == 1, "once, as long as it lasts"
 
@@ -198,6 +238,7 @@ def test_every_trading_request_is_counted_and_no_request_for_market_data(setting
 def test_a_used_up_allowance_refuses_an_order_before_it_is_sent(settings, exchange, caplog):
     client = get_trading_client()
     take(alpaca_http._pace, 200, reads=False)
-    assert place_limit_buy_order(client, "BTC/USD", "0.011", 1000) is None
-    assert "this minute's requests are used up" in caplog.text
+    with pytest.raises(RateLimited, match="this minute's requests are used up"):
+        place_limit_buy_order(client, "BTC/USD", "0.011", 1000)
+    assert "order.not_sent" in caplog.text
     assert exchange.state()["requests"]["total"] == 0

@@ -22,14 +22,19 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "requests.json"
 USUAL_LIMIT = 200  # until an answer says another one
+LARGEST_LIMIT = 100_000  # whatever says more is garbage
 MINUTE_SECONDS = 60.0
 # Reads wait when so much of the allowance was used in the last 60 seconds: the rest is for orders.
 # The exchange's own minutes are no help there: the end of one and the beginning of the next could
 # add up to twice the allowance.
 SHARE_FOR_READS = 0.8
-REQUESTS_KEPT_FOR_ORDERS = 20  # reads wait when the exchange says that so few are left
+# Reads also wait when the exchange says that no more than this part of its minute is left: other
+# programs of the user are counted in it.
+SHARE_KEPT_FOR_ORDERS = 0.1
 LONGEST_WAIT_SECONDS = 20.0
-_LOCK_SECONDS = 0.5  # a suspended process can hold the lock: then our own memory must do
+# A suspended process can hold the lock: then our own memory must do, and no order may wait for it.
+_LOCK_SECONDS = 0.1
+_ALONE_SECONDS = 5.0
 
 
 class AllowanceUsedUp(Exception):
@@ -49,11 +54,14 @@ class RequestPace:
         self._sent: list[float] = []  # time.monotonic(): the same clock in every process here
         self._limit: int | None = None
         self._remaining: int | None = None
-        self._reset_at = 0.0  # wall clock, as the header counts
+        self._resets_at = 0.0  # monotonic, too: a wrong wall clock must hold nobody back
+        self._has_begun = False
         self._is_alone = False
+        self._alone_until = 0.0
 
     def take(self, *, reads: bool) -> None:
-        """Count one request that goes out now. A read waits for its turn, an order never does.
+        """Count one request that goes out now. A read waits for its turn, an order never does; nor
+        does a process's first request, so that a start does not hang on what others have used.
 
         Raises:
             AllowanceUsedUp: no turn came within LONGEST_WAIT_SECONDS, or (an order) the whole
@@ -71,32 +79,38 @@ class RequestPace:
             time.sleep(min(wait_seconds, left))  # the moment is known: there is nothing to await
 
     def learn(self, headers: Mapping[str, Any]) -> None:
-        """What an answer says of the exchange's own minute; other programs are counted in it."""
+        """What an answer says of the exchange's own minute; nonsense counts as nothing said."""
         try:
-            limit, remaining, reset_at = (
-                max(0, int(headers.get("X-RateLimit-Limit", USUAL_LIMIT))),
-                int(headers["X-RateLimit-Remaining"]),
-                float(headers["X-RateLimit-Reset"]),
-            )
+            limit = int(headers.get("X-RateLimit-Limit", USUAL_LIMIT))
+            remaining = int(headers["X-RateLimit-Remaining"])
+            reset_seconds = float(headers["X-RateLimit-Reset"]) - time.time()
         except (KeyError, TypeError, ValueError):
             return
+        if not 0 <= limit <= LARGEST_LIMIT:
+            return
         with self._lock:
-            self._limit, self._remaining, self._reset_at = limit, remaining, reset_at
+            self._limit, self._remaining = limit, remaining
+            # Its minute ends within a minute, whatever our clock or a header makes of it.
+            reset_seconds = min(max(0.0, reset_seconds), MINUTE_SECONDS)
+            self._resets_at = time.monotonic() + reset_seconds
 
     def requests_left(self) -> int | None:
         """How many requests are still allowed now; None when there is no limit."""
         with self._lock:
-            limit = self._limit if self._limit is not None else USUAL_LIMIT
+            limit, now = self._known_limit(), time.monotonic()
             if not limit:
                 return None
-            ours = limit - len(_within_minute(self._sent, time.monotonic()))
-            theirs = self._remaining if time.time() < self._reset_at else None
+            ours = limit - len(_within_minute(self._sent, now))
+            theirs = self._remaining if now < self._resets_at else None
             return max(0, ours if theirs is None else min(ours, theirs))
+
+    def _known_limit(self) -> int:
+        return self._limit if self._limit is not None else USUAL_LIMIT
 
     def _try(self, reads: bool) -> float:
         """0 when the request was counted, otherwise the seconds until it may be tried again."""
         with self._lock:
-            if self._path is None:
+            if self._path is None or time.monotonic() < self._alone_until:
                 return self._count({}, reads)
             wait_seconds = None
             try:
@@ -108,33 +122,29 @@ class RequestPace:
                 if not self._is_alone:
                     log_event(log, logging.WARNING, "requests.counted_alone", reason=error)
                 self._is_alone = True
+                self._alone_until = time.monotonic() + _ALONE_SECONDS
             return self._count({}, reads) if wait_seconds is None else wait_seconds
 
     def _count(self, shared: Mapping[str, Any], reads: bool) -> float:
         now = time.monotonic()
         self._sent = _within_minute({*_times(shared.get("sent")), *self._sent}, now)
         known = shared.get("limit")
-        if self._limit is None and isinstance(known, int) and known >= 0:
+        if self._limit is None and type(known) is int and 0 <= known <= LARGEST_LIMIT:
             self._limit = known
-        limit = self._limit if self._limit is not None else USUAL_LIMIT
+        limit = self._known_limit()
         if not limit:
             return 0.0  # an exchange that does not count
-        allowed = max(1, int(limit * SHARE_FOR_READS)) if reads else limit
+        waits = reads and self._has_begun
+        allowed = max(1, int(limit * SHARE_FOR_READS)) if waits else limit
         excess = len(self._sent) - allowed
         wait_seconds = self._sent[excess] + MINUTE_SECONDS - now if excess >= 0 else 0.0
-        if reads:
-            wait_seconds = max(wait_seconds, self._until_reset())
+        is_low = self._remaining is not None and self._remaining <= limit * SHARE_KEPT_FOR_ORDERS
+        if waits and is_low:
+            wait_seconds = max(wait_seconds, self._resets_at - now)
         if wait_seconds <= 0:
             self._sent.append(now)
+            self._has_begun = True
         return max(wait_seconds, 0.0)
-
-    def _until_reset(self) -> float:
-        if self._remaining is None or self._remaining > REQUESTS_KEPT_FOR_ORDERS:
-            return 0.0
-        wait_seconds = self._reset_at - time.time()
-        if wait_seconds <= 0:
-            self._remaining = None
-        return wait_seconds
 
 
 def _times(saved: object) -> Iterable[float]:

@@ -45,7 +45,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """What was saved; empty when there is nothing or garbage."""
     try:
         state = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # garbage can be nested deeply
         return {}
     return state if isinstance(state, dict) else {}
 
