@@ -99,6 +99,10 @@ class BuyLimits:
         if self.has_brakes:
             self._young[client_order_id] = (symbol, amount_usd, time.monotonic())
 
+    def forget(self, client_order_id: str) -> None:
+        """That buy was certainly not accepted: it must not stand in the way of another."""
+        self._young.pop(client_order_id, None)
+
     def why_no_buys(
         self, state: TradingState, purpose: Purpose, amount_usd: Decimal
     ) -> BuyBlock | None:

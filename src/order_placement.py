@@ -37,6 +37,7 @@ from strategy.triggers import Decision, decide, decide_close
 from utils.alpaca_client_rest import (
     ExchangeError,
     OrderOutcomeUnknown,
+    RateLimited,
     fetch_latest_quote,
     fetch_open_orders_of,
     fetch_position,
@@ -285,6 +286,8 @@ class OrderPlacer:
         self, state: TradingState, rules: AssetRules, decision: Decision
     ) -> Placement:
         cycle, fee_rate = state.cycle, self._settings.taker_fee_rate
+        if not decision.at_any_price:
+            self._confirm_take_profit(rules, decision)
         available = self._available(rules.symbol)
         short = is_short_beyond_fees(cycle.quantity, state.coin_fees, available, rules, fee_rate)
         if short:
@@ -299,8 +302,6 @@ class OrderPlacer:
             qty = size_take_profit(cycle.quantity, state.coin_fees, available, rules, fee_rate)
         except SizingError as error:
             raise _Skip(f"take profit cannot be placed: {error}") from None
-        if not decision.at_any_price:
-            self._confirm_take_profit(rules, decision)
         if short:
             log_event(
                 log,
@@ -322,7 +323,10 @@ class OrderPlacer:
         )
 
     def _confirm_take_profit(self, rules: AssetRules, decision: Decision) -> None:
-        """One-tick spikes exist on the stream: a second source must agree before coins are sold."""
+        """One-tick spikes exist on the stream: a second source must agree before coins are sold.
+
+        Asked before anything else: market data has an allowance of its own, and often says no.
+        """
         confirmed = fetch_latest_quote(rules.symbol)
         if confirmed.bid < decision.trigger_price:
             raise _Skip(
@@ -365,6 +369,10 @@ class OrderPlacer:
             return Placement(
                 outcome=Outcome.UNKNOWN, reason=str(error), quiet_seconds=quiet_seconds
             )
+        except RateLimited:  # no refusal of this order: it is sent again when requests are left
+            guard.not_sent()
+            self._limits.forget(identity)
+            raise
         if order is not None:
             return Placement(
                 outcome=Outcome.SENT, quiet_seconds=guard.seconds_until_ask(time.monotonic())
@@ -373,6 +381,7 @@ class OrderPlacer:
         if self._resolve(state.cycle):
             guard.found(time.monotonic())
             return Placement(outcome=Outcome.WAITING)
+        self._limits.forget(identity)
         guard.refused(decision.side, time.monotonic())
         return Placement(
             outcome=Outcome.REFUSED,

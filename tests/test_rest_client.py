@@ -359,7 +359,6 @@ def test_a_refusal_is_none_with_the_reason_logged_once(client, exchange, caplog,
         (403, {"code": 40310000, "message": "potential wash trade detected. use complex orders"}),
         (422, {"code": 42210000, "message": "asset MKR/USD is not active"}),
         (400, "not json"),
-        (429, {"message": "too many requests."}),
     ],
 )
 def test_every_4xx_of_a_post_is_a_refusal_and_sent_once(canned, status, body):
@@ -410,9 +409,10 @@ def test_an_unknown_outcome_is_not_repeated_and_the_id_tells_what_became_of_it(
     assert len(fetch_orders(client, status="all")) == exists
 
 
-def test_a_429_of_a_post_is_a_refusal_that_did_nothing(client, exchange):
+def test_a_429_of_a_post_did_nothing_and_is_no_refusal_of_the_order(client, exchange):
     exchange.arm("http_429", count=1, match={"method": "POST"})
-    assert buy_far(client, identity="mine") is None
+    with pytest.raises(RateLimited):
+        buy_far(client, identity="mine")
     assert fetch_order_by_client_id(client, "mine") is None
 
 

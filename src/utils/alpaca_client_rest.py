@@ -58,6 +58,7 @@ __all__ = [
     "ExchangeRefused",
     "ExchangeUnavailable",
     "OrderOutcomeUnknown",
+    "RateLimited",
     "normalize_symbol",
 ]
 
@@ -166,6 +167,7 @@ def place_limit_buy_order(
 
     Raises:
         OrderOutcomeUnknown: it may or may not have been accepted; ask for its client_order_id.
+        RateLimited: it was certainly not accepted, and may be sent again later.
     """
     return _submit(
         client,
@@ -241,7 +243,10 @@ def _submit(
         return None
     try:
         raw = call_once(lambda: client.post("/orders", {**request, "client_order_id": identity}))
-    except (ExchangeRefused, RateLimited, CredentialsRefused) as error:
+    except RateLimited as error:
+        log_event(log, logging.WARNING, "order.not_sent", **known, reason=error)
+        raise
+    except (ExchangeRefused, CredentialsRefused) as error:
         log_event(log, logging.WARNING, "order.refused", **known, reason=error)
         return None
     except ExchangeError as error:

@@ -61,7 +61,11 @@ class ExchangeUnavailable(ExchangeError):
 
 
 class RateLimited(ExchangeUnavailable):
-    """429: nothing was done."""
+    """429, or our own count came before it: nothing was done."""
+
+
+class RequestsUsedUp(RateLimited):
+    """Our own count: it was not even sent, after a wait for a read."""
 
 
 class OrderOutcomeUnknown(ExchangeError):
@@ -131,7 +135,7 @@ def call_once(call: Callable[[], T]) -> T:
     except RetryException as error:
         raise RateLimited("rate limited") from error
     except AllowanceUsedUp as error:
-        raise RateLimited(str(error)) from error
+        raise RequestsUsedUp(str(error)) from error
     except requests.RequestException as error:
         raise ExchangeUnavailable(f"no answer: {type(error).__name__}") from error
     except ValueError as error:  # a body that is not JSON (requests raises its own subclass)
@@ -147,6 +151,8 @@ def read(call: Callable[[], T]) -> T:
     for wait_seconds in (*READ_WAITS_SECONDS, None):
         try:
             return call_once(call)
+        except RequestsUsedUp:
+            raise  # it has waited already
         except ExchangeUnavailable as error:
             if wait_seconds is None:
                 raise

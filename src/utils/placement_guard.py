@@ -52,6 +52,10 @@ class PlacementGuard:
         self._identity, self._is_unknown, self._first_not_found_at = identity, False, None
         self._ask_at = now + LINK_SECONDS
 
+    def not_sent(self) -> None:
+        """It certainly did not arrive, and nobody refused it: there is nothing to wait for."""
+        self._identity = None
+
     def unknown(self, now: float) -> None:
         """The POST had no certain outcome.
 
