@@ -44,12 +44,14 @@ class MarketDataHandler:
         self._settings = settings
         self._rules = rules
         self._placer = placer
+        self._silence_seconds = settings.stream_silence_seconds
         self._watches: dict[str, SymbolWatch] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._busy = 0
         self.last_quote_at: float | None = None  # monotonic seconds, for the heartbeat
+        self._lives_since = 0.0  # since when the stream as a whole is not silent
 
     async def on_crypto_quote(self, q: Any) -> None:
         """Take one quote: a raw dict of the wire or the SDK's `Quote`.
@@ -65,6 +67,8 @@ class MarketDataHandler:
             watch = self._watches.get(symbol)
             if watch is None:
                 return
+            if self.last_quote_at is None or now - self.last_quote_at > self._silence_seconds:
+                self._lives_since = now
             self.last_quote_at = now
             if watch.accept(q, bid, ask, now):
                 watch.wake.set()
@@ -89,8 +93,10 @@ class MarketDataHandler:
             symbol = state.asset.asset_symbol
             present.add(symbol)
             watch = self._watch(symbol)
-            self._wake_to_close(watch, state.cycle)
-            if problem := find_state_problem(state):
+            problem = find_state_problem(state)
+            if not state.other_symbol and (problem or isinstance(rules, AssetRules)):
+                self._wake_to_close(watch, state.cycle)
+            if problem:
                 watch.set_triggers(NEVER)
                 self._note(watch, f"asset cannot be traded: {problem}", logging.ERROR)
                 continue
@@ -117,7 +123,10 @@ class MarketDataHandler:
             return error
 
     def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
-        """What the user wants sold now waits for no quote, and for no better configuration."""
+        """What the user wants sold now waits for no quote, and for no better configuration.
+
+        Not where it could not be sold anyway, which is said already.
+        """
         rests = time.monotonic() < watch.quiet_until[Side.SELL]
         if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not rests:
             watch.wake.set()
@@ -209,10 +218,10 @@ class MarketDataHandler:
         that is silent as a whole.
         """
         now = time.monotonic()
-        silent_seconds = now - watch.received_at
+        silent_seconds = now - max(watch.received_at, self._lives_since)
         is_silent = silent_seconds >= self._settings.stream_lost_seconds
         heard_at = self.last_quote_at if self.last_quote_at is not None else -_INFINITY
-        stream_lives = now - heard_at < self._settings.stream_silence_seconds
+        stream_lives = now - heard_at < self._silence_seconds
         if is_silent == watch.is_silent or (is_silent and not stream_lives):
             return
         watch.is_silent = is_silent

@@ -15,6 +15,7 @@ from alpaca.data.models import Quote as SdkQuote
 import market_data_handler
 import order_placement
 from bot_parts import BotParts, wire_quote
+from config import get_settings, reset_settings
 from models.cycle_data import get_cycle, update_cycle
 from models.exchange import Side
 from strategy.order_identity import compute_client_order_id
@@ -359,12 +360,14 @@ async def test_one_coin_without_usable_quotes_is_told_once_and_when_they_are_bac
     def told():
         return [one.getMessage() for one in caplog.records if "quotes." in one.getMessage()]
 
-    passed = 601.0
+    passed = 900.0
     await parts.see()
-    assert told() == [], "the whole stream is silent: that is the watchdog's matter"
-    for _ in range(2):
+    await parts.see(parts.quote_both(50000, 50001))
+    await parts.see()
+    assert told() == [], "the whole stream was away: that is the watchdog's matter"
+    for _ in range(14):
+        passed += 50.0
         await parts.see(parts.quote_both(50000, 50001), wire_quote("ETH/USD", 0, 2001))
-        await parts.see()
     [missing] = told()
     assert "quotes.missing symbol=ETH/USD" in missing
     assert all(one.mail for one in caplog.records if "quotes." in one.getMessage())
@@ -399,6 +402,55 @@ async def test_a_thousand_quotes_while_a_post_takes_two_seconds_are_one_order(
     assert took_seconds < 1
     assert posts(exchange) == 1
     assert len(parts.orders()) == 1
+
+
+@pytest.mark.parametrize("limit", ["MAX_POSITION_USD", "MAX_BUY_USD_PER_DAY", "MAX_OPEN_CYCLES"])
+async def test_a_refused_buy_holds_back_neither_itself_nor_another_coin(
+    settings, start, exchange, monkeypatch, caplog, limit
+):
+    monkeypatch.setenv(limit, "1" if limit == "MAX_OPEN_CYCLES" else "150")
+    monkeypatch.setattr(placement_guard, "FIRST_BACKOFF_SECONDS", 0)
+    reset_settings()
+    parts = BotParts(get_settings(), exchange)
+    start()
+    start(symbol="ETH/USD")
+    exchange.set_balance("USD", "1")
+    btc, eth = parts.quote_both(50000, 50001), parts.quote_both(3000, 3001, "ETH/USD")
+    for _ in range(2):
+        await parts.see(btc)
+    assert (posts(exchange), parts.orders()) == (2, []), "its own second try"
+    exchange.set_balance("USD", "1000")
+    await parts.see(eth)
+    assert [one.symbol for one in parts.orders()] == ["ETH/USD"]
+    assert "brake" not in caplog.text
+    await parts.market.stop()
+
+
+async def test_an_order_that_no_request_was_left_for_is_no_refused_one(
+    parts, start, exchange, monkeypatch, caplog
+):
+    monkeypatch.setattr(order_placement, "UNAVAILABLE_SECONDS", 0)
+    start(**HELD)
+    exchange.arm("http_429", count=6, match={"method": "POST"})
+    low = parts.quote_both(49000, 49001)
+    for _ in range(6):
+        await parts.see(low)
+    assert (posts(exchange), parts.orders()) == (6, [])
+    assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
+    await parts.see(low)
+    assert len(parts.orders()) == 1
+
+
+async def test_a_take_profit_that_is_not_confirmed_costs_no_request_of_the_account(
+    parts, start, exchange
+):
+    start(**HELD)
+    await parts.see()
+    exchange.push_quote(BTC, 50000, 50001)
+    before = exchange.state()["requests"]["total"]
+    await parts.market.on_crypto_quote(wire_quote(BTC, 51500, 51501))
+    await parts.market.settled()
+    assert exchange.state()["requests"]["total"] == before
 
 
 async def test_daemons_that_do_not_know_of_one_another_place_one_order(

@@ -9,8 +9,13 @@ from insight.findings import Finding, fail, ok, warn
 from models.asset_config import DcaAsset
 from models.exchange import Side
 from models.trading_state import TradingState
-from strategy.asset_checks import check_asset, find_row_problem, find_state_problem
-from strategy.deal_plan import compute_remaining_usd
+from strategy.asset_checks import (
+    check_asset,
+    find_row_problem,
+    find_sale_problems,
+    find_state_problem,
+)
+from strategy.deal_plan import compute_remaining_usd, plan_deal
 
 SUBJECT = "assets"
 
@@ -44,7 +49,11 @@ def _check_one(
         return [fail(symbol, text, f"scripts/assets enable {symbol}")]
     if quote is None:
         return [warn(symbol, "the exchange has no usable quote now: its plan is not checked")]
-    findings, plan = check_asset(asset, rules, world.settings.taker_fee_rate, quote.ask)
+    fee_rate = world.settings.taker_fee_rate
+    findings, plan = check_asset(asset, rules, fee_rate, quote.ask)
+    if not findings and state.cycle.quantity > 0:  # it can be larger than one that begins now
+        running = plan_deal(asset, rules, fee_rate, quote.ask, open_deal=state)
+        findings = tuple(find_sale_problems(running))
     found = [(fail if one.refuses else warn)(symbol, one.text, edit) for one in findings]
     if found or plan is None:
         return found

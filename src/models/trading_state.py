@@ -24,7 +24,8 @@ class TradingState:
 
     `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders
     that were written into the tables by hand count as nothing there. `other_symbol` is what the
-    journal of the cycle names instead of the asset's symbol: somebody renamed the asset meanwhile.
+    fills of the cycle (or of the one that a cooldown follows) name instead of the asset's symbol:
+    somebody renamed the asset meanwhile.
     """
 
     asset: DcaAsset
@@ -43,6 +44,9 @@ class TradingState:
         return self.previous_completed_at + timedelta(seconds=self.asset.cooldown_period)
 
 
+_OTHER_SYMBOL = """(SELECT MIN(o.symbol) FROM dca_orders o
+         WHERE o.cycle_id = {} AND o.asset_id = a.id AND o.filled_qty > 0
+           AND o.symbol <> a.asset_symbol)"""
 # Read every few seconds: the subqueries take the first row of an index, or the rows of one cycle.
 # The hints and the first column of the order are for MySQL: it would read every cycle of the asset
 # and sort them. MariaDB, whose hints are others, takes them for comments.
@@ -54,9 +58,8 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
          WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS bought_usd,
        (SELECT COALESCE(SUM(o.fee_qty), 0) FROM dca_orders o
          WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS coin_fees,
-       (SELECT MIN(o.symbol) FROM dca_orders o
-         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.symbol <> a.asset_symbol)
-         AS other_symbol
+       COALESCE({_OTHER_SYMBOL.format("c.id")},
+                IF(c.status = 'cooldown', {_OTHER_SYMBOL.format("p.id")}, NULL)) AS other_symbol
   FROM dca_assets a
   JOIN dca_cycles c ON c.id = (
        SELECT /*+ INDEX(latest ix_asset_latest) */ latest.id FROM dca_cycles latest

@@ -33,9 +33,10 @@ from models.cycle_data import (
 from models.events import Event, Severity, append_event
 from models.exchange import Position, Side
 from models.order_journal import ADOPTED, JournalEntry, Purpose, append_journal_entry
-from models.trading_state import TradingState
+from models.trading_state import TradingState, load_trading_state
 from steering.preview import MarketView, load_market_view
 from steering.refused import Refused
+from strategy.asset_checks import find_renaming, find_sale_problems
 from strategy.deal_plan import DealPlan, plan_deal
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import is_dust, is_unsellable
@@ -93,6 +94,9 @@ def prepare_adoption(
     """
     latest = get_latest_cycle(connection, asset.id)
     cycle = latest if latest is not None and latest.is_open else None
+    state = load_trading_state(connection, asset.asset_symbol)
+    if state is not None and (problem := find_renaming(state)):
+        raise Refused(f"{asset.asset_symbol} cannot adopt anything: {problem}")
     view = load_market_view(settings, asset.asset_symbol)
     _check_nothing_claims(settings, asset, cycle, view)
     position = _checked_position(asset, view)
@@ -116,6 +120,8 @@ def prepare_adoption(
         view.quote.ask,
         open_deal=adoption.as_state(),
     )
+    if too_large := find_sale_problems(plan):
+        raise Refused(f"{too_large[0].text}; or sell a part of the coins by hand first")
     return adoption, plan
 
 

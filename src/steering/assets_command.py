@@ -30,6 +30,8 @@ from steering.asset_input import (
 from steering.assets_options import parse_options
 from steering.command_line import (
     EXIT_DONE,
+    EXIT_REFUSED,
+    Stop,
     confirm,
     make_console,
     print_json,
@@ -178,14 +180,16 @@ class AssetsCommand:
         return asset
 
     def _preview(self, asset: DcaAsset) -> Preview:
-        """Show what it would be, and stop where it cannot work."""
+        """Show what it would be, and stop where it cannot work; `show` shows that, too."""
         from steering.preview import load_preview
 
         preview = load_preview(self._settings, thread_connection(), asset)
-        if preview.refusals:
-            raise Refused("; ".join(preview.refusals))
-        if not self._as_json:
+        is_shown = not preview.refusals or (self.name == "show" and preview.plan is not None)
+        if is_shown and not self._as_json:
             asset_text.show_preview(self._console, preview)
+        if preview.refusals:
+            shown = {"preview": asset_text.preview_json(preview)} if is_shown else None
+            raise Stop("; ".join(preview.refusals), EXIT_REFUSED, shown)
         return preview
 
     def _confirm(

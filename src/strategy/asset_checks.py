@@ -77,15 +77,15 @@ def find_row_problem(asset: DcaAsset) -> str | None:
 
 def find_state_problem(state: TradingState) -> str | None:
     """Why an asset with this cycle must not trade. None: it can."""
-    return find_renaming(state) or find_row_problem(state.asset)
+    return find_row_problem(state.asset) or find_renaming(state)
 
 
 def find_renaming(state: TradingState) -> str | None:
-    """That the row got another symbol while its cycle holds coins of the old one, and the cure."""
+    """That the row got another symbol while its deal is of the old one, and the cure."""
     if not state.other_symbol:
         return None
     return (
-        f"its asset_symbol was changed while cycle {state.cycle.id} trades {state.other_symbol}:"
+        f"its asset_symbol was changed while its cycle {state.cycle.id} is of {state.other_symbol}:"
         f" change it back, and add {state.asset.asset_symbol} beside it"
     )
 
@@ -136,7 +136,7 @@ def _size_findings(
     if asset.base_order_amount < least:
         return [_too_small("a base order", asset.base_order_amount, least, plan.ask)]
     if plan.problem is None:
-        return _sale_findings(plan) or _narrow_findings(asset, rules, fee_rate, plan)
+        return find_sale_problems(plan) or _narrow_findings(asset, rules, fee_rate, plan)
     prices, failed = _ladder_prices(asset, plan.ask), len(plan.orders)
     if prices[failed] < rules.price_increment:
         return [
@@ -149,7 +149,7 @@ def _size_findings(
     return [_too_small(name, amount, least, prices[failed])]
 
 
-def _sale_findings(plan: DealPlan) -> list[Finding]:
+def find_sale_problems(plan: DealPlan) -> list[Finding]:
     """A position that has grown beyond what one order may sell could only be sold by hand."""
     largest = max((sale.qty * sale.price for sale in plan.sales), default=Decimal(0))
     if largest <= MAXIMUM_ORDER_USD:

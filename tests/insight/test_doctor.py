@@ -324,6 +324,17 @@ def test_an_asset_without_a_cycle_and_a_ladder_beyond_the_account_are_told(
     assert "can still need 250.00 USD, the account has 150.00 USD" in seen.found("capital")[0][1]
 
 
+def test_a_deal_that_grew_beyond_what_one_order_can_sell_is_told(doctor, well, cycle, db_conn):
+    update_cycle(
+        db_conn,
+        cycle.id,
+        {"status": "watching", "quantity": "5", "average_purchase_price": "50000"},
+    )
+    [(level, text)] = doctor().found("BTC/USD")
+    assert level is FAIL
+    assert "one order can sell at most 200000 USD" in text
+
+
 def test_stale_and_failing_caretakers_fail_and_missing_ones_warn(doctor, well):
     note_runs(get_settings(), age_seconds=1800)
     seen = doctor()

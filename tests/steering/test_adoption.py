@@ -161,6 +161,14 @@ def test_what_something_else_claims_is_not_adopted(assets, exchange, db_conn, bt
     assert get_entries_of_cycle(db_conn, before.id) == []
 
 
+def test_more_than_one_order_could_sell_is_not_adopted(assets, exchange, db_conn, btc):
+    exchange.set_balance("BTC/USD", "5", "50000")
+    said = assets("adopt", "BTC/USD", "--yes")
+    assert (said.code, said.is_one_line) == (2, True)
+    assert "one order can sell at most 200000 USD" in said.errors
+    assert get_latest_cycle(db_conn, btc.id).quantity == 0
+
+
 def test_what_moved_while_the_user_was_reading_is_not_adopted(
     assets, settings, exchange, db_conn, btc
 ):

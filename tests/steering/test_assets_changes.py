@@ -86,6 +86,16 @@ def test_show_with_values_changes_nothing(assets, db_conn, btc):
     assert assets("show", "BTC/USD", "--base", "1").code == 2
 
 
+def test_show_shows_what_runs_although_it_would_not_be_added_like_that(assets, db_conn, btc):
+    execute_query("UPDATE dca_assets SET base_order_amount = 199000", db_conn=db_conn)
+    said = assets("show", "BTC/USD")
+    assert (said.code, said.is_one_line) == (2, True)
+    assert "one order can sell at most 200000 USD" in said.errors
+    assert "The plan of a deal that" in said.output
+    shown = assets("show", "BTC/USD", "--json").json
+    assert shown["preview"]["refusals"] == [shown["error"]]
+
+
 # edit
 
 
