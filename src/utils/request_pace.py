@@ -32,8 +32,8 @@ SHARE_FOR_READS = 0.8
 # programs of the user are counted in it.
 SHARE_KEPT_FOR_ORDERS = 0.1
 LONGEST_WAIT_SECONDS = 20.0
-# A suspended process can hold the lock: then our own memory must do, and no order may wait for it.
-_LOCK_SECONDS = 0.1
+# A suspended process can hold the lock: then our own memory must do, or orders would wait for it.
+_LOCK_SECONDS = 1.0
 _ALONE_SECONDS = 5.0
 
 
