@@ -97,13 +97,14 @@ def _apply(
     state = load_trading_state_of_cycle(connection, cycle)
     journaled = get_entries_of_order(connection, order.id)
     asset_state = state or _state_of_old_cycle(connection, cycle)
-    if asset_state is not None and asset_state.asset.asset_symbol != order.symbol:
+    if asset_state is None:
+        return Result(applied=_unclaimed(connection, order))
+    if asset_state.asset.asset_symbol != order.symbol:
         reason = (
             f"order {order.client_order_id} of cycle {cycle.id} is on {order.symbol}, its asset is"
             f" {asset_state.asset.asset_symbol}: if asset_symbol was changed, change it back"
         )
         tell_once(connection, "asset_renamed", reason, order.symbol, cycle)
-    if asset_state is None or asset_state.asset.asset_symbol != order.symbol:
         return Result(applied=_unclaimed(connection, order))
     around = circumstances(asset_state, rules, fee_rate, now)
     is_current = cycle.is_open and not journaled and claimed_seq in (None, cycle.order_seq)

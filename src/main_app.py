@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import utils.own_python  # noqa: F401 - first: what follows needs the packages
 
@@ -42,6 +42,7 @@ from utils.pid_file import AlreadyRunning, PidFile
 from utils.waiting import wait_for_event
 
 log = logging.getLogger("main_app")
+T = TypeVar("T")
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS, EXIT_ALREADY_RUNNING = 0, 1, 2, 3
 THREADS = 32  # each symbol may have a slow request under way, and recovery must still find a thread
@@ -94,6 +95,7 @@ class Bot:
             settings.taker_fee_rate,
             on_change=self._order_changed,
             request_sweep=self._request_sweep,
+            on_unclaimed=self.reconciler.note_unclaimed,
         )
         self.streams = AlpacaStreams(
             settings,
@@ -309,7 +311,8 @@ async def run_websockets() -> int:
         log_event(log, logging.INFO, "app.stopping", because="stop")
         return EXIT_STOPPED
     bot = _bot = Bot(settings, account_id)
-    if not await asyncio.to_thread(bot.take_account):
+    is_ours = await _unless_stopped(stop_wanted, asyncio.to_thread(bot.take_account))
+    if is_ours is False:
         raise AlreadyRunning("another daemon trades this account, on this or another host")
     tasks = [
         asyncio.create_task(work, name=name)
@@ -338,7 +341,7 @@ async def run_websockets() -> int:
     return _exit_code(done)
 
 
-async def _unless_stopped(stop_wanted: asyncio.Event, work: Coroutine[Any, Any, str]) -> str | None:
+async def _unless_stopped(stop_wanted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
     """What `work` returns; None when somebody wants us to stop before. An exchange or a database
     that is slow to answer must not hold that up.
     """

@@ -91,11 +91,15 @@ class Reconciler:
         self._confirm = timedelta(seconds=confirm_seconds)
         self._on_change = on_change
         self._missing_since: dict[tuple[int, int, str | None], datetime] = {}
-        self._unclaimed = UnclaimedOrders(client, rules)
+        self._unclaimed = UnclaimedOrders(client, rules, fee_rate)
 
     def blocked_symbols(self) -> set[str]:
         """Symbols on which an order of ours exists that no cycle claims: no buys there."""
         return self._unclaimed.blocked_symbols()
+
+    def note_unclaimed(self, order: ExchangeOrder) -> None:
+        """The stream told of an order that no cycle claims: the next sweep judges it."""
+        self._unclaimed.found(order)
 
     def resolve(self, cycle: DcaCycle) -> bool:
         """Ask for the one order that `cycle`'s state can have, and apply it. False on the
@@ -116,9 +120,10 @@ class Reconciler:
         Raises:
             ExchangeError, DatabaseError: not finished; run it again.
         """
-        result = self.sweep()
+        result = self._compare()
         for cycle in get_cycles_by_status(thread_connection(), *OPEN_STATUSES):
             self._catch_up(cycle, result)
+        self._unclaimed.judge()
         return result
 
     def _catch_up(self, cycle: DcaCycle, result: SweepResult) -> None:
@@ -143,6 +148,11 @@ class Reconciler:
             ExchangeError, DatabaseError: not finished; what was applied stays, the next sweep goes
             on.
         """
+        result = self._compare()
+        self._unclaimed.judge()
+        return result
+
+    def _compare(self) -> SweepResult:
         now, connection = datetime.now(UTC), thread_connection()
         cycles = get_cycles_by_status(connection, *OPEN_STATUSES)
         after = self._window_start(now, cycles)
@@ -175,7 +185,7 @@ class Reconciler:
 
     def _look_at_unclaimed_again(self, listed: set[str], result: SweepResult) -> None:
         """Those that are too old for the list: their block must end when they do."""
-        for known in self._unclaimed.blocking():
+        for known in self._unclaimed.known():
             if known.id in listed:
                 continue
             # What ended stays as it is: only the database can change its mind about it.
@@ -207,7 +217,7 @@ class Reconciler:
             rules = self._rules.get(order.symbol)
             result = apply_order(order, rules, self._fee_rate, datetime.now(UTC), source=source)
             if result.applied is Applied.UNCLAIMED:
-                self._unclaimed.judge(order)
+                self._unclaimed.found(order)
             else:
                 self._unclaimed.release(order.id)
         except (DatabaseUnavailable, TransactionConflict):
@@ -226,7 +236,7 @@ class Reconciler:
         """
         reason = f"order {order.client_order_id} ({order.id}) cannot be written: {error}: buys wait"
         tell_once(thread_connection(), "order_unwritable", reason, order.symbol)
-        self._unclaimed.block(order)
+        self._unclaimed.found_unwritable(order)
         return Result(applied=Applied.FORBIDDEN)
 
     def _note(self, applied: Result, order: ExchangeOrder, result: SweepResult) -> None:

@@ -36,6 +36,7 @@ class TradeUpdateHandler:
     Args:
         on_change: called from the worker's thread with each order whose change was written.
         request_sweep: called when an update could not be applied and a sweep must find it again.
+        on_unclaimed: called with an order of ours that no cycle claims; a sweep is to judge it.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class TradeUpdateHandler:
         *,
         on_change: Callable[[ExchangeOrder], None] = lambda order: None,
         request_sweep: Callable[[str], None] = lambda reason: None,
+        on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None,
     ) -> None:
         self._client = client
         self._rules = rules
         self._fee_rate = fee_rate
         self._on_change = on_change
         self._request_sweep = request_sweep
+        self._on_unclaimed = on_unclaimed
         self._queue: asyncio.Queue[TradeUpdate] = asyncio.Queue(QUEUE_SIZE)
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
@@ -133,7 +136,8 @@ class TradeUpdateHandler:
             case Applied.NOT_OURS:
                 self._warn_untracked(update, order)
             case Applied.UNCLAIMED:
-                self._request_sweep("no cycle claims an order")  # it asks what that means
+                self._on_unclaimed(order)
+                self._request_sweep("no cycle claims an order")
             case Applied.NOTHING_NEW | Applied.FORBIDDEN:
                 pass
         return result.applied

@@ -67,6 +67,7 @@ class BotParts:
             fee_rate,
             on_change=self._order_changed,
             request_sweep=self.sweeps_requested.append,
+            on_unclaimed=self.reconciler.note_unclaimed,
         )
 
     def _order_changed(self, order: ExchangeOrder) -> None:

@@ -6,14 +6,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 import cycle_changes
-import unclaimed_orders
 from bot_parts import BotParts
 from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
@@ -21,7 +19,7 @@ from models.order_journal import get_entries_of_cycle
 from reconciler import Reconciler
 from strategy.order_identity import compute_client_order_id
 from utils import alpaca_http
-from utils.alpaca_client_rest import cancel_order, place_limit_buy_order, place_market_sell_order
+from utils.alpaca_client_rest import place_limit_buy_order, place_market_sell_order
 from utils.alpaca_http import ExchangeUnavailable
 from utils.db_utils import execute_query
 
@@ -255,113 +253,7 @@ def test_a_failed_look_up_of_one_order_changes_nothing(parts, start, db_conn, ex
     assert get_cycle(db_conn, cycle.id) == cycle
 
 
-# Orders that nobody claims, and the user's own.
-
-
-async def test_an_unclaimed_order_blocks_buys_on_its_symbol_and_no_sells(parts, start, exchange):
-    start(**HELD)
-    start(symbol="ETH/USD")
-    exchange.push_quote(BTC, 49999, 50000)
-    buy(parts, None, identity="dca-999-a1b2c3d4-0")
-    await asyncio.to_thread(parts.reconciler.recover)
-    assert parts.reconciler.blocked_symbols() == {BTC}
-    await parts.see(parts.quote_both(49000, 49001), parts.quote_both(3000, 3001, "ETH/USD"))
-    assert [one.symbol for one in parts.orders()] == [BTC, "ETH/USD"], "only the other coin"
-    await parts.see(parts.quote_both(51500, 51501))
-    assert [one.side for one in parts.orders()] == ["buy", "buy", "sell"]
-
-
-async def test_a_filled_order_that_nobody_claims_blocks_until_its_coins_are_explained(
-    parts, start, db_conn, exchange, monkeypatch, caplog
-):
-    monkeypatch.setattr(unclaimed_orders, "SETTLE_TIME", timedelta(0))
-    cycle = start()
-    exchange.push_quote(BTC, 49999, 50000)
-    buy(parts, None, identity="dca-999-a1b2c3d4-0")
-    held = parts.orders()[0].filled_qty
-    for _ in range(2):
-        parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == {BTC}
-    assert [one.levelname for one in caplog.records if "order.unclaimed" in one.getMessage()] == [
-        "ERROR"
-    ]
-    update_cycle(db_conn, cycle.id, {"quantity": held, "average_purchase_price": Decimal(50000)})
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == set(), "adopted"
-    update_cycle(db_conn, cycle.id, {"quantity": Decimal(0)})
-    buy(parts, None, identity="dca-999-a1b2c3d4-1")
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == {BTC}
-    exchange.set_balance(BTC, "0")
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == set(), "sold"
-    await parts.see(parts.quote_both(49000, 49001))
-    assert len(parts.orders()) == 3, "and the bot buys again, without a restart"
-
-
-def test_a_filled_order_that_nobody_claims_blocks_while_its_coins_cannot_be_told_apart(
-    parts, start, db_conn, exchange, monkeypatch
-):
-    cycle = start("selling", **HELD)
-    exchange.push_quote(BTC, 49999, 50000)
-    buy(parts, None, identity="dca-999-a1b2c3d4-0")
-    exchange.set_balance(BTC, "0")
-    buy(parts, cycle, **FAR)  # the order that the cycle waits for
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == {BTC}, "its fill is too young"
-    monkeypatch.setattr(unclaimed_orders, "SETTLE_TIME", timedelta(0))
-    update_cycle(db_conn, cycle.id, {"status": "selling"})
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == {BTC}, "a sale is under way"
-    exchange.arm("http_500", match={"path": "/v2/positions/BTCUSD"})
-    update_cycle(db_conn, cycle.id, {"status": "watching"})
-    with pytest.raises(ExchangeUnavailable):
-        parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == {BTC}, "an outage is no answer"
-
-
-def test_what_an_integration_test_traded_is_no_matter_to_a_new_database(
-    parts, start, db_conn, exchange, monkeypatch, caplog
-):
-    monkeypatch.setattr(unclaimed_orders, "SETTLE_TIME", timedelta(0))
-    exchange.push_quote(BTC, 49999, 50000)
-    buy(parts, None, identity="dca-1-a1b2c3d4-0")
-    exchange.set_balance(BTC, "0")
-    start()
-    parts.reconciler.recover()
-    assert parts.reconciler.blocked_symbols() == set()
-    assert [one for one in caplog.records if one.levelno > logging.INFO] == []
-    assert get_events(db_conn) == []
-
-
-def test_a_block_ends_with_its_unfilled_order(parts, start, exchange):
-    start()
-    order_id = buy(parts, None, identity="dca-999-a1b2c3d4-0", **FAR)
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == {BTC}
-    cancel_order(parts.client, order_id)
-    exchange.settle()
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == set()
-
-
-def test_a_block_ends_also_when_the_order_is_too_old_for_the_list(parts, start, exchange):
-    start()
-    order_id = buy(parts, None, identity="dca-999-a1b2c3d4-0", **FAR)
-    parts.reconciler.sweep()
-    inside = exchange.server.exchange
-
-    async def age():
-        order = inside.order(order_id)
-        inside.book.put(replace(order, submitted_at_ns=order.submitted_at_ns - 7200 * 10**9))
-
-    exchange.run(age())
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == {BTC}
-    cancel_order(parts.client, order_id)
-    exchange.settle()
-    parts.reconciler.sweep()
-    assert parts.reconciler.blocked_symbols() == set()
+# The user's own orders.
 
 
 def test_orders_of_the_users_own_are_not_touched_and_not_mentioned(

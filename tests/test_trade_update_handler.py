@@ -23,6 +23,7 @@ from models.asset_config import get_asset_by_id
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
+from strategy import unclaimed
 from strategy.order_identity import compute_client_order_id
 from utils import alpaca_http
 from utils.alpaca_client_rest import (
@@ -544,13 +545,15 @@ async def test_a_flood_beyond_the_queue_asks_for_a_sweep(parts, monkeypatch):
     ids=lambda value: value if " " in value else "",
 )
 async def test_an_order_with_our_prefix_that_nobody_claims_is_an_error_said_once(
-    parts, start, db_conn, sent_updates, caplog, why, identity
+    parts, start, db_conn, sent_updates, caplog, monkeypatch, why, identity
 ):
+    monkeypatch.setattr(unclaimed, "SETTLE_TIME", timedelta(0))
     cycle = start()
     parts.exchange.push_quote(BTC, 49999, 50000)
     buy(parts, identity=identity.format(id=cycle.id))
     await deliver(parts, sent_updates)
     await deliver(parts, sent_updates)
+    assert parts.reconciler.blocked_symbols() == {BTC}
     assert set(parts.sweeps_requested) == {"no cycle claims an order"}
     for _ in range(2):
         await asyncio.to_thread(parts.reconciler.sweep)

@@ -16,12 +16,13 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from caretaker_work.consistency_look import ConsistencyLook
 from caretakers.consistency_plan import Action, Finding, confirmed, plan_repairs
-from cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle
+from cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell_once
 from models.cycle_data import get_cycle
 from models.events import Event, append_event, event_exists
 from models.exchange import AssetRules
 from reconciler import Reconciler
 from strategy.repairs import compute_missing_order_change, compute_position_gone_change
+from strategy.unclaimed import describe_unclaimed
 from utils.alpaca_client_rest import ExchangeRefused, get_trading_client
 from utils.asset_rules_cache import AssetRulesCache
 from utils.db_utils import thread_connection, transaction
@@ -132,6 +133,9 @@ class ConsistencyChecker:
             case Applied.AHEAD:
                 return self._catch_up(finding)
             case refused:
+                if refused is Applied.UNCLAIMED:
+                    reason = describe_unclaimed(order)
+                    tell_once(thread_connection(), "order_unclaimed", reason, order.symbol)
                 raise StepFailed(f"{refused.value}: see dca_events")
 
     def _catch_up(self, finding: Finding) -> str | None:

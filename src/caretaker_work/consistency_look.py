@@ -23,6 +23,7 @@ from models.order_journal import JournalEntry, get_entries_ended_since
 from models.trading_state import TradingState, load_all_trading_states
 from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
+from strategy.unclaimed import Verdict, judge_unclaimed
 from utils.alpaca_client_rest import (
     ExchangeRefused,
     fetch_open_orders_of,
@@ -80,7 +81,7 @@ class ConsistencyLook:
                     order=self._awaited_order(state.cycle, orders),
                 )
                 for state in states
-                if state.cycle.status in WAITING
+                if state.cycle.status in WAITING and not state.other_symbol
             ),
             cooldowns=tuple(load_cooldowns(connection)),
             reported=frozenset(reported),
@@ -90,19 +91,21 @@ class ConsistencyLook:
     def _judged(
         self, own: OwnOrder, states: Sequence[TradingState], positions: dict[str, Position]
     ) -> OwnOrder:
-        """An ended order that nothing claims matters while its coins can be in the account."""
-        symbol = own.order.symbol
-        if own.cycle is not None or own.journaled_qty is not None or not own.order.is_ended:
+        """Those that nothing claims, judged as the daemon does."""
+        order = own.order
+        if own.cycle is not None or own.journaled_qty is not None or not order.is_ended:
             return own
-        position = positions.get(symbol)
-        books = [state.cycle.quantity for state in states if state.asset.asset_symbol == symbol]
         try:
-            has_coins = position is not None and not is_unsellable(
-                position.qty - sum(books), self.rules.get(symbol)
-            )
+            rules = self.rules.get(order.symbol)
         except ExchangeRefused:
-            has_coins = True  # Alpaca knows the coin no more: nobody can say what is dust of it
-        return replace(own, has_unexplained_coins=has_coins)
+            return own  # Alpaca knows the coin no more: nobody can say what is dust of it
+        state = next((one for one in states if one.asset.asset_symbol == order.symbol), None)
+        position = positions.get(order.symbol)
+        account_qty = position.qty if position is not None else Decimal(0)
+        verdict = judge_unclaimed(
+            order, state, account_qty, rules, self.fee_rate, datetime.now(UTC)
+        )
+        return replace(own, matters=verdict is Verdict.MATTERS)
 
     def _awaited_order(
         self, cycle: DcaCycle, listed: dict[str, ExchangeOrder]

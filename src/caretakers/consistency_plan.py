@@ -27,7 +27,7 @@ from models.cooldowns import Cooldown
 from models.cycle_data import CycleStatus, DcaCycle
 from models.events import Severity
 from models.exchange import ExchangeOrder
-from strategy.order_identity import describe_unclaimed
+from strategy.unclaimed import describe_unclaimed
 
 
 class Action(StrEnum):
@@ -89,7 +89,7 @@ class OwnOrder:
 
     `cycle` is the one that its client_order_id (or the journal) names, None when there is none;
     `order_seq` the number in that id; `journaled_qty` None while the journal does not have it.
-    `has_unexplained_coins`: the account holds more of its coin than the cycles do.
+    `matters`: of one that nothing claims, as strategy/unclaimed judges.
     """
 
     order: ExchangeOrder
@@ -97,7 +97,7 @@ class OwnOrder:
     order_seq: int | None
     journaled_qty: Decimal | None
     is_linked: bool
-    has_unexplained_coins: bool = True
+    matters: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +168,9 @@ def _about_order(own: OwnOrder) -> list[Finding]:
             return [_catch_up(order, cycle)]
     if cycle is not None and order.is_ended:
         return [_apply(order, cycle)] if order.filled_qty > 0 else []
-    is_harmless = order.is_ended and (order.filled_qty == 0 or not own.has_unexplained_coins)
-    return [] if is_harmless else [_unclaimed(order)]
+    if order.is_ended and (order.filled_qty == 0 or not own.matters):
+        return []
+    return [_unclaimed(order)]
 
 
 def _catch_up(order: ExchangeOrder, cycle: DcaCycle) -> Finding:

@@ -5,6 +5,7 @@ codes, the console.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -94,7 +95,8 @@ def complain(
     reasons = [reason] if isinstance(reason, str) else reason
     lines = [" ".join(each.split()) for each in reasons]
     if as_json:
-        print_json({**(shown or {}), "done": False, "error": "; ".join(lines)})
+        with contextlib.suppress(OSError):  # nobody reads us: the lines and the code still tell
+            print_json({**(shown or {}), "done": False, "error": "; ".join(lines)})
     for line in lines:
         print(f"{program}: {line}", file=sys.stderr)
     return code
@@ -102,4 +104,4 @@ def complain(
 
 def print_json(answer: Mapping[str, Any]) -> None:
     """One object on one line."""
-    print(json.dumps(answer))
+    print(json.dumps(answer), flush=True)

@@ -29,11 +29,13 @@ def _without_caretakers(settings: Settings) -> list[str]:
         trouble = None if is_installed else "the crontab has no lines of this folder"
     except CrontabError as error:
         trouble = str(error)
-    if trouble is None and not load_script_runs(settings.run_dir):
-        trouble = "cron has not run any of its jobs yet"
-    if trouble is None:
-        return []
-    return [
-        f"nobody restarts the daemon or ends a cooldown ({trouble}):"
-        " scripts/install_crontab install"
-    ]
+    if trouble is not None:
+        return [
+            f"nobody restarts the daemon or ends a cooldown ({trouble}):"
+            " scripts/install_crontab install"
+        ]
+    if not load_script_runs(settings.run_dir):
+        return [
+            "cron has not run any of its jobs yet: it should within a minute, or scripts/doctor"
+        ]
+    return []

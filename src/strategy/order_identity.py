@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 
 from models.cycle_data import DcaCycle
-from models.exchange import ExchangeOrder
 
 PREFIX = "dca-"
 _PATTERN = re.compile(r"dca-([1-9][0-9]{0,9})-([0-9a-zA-Z]{8})-(0|[1-9][0-9]{0,9})", re.ASCII)
@@ -40,11 +39,3 @@ def parse_client_order_id(text: str) -> OrderIdentity | None:
 def has_our_prefix(text: str) -> bool:
     """Whether a client_order_id claims to be ours, well-formed or not."""
     return text.startswith(PREFIX)
-
-
-def describe_unclaimed(order: ExchangeOrder) -> str:
-    """What is told of an order of ours that no cycle claims: the same words, whoever finds it."""
-    return (
-        f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle:"
-        " buys wait"
-    )

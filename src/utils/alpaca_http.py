@@ -132,8 +132,8 @@ def call_once(call: Callable[[], T]) -> T:
         return call()
     except APIError as error:
         raise _sorted_error(error) from error
-    except RetryException as error:
-        raise RateLimited("rate limited") from error
+    except RetryException as error:  # the SDK's own retry, which is off: of a 429 or of a 504
+        raise ExchangeUnavailable("repeated in vain") from error
     except AllowanceUsedUp as error:
         raise RequestsUsedUp(str(error)) from error
     except requests.RequestException as error:

@@ -7,12 +7,12 @@ Knows its files only; it is made, started and stopped by local_stack.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from pathlib import Path
 
 from config import PROJECT_ROOT, Settings, is_loopback
+from utils.state_file import load_state
 
 FOLDER = PROJECT_ROOT / ".local" / "mariadb" / "main"
 SOCKET_PATH_BYTES = 107  # what the kernel allows for the path of a unix socket
@@ -29,10 +29,7 @@ def is_private_database(settings: Settings) -> bool:
 
 def load_server_facts(folder: Path) -> dict:
     """The port and the program that a server's folder remembers; nothing where it says none."""
-    try:
-        return json.loads((folder / "server.json").read_text())
-    except (OSError, ValueError):
-        return {}
+    return load_state(folder / "server.json")
 
 
 def socket_path_for(folder: Path) -> Path:

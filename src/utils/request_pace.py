@@ -60,8 +60,8 @@ class RequestPace:
         self._alone_until = 0.0
 
     def take(self, *, reads: bool) -> None:
-        """Count one request that goes out now. A read waits for its turn, an order never does; nor
-        does a process's first request, so that a start does not hang on what others have used.
+        """Count one request that goes out now. A read waits for its turn, an order never does. A
+        process's first read has the rights of an order: a start must not hang on what others used.
 
         Raises:
             AllowanceUsedUp: no turn came within LONGEST_WAIT_SECONDS, or (an order) the whole

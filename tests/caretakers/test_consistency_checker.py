@@ -1,6 +1,7 @@
 """consistency_checker's work on the local exchange and a real database."""
 
 import logging
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -19,6 +20,7 @@ from models.cycle_data import (
 )
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
+from strategy import unclaimed
 from strategy.order_identity import compute_client_order_id
 from utils.alpaca_client_rest import (
     ExchangeError,
@@ -400,8 +402,9 @@ def test_an_order_of_ours_that_nothing_claims_is_reported_once(
 
 
 def test_a_filled_order_that_nothing_claims_is_reported_while_its_coins_are_there(
-    check, quoted, client, db_conn, make_asset
+    check, quoted, client, db_conn, make_asset, monkeypatch
 ):
+    monkeypatch.setattr(unclaimed, "SETTLE_TIME", timedelta(0))
     create_cycle(db_conn, make_asset().id, "watching")
     place_limit_buy_order(client, "BTC/USD", "0.02", 50001, client_order_id="dca-999-aaaaaaaa-0")
     assert quoted.settle()
