@@ -52,8 +52,9 @@ _OTHER_ROWS = (
     ("any open", "an ended order filled more than the journal says", "book the difference with its own journal row, ERROR", "fills can arrive after `canceled`"),
     ("complete, error", "a fill that the journal does not have", "journal it, ERROR; the row stays", "a closed deal is not reopened; a person decides"),
     ("complete, error", "an open order of the cycle", "nothing here; order_manager cancels it as an orphan", "nobody waits for it"),
-    ("none", "an order with our prefix that no cycle claims: open, or ended while the account holds coins that no cycle explains", "ERROR, no buys on its symbol", "money may be bound that we do not know of"),
-    ("none", "such an order, ended, its coins sold or adopted", "nothing; a block ends", "an integration test, another database"),
+    ("none", "an order with our prefix that no cycle claims: open, or ended and the account has more or fewer coins than the cycles", "ERROR, no buys on its symbol", "money may be bound that we do not know of"),
+    ("none", "such an order, ended within the last minute, or the symbol's cycle in buying or selling", "**unresolved, wait:** no buys on its symbol, each sweep judges anew", "coins on the move cannot be counted"),
+    ("none", "such an order, ended, and the account's coins are those of the cycles", "nothing; a block ends", "its coins were sold or adopted: an integration test, another database"),
     ("any", "an order without our prefix that no cycle is linked to", "nothing", "it is the user's own"),
     ("any", "an order open for more than 15 minutes", "ERROR once; stays linked", "nothing resets a cycle while its order is open"),
 )  # fmt: skip
