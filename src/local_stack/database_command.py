@@ -29,7 +29,7 @@ A MariaDB server of your own inside this folder, for those who have no MariaDB o
   scripts/database start              start it (also after a reboot), print the DB_* lines for .env
   scripts/database status             does it run, and where
   scripts/database env                the DB_* lines again
-  scripts/database shell              type SQL; ends with Ctrl-D
+  scripts/database shell              type SQL; exit or Ctrl-D ends it
   scripts/database shell "SELECT 1"   run one statement
   scripts/database stop               shut it down; the data stays
   scripts/database migrate            make or upgrade the tables of the database in .env,
@@ -40,7 +40,7 @@ It listens on this machine only, as your user, and starts no service. Its data s
 With --json each command answers in JSON. Exit code 0: done; 1: it could not be done;
 3 (status): it does not run.
 """
-NOT_RUNNING = 3
+NOT_RUNNING, INTERRUPTED = 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 def start(server: PrivateMariaDB, options: argparse.Namespace) -> int:
@@ -144,7 +147,7 @@ def _own_shell(server: PrivateMariaDB, options: argparse.Namespace) -> int:
     """A few lines in place of the mariadb client, which the private copy does not contain."""
     interactive = sys.stdin.isatty()
     if interactive:
-        print(f"SQL for database {options.database}; a statement ends with ';', Ctrl-D ends.")
+        print(f"SQL for database {options.database}; a statement ends with ';', exit ends.")
     refused = 0
     with contextlib.closing(server.connect(options.database)) as connection:
         for statement in _statements(options.database if interactive else None):
@@ -161,11 +164,20 @@ def _statements(prompt: str | None) -> Iterator[str]:
     lines: list[str] = []
     while True:
         try:
-            lines.append(input("" if prompt is None else "... " if lines else f"{prompt}> "))
-            if not lines[-1].rstrip().endswith(";"):
-                continue
+            line = input("" if prompt is None else "... " if lines else f"{prompt}> ")
         except EOFError:
             break
+        except KeyboardInterrupt:
+            if prompt is None:
+                raise
+            print()
+            lines = []
+            continue
+        if prompt is not None and line.strip().rstrip(";").lower() in ("exit", "quit"):
+            return
+        lines.append(line)
+        if not line.rstrip().endswith(";"):
+            continue
         yield "\n".join(lines)
         lines = []
     if "".join(lines).strip():

@@ -63,6 +63,35 @@ def test_the_shell_runs_one_statement_or_those_of_standard_input(
     assert capsys.readouterr().err.startswith("ERROR: ")
 
 
+def test_at_the_prompt_ctrl_c_drops_what_was_typed_and_exit_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    typed = iter(["SELEC", KeyboardInterrupt, "SELECT 1;", "exit", "SELECT 2;"])
+    prompts = []
+
+    def answer(prompt: str) -> str:
+        prompts.append(prompt)
+        line = next(typed)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    monkeypatch.setattr("builtins.input", answer)
+    assert list(database_command._statements("dca_bot")) == ["SELECT 1;"]
+    assert prompts == ["dca_bot> ", "... ", "dca_bot> ", "dca_bot> "]
+
+
+def test_ctrl_c_during_a_command_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(database_command.COMMANDS, "shell", interrupted)
+    assert main(["shell"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
 @pytest.mark.parametrize("command", ["env", "shell"])
 def test_without_a_server_one_line_says_how_to_start_it(
     folder: Path, command: str, capsys: pytest.CaptureFixture[str]
