@@ -29,6 +29,7 @@ from steering.command_line import (
     EXIT_REFUSED,
     OneLineParser,
     complain,
+    forget_unwritten,
     make_console,
     print_json,
 )
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DatabaseError, ForeignDatabase, _NothingToDraw) as error:
         return complain("report", str(error), EXIT_FAILED, as_json=as_json)
     except BrokenPipeError:  # whoever read us has seen enough
-        sys.stderr.close()
+        forget_unwritten()
         return EXIT_DONE
     except OSError as error:
         return complain("report", f"cannot write: {error}", EXIT_FAILED, as_json=as_json)
@@ -99,6 +100,7 @@ class _NothingToDraw(Exception):
 
 
 def _report(connection: MySQLConnectionAbstract, options: argparse.Namespace, now: datetime) -> int:
+    console = make_console()  # first: whoever closed standard output is told at once
     symbol = None if options.asset is None else _read_symbol(options.asset)
     since = _moment("--since", options.since, now, is_end=False)
     until = _moment("--until", options.until, now, is_end=True)
@@ -117,7 +119,6 @@ def _report(connection: MySQLConnectionAbstract, options: argparse.Namespace, no
     elif options.plot is not None:
         print(f"drawn: {options.plot}")
     else:
-        console = make_console()
         console.print(render(report, console, symbol))
     sys.stdout.flush()
     return EXIT_DONE

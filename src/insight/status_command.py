@@ -16,7 +16,13 @@ from rich.live import Live
 from config import SettingsError, get_settings
 from insight.status import Status, StatusReader
 from insight.status_text import render, status_json
-from steering.command_line import OneLineParser, complain, make_console, print_json
+from steering.command_line import (
+    OneLineParser,
+    complain,
+    forget_unwritten,
+    make_console,
+    print_json,
+)
 from steering.refused import Refused
 
 EXIT_WELL, EXIT_WRONG, EXIT_SETTINGS = 0, 1, 2
@@ -70,8 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _interrupt)
         return _watch(reader, make_console(), options.interval, as_json=as_json)
     except BrokenPipeError:  # whoever read us has seen enough
-        sys.stderr.close()
+        forget_unwritten()
         return EXIT_WELL
+    except OSError as error:
+        return complain("status", f"cannot answer: {error}", EXIT_WRONG, as_json=as_json)
     except KeyboardInterrupt:
         return EXIT_WELL if options.watch else EXIT_WRONG
 
@@ -110,6 +118,7 @@ def _show(status: Status, console: Console, *, as_json: bool) -> None:
         sys.stdout.flush()
     else:
         console.print(render(status, console))
+        sys.stdout.flush()
 
 
 def _watch(

@@ -50,7 +50,13 @@ class _UnpaddedOutput:
 
 
 def make_console() -> Console:
-    """Where answers go: frames, colours and the terminal's width only on a terminal."""
+    """Where answers go: frames, colours and the terminal's width only on a terminal.
+
+    Raises:
+        OSError: standard output is closed.
+    """
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
     terminal = sys.stdout.isatty()
     return Console(
         file=sys.stdout if terminal else _UnpaddedOutput(),
@@ -99,7 +105,17 @@ def complain(
             print_json({**(shown or {}), "done": False, "error": "; ".join(lines)})
     for line in lines:
         print(f"{program}: {line}", file=sys.stderr)
+    forget_unwritten()
     return code
+
+
+def forget_unwritten() -> None:
+    """What standard output refuses is not tried once more, with a traceback, when Python ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(answer: Mapping[str, Any]) -> None:
