@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -67,6 +68,14 @@ def test_help_explains_without_setting_anything_up(clone: Path, script: str) -> 
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: scripts/{script}")
     assert not (clone / ".local").exists()
+
+
+def test_the_tests_that_the_help_names_exist(clone: Path) -> None:
+    done = subprocess.run(
+        [clone / "scripts/test", "--help"], capture_output=True, text=True, check=False
+    )
+    [named] = re.findall(r"tests/\S*\w", done.stdout.replace("tests/ and", ""))
+    assert (PROJECT_ROOT / named).is_file()
 
 
 def test_an_unknown_argument_is_refused(clone: Path) -> None:
