@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PAPER_TRADING_HOST = "paper-api.alpaca.markets"
@@ -343,14 +343,25 @@ def read_env_file() -> dict[str, str]:
     """What the file says, alone; nothing where there is none.
 
     Raises:
-        SettingsError: it cannot be read.
+        SettingsError: it cannot be read, or a line is no setting: a brake that was meant would be
+            missing without a word. What stands in the line is not told, it may be a secret.
     """
+    name = env_file().name
     try:
-        return {
-            k: v for k, v in dotenv_values(env_file(), interpolate=False).items() if v is not None
-        }
+        with open(env_file(), encoding="utf-8") as stream:
+            found = list(parse_stream(stream))
+    except FileNotFoundError:
+        return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"cannot read {env_file().name}: {error}"]) from None
+        raise SettingsError([f"cannot read {name}: {error}"]) from None
+    problems = [
+        f"{name} line {one.original.line}: that is no setting: write NAME=value"
+        for one in found
+        if one.error or (one.key is not None and one.value is None)
+    ]
+    if problems:
+        raise SettingsError(problems)
+    return {one.key: one.value for one in found if one.key is not None and one.value is not None}
 
 
 def read_environment() -> dict[str, str]:

@@ -64,7 +64,7 @@ def check_env_file(world: World) -> list[Finding]:
     except (OSError, SettingsError) as error:
         return [*found, fail(".env", str(error), f"ls -l {quoted}")]
     for name in written.keys() - setting_names() - _FOREIGN_NAMES:
-        near = difflib.get_close_matches(name, setting_names(), n=1)
+        near = difflib.get_close_matches(name.upper(), setting_names(), n=1)
         hint = f"did you mean {near[0]}?" if near else "remove it"
         found.append(warn(".env", f"{name} is no setting of this bot: it does nothing", hint))
     _, alone = inspect_settings(written)
