@@ -46,8 +46,8 @@ FRESH_EVENT_SECONDS = 3600.0  # a younger ERROR counts as something that is wron
 class Status:
     """Everything at one moment. `assets` is None when the database cannot be asked.
 
-    `problems` has one line for each thing that is wrong; empty: all is well. The `..._problem`
-    fields say why a part is missing.
+    `removed` is what assets earned that are configured no more. `problems` has one line for each
+    thing that is wrong; empty: all is well. The `..._problem` fields say why a part is missing.
     """
 
     looked_at: datetime
@@ -57,6 +57,7 @@ class Status:
     daemon: DaemonLook
     caretakers: tuple[CaretakerLook, ...]
     assets: tuple[AssetLook, ...] | None
+    removed: tuple[RealisedProfit, ...]
     brakes: tuple[BrakeLook, ...]
     bought_today_usd: Decimal | None
     events: tuple[EventRow, ...]
@@ -118,6 +119,11 @@ class StatusReader:
             daemon=daemon,
             caretakers=caretakers,
             assets=assets,
+            removed=tuple(
+                profit
+                for symbol, profit in (books.realised if books else {}).items()
+                if symbol not in symbols
+            ),
             brakes=look_at_brakes(settings, usage, list(books.states.values()) if books else None),
             bought_today_usd=usage.bought_today_usd if usage else None,
             events=tuple(books.events) if books else (),

@@ -17,6 +17,7 @@ from insight.caretaker_look import CaretakerLook
 from insight.daemon_look import DaemonLook, StreamLook
 from insight.status import Status
 from insight.wording import NOTHING, span
+from models.realised_profit import RealisedProfit
 from steering.asset_text import number, plain
 
 _LABEL_COLUMNS = 12
@@ -83,7 +84,7 @@ def _facts(status: Status) -> list[tuple[str, Text]]:
     if daemon.is_paused:
         facts.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
     if status.assets is not None:
-        facts.append(("profit", _profit(status.assets)))
+        facts.append(("profit", _profit(status.assets, status.removed)))
     else:
         facts.append(("assets", Text("unknown: the database cannot be asked", style="red")))
     facts.append(("brakes", _brakes(status)))
@@ -141,14 +142,21 @@ def _caretakers(looks: tuple[CaretakerLook, ...]) -> Text:
     return Text("; ").join(parts)
 
 
-def _profit(assets: tuple[AssetLook, ...]) -> Text:
+def _profit(assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...]) -> Text:
     today = sum(asset.realised_today_usd for asset in assets)
+    today += sum(profit.recent_profit_usd for profit in removed)
     total = sum(asset.realised_usd for asset in assets)
+    total += sum(profit.profit_usd for profit in removed)
+    deals_today = sum(asset.deals_today for asset in assets)
+    deals_today += sum(profit.recent_deals for profit in removed)
+    deals = sum(asset.deals for asset in assets) + sum(profit.deals for profit in removed)
     held = [asset.unrealised_usd for asset in assets if asset.unrealised_usd is not None]
     text = Text.assemble("today ", coloured_usd(today), " USD in ")
-    text.append(_deals(sum(asset.deals_today for asset in assets)))
+    text.append(_deals(deals_today))
     text.append_text(Text.assemble("; all time ", coloured_usd(total), " USD in "))
-    text.append(_deals(sum(asset.deals for asset in assets)))
+    text.append(_deals(deals))
+    if removed:
+        text.append(f", {', '.join(profit.symbol for profit in removed)} (removed) counted in")
     if held:
         text.append_text(Text.assemble("; unrealised ", coloured_usd(sum(held)), " USD"))
     text.append("  after fees, days in UTC", style="dim")

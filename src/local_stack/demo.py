@@ -37,6 +37,7 @@ from local_stack.mariadb import MariaDBError
 from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
 from models.exchange import AssetRules
+from steering.command_line import forget_unwritten
 from utils.db_utils import DatabaseError, close_quietly
 
 LOOK_SECONDS = 0.5
@@ -174,8 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Stopper() as stopper:
         try:
             return _run(plan, view, stopper, console)
+        except BrokenPipeError:  # whoever read us has seen enough; no summary, so not EXIT_WELL
+            forget_unwritten()
+            return EXIT_INTERRUPTED
         except (StackError, MariaDBError, DatabaseError, OSError) as error:
             print(f"ERROR: {error}", file=sys.stderr)
+            forget_unwritten()
             return EXIT_FAILED
         except KeyboardInterrupt:
             print("stopped; nothing is left running", file=sys.stderr)

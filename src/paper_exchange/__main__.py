@@ -75,7 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--seed",
         type=int,
-        help="same seed, same market, same chances (default: a new one, in the ready line)",
+        help="same seed, same market, same chances, same order ids (default: a new one, in the"
+        " ready line). A restart is a new account without memory: give the bot a new database",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(

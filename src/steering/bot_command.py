@@ -185,6 +185,7 @@ class BotCommand:
     def close(self) -> int:
         from steering.closing import Closer, prepare_close, request_close, withdraw_close
         from steering.preview import describe_money, open_account
+        from utils.alpaca_http import ExchangeError
 
         options = self._options
         asset = self._configured(read_symbol(options.symbol))
@@ -193,8 +194,14 @@ class BotCommand:
             return self._tell(f"{asset.asset_symbol} is not to be sold any more.", closed=False)
         if not 0 < options.wait <= 3600:  # NaN as well
             raise Refused("--wait: expected seconds from 1 to 3600")
-        open_account(thread_connection())
-        plan = prepare_close(self._settings, asset)
+        try:
+            open_account(thread_connection())
+            plan = prepare_close(self._settings, asset)
+        except ExchangeError as error:
+            reason = (
+                f"nothing is to be sold yet, because Alpaca cannot be asked: {error}; try again"
+            )
+            raise Stop(reason, EXIT_FAILED) from None
         if plan is None:
             return self._nothing_to_close(asset)
         money = describe_money(self._settings)

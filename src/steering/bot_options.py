@@ -51,8 +51,9 @@ also at a loss. You are asked twice; where nobody can be asked, name the asset t
   scripts/bot close BTC/USD --confirm BTC/USD        for a program (or --yes --yes)
   scripts/bot close BTC/USD --withdraw               take a wish back that waits to be carried out
 
-The wish is written down first and then carried out by the daemon; where none runs, by this command
-itself. It outlives both: what cannot be done now (the exchange is away) is done when it can be.
+Once you have agreed to what it would sell (the exchange must be asked for that), the wish is
+written down and then carried out by the daemon; where none runs, by this command itself. It
+outlives both: what cannot be done then (the exchange goes away) is done when it can be.
 The deal is booked like any other, and the asset rests for its cooldown before it buys again."""
 STATUS_LINE_HELP = """\
 One line that says whether the bot trades. Reads files of this machine only, so it is fast and works

@@ -16,6 +16,7 @@ from models.asset_config import update_asset_config
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.events import Event, Severity, append_event
 from models.meta import put_meta
+from utils.db_utils import execute_query
 from utils.stop_files import set_wish
 
 
@@ -81,7 +82,7 @@ async def test_the_figures_of_a_held_position_are_those_of_an_independent_calcul
 
 
 def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
-    status, stopped, cycle, db_conn
+    status, stopped, cycle, db_conn, capsys
 ):
     from builders import build_entry, build_order
     from models.order_journal import append_journal_entry
@@ -110,6 +111,13 @@ def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
     assert (asset["realised_usd"], asset["deals"]) == ("19", 2)
     assert (asset["realised_today_usd"], asset["deals_today"]) == ("0", 0)
     assert "has no open cycle (its last one is in complete)" in asset["problem"]
+    execute_query("DELETE FROM dca_cycles", db_conn=db_conn)
+    execute_query("DELETE FROM dca_assets", db_conn=db_conn)
+    [removed] = status().json["removed"]
+    assert (removed["symbol"], removed["profit_usd"], removed["deals"]) == ("BTC/USD", "19", 2)
+    assert status_command.main([]) == 0
+    shown = capsys.readouterr().out
+    assert "all time +19.00 USD in 2 deals, BTC/USD (removed) counted in" in shown
 
 
 async def test_an_open_order_is_shown_with_its_age_and_a_very_old_one_is_wrong(
@@ -200,6 +208,12 @@ def test_caretakers_that_are_late_or_fail_are_wrong(status, stopped, cycle, runs
     assert seen.code == 1
     assert words in seen.problems
     assert len(seen.json["problems"]) == 4, "one line for each script"
+
+
+def test_one_that_cron_has_not_come_to_yet_is_nothing_wrong(status, stopped, cycle):
+    record = get_settings().run_dir / "consistency_checker.last_run.json"
+    record.unlink()
+    assert status().json["problems"] == []
 
 
 def test_caretakers_that_never_ran_are_one_line(status, cycle):

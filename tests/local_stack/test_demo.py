@@ -74,6 +74,21 @@ def test_a_replay_ends_by_itself_with_a_cycle_that_agrees_with_the_exchange(tmp_
     assert "sold" in done.stderr
 
 
+def test_a_reader_who_has_seen_enough_ends_it_quietly_and_nothing_is_left_running(tmp_path):
+    done = subprocess.run(
+        ["bash", "-c", '"$0" --plain --minutes 1 | head -1; exit ${PIPESTATUS[0]}', DEMO],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+    assert done.stdout.startswith("starting: ")
+    assert processes_of_stack(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -304,7 +304,8 @@ def test_an_exchange_that_cannot_tell_at_all_is_one_line(bot, exchange, bought, 
     exchange.arm("http_500")
     said = bot("close", "BTC/USD", *SURE)
     assert said.code == 1
-    assert said.complaint.startswith("bot: Alpaca")
+    assert said.complaint.startswith("bot: nothing is to be sold yet, because Alpaca cannot be")
+    assert said.complaint.endswith("try again")
     assert not get_cycle(db_conn, bought.id).close_requested
 
 
