@@ -15,10 +15,12 @@ import pytest
 
 from config import PROJECT_ROOT
 from local_stack.cycle_books import Fill, OrderStep
+from local_stack.debian_packages import LOCAL_FOLDER
 from local_stack.demo_checks import Circumstances
 from local_stack.demo_plan import parse_arguments
 from local_stack.demo_records import BotRecords, ExchangeRecords
 from local_stack.demo_summary import Summary, summarise
+from local_stack.processes import processes_of_stack
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import AssetRules, ExchangeOrder, Side
@@ -74,19 +76,21 @@ def test_a_replay_ends_by_itself_with_a_cycle_that_agrees_with_the_exchange(tmp_
     assert "sold" in done.stderr
 
 
-def test_a_reader_who_has_seen_enough_ends_it_quietly_and_nothing_is_left_running(tmp_path):
-    done = subprocess.run(
-        ["bash", "-c", '"$0" --plain --minutes 1 | head -1; exit ${PIPESTATUS[0]}', DEMO],
-        capture_output=True,
+def test_a_reader_who_has_seen_enough_ends_it_quietly_and_nothing_is_left_running():
+    demo = subprocess.Popen(
+        [PROJECT_ROOT / "scripts" / "demo", "--plain", "--minutes", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
-    assert (done.returncode, done.stderr) == (130, "")
-    assert done.stdout.startswith("starting: ")
-    assert processes_of_stack(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    with demo:
+        assert demo.stdout.readline().startswith("starting: ")
+        [folder] = LOCAL_FOLDER.glob(f"demo-{demo.pid}-*")
+        demo.stdout.close()
+        assert demo.stderr.read() == ""
+    assert demo.returncode == 130
+    assert not list(processes_of_stack(folder))
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(
