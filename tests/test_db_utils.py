@@ -160,16 +160,33 @@ def test_a_database_that_is_away_is_told_with_its_cure(
     assert str(caught.value).endswith(f": run {cure}")
 
 
-def test_a_private_server_that_runs_is_not_to_be_started(
-    bot_environment, monkeypatch, mariadb_server
+@pytest.mark.parametrize(
+    ("changes", "reason", "cure"),
+    [
+        ({"DB_NAME": "nowhere_test"}, "Unknown database", "correct DB_NAME in .env"),
+        (
+            {"DB_PASSWORD": "wrong-password"},
+            "Access denied",
+            "correct DB_USER and DB_PASSWORD in .env",
+        ),
+    ],
+    ids=["name", "password"],
+)
+@pytest.mark.parametrize("is_private", [True, False], ids=["private", "of somebody else"])
+def test_a_server_that_refuses_is_not_to_be_started_but_a_setting_corrected(
+    bot_environment, monkeypatch, tmp_path, mariadb_server, changes, reason, cure, is_private
 ):
     with monkeypatch.context() as wrong:
-        wrong.setattr(private_database, "FOLDER", mariadb_server.folder)
-        wrong.setenv("DB_NAME", "nowhere_test")
+        folder = mariadb_server.folder if is_private else tmp_path
+        wrong.setattr(private_database, "FOLDER", folder)
+        for name, value in changes.items():
+            wrong.setenv(name, value)
         reset_settings()
-        with pytest.raises(DatabaseUnavailable, match=r"Unknown database.*: run scripts/doctor"):
+        with pytest.raises(DatabaseUnavailable, match=reason) as caught:
             get_db_connection()
     reset_settings()
+    hint = " (scripts/database env prints the lines)" if is_private else ""
+    assert str(caught.value).endswith(f": {cure}{hint}")
 
 
 def test_each_thread_has_a_connection_of_its_own(bot_environment):

@@ -8,7 +8,7 @@ from insight.daemon_look import load_daemon_look
 from insight.doctor_world import World
 from insight.findings import Finding, NotChecked, fail, ok, warn
 from utils.account_lock import find_lock_holder
-from utils.db_utils import DatabaseError, execute_query, thread_connection
+from utils.db_utils import DatabaseError, execute_query, refusal_cure, thread_connection
 
 LEAST_MARIADB, LEAST_MYSQL = (10, 6, 0), (8, 0, 13)
 CLOCK_WARN_SECONDS = 5.0
@@ -21,9 +21,11 @@ def check_database(world: World) -> list[Finding]:
         facts = world.database()
     except DatabaseError as error:
         text, _, _ = str(error).removeprefix("database: ").partition(": run ")
-        return [
-            fail("database", text, "start it (scripts/database start), or correct DB_* in .env")
-        ]
+        refused = refusal_cure(settings, error.errno)
+        if refused is not None:
+            return [fail("database", text.removesuffix(f": {refused}"), refused)]
+        cure = "start it (scripts/database start), or correct DB_* in .env"
+        return [fail("database", text, cure)]
     name = "MariaDB" if "mariadb" in facts.version.lower() else "MySQL"
     least = LEAST_MARIADB if name == "MariaDB" else LEAST_MYSQL
     wanted = ".".join(str(part) for part in least)

@@ -37,6 +37,12 @@ STATEMENT_TIMEOUT_SECONDS = 30
 _REPLAY_WAITS_SECONDS = (0.05, 0.25, 1.0)
 _LOST_CONNECTION = {-1, 1053, 1927, 2000, 2002, 2003, 2005, 2006, 2013, 2014, 2055, 4031}
 _CONFLICT = {errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT}
+_REFUSED_SETTINGS = {
+    errorcode.ER_BAD_DB_ERROR: "DB_NAME",
+    errorcode.ER_DBACCESS_DENIED_ERROR: "DB_NAME or DB_USER",  # this user may not use it
+    errorcode.ER_ACCESS_DENIED_ERROR: "DB_USER and DB_PASSWORD",
+    errorcode.ER_ACCESS_DENIED_NO_PASSWORD_ERROR: "DB_USER and DB_PASSWORD",
+}
 _SQL_MODE = (
     "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
     "NO_ENGINE_SUBSTITUTION"
@@ -112,17 +118,28 @@ def get_db_connection() -> MySQLConnectionAbstract:
     except mysql.connector.Error as error:
         raise DatabaseUnavailable(
             f"cannot use database {settings.db_name!r} at {where} as {settings.db_user!r}: "
-            f"{error.msg or error}: run {_cure(settings, error.errno or -1)}",
+            f"{error.msg or error}: {_cure(settings, error.errno or -1)}",
             error.errno or -1,
         ) from None
 
 
 def _cure(settings: Settings, errno: int) -> str:
-    """The command that helps whoever reads why no connection could be had."""
+    """What helps whoever reads why no connection could be had."""
     is_away = errno in _LOST_CONNECTION
-    return (
-        "scripts/database start" if is_away and is_private_database(settings) else "scripts/doctor"
+    return refusal_cure(settings, errno) or (
+        "run scripts/database start"
+        if is_away and is_private_database(settings)
+        else "run scripts/doctor"
     )
+
+
+def refusal_cure(settings: Settings, errno: int) -> str | None:
+    """Which settings to correct where the server runs and refuses them; else None."""
+    names = _REFUSED_SETTINGS.get(errno)
+    if names is None:
+        return None
+    hint = " (scripts/database env prints the lines)" if is_private_database(settings) else ""
+    return f"correct {names} in .env{hint}"
 
 
 class _ThreadConnection(threading.local):

@@ -112,6 +112,17 @@ def test_no_database_fails_once_and_hides_nothing_of_the_exchange(doctor, well, 
     assert seen.found("second daemon")[0][1].startswith("not checked: the database gave no answer")
 
 
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [("DB_NAME", "DB_NAME"), ("DB_PASSWORD", "DB_USER and DB_PASSWORD")],
+)
+def test_a_database_that_refuses_is_not_to_be_started(doctor, well, set_env, name, cure):
+    set_env(**{name: "wrong_test"})
+    [(_, line)] = doctor().found("database")
+    assert line.endswith(f" -> correct {cure} in .env")
+    assert line.count("correct") == 1
+
+
 def test_a_missing_migration_says_what_to_run(doctor, well, db_conn):
     put_meta(db_conn, "schema_version", "0")
     seen = doctor()
