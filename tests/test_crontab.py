@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon_process import wait_until
+from local_stack import crontab_command
 from models.cycle_data import create_cycle
 from project_copy import copy_project, write_env_file
 from test_watchdog import buys
@@ -199,6 +200,17 @@ def test_it_prints_installs_and_removes_and_a_second_time_changes_nothing(copy, 
     assert crontab_file.read_text() == printed.stdout
     assert install_crontab(copy, "remove").returncode == 0
     assert not crontab_file.exists()
+
+
+def test_where_no_cron_runs_install_says_how_to_start_it(
+    bot_environment, crontab_file, monkeypatch, capsys
+):
+    monkeypatch.setattr(crontab_command, "try_as_cron", lambda _installation: None)
+    monkeypatch.setattr(crontab_command, "cron_runs", lambda: False)
+    assert crontab_command.main(["install"]) == 0
+    assert capsys.readouterr().err == (
+        "install_crontab: no cron daemon runs on this machine: start it: service cron start\n"
+    )
 
 
 def test_what_would_not_work_under_cron_is_not_installed(copy, crontab_file, monkeypatch):

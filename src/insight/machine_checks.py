@@ -11,8 +11,6 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
 from caretakers.watchdog_plan import Verdict
 from config import (
     PROJECT_ROOT,
@@ -29,9 +27,12 @@ from insight.doctor_world import World
 from insight.findings import Finding, fail, ok, warn
 from insight.wording import span
 from utils.crontab_entries import (
+    NO_CRON,
+    START_CRON,
     CrontabError,
     Installation,
     compute_block,
+    cron_runs,
     read_crontab,
     split_at_block,
 )
@@ -140,12 +141,8 @@ def check_crontab(world: World) -> list[Finding]:
     if block not in _blocks(world):
         text = "its lines are of another version, log folder or Python"
         return [warn("crontab", text, install)]
-    if not any(
-        process.info["name"] in ("cron", "crond") for process in psutil.process_iter(["name"])
-    ):
-        return [
-            fail("crontab", "no cron daemon runs on this machine", "start it: service cron start")
-        ]
+    if not cron_runs():
+        return [fail("crontab", NO_CRON, START_CRON)]
     return [ok("crontab", "has the bot's lines, and cron runs")]
 
 

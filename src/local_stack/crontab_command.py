@@ -9,13 +9,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import psutil
-
 from config import PROJECT_ROOT, SettingsError, get_settings
 from utils.crontab_entries import (
+    NO_CRON,
+    START_CRON,
     CrontabError,
     Installation,
     compute_block,
+    cron_runs,
     drop_block,
     put_block,
     read_crontab,
@@ -79,10 +80,8 @@ def install() -> int:
     else:
         write_crontab(after)
         print("installed; what the jobs do stands in " + str(get_settings().log_dir))
-    if not any(
-        process.info["name"] in ("cron", "crond") for process in psutil.process_iter(["name"])
-    ):
-        print("install_crontab: no cron daemon runs on this machine: start it", file=sys.stderr)
+    if not cron_runs():
+        print(f"install_crontab: {NO_CRON}: {START_CRON}", file=sys.stderr)
     return 0
 
 

@@ -15,7 +15,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 OUTPUT_NAME = "cron.out"  # the watchdog keeps every *.out in the log folder short
+NO_CRON = "no cron daemon runs on this machine"
+START_CRON = "start it: service cron start"
 MOST_CHARACTERS = 990  # cron's own limit for a command is about a thousand
 _SCHEDULE = (
     ("* * * * *", "watchdog"),
@@ -37,6 +41,12 @@ class Installation:
     python: str
     log_dir: Path
     starts_database: bool = False
+
+
+def cron_runs() -> bool:
+    return any(
+        process.info["name"] in ("cron", "crond") for process in psutil.process_iter(["name"])
+    )
 
 
 def compute_block(installation: Installation) -> str:
