@@ -15,7 +15,7 @@ from alpaca.trading.client import TradingClient
 
 from cycle_changes import tell_once
 from models.exchange import ExchangeOrder
-from models.trading_state import load_trading_state
+from models.trading_state import load_trading_state, with_leftovers
 from strategy.unclaimed import Verdict, describe_unclaimed, judge_unclaimed
 from utils.alpaca_client_rest import ExchangeError, fetch_position
 from utils.asset_rules_cache import AssetRulesCache
@@ -105,4 +105,6 @@ class UnclaimedOrders:
             log_event(log, logging.WARNING, "order.unjudged", symbol=symbol, reason=error)
             return Verdict.UNDECIDED
         state = load_trading_state(thread_connection(), symbol)
+        if state is not None:
+            [state] = with_leftovers(thread_connection(), [state])
         return judge_unclaimed(order, state, account_qty, rules, self._fee_rate, datetime.now(UTC))

@@ -20,7 +20,7 @@ from models.cycle_data import CycleStatus, DcaCycle, get_cycles_by_ids
 from models.events import get_kinds_by_cycle
 from models.exchange import AssetRules, ExchangeOrder, Position, WireError, normalize_symbol
 from models.order_journal import JournalEntry, get_entries_ended_since
-from models.trading_state import TradingState, load_all_trading_states
+from models.trading_state import TradingState, load_all_trading_states, with_leftovers
 from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 from strategy.unclaimed import Verdict, judge_unclaimed
@@ -65,7 +65,7 @@ class ConsistencyLook:
         orders |= {one.id: one for one in recent}
         positions = fetch_positions(self.client)
         # The books after the exchange: what the daemon books meanwhile does not look lost.
-        states = load_all_trading_states(connection)
+        states = with_leftovers(connection, load_all_trading_states(connection))
         journal = get_entries_ended_since(connection, now - RECENT - timedelta(hours=1))
         reported = get_kinds_by_cycle(
             connection, [state.cycle.id for state in states], REPORT_KINDS
@@ -150,7 +150,11 @@ class ConsistencyLook:
         """Whether the list alone settles it, without the asset's rules."""
         books, account = state.cycle.quantity, position.qty if position else Decimal(0)
         fees = max(state.coin_fees, books * self.fee_rate)
-        return books - fees <= account <= books and (account > 0 or books == 0)
+        return (
+            books - fees <= account <= books + state.leftover
+            and (account > 0 or books == 0)
+            and (books > 0 or account <= state.leftover)
+        )
 
     def _ask_about(self, state: TradingState, rules: AssetRules) -> Holding:
         """The exchange's own answers: the position, the open orders, the cycle's order."""
@@ -168,7 +172,7 @@ class ConsistencyLook:
     ) -> Holding:
         books = state.cycle.quantity
         account = position.qty if position else Decimal(0)
-        surplus = account - books
+        surplus = account - books - state.leftover  # dust of earlier cycles is ours, too
         is_short = is_short_beyond_fees(books, state.coin_fees, account, rules, self.fee_rate)
         return Holding(
             cycle=state.cycle,
