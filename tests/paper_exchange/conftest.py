@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -90,6 +90,7 @@ class Clients:
         self.data = CryptoHistoricalDataClient(url_override=exchange.urls.data_url)
         self.trade_updates: list[dict[str, Any]] = []
         self.quotes: list[dict[str, Any]] = []
+        self.heard: dict[str, list[Any]] = {}
         self._streams: list[Any] = []
 
     def listen_to_trades(self, key: str | None = None, *, wait: bool = True) -> TradingStream:
@@ -113,6 +114,14 @@ class Clients:
         return stream
 
     def listen_to_quotes(self, *symbols: str, raw_data: bool = True) -> CryptoDataStream:
+        stream = self.listen_to(symbols, ["quotes"], raw_data=raw_data)
+        self.quotes = self.heard["quotes"]
+        return stream
+
+    def listen_to(
+        self, symbols: Sequence[str], channels: Iterable[str], *, raw_data: bool = True
+    ) -> CryptoDataStream:
+        """One stream with these channels, as the SDK names them; `heard` keeps what comes."""
         config = self.exchange.config
         stream = CryptoDataStream(
             config.key,
@@ -122,10 +131,13 @@ class Clients:
         )
         stream._reconnect_min_backoff = 0.05
 
-        async def keep(quote: dict[str, Any]) -> None:
-            self.quotes.append(quote)
+        for channel in channels:
+            heard = self.heard.setdefault(channel, [])
 
-        stream.subscribe_quotes(keep, *symbols)
+            async def keep(message: Any, heard: list[Any] = heard) -> None:
+                heard.append(message)
+
+            getattr(stream, f"subscribe_{channel}")(keep, *symbols)
         self._start(stream)
         wait_until(lambda: any(one["subscriptions"] for one in self.state()["clients"]["data"]))
         return stream
