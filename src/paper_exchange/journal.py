@@ -20,7 +20,7 @@ _FORMAT = 1
 _APPLICATION_ID = 0x41504558
 _SCHEMA = """
 CREATE TABLE one (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE orders (ordinal INTEGER PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE orders (ordinal INTEGER PRIMARY KEY, record TEXT NOT NULL, reservation TEXT NOT NULL);
 CREATE TABLE log (kind TEXT, number INTEGER, record TEXT NOT NULL,
                   PRIMARY KEY (kind, number)) WITHOUT ROWID;
 CREATE TABLE equity (minute INTEGER PRIMARY KEY, usd TEXT NOT NULL);
@@ -100,7 +100,8 @@ class Journal:
             return  # a quote that moved nothing
         with self._complaining(), self._transaction():
             for order in self._touched.values():
-                self._put("REPLACE INTO orders VALUES (?, ?)", order.ordinal, order)
+                texts = map(self._codec.text, (order, state.account.reservation(order.id)))
+                self._db.execute("REPLACE INTO orders VALUES (?, ?, ?)", (order.ordinal, *texts))
             for kind, records in logs.items():
                 for number in range(self._kept.get(kind, 0), len(records)):
                     self._put("INSERT INTO log VALUES (?, ?, ?)", kind, number, records[number])
@@ -144,7 +145,6 @@ class Journal:
             "profile": state.profile,
             "cash": account.cash,
             "positions": account.positions(),
-            "reservations": account.reservations(),
             "id counts": dict(state.id_counts),
             "unposted": {
                 name: value for name, value in activities.items() if name not in _APPENDED
@@ -190,12 +190,15 @@ class Journal:
                 if isinstance(record, ExecutionRecord):
                     self._executions[record.execution_id] = record
                 records.append(record)
-        for (text,) in self._rows("SELECT record FROM orders ORDER BY ordinal"):
-            state.book.add(self._codec.read(text))
+        for texts in self._rows("SELECT record, reservation FROM orders ORDER BY ordinal"):
+            order, reservation = map(self._codec.read, texts)
+            state.book.add(order)
+            if reservation is not None:
+                state.account.reserve(order.id, reservation)
         for minute, usd in self._rows("SELECT minute, usd FROM equity ORDER BY minute"):
             state.equity_curve.samples[minute] = Decimal(usd)
         state.initial_cash = self._one("initial cash")
-        state.account.restore(self._one("cash"), self._one("positions"), self._one("reservations"))
+        state.account.restore(self._one("cash"), self._one("positions"))
         state.id_counts.update(self._one("id counts"))
         profile = self._one("profile")
         for name in ("created_at_ns", "last_equity", "configurations"):
