@@ -197,6 +197,23 @@ def eventually() -> Callable[..., None]:
 
 
 @pytest.fixture
+def turn_clock() -> Callable[..., int]:
+    """Turns the exchange's clock forward: to this second of the minute (or of the next `of`).
+
+    Returns the nanoseconds since the epoch that it then shows.
+    """
+
+    def turn(exchange: RunningExchange, *, second: int, of: int = 60) -> int:
+        async def read() -> int:
+            return exchange.server.clock.now_ns()
+
+        exchange.arm("skew_clock", seconds=(second - exchange.run(read()) / 1e9) % of)
+        return exchange.run(read())
+
+    return turn
+
+
+@pytest.fixture
 def exchange() -> Iterator[RunningExchange]:
     """A running exchange with a manual market, no partial fills and no rate limit."""
     settings = {

@@ -230,15 +230,17 @@ CHANNELS = ("quotes", "trades", "bars", "updated_bars", "daily_bars", "orderbook
 
 
 @pytest.mark.parametrize("raw_data", [True, False])
-def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(clients, eventually, raw_data):
+def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(
+    clients, eventually, turn_clock, raw_data
+):
     exchange = clients.exchange
     exchange.push_quote(BTC, 60_000, 60_010, bid_size=2)
     clients.listen_to([BTC], CHANNELS, raw_data=raw_data)
-    at_next_half_minute(exchange, 30)  # nothing of the minute before is due any more
+    turn_clock(exchange, second=31)  # nothing of the minute before is due any more
     exchange.push_quote(BTC, 60_020, 60_030)
-    at_next_half_minute(exchange, 0)
+    turn_clock(exchange, second=1)
     exchange.push_quote(BTC, 60_040, 60_050)  # closes the minute
-    at_next_half_minute(exchange, 30)
+    turn_clock(exchange, second=31)
     exchange.push_quote(BTC, 60_040, 60_060)
     eventually(lambda: all(clients.heard[channel] for channel in CHANNELS))
     eventually(lambda: len(clients.heard["orderbooks"]) >= 4)
@@ -259,17 +261,6 @@ def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(clients, eventuall
         assert (updated.timestamp, updated.close) == (closed.timestamp, closed.close)
         assert clients.heard["daily_bars"][-1].high == 60_050
         assert clients.heard["orderbooks"][0].reset
-
-
-def at_next_half_minute(exchange, second):
-    """Moves the exchange's clock to this second of a minute, 0 or 30."""
-    now = exchange.run(ask_clock(exchange)) / 1e9
-    wait = (second + 1 - now) % 60
-    exchange.arm("skew_clock", seconds=wait)
-
-
-async def ask_clock(exchange):
-    return exchange.server.clock.now_ns()
 
 
 def test_what_would_never_be_served_is_not_confirmed(exchange):
