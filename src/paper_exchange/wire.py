@@ -58,7 +58,6 @@ def account_json(exchange: Exchange, key: str) -> Json:
         "effective_buying_power": plain(free),
         "non_marginable_buying_power": plain(free),
         "options_buying_power": plain(free),
-        "bod_dtbp": "0",
         "cash": plain(account.cash),
         "accrued_fees": "0",
         "portfolio_value": plain(equity),

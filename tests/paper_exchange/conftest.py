@@ -8,11 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import requests
 from alpaca.data.historical import CryptoHistoricalDataClient
 from alpaca.data.live import CryptoDataStream
 from alpaca.trading.client import TradingClient
 from alpaca.trading.stream import TradingStream
 
+from alpaca_description import check_answer
 from paper_exchange.clock import Clock
 from paper_exchange.config import ExchangeConfig
 from paper_exchange.exchange import Exchange
@@ -88,10 +90,18 @@ class Clients:
         self.exchange = exchange
         self.trading = TradingClient(*keys, url_override=exchange.urls.trading_url)
         self.data = CryptoHistoricalDataClient(url_override=exchange.urls.data_url)
+        # Whatever a test asks for with the SDK, the answer is as Alpaca describes it.
+        for client in (self.trading, self.data):
+            client._session.hooks["response"].append(self._check)
         self.trade_updates: list[dict[str, Any]] = []
         self.quotes: list[dict[str, Any]] = []
         self.heard: dict[str, list[Any]] = {}
         self._streams: list[Any] = []
+
+    def _check(self, answer: requests.Response, **_options: Any) -> None:
+        garbled = [one for one in self.exchange.faults()["all"] if one["name"].startswith("http_")]
+        if not garbled:
+            check_answer(answer)
 
     def listen_to_trades(self, key: str | None = None, *, wait: bool = True) -> TradingStream:
         config = self.exchange.config
