@@ -456,6 +456,18 @@ def test_more_than_two_pages_of_orders_are_all_read_once_and_in_order(client, ex
     assert len(fetch_orders(client, status="all", after=after)) in (501, 502)
 
 
+@pytest.mark.parametrize("spelling", ["pair", "joined", "both"])
+def test_the_open_orders_of_a_symbol_are_found_whatever_spelling_the_exchange_filters_by(
+    client, exchange, spelling
+):
+    exchange.configure(symbols_filter=spelling)
+    submit_many(exchange, 501)
+    eth = place_limit_buy_order(client, "ETH/USD", Decimal("0.1"), Decimal(200))
+    assert [one.id for one in fetch_open_orders_of(client, "ETH/USD")] == [str(eth.id)]
+    assert len(fetch_open_orders_of(client, "BTCUSD")) == 501
+    assert fetch_open_orders_of(client, "SOL/USD") == []
+
+
 def orders_of_one_instant(count):
     """Many orders, half a page of them submitted in the same microsecond across the border."""
     begin = datetime(2024, 1, 1, tzinfo=UTC)

@@ -421,13 +421,10 @@ def fetch_open_orders_of(client: TradingClient, symbol: str) -> list[ExchangeOrd
     Raises:
         ExchangeError: when nothing certain was answered.
     """
+    # Asked for without `symbols`: Alpaca's description wants BTCUSD there, users saw that only
+    # BTC/USD matches, and the wrong spelling answers an empty list, which would mean "none open".
     wanted = normalize_symbol(symbol)
-    params = {"status": "open", "limit": PAGE_SIZE, "symbols": wanted}
-    page = read(lambda: client.get("/orders", params))
-    if not isinstance(page, list):
-        raise ExchangeUnavailable("the list of orders is not a list")
-    orders = [_parsed(ExchangeOrder.from_wire, raw) for raw in page]
-    return [order for order in orders if order.symbol == wanted]
+    return [order for order in fetch_orders(client, status="open") if order.symbol == wanted]
 
 
 def fetch_asset_rules(
