@@ -88,7 +88,7 @@ class DuplicateRow(DatabaseError):
 
 def _wrapped(error: mysql.connector.Error) -> DatabaseError:
     errno = error.errno if error.errno is not None else -1
-    text = " ".join(f"database: {error.msg or error}".split())  # some of the driver's have six lines
+    text = " ".join(f"database: {error.msg or error}".split())  # the driver likes line breaks
     if errno in _TO_BE_TRIED_AGAIN:
         return DatabaseUnavailable(text, errno)
     if errno in _CONFLICT:
