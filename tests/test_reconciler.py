@@ -18,10 +18,10 @@ from models.events import get_events
 from models.order_journal import get_entries_of_cycle
 from reconciler import Reconciler
 from strategy.order_identity import compute_client_order_id
-from utils import alpaca_http
+from utils import alpaca_http, db_utils
 from utils.alpaca_client_rest import place_limit_buy_order, place_market_sell_order
 from utils.alpaca_http import ExchangeUnavailable
-from utils.db_utils import execute_query
+from utils.db_utils import DatabaseUnavailable, execute_query
 
 BTC, FAKE = "BTC/USD", "c2470331-8993-4051-bf5d-428d5bdc9a48"
 HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
@@ -323,3 +323,48 @@ def test_an_order_that_the_tables_refuse_blocks_its_own_symbol_and_no_other(
     assert parts.reconciler.blocked_symbols() == {BTC}
     [event] = [one for one in get_events(db_conn) if one["kind"] == "order_unwritable"]
     assert event["severity"] == "error"
+
+
+@pytest.mark.parametrize(
+    "errno", [1021, 1028, 1037, 1038, 1041, 1114, 1206, 1290, 1317, 1836, 1969, 3024, 3169]
+)
+def test_trouble_of_the_server_is_no_fault_of_the_order_that_meets_it(
+    parts, start, db_conn, exchange, monkeypatch, errno
+):
+    """Interrupted, out of time, no room, no memory, read-only: the order is booked later."""
+    monkeypatch.setattr(db_utils, "_REPLAY_WAITS_SECONDS", (0,))
+    cycle = start()
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    execute_query(
+        "CREATE TRIGGER trouble BEFORE INSERT ON dca_orders FOR EACH ROW"
+        f" SIGNAL SQLSTATE '70100' SET MYSQL_ERRNO = {errno}, MESSAGE_TEXT = 'not now'",
+        db_conn=db_conn,
+    )
+    with pytest.raises(DatabaseUnavailable, match="not now") as caught:
+        parts.reconciler.sweep()
+    assert caught.value.errno == errno
+    assert parts.reconciler.blocked_symbols() == set()
+    assert get_events(db_conn) == []
+    execute_query("DROP TRIGGER trouble", db_conn=db_conn)
+    parts.reconciler.sweep()
+    assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.002")
+
+
+def test_a_row_that_cannot_be_locked_in_the_servers_time_is_booked_by_a_later_sweep(
+    parts, start, db_conn, exchange, monkeypatch
+):
+    monkeypatch.setattr(db_utils, "_REPLAY_WAITS_SECONDS", (0,))
+    cycle = start()
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    execute_query("SET max_statement_time = 0.05")
+    db_conn.start_transaction()
+    execute_query("SELECT id FROM dca_cycles FOR UPDATE", fetch_all=True, db_conn=db_conn)
+    with pytest.raises(DatabaseUnavailable, match="max_statement_time"):
+        parts.reconciler.sweep()
+    assert parts.reconciler.blocked_symbols() == set()
+    db_conn.rollback()
+    execute_query("SET max_statement_time = 0")
+    parts.reconciler.sweep()
+    assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.002")
