@@ -111,4 +111,6 @@ class Exchange:
 
     def post_fees(self) -> list[FeeActivity]:
         """Puts the fees taken so far on the record. Moves no balance."""
-        return self.activities.post_fees(lambda: self._state.new_id("activity"))
+        return self.activities.post_fees(
+            self.clock.now_ns(), self.faults, lambda: self._state.new_id("activity")
+        )
