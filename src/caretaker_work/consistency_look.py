@@ -22,6 +22,7 @@ from models.exchange import AssetRules, ExchangeOrder, Position, WireError, norm
 from models.order_journal import JournalEntry, get_entries_ended_since
 from models.trading_state import TradingState, load_all_trading_states
 from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
+from strategy.fees import compute_coins_taken
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 from strategy.unclaimed import Verdict, judge_unclaimed
 from utils.alpaca_client_rest import (
@@ -149,7 +150,7 @@ class ConsistencyLook:
     def _fits(self, state: TradingState, position: Position | None) -> bool:
         """Whether the list alone settles it, without the asset's rules."""
         books, account = state.cycle.quantity, position.qty if position else Decimal(0)
-        fees = max(state.coin_fees, books * self.fee_rate)
+        fees = compute_coins_taken(books, state.coin_fees, self.fee_rate)
         return books - fees <= account <= books and (account > 0 or books == 0)
 
     def _ask_about(self, state: TradingState, rules: AssetRules) -> Holding:
