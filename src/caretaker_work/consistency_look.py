@@ -21,8 +21,8 @@ from models.events import get_kinds_by_cycle
 from models.exchange import AssetRules, ExchangeOrder, Position, WireError, normalize_symbol
 from models.order_journal import JournalEntry, get_entries_ended_since
 from models.trading_state import TradingState, load_all_trading_states
-from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
 from strategy.fees import compute_coins_taken
+from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 from strategy.unclaimed import Verdict, judge_unclaimed
 from utils.alpaca_client_rest import (

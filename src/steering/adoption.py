@@ -5,9 +5,10 @@ Owns: that coins are never claimed twice. The exchange is asked before and again
 books are written; the bot's own orders must all be in the books, and none may be open.
 
 A cycle's quantity is 'as filled', before the coin fee, while Alpaca's position is what was left
-after it: the quantity is what leaves the position after its fee, and the journal's row of the adoption carries
-the difference as its fee. That row (final status 'adopted', no order of the exchange stands behind
-it) also tells reports what the coins cost and the ladder what of its budget they have used.
+after it: the quantity is what leaves the position after its fee, and the journal's row of the
+adoption carries the difference as its fee. That row (final status 'adopted', no order of the
+exchange stands behind it) also tells reports what the coins cost and the ladder what of its budget
+they have used.
 """
 
 from __future__ import annotations
