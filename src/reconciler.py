@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 SECOND_LOOK = timedelta(hours=1)  # fills can still arrive for an order that ended
 LONGEST_WINDOW = timedelta(hours=24)
 LONG_OPEN = timedelta(minutes=15)
+EVENT_DUE = timedelta(seconds=15)  # an event this late was not late but lost
 MOST_CATCH_UP_ORDERS = 200
 _WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 
@@ -302,13 +303,30 @@ def _journaled_quantities(entries: list[JournalEntry]) -> dict[str, Decimal]:
     return quantities
 
 
-def log_sweep(result: SweepResult, source: str) -> None:
-    """One line, if the sweep did anything."""
+def find_untold(orders: list[ExchangeOrder], now: datetime) -> list[ExchangeOrder]:
+    """Those whose last event was not late but lost."""
+    moments = [(order, order.ended_at or order.submitted_at) for order in orders]
+    return [order for order, at in moments if at is not None and now - at > EVENT_DUE]
+
+
+def log_sweep(result: SweepResult, source: str, now: datetime) -> None:
+    """One line, if the sweep did anything.
+
+    What happened a moment ago is being told by an event as well: the list was read before that was
+    booked, and nothing had to be repaired.
+    """
+    untold = result.changed if source == "recovery" else find_untold(result.changed, now)
+    if untold or result.reset_cycles:
+        level, name = logging.WARNING, "sweep.repaired"
+    elif result.changed:
+        level, name = logging.INFO, "events.overtaken"
+    else:
+        level, name = logging.INFO, "sweep.unresolved"
     if result.changed or result.reset_cycles or result.unresolved_cycles:
         log_event(
             log,
-            logging.WARNING if result.changed or result.reset_cycles else logging.INFO,
-            "sweep.repaired",
+            level,
+            name,
             source=source,
             orders=result.orders_seen,
             changed=len(result.changed),

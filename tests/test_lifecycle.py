@@ -25,6 +25,7 @@ from builders import (
 from models.cycle_data import CycleStatus
 from models.exchange import ENDED_STATUSES, Side
 from models.order_journal import Purpose
+from strategy.fees import compute_usd_fee
 from strategy.lifecycle import (
     TRANSITIONS,
     Fact,
@@ -301,7 +302,7 @@ def test_a_sell_that_ends_early_keeps_what_was_not_sold(status, filled, left):
         expected["quantity"] = Decimal(left)
     assert dict(change.cycle_updates) == expected
     assert change.next_cycle is None
-    assert change.journal.fee_usd == Decimal(filled) * 51000 * FEE_RATE
+    assert change.journal.fee_usd == compute_usd_fee(Decimal(filled), Decimal(51000), FEE_RATE)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def test_a_sell_that_leaves_only_dust_completes_the_cycle(status, filled, coin_f
     assert change.journal.purpose is Purpose.TAKE_PROFIT
     assert (change.journal.fee_qty, change.journal.fee_usd) == (
         0,
-        Decimal(filled) * 51000 * FEE_RATE,
+        compute_usd_fee(Decimal(filled), Decimal(51000), FEE_RATE),
     )
 
 

@@ -16,7 +16,7 @@ from bot_parts import BotParts
 from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
-from reconciler import Reconciler
+from reconciler import Reconciler, log_sweep
 from strategy.order_identity import compute_client_order_id
 from utils import alpaca_http, db_utils
 from utils.alpaca_client_rest import place_limit_buy_order, place_market_sell_order
@@ -76,6 +76,30 @@ def test_an_order_whose_events_were_all_lost_is_linked_then_its_fill_applied(par
     found = get_cycle(db_conn, cycle.id)
     assert (found.status, found.quantity, found.order_seq) == ("watching", Decimal("0.02"), 1)
     assert [order.id for order in parts.changed] == [order_id, order_id]
+
+
+@pytest.mark.parametrize(
+    ("hours", "source", "level", "name"),
+    [
+        (0, "sweep", logging.INFO, "events.overtaken"),
+        (0.1, "sweep", logging.WARNING, "sweep.repaired"),
+        (0, "recovery", logging.WARNING, "sweep.repaired"),
+    ],
+)
+def test_a_sweep_claims_a_repair_only_of_what_no_event_is_about_to_tell(
+    parts, start, exchange, caplog, hours, source, level, name
+):
+    """The list can be read between the exchange's fill and the booking of its event."""
+    long_ago(exchange, hours)
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, start())
+    now_again(exchange)
+    with caplog.at_level(logging.INFO):
+        result = parts.reconciler.sweep() if source == "sweep" else parts.reconciler.recover()
+        log_sweep(result, source, datetime.now(UTC))
+    [line] = [one for one in caplog.records if one.name == "reconciler"]
+    assert (line.levelno, line.getMessage().split()[0]) == (level, name)
+    assert "changed=1" in line.getMessage()
 
 
 def test_a_healthy_sweep_costs_one_list_and_changes_nothing(parts, start, db_conn, exchange):

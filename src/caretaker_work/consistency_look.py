@@ -21,6 +21,7 @@ from models.events import get_kinds_by_cycle
 from models.exchange import AssetRules, ExchangeOrder, Position, WireError, normalize_symbol
 from models.order_journal import JournalEntry, get_entries_ended_since
 from models.trading_state import TradingState, load_all_trading_states, with_leftovers
+from strategy.fees import compute_coins_taken
 from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 from strategy.unclaimed import Verdict, judge_unclaimed
@@ -149,7 +150,7 @@ class ConsistencyLook:
     def _fits(self, state: TradingState, position: Position | None) -> bool:
         """Whether the list alone settles it, without the asset's rules."""
         books, account = state.cycle.quantity, position.qty if position else Decimal(0)
-        fees = max(state.coin_fees, books * self.fee_rate)
+        fees = compute_coins_taken(books, state.coin_fees, self.fee_rate)
         return (
             books - fees <= account <= books + state.leftover
             and (account > 0 or books == 0)

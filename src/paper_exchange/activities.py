@@ -3,15 +3,16 @@
 One FILL for every execution, CFEE (coins) and FEE (USD) when fees are posted.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from . import errors
 from .clock import NANOS, parse_time, utc_date
-from .decimals import ZERO
-from .fees import Fee
+from .decimals import ZERO, floor_to
+from .faults import FaultBoard, Seam
+from .fees import COIN_INCREMENT, USD_CENT, Fee
 from .orders import Order, Side
 
 MAX_PAGE_SIZE = 100
@@ -51,16 +52,18 @@ class FillActivity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeeActivity:
-    """A fee that was taken at the trade and is put on the record at the end of the day.
+    """A fee that was taken at the trade and is put on the record later, at times in parts.
 
-    Moves no balance.
+    Moves no balance. `created_ns`: when it was put there; `date` is that day, and `at_ns` its
+    midnight. `symbol` None: a fee in USD that does not say for which coin it was taken.
     """
 
     id: str
     kind: str
     date: date
     at_ns: int
-    symbol: str
+    created_ns: int
+    symbol: str | None
     qty: Decimal | None
     price: Decimal | None
     net_amount: Decimal
@@ -74,6 +77,7 @@ class ActivityLog:
         self.all: list[Activity] = []
         self.executions: list[ExecutionRecord] = []
         self._unposted: list[ExecutionRecord] = []
+        self._late: list[_Posting] = []
 
     def record_fill(self, execution: ExecutionRecord, order: Order, *, is_final: bool) -> None:
         leaves = ZERO if is_final or order.qty is None else order.qty - order.filled_qty
@@ -90,10 +94,17 @@ class ActivityLog:
             )
         )
 
-    def post_fees(self, new_id: Callable[[], str]) -> list[FeeActivity]:
-        """Puts the fees of all executions since the last time on the record, by day of trade."""
-        posted = [_fee_activity(one, new_id()) for one in self._unposted if one.fee != Fee()]
+    def post_fees(
+        self, now_ns: int, faults: FaultBoard, new_id: Callable[[], str]
+    ) -> list[FeeActivity]:
+        """Puts the fees of all executions since the last time on the record, and late ones that
+        are due by now.
+        """
+        fresh = [part for one in self._unposted for part in _postings(one, faults)]
         self._unposted.clear()
+        waiting = [*self._late, *fresh]
+        self._late = [one for one in waiting if one.created_ns > now_ns]
+        posted = [_fee_activity(one, new_id()) for one in waiting if one.created_ns <= now_ns]
         self.all.extend(posted)
         return posted
 
@@ -135,19 +146,74 @@ def _order_id(activity: Activity) -> str | None:
     return activity.execution.order_id if isinstance(activity, FillActivity) else None
 
 
-def _fee_activity(execution: ExecutionRecord, uuid_text: str) -> FeeActivity:
-    day = utc_date(execution.at_ns)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Posting:
+    """A fee, or a part of one, on its way to the record."""
+
+    execution: ExecutionRecord
+    fee: Fee
+    created_ns: int
+    days_off: int = 0
+    is_unnamed: bool = False
+
+
+def _postings(execution: ExecutionRecord, faults: FaultBoard) -> Iterable[_Posting]:
+    """In one piece on the day of the trade, or as the faults that strike want it."""
+    if execution.fee == Fee():
+        return []
+    parts = [_Posting(execution=execution, fee=execution.fee, created_ns=execution.at_ns)]
+    facts = {
+        "symbol": execution.symbol,
+        "side": execution.side.value,
+        "order_id": execution.order_id,
+        "client_order_id": execution.client_order_id,
+    }
+    for fault in faults.visit(Seam.FEE_POSTING, **facts):
+        late_ns = round(fault.seconds * NANOS) if "seconds" in fault.parameters else 0
+        match fault.name:
+            case "fee_late":
+                parts = [replace(one, created_ns=one.created_ns + late_ns) for one in parts]
+            case "fee_split":
+                fraction = fault.number("fraction")
+                parts = [half for one in parts for half in _halves(one, fraction, late_ns)]
+            case "fee_misdated":
+                days = int(fault.number("days"))
+                parts = [*parts[:-1], replace(parts[-1], days_off=days)]
+            case "fee_unnamed":
+                parts = [replace(one, is_unnamed=True) for one in parts]
+            case name:
+                raise AssertionError(f"{name} is no fault of fees")
+    return parts
+
+
+def _halves(whole: _Posting, fraction: Decimal, later_ns: int) -> list[_Posting]:
+    """Cut to what can be posted: whole cents, nine places of a coin."""
+    coins = floor_to(whole.fee.coins * fraction, COIN_INCREMENT)
+    usd = floor_to(whole.fee.usd * fraction, USD_CENT)
+    rest = Fee(whole.fee.coins - coins, whole.fee.usd - usd)
+    halves = [
+        replace(whole, fee=Fee(coins, usd)),
+        replace(whole, fee=rest, created_ns=whole.created_ns + later_ns),
+    ]
+    return [one for one in halves if one.fee != Fee()]
+
+
+def _fee_activity(posting: _Posting, uuid_text: str) -> FeeActivity:
+    execution = posting.execution
+    day = utc_date(posting.created_ns) + timedelta(days=posting.days_off)
     midnight_ns = parse_time(day.isoformat())
     in_coins = execution.side is Side.BUY
+    is_unnamed = posting.is_unnamed and not in_coins
     return FeeActivity(
         id=f"{_stamp(midnight_ns)}::{uuid_text}",
-        kind="CFEE" if in_coins else "FEE",
+        kind="CFEE" if in_coins or is_unnamed else "FEE",
         date=day,
         at_ns=midnight_ns,
-        symbol=execution.symbol,
-        qty=-execution.fee.coins if in_coins else None,
+        created_ns=posting.created_ns,
+        symbol=None if is_unnamed else execution.symbol,
+        qty=-posting.fee.coins if in_coins else None,
         price=execution.price if in_coins else None,
-        net_amount=ZERO if in_coins else -execution.fee.usd,
+        net_amount=ZERO if in_coins else -posting.fee.usd,
     )
 
 

@@ -168,4 +168,6 @@ class Exchange:
     @_one_turn
     def post_fees(self) -> list[FeeActivity]:
         """Puts the fees taken so far on the record. Moves no balance."""
-        return self.activities.post_fees(lambda: self._state.new_id("activity"))
+        return self.activities.post_fees(
+            self.clock.now_ns(), self.faults, lambda: self._state.new_id("activity")
+        )

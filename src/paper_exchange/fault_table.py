@@ -26,6 +26,8 @@ class Seam(Enum):
     AFTER_FILL = auto()
     CANCEL = auto()
     CANCELED = auto()
+    FEE = auto()
+    FEE_POSTING = auto()
     QUOTE = auto()
     CLOCK = auto()
 
@@ -44,6 +46,8 @@ FACTS: dict[Seam, tuple[str, ...]] = {
     Seam.AFTER_FILL: ("event", *_ORDER_FACTS),
     Seam.CANCEL: _ORDER_FACTS,
     Seam.CANCELED: _ORDER_FACTS,
+    Seam.FEE: _ORDER_FACTS,
+    Seam.FEE_POSTING: ("symbol", "side", "order_id", "client_order_id"),
     Seam.QUOTE: ("symbol", "feed"),
     Seam.CLOCK: (),
 }
@@ -176,6 +180,32 @@ _KINDS = (
         Seam.CANCELED,
         "`seconds` after canceled comes a fill of `fraction` of what was unfilled",
         {"seconds": 0.2, "fraction": 1.0},
+    ),
+    Kind("fee_maker", Seam.FEE, "an execution is charged at the maker's rate, whatever it was"),
+    Kind(
+        "fee_late",
+        Seam.FEE_POSTING,
+        "the fee is posted (created_at, date) `seconds` after the trade: by the first end_of_day"
+        " after that time",
+        {"seconds": 12_600.0},
+    ),
+    Kind(
+        "fee_split",
+        Seam.FEE_POSTING,
+        "the fee is posted in two parts: `fraction` of it, and the rest `seconds` later",
+        {"fraction": 0.5, "seconds": 0.0},
+    ),
+    Kind(
+        "fee_misdated",
+        Seam.FEE_POSTING,
+        "the fee (of a split one the last part) bears a date `days` off its created_at",
+        {"days": -1},
+    ),
+    Kind(
+        "fee_unnamed",
+        Seam.FEE_POSTING,
+        "a fee in USD is a CFEE that names no symbol, as paper accounts post it",
+        match={"side": "sell"},
     ),
     Kind(
         "quote_zero",

@@ -9,7 +9,8 @@ from decimal import Decimal
 from .decimals import ZERO, ceil_to
 from .orders import Side
 
-_COIN_INCREMENT = Decimal("0.000000001")
+COIN_INCREMENT = Decimal("0.000000001")
+USD_CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Fee:
 class FeeSchedule:
     maker: Decimal = Decimal("0.0015")
     taker: Decimal = Decimal("0.0025")
-    usd_increment: Decimal = Decimal("0.01")
+    usd_increment: Decimal = USD_CENT
 
     def fee(self, *, side: Side, qty: Decimal, price: Decimal, is_maker: bool) -> Fee:
         """The fee of one execution.
@@ -31,6 +32,6 @@ class FeeSchedule:
         """
         rate = self.maker if is_maker else self.taker
         if side is Side.BUY:
-            return Fee(coins=min(qty, ceil_to(qty * rate, _COIN_INCREMENT)))
+            return Fee(coins=min(qty, ceil_to(qty * rate, COIN_INCREMENT)))
         proceeds = qty * price
         return Fee(usd=min(proceeds, ceil_to(proceeds * rate, self.usd_increment)))

@@ -13,7 +13,8 @@ control API (JSON, no keys; numbers may be JSON numbers or strings):
   POST /control/market      {"paused":true|false,"speed":10}   either or both; 0 = at once
   POST /control/settle      {"timeout_seconds":2}   waits until no step of an order (new, match,
                             cancel) is under way
-  POST /control/end_of_day  {}   posts the fees taken since the last time as CFEE/FEE activities
+  POST /control/end_of_day  {}   posts the fees taken since the last time as CFEE/FEE activities,
+                            and late ones (fee_late, fee_split) whose time has come
   POST /control/balance     {"unit":"USD"|"BTC/USD","set":"5"} or {"unit":...,"add":"-0.1"};
                             "price" optional: entry price of a new position. No event tells of it
   POST /control/config      {"latency_seconds":0.005,"partial_fill_probability":0.1,

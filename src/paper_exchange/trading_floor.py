@@ -179,7 +179,8 @@ class TradingFloor:
     def _execute(self, order: Order, execution: Execution) -> Order:
         state, account = self._state, self._state.account
         qty, price = execution.qty, execution.price
-        is_maker = not order.is_taker
+        is_cheap = state.faults.first(Seam.FEE, **order_facts(order)) is not None
+        is_maker = not order.is_taker or is_cheap
         fee = state.fees.fee(side=order.side, qty=qty, price=price, is_maker=is_maker)
         try:
             change = account.plan_fill(order.symbol, order.side, qty, price, fee)

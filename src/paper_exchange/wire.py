@@ -219,11 +219,13 @@ def activity_json(activity: Activity, account: str) -> Json:
                 "account_id": account,
                 "activity_type": activity.kind,
                 "date": activity.date.isoformat(),
+                "created_at": rfc3339(activity.created_ns),
                 "net_amount": plain(activity.net_amount),
                 "description": f"Coin Pair Transaction Fee ({'Non USD' if in_coins else 'USD'})",
-                "symbol": activity.symbol.replace("/", ""),
                 "status": "executed",
             }
+            if activity.symbol is not None:
+                fee["symbol"] = activity.symbol.replace("/", "")
             if in_coins:
                 fee |= {"qty": _text(activity.qty), "price": _text(activity.price)}
             return fee

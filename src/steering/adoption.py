@@ -5,9 +5,10 @@ Owns: that coins are never claimed twice. The exchange is asked before and again
 books are written; the bot's own orders must all be in the books, and none may be open.
 
 A cycle's quantity is 'as filled', before the coin fee, while Alpaca's position is what was left
-after it: the quantity is the position / (1 - fee), and the journal's row of the adoption carries
-the difference as its fee. That row (final status 'adopted', no order of the exchange stands behind
-it) also tells reports what the coins cost and the ladder what of its budget they have used.
+after it: the quantity is what leaves the position after its fee, and the journal's row of the
+adoption carries the difference as its fee. That row (final status 'adopted', no order of the
+exchange stands behind it) also tells reports what the coins cost and the ladder what of its budget
+they have used.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from steering.preview import MarketView, load_market_view
 from steering.refused import Refused
 from strategy.asset_checks import find_renaming, find_sale_problems
 from strategy.deal_plan import DealPlan, plan_deal
+from strategy.fees import compute_qty_before_fee
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import fetch_order_by_client_id, get_trading_client
@@ -51,7 +53,6 @@ from utils.db_utils import thread_connection, transaction
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
-_STORED_STEP = Decimal("1e-18")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +108,7 @@ def prepare_adoption(
     _check_nothing_claims(settings, asset, cycle, view)
     position = _checked_position(connection, asset, view)
     with localcontext(Context(prec=60)):
-        quantity = (position.qty / (1 - settings.taker_fee_rate)).quantize(
-            _STORED_STEP, rounding=ROUND_CEILING
-        )
+        quantity = compute_qty_before_fee(position.qty, settings.taker_fee_rate)
         cost_usd = quantity * position.average_entry_price
     adoption = Adoption(
         asset=asset,

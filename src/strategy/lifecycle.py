@@ -26,6 +26,7 @@ from models.cycle_data import CycleStatus, DcaCycle
 from models.events import Event, Severity
 from models.exchange import AssetRules, ExchangeOrder, Side
 from models.order_journal import JournalEntry, Purpose
+from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.sizing import is_dust, is_explained_by_fees, round_stored
 
 
@@ -345,7 +346,7 @@ def build_journal_entry(
     Coins when buying, USD when selling. Estimated until posted.
     """
     buys = order.side is Side.BUY
-    proceeds = order.filled_qty * (order.filled_avg_price or Decimal(0))
+    qty, price = order.filled_qty, order.filled_avg_price or Decimal(0)
     return JournalEntry(
         asset_id=cycle.asset_id,
         symbol=order.symbol,
@@ -362,7 +363,7 @@ def build_journal_entry(
         final_status=order.status,
         submitted_at=order.submitted_at,
         ended_at=order.ended_at or around.now,
-        fee_qty=round_stored(order.filled_qty * around.fee_rate) if buys else Decimal(0),
-        fee_usd=Decimal(0) if buys else round_stored(proceeds * around.fee_rate),
+        fee_qty=compute_coin_fee(qty, around.fee_rate) if buys else Decimal(0),
+        fee_usd=Decimal(0) if buys else compute_usd_fee(qty, price, around.fee_rate),
         note=note,
     )

@@ -14,6 +14,7 @@ from models.cycle_data import CycleStatus, DcaCycle
 from models.events import Event, Severity
 from models.exchange import ExchangeOrder, Side
 from models.order_journal import JournalEntry, Purpose
+from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import (
     Circumstances,
     CycleChange,
@@ -155,8 +156,11 @@ def compute_correction(
             order_seq=order_seq,
             filled_qty=extra_qty,
             filled_avg_price=extra_price,
-            fee_qty=round_stored(extra_qty * around.fee_rate) if buys else Decimal(0),
-            fee_usd=Decimal(0) if buys else round_stored(extra_qty * extra_price * around.fee_rate),
+            # The late part was an execution of its own.
+            fee_qty=compute_coin_fee(extra_qty, around.fee_rate) if buys else Decimal(0),
+            fee_usd=Decimal(0)
+            if buys
+            else compute_usd_fee(extra_qty, extra_price, around.fee_rate),
             note="late fill of an ended order",
         ),
         events=(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal, localcontext
 
 from models.exchange import AssetRules
+from strategy.fees import compute_coin_fee, compute_coins_taken
 
 MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order
 _STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
@@ -51,7 +52,7 @@ def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
     """Whether `quantity` (as filled) leaves too little to be sold after the coin fee."""
     if quantity <= 0:
         return True
-    return is_unsellable(quantity * (1 - fee_rate), rules)
+    return is_unsellable(quantity - compute_coin_fee(quantity, fee_rate), rules)
 
 
 def is_unsellable(available: Decimal, rules: AssetRules) -> bool:
@@ -104,7 +105,7 @@ def size_take_profit(
     Raises:
         SizingError: when what is there is dust.
     """
-    ours = quantity - max(coin_fees, quantity * fee_rate) + leftover
+    ours = quantity - compute_coins_taken(quantity, coin_fees, fee_rate) + leftover
     wanted = ours if available > quantity + leftover else available
     qty = floor_quantity(wanted, rules)
     if is_unsellable(wanted, rules):
@@ -134,7 +135,8 @@ def _explained(
     """Coins that may be missing of `quantity`. Fees are rounded up per execution and the rate is
     our estimate: a tenth more explains both.
     """
-    return max(coin_fees, quantity * fee_rate) * Decimal("1.1") + rules.min_trade_increment
+    taken = compute_coins_taken(quantity, coin_fees, fee_rate)
+    return taken * Decimal("1.1") + rules.min_trade_increment
 
 
 def minimum_base_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import aiohttp
 import msgpack
@@ -411,6 +411,86 @@ def test_a_skewed_clock_shows_in_every_time_the_exchange_tells(clients):
     clients.exchange.clear_faults(fault)
     order = clients.trading.get_order_by_id(buy(clients)["id"])
     assert (datetime.now(UTC) - order.submitted_at).total_seconds() < 10
+
+
+# Fees
+
+
+@pytest.fixture
+def fees_of(clients):
+    """Buys 0.1 and sells 0.05 a day ago; gives what the end of the day posts then."""
+    skew = clients.exchange.arm("skew_clock", seconds=-86_400)
+    clients.exchange.push_quote(BTC, 59_990, 60_000)
+    buy(clients)
+    clients.exchange.settle()
+    sale = {"symbol": BTC, "side": "sell", "type": "market", "time_in_force": "gtc"}
+    clients.trading.post("/orders", {**sale, "qty": "0.05"})
+    clients.exchange.settle()
+    clients.exchange.clear_faults(skew)
+
+    def post(*faults):
+        for name, parameters in faults:
+            clients.exchange.arm(name, **parameters)
+        clients.exchange.end_of_day()
+        return clients.trading.get("/account/activities", {"activity_types": "CFEE,FEE"})[::-1]
+
+    return post
+
+
+def made_at(activity):
+    return datetime.fromisoformat(activity["created_at"])
+
+
+def test_a_fee_tells_when_it_was_posted(fees_of):
+    coins, usd = fees_of()
+    assert (coins["qty"], usd["net_amount"]) == ("-0.00025", "-7.5")
+    day_ago = datetime.now(UTC) - timedelta(days=1)
+    assert all(abs((made_at(one) - day_ago).total_seconds()) < 60 for one in (coins, usd))
+    assert [one["date"] for one in (coins, usd)] == [one["created_at"][:10] for one in (coins, usd)]
+
+
+def test_a_fee_can_be_posted_late_and_so_on_the_next_day(clients, fees_of):
+    assert fees_of(("fee_late", {"seconds": 86_400.5})) == []
+    clients.exchange.arm("skew_clock", seconds=5)
+    coins, usd = fees_of()
+    assert (coins["qty"], usd["net_amount"]) == ("-0.00025", "-7.5")
+    assert coins["date"] == coins["created_at"][:10]
+    assert abs((made_at(coins) - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_a_fee_can_be_posted_in_two_parts_of_which_one_is_misdated(clients, fees_of):
+    faults = (("fee_split", {"fraction": 0.3}), ("fee_misdated", {"match": {"side": "sell"}}))
+    posted = fees_of(*faults)
+    assert [one.get("qty") or one["net_amount"] for one in posted] == [
+        "-0.000075", "-0.000175", "-2.25", "-5.25",
+    ]  # fmt: skip
+    days = [date.fromisoformat(one["date"]) - made_at(one).date() for one in posted]
+    assert [one.days for one in days] == [0, 0, 0, -1]
+
+
+def test_the_rest_of_a_split_fee_can_come_later(clients, fees_of):
+    assert len(fees_of(("fee_split", {"seconds": 86_405}))) == 2
+    clients.exchange.arm("skew_clock", seconds=60)
+    assert len(fees_of()) == 4
+
+
+def test_a_fee_in_usd_can_name_no_symbol(fees_of):
+    coins, usd = fees_of(("fee_unnamed", {}))
+    assert (coins["symbol"], coins["activity_type"]) == ("BTCUSD", "CFEE")
+    assert ("symbol" in usd, usd["activity_type"]) == (False, "CFEE")
+    assert usd["description"] == "Coin Pair Transaction Fee (USD)"
+
+
+def test_an_execution_can_be_charged_at_the_makers_rate(clients):
+    clients.exchange.push_quote(BTC, 59_990, 60_000)
+    clients.exchange.arm("fee_maker", count=1)
+    for _ in range(2):
+        buy(clients)
+        clients.exchange.settle()
+    maker, taker = clients.exchange.end_of_day()
+    assert (maker["qty"], taker["qty"]) == ("-0.00015", "-0.00025")
+    balances = clients.exchange.ledger()["balances"]
+    assert balances["coins"][BTC]["qty"] == "0.1996"
 
 
 # The one mechanism
