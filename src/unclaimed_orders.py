@@ -19,7 +19,7 @@ from cycle_changes import tell_once
 from models.asset_config import get_all_assets, get_asset_by_id
 from models.cycle_data import DcaCycle, get_cycle, get_cycle_by_latest_order
 from models.exchange import ExchangeOrder, UnreadableOrder
-from models.trading_state import load_trading_state
+from models.trading_state import load_trading_state, with_leftovers
 from strategy.order_history import OrderHistory
 from strategy.order_identity import compute_client_order_id, may_be_ours, parse_client_order_id
 from strategy.unclaimed import Verdict, describe_unclaimed, judge_unclaimed
@@ -195,4 +195,6 @@ class UnclaimedOrders:
             log_event(log, logging.WARNING, "order.unjudged", symbol=symbol, reason=error)
             return Verdict.UNDECIDED
         state = load_trading_state(thread_connection(), symbol)
+        if state is not None:
+            [state] = with_leftovers(thread_connection(), [state])
         return judge_unclaimed(order, state, account_qty, rules, self._fee_rate, datetime.now(UTC))

@@ -27,7 +27,7 @@ from models.exchange import (
     normalize_symbol,
 )
 from models.order_journal import JournalEntry, get_entries_ended_since
-from models.trading_state import TradingState, load_all_trading_states
+from models.trading_state import TradingState, load_all_trading_states, with_leftovers
 from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 from strategy.unclaimed import Verdict, judge_unclaimed
@@ -85,7 +85,7 @@ class ConsistencyLook:
         doubtful: set[str] = set()
         positions = fetch_positions(self.client, on_unreadable=doubtful.add)
         # The books after the exchange: what the daemon books meanwhile does not look lost.
-        states = load_all_trading_states(connection)
+        states = with_leftovers(connection, load_all_trading_states(connection))
         # The daemon tells of them and keeps their symbols from buying. What cannot be read proves
         # nothing, least of all that an order or a position does not exist.
         doubtful |= _symbols_of(unreadable, states)
@@ -187,7 +187,11 @@ class ConsistencyLook:
         """Whether the list alone settles it, without the asset's rules."""
         books, account = state.cycle.quantity, position.qty if position else Decimal(0)
         fees = max(state.coin_fees, books * self.fee_rate)
-        return books - fees <= account <= books and (account > 0 or books == 0)
+        return (
+            books - fees <= account <= books + state.leftover
+            and (account > 0 or books == 0)
+            and (books > 0 or account <= state.leftover)
+        )
 
     def _ask_about(self, state: TradingState, rules: AssetRules) -> Holding:
         """The exchange's own answers: the position, the open orders, the cycle's order."""
@@ -205,7 +209,7 @@ class ConsistencyLook:
     ) -> Holding:
         books = state.cycle.quantity
         account = position.qty if position else Decimal(0)
-        surplus = account - books
+        surplus = account - books - state.leftover  # dust of earlier cycles is ours, too
         is_short = is_short_beyond_fees(books, state.coin_fees, account, rules, self.fee_rate)
         return Holding(
             cycle=state.cycle,

@@ -267,6 +267,11 @@ class Quote:
     ask: Decimal
     quoted_at: datetime
 
+    @property
+    def spread_percent(self) -> Decimal:
+        """Of the ask."""
+        return (self.ask - self.bid) * 100 / self.ask
+
     @classmethod
     def from_wire(cls, symbol: str, source: Any) -> Quote:
         """Parse a quote of the data stream, of the REST API, or the SDK's `Quote`.

@@ -210,3 +210,28 @@ def settle_fee(
         commit=True,
         db_conn=db_conn,
     )
+
+
+def load_leftovers(
+    db_conn: MySQLConnectionAbstract, asset_id: int | None = None
+) -> dict[int, Decimal]:
+    """Coins by asset that its complete cycles bought and did not sell, after the coin fees; of one
+    asset, or of all that have any.
+
+    Too few to be sold, each time; what a later cycle sold of them is subtracted. A cycle that ended
+    in `error` left nothing: its coins are gone. Read where an order is about to be sent, not with
+    every refresh: it grows with the journal.
+    """
+    rows = execute_query(
+        "SELECT c.asset_id, SUM(IF(o.side = 'buy', o.filled_qty - o.fee_qty, -o.filled_qty)) AS qty"
+        "  FROM dca_cycles c"
+        "  JOIN dca_assets a ON a.id = c.asset_id"
+        "  JOIN dca_orders o"
+        "    ON o.cycle_id = c.id AND o.asset_id = c.asset_id AND o.symbol = a.asset_symbol"
+        " WHERE c.status = 'complete' AND (%s IS NULL OR c.asset_id = %s)"
+        " GROUP BY c.asset_id HAVING qty > 0",
+        (asset_id, asset_id),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return {row["asset_id"]: Decimal(row["qty"]) for row in rows}
