@@ -28,15 +28,9 @@ from market_data_handler import MarketDataHandler
 from models.exchange import ExchangeOrder
 from models.meta import ForeignDatabase, check_schema, claim_account
 from models.trading_state import TradingState, load_all_trading_states
+from order_lists import SECOND_LOOK
 from order_placement import OrderPlacer
-from reconciler import (
-    EVENT_DUE,
-    SECOND_LOOK,
-    Reconciler,
-    SweepResult,
-    find_untold,
-    log_sweep,
-)
+from reconciler import EVENT_DUE, Reconciler, SweepResult, find_untold, log_sweep
 from trade_update_handler import TradeUpdateHandler
 from utils.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from utils.alpaca_client_rest import ExchangeError, fetch_account_id, get_trading_client

@@ -24,6 +24,7 @@ from utils.alpaca_client_rest import (
     fetch_open_orders_of,
     fetch_order,
     fetch_order_by_client_id,
+    fetch_order_page,
     fetch_orders,
     fetch_position,
     fetch_positions,
@@ -41,6 +42,7 @@ from utils.alpaca_http import (
     ExchangeUnavailable,
     OrderOutcomeUnknown,
     RateLimited,
+    UnreadableAnswer,
 )
 from utils.asset_rules_cache import AssetRulesCache
 from utils.request_pace import RequestPace
@@ -515,6 +517,45 @@ def test_the_users_stocks_and_options_do_not_disturb(canned):
     assert order.symbol == BTC
     canned.say(200, [{"symbol": "AAPL", "asset_class": "us_equity", "qty": "1"}])
     assert fetch_positions(client) == {}
+
+
+def test_what_cannot_be_read_in_a_list_is_handed_out_and_the_rest_is_kept(canned):
+    odd = build_wire_order(id=str(uuid.uuid4()), symbol="PEPE/USD", filled_qty="1")
+    canned.say(200, [odd, build_wire_order()])
+    client, found = get_trading_client(), []
+    [order] = fetch_orders(client, status="open", on_unreadable=found.append)
+    assert (order.symbol, [one.symbol for one in found]) == (BTC, ["PEPE/USD"])
+    assert [one.id for one in fetch_open_orders_of(client, BTC)] == [order.id]
+    with pytest.raises(UnreadableAnswer):
+        fetch_orders(client, status="open")
+    with pytest.raises(UnreadableAnswer):
+        fetch_open_orders_of(client, "PEPE/USD")
+    page = fetch_order_page(client)
+    assert (len(page.orders), len(page.unreadable), page.reaches) == (1, 1, None)
+    canned.say(200, [{"symbol": "PEPEUSD", "qty": "much"}, {"symbol": "BTCUSD", "qty": "1"}])
+    doubtful = []
+    assert list(fetch_positions(client, on_unreadable=doubtful.append)) == [BTC]
+    assert doubtful == ["PEPE/USD"]
+
+
+def test_pages_back_hold_every_order_once_also_at_their_borders(canned):
+    orders = orders_of_one_instant(700)
+
+    def answer(request):
+        until = request.query.get("until", "9")
+        found = [one for one in reversed(orders) if one["submitted_at"] < until]
+        return Answer(200, found[: int(request.query["limit"])])
+
+    canned.answer = answer
+    client, pages, before = get_trading_client(), [], None
+    while not pages or pages[-1].reaches:
+        pages.append(fetch_order_page(client, before))
+        before = pages[-1].reaches
+    assert {one.id for page in pages for one in page.orders} == {one["id"] for one in orders}
+    assert len(pages) == 2
+    canned.say(200, orders[400:] + orders[400:600])  # a page of one instant: there is no way on
+    with pytest.raises(ExchangeUnavailable, match="does not end"):
+        fetch_order_page(client, pages[0].reaches)
 
 
 def test_open_orders_of_a_symbol_are_only_its_own(client, exchange):

@@ -5,6 +5,7 @@ Only the fee of a row changes later, once: from the estimate to what the exchang
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ from utils.db_utils import execute_query, utc_from_db
 
 # The final status of rows behind which no order stands: coins that a user gave to a cycle.
 ADOPTED = "adopted"
+_IDS_AT_ONCE = 1000  # a statement stays small, however long the list
 
 
 class Purpose(StrEnum):
@@ -114,6 +116,42 @@ def get_entries_ended_since(
         f"{_SELECT} WHERE ended_at >= %s ORDER BY id", (since,), fetch_all=True, db_conn=db_conn
     )
     return [JournalEntry.from_row(row) for row in rows]
+
+
+def get_filled_by_order(
+    db_conn: MySQLConnectionAbstract, order_ids: Collection[str]
+) -> dict[str, Decimal]:
+    """Those of these orders (Alpaca's ids) that are in the journal, with the coins that they filled
+    as far as they are booked, corrections included.
+    """
+    ids, found = sorted(order_ids), {}
+    for begin in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[begin : begin + _IDS_AT_ONCE]
+        rows = execute_query(
+            "SELECT alpaca_order_id, SUM(filled_qty) AS filled FROM dca_orders"
+            f" WHERE alpaca_order_id IN ({', '.join(['%s'] * len(some))})"
+            " GROUP BY alpaca_order_id",
+            some,
+            fetch_all=True,
+            db_conn=db_conn,
+        )
+        found.update((row["alpaca_order_id"], Decimal(row["filled"])) for row in rows)
+    return found
+
+
+def get_previous_submissions(db_conn: MySQLConnectionAbstract) -> dict[int, datetime]:
+    """When the order before the current one of each open cycle was submitted, by cycle id: only of
+    those whose order before is in the journal, with that time.
+    """
+    rows = execute_query(
+        "SELECT c.id, MAX(o.submitted_at) AS submitted_at FROM dca_cycles c"
+        " JOIN dca_orders o ON o.cycle_id = c.id AND o.order_seq = c.order_seq - 1"
+        " WHERE c.status NOT IN ('complete', 'error') AND o.asset_id = c.asset_id"
+        " AND o.submitted_at IS NOT NULL GROUP BY c.id",
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return {row["id"]: utc_from_db(row["submitted_at"]) for row in rows}
 
 
 def get_bought_usd_since(db_conn: MySQLConnectionAbstract, since: datetime) -> Decimal:
