@@ -58,7 +58,7 @@ def traded(settings, exchange, db_conn, make_asset, days_ago, in_parts):
         place_limit_buy_order(client, "BTC/USD", Decimal(qty), 50001, client_order_id=identity)
         fill()
     identity = compute_client_order_id(cycle, 2)
-    place_market_sell_order(client, "BTC/USD", Decimal("0.0032"), client_order_id=identity)
+    place_market_sell_order(client, "BTC/USD", Decimal("0.00329"), client_order_id=identity)
     fill()
     rules = AssetRulesCache(client, settings.minimum_order_usd)
     Reconciler(client, rules, settings.taker_fee_rate, confirm_seconds=0).recover()
