@@ -58,7 +58,7 @@ def traded(settings, exchange, db_conn, make_asset, days_ago, in_parts):
         place_limit_buy_order(client, "BTC/USD", Decimal(qty), 50001, client_order_id=identity)
         fill()
     identity = compute_client_order_id(cycle, 2)
-    place_market_sell_order(client, "BTC/USD", Decimal("0.00329"), client_order_id=identity)
+    place_market_sell_order(client, "BTC/USD", Decimal("0.0032"), client_order_id=identity)
     fill()
     rules = AssetRulesCache(client, settings.minimum_order_usd)
     Reconciler(client, rules, settings.taker_fee_rate, confirm_seconds=0).recover()
@@ -214,7 +214,8 @@ def test_fees_that_never_come_whole_stay_estimates_and_are_told_once(
     run = settle(settings)
     assert [step["action"] for step in run.done] == ["report", "report"]
     assert traded() == before
-    assert {event["kind"] for event in get_events(db_conn)} == {"fees_incomplete"}
+    told = [event for event in get_events(db_conn) if event["kind"] != "sale_incomplete"]
+    assert {event["kind"] for event in told} == {"fees_incomplete"}
     assert all("the estimates stay" in event["reason"] for event in get_events(db_conn))
     assert settle(settings).plan == []
 
