@@ -6,7 +6,7 @@ Connected, auth, subscribe, then quotes, trades and bars. One authenticated conn
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import WSMsgType, web
 
@@ -14,7 +14,7 @@ from . import wire
 from .data_codec import Codec, JsonCodec, MsgpackCodec
 from .distortion import distorted
 from .faults import Fault, FaultBoard, Seam
-from .market import Tick
+from .market import Quote, Tick
 from .sockets import Outbox, open_websocket
 from .stream_faults import refused_handshake, strike_client
 
@@ -60,6 +60,10 @@ class DataClient:
             slow_frame=self._error_frame(407),
         )
 
+    @property
+    def hears(self) -> bool:
+        return not (self.is_muted or self.outbox.is_cut)
+
     def say(self, body: wire.Json) -> None:
         self.outbox.put_frame(self.codec.frame([self.codec.message(body)]))
 
@@ -96,6 +100,7 @@ class DataStream:
         self._faults = faults
         faults.armed_listeners.append(self._on_armed)
         self.connections = 0
+        self.told_listeners: list[Callable[[Quote], None]] = []
         self._key = key
         self._secret = secret
         self._queue_limit = queue_limit
@@ -136,6 +141,9 @@ class DataStream:
             if client.wants("quotes", quote.symbol):
                 head = {"T": "q", "S": quote.symbol}
                 client.send({**head, **wire.quote_fields(quote)}, quote.at_ns)
+                if client.hears:
+                    for listener in self.told_listeners:
+                        listener(quote)
             if trade is not None and client.wants("trades", trade.symbol):
                 head = {"T": "t", "S": trade.symbol}
                 client.send({**head, **wire.trade_fields(trade)}, trade.at_ns)

@@ -17,6 +17,7 @@ from .config import ExchangeConfig
 from .faults import FaultBoard
 from .market import Quote
 from .orders import Event, Order, Status
+from .quotes_told import QuotesTold
 from .state import Scheduler, State
 from .trading_floor import TradingFloor
 
@@ -39,6 +40,8 @@ class Exchange:
         self.steps = state.steps
         self.trade_update_listeners = state.trade_update_listeners
         self.tick_listeners = state.tick_listeners
+        self.quotes_told = QuotesTold()
+        self.trade_update_listeners.append(self.quotes_told.remember_before)
         for symbol, qty, price in config.coins:
             self.set_balance(symbol, qty, price)
 
