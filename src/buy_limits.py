@@ -21,10 +21,11 @@ from alpaca.trading.client import TradingClient
 
 from config import Settings
 from models.cycle_data import CycleStatus, DcaCycle
-from models.exchange import ExchangeOrder, Side
+from models.exchange import ExchangeOrder, Side, UnreadableOrder
 from models.order_journal import Purpose, get_bought_usd_since, get_journaled_client_ids
 from models.trading_state import TradingState, load_all_trading_states
-from utils.alpaca_client_rest import fetch_orders
+from strategy.order_identity import may_be_ours
+from utils.alpaca_client_rest import UnreadableAnswer, fetch_orders
 from utils.db_utils import thread_connection
 from utils.stop_files import is_paused
 
@@ -131,9 +132,9 @@ class BuyLimits:
         Raises:
             ExchangeError, DatabaseError: cannot tell.
         """
-        connection = thread_connection()
+        connection, unreadable = thread_connection(), list[UnreadableOrder]()
         if open_orders is None:
-            open_orders = fetch_orders(self._client, status="open")
+            open_orders = fetch_orders(self._client, status="open", on_unreadable=unreadable.append)
         open_buys = [order for order in open_orders if order.side is Side.BUY]
         on_order: dict[str, Decimal] = {}
         for order in open_buys:
@@ -143,9 +144,13 @@ class BuyLimits:
             on_order[symbol] = on_order.get(symbol, Decimal(0)) + amount_usd
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         states = load_all_trading_states(connection)
+        linked = {state.cycle.latest_order_id for state in states if state.cycle.latest_order_id}
+        symbols = {state.asset.asset_symbol for state in states}
+        if ours := [one for one in unreadable if may_be_ours(one, linked, symbols)]:
+            raise UnreadableAnswer(f"what order {ours[0].client_order_id} costs cannot be read")
         # A buy that was sent a moment ago stands in no cycle yet.
         in_cycles = {s.asset.asset_symbol for s in states if _is_invested(s.cycle)}
-        on_its_way = {s.asset.asset_symbol for s in states} & set(on_order)
+        on_its_way = symbols & set(on_order)
         return Usage(
             bought_today_usd=get_bought_usd_since(connection, midnight),
             on_order_usd=on_order,

@@ -181,6 +181,9 @@ class Settings:
     taker_fee_percent: Decimal = _setting(
         "TAKER_FEE_PERCENT", _decimal_between("0", "5"), Decimal("0.25")
     )
+    maker_fee_percent: Decimal = _setting(
+        "MAKER_FEE_PERCENT", _decimal_between("0", "5"), Decimal("0.15")
+    )
     minimum_order_usd: Decimal = _setting(
         "MINIMUM_ORDER_USD", _decimal_between("0", "1000"), Decimal("10")
     )
@@ -227,6 +230,11 @@ class Settings:
     def taker_fee_rate(self) -> Decimal:
         """The taker fee as a fraction (0.0025 for 0.25 percent)."""
         return self.taker_fee_percent / 100
+
+    @property
+    def maker_fee_rate(self) -> Decimal:
+        """The maker fee as a fraction (0.0015 for 0.15 percent)."""
+        return self.maker_fee_percent / 100
 
     @property
     def run_dir(self) -> Path:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import utils.own_python  # noqa: F401 - first: what follows needs the packages
@@ -27,8 +28,9 @@ from market_data_handler import MarketDataHandler
 from models.exchange import ExchangeOrder
 from models.meta import ForeignDatabase, check_schema, claim_account
 from models.trading_state import TradingState, load_all_trading_states
+from order_lists import SECOND_LOOK
 from order_placement import OrderPlacer
-from reconciler import SECOND_LOOK, Reconciler, SweepResult, log_sweep
+from reconciler import EVENT_DUE, Reconciler, SweepResult, find_untold, log_sweep
 from trade_update_handler import TradeUpdateHandler
 from utils.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from utils.alpaca_client_rest import ExchangeError, fetch_account_id, get_trading_client
@@ -48,7 +50,6 @@ EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS, EXIT_ALREADY_RUNNING = 0, 1, 2, 3
 THREADS = 32  # each symbol may have a slow request under way, and recovery must still find a thread
 SHUTDOWN_SECONDS = 5.0
 RETRY_SECONDS = 5.0
-MUTE_AFTER_SECONDS = 15.0  # an event this late was not late but lost
 
 _bot: Bot | None = None
 
@@ -161,7 +162,8 @@ class Bot:
                 self._sweep_wanted.set()
                 continue
             self._last_sweep_at = time.monotonic()
-            log_sweep(result, "recovery" if wants_recovery else "sweep")
+            source = "recovery" if wants_recovery else "sweep"
+            log_sweep(result, source, datetime.now(UTC))
             if not self._recovered:
                 self._recovered = True
                 log_event(log, logging.INFO, "recovery.finished", orders=result.orders_seen)
@@ -177,9 +179,9 @@ class Bot:
     async def _reconnect_if_mute(self, result: SweepResult) -> None:
         """Facts that a sweep found and a connected stream did not tell: that stream is mute."""
         health = self.streams.trade_health
-        missed = [order for order in result.changed if _age_seconds(order) > MUTE_AFTER_SECONDS]
-        heard_at = health.last_message_at or 0.0
-        if missed and health.is_connected and time.monotonic() - heard_at > MUTE_AFTER_SECONDS:
+        missed = find_untold(result.changed, datetime.now(UTC))
+        silent_seconds = time.monotonic() - (health.last_message_at or 0.0)
+        if missed and health.is_connected and silent_seconds > EVENT_DUE.total_seconds():
             await self.streams.reconnect_trade_stream("mute: a sweep found what it did not tell")
 
     async def keep_triggers_fresh(self) -> None:
@@ -257,11 +259,6 @@ class Bot:
 
 def _load_states() -> list[TradingState]:
     return load_all_trading_states(thread_connection())
-
-
-def _age_seconds(order: ExchangeOrder) -> float:
-    moment = order.ended_at or order.submitted_at
-    return time.time() - moment.timestamp() if moment else 0.0
 
 
 def _check_world(settings: Settings) -> str:

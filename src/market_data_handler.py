@@ -194,9 +194,7 @@ class MarketDataHandler:
             log_event(log, level, "order.skipped", symbol=watch.symbol, reason=reason)
 
     def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
-        """The newest quote in Decimal, or None when it is too old or its spread too wide to trade
-        on.
-        """
+        """The newest quote in Decimal, or None when it is too old to trade on."""
         age_seconds = time.monotonic() - watch.received_at
         if watch.newest is None or age_seconds > self._settings.max_quote_age_seconds:
             return None
@@ -209,8 +207,6 @@ class MarketDataHandler:
             self._note_late(watch, age_seconds)
             return None
         watch.late_since = None
-        if (quote.ask - quote.bid) * 100 > self._settings.max_spread_percent * quote.ask:
-            return None
         return quote
 
     def _note_silence(self, watch: SymbolWatch) -> None:

@@ -22,7 +22,7 @@ from config import Settings
 from models.cycle_data import DcaCycle
 from models.exchange import AssetRules, Quote, Side
 from models.order_journal import Purpose
-from models.trading_state import TradingState, load_trading_state
+from models.trading_state import TradingState, load_trading_state, with_leftovers
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import (
     SizingError,
@@ -38,6 +38,7 @@ from utils.alpaca_client_rest import (
     ExchangeError,
     OrderOutcomeUnknown,
     RateLimited,
+    cancel_order,
     fetch_latest_quote,
     fetch_open_orders_of,
     fetch_position,
@@ -55,6 +56,7 @@ NOTHING_SECONDS = 0.25  # bounds the reads of a state that asks for nothing at t
 SKIP_SECONDS = 30.0  # how long a symbol rests when the world does not allow an order now
 UNAVAILABLE_SECONDS = 5.0
 SETTLE_SECONDS = 3.0  # a position can lag behind the fill that made it
+CONFIRMED_SECONDS = 2.0  # an older word of the second source is asked for again before a sale
 HOPELESS_SECONDS = 600.0  # what only a person can change
 
 
@@ -87,11 +89,19 @@ class _Skip(Exception):
     """No order now; carries the placement that says why."""
 
     def __init__(
-        self, reason: str, quiet_seconds: float = SKIP_SECONDS, level: int = logging.WARNING
+        self,
+        reason: str,
+        quiet_seconds: float = SKIP_SECONDS,
+        level: int = logging.WARNING,
+        side: Side | None = None,
     ) -> None:
         super().__init__(reason)
         self.placement = Placement(
-            outcome=Outcome.SKIPPED, reason=reason, quiet_seconds=quiet_seconds, level=level
+            outcome=Outcome.SKIPPED,
+            reason=reason,
+            quiet_seconds=quiet_seconds,
+            side=side,
+            level=level,
         )
 
 
@@ -146,14 +156,16 @@ class OrderPlacer:
             quote = newest_quote()
             if (decision := self._decide(state, rules, quote)) is None:
                 if quote is None:
-                    raise _Skip("the newest quote is too old or its spread too wide", 1.0)
+                    raise _Skip("the newest quote is too old", 1.0)
                 return _NOTHING
             side = decision.side
+            if decision.cancels_buy:
+                return self._cancel_resting_buy(state, rules, decision)
             if waiting := self._still_waiting(state, side):
                 return waiting
             return self._place(state, rules, newest_quote)
         except _Skip as skip:
-            return replace(skip.placement, side=side)
+            return replace(skip.placement, side=skip.placement.side or side)
         except ExchangeError as error:
             return Placement(
                 outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=UNAVAILABLE_SECONDS
@@ -162,9 +174,15 @@ class OrderPlacer:
     def _decide(
         self, state: TradingState, rules: AssetRules, quote: Quote | None
     ) -> Decision | None:
+        """What `state` asks for at `quote`; without one only the sale that the user wants.
+
+        Raises:
+            _Skip: it asks for a buy, and the spread is too wide for one. A sale needs a confirmed
+                bid, whatever the ask.
+        """
         if quote is None:
             return decide_close(state, rules, self._settings.taker_fee_rate)
-        return decide(
+        decision = decide(
             state,
             rules,
             self._settings.taker_fee_rate,
@@ -172,6 +190,11 @@ class OrderPlacer:
             ask=quote.ask,
             now=datetime.now(UTC),
         )
+        most = self._settings.max_spread_percent
+        if decision is not None and decision.side is Side.BUY and quote.spread_percent > most:
+            reason = f"the spread is wider than MAX_SPREAD_PERCENT={most}: no buys"
+            raise _Skip(reason, 1.0, side=Side.BUY)
+        return decision
 
     def _still_waiting(self, state: TradingState, side: Side) -> Placement | None:
         """An order was sent for this very state, or refused just now: that comes first."""
@@ -197,7 +220,7 @@ class OrderPlacer:
         if decision is None:
             return _NOTHING
         if decision.side is Side.SELL:
-            return self._place_take_profit(state, rules, decision)
+            return self._place_take_profit(state, rules, decision, newest_quote)
         assert decision.amount_usd is not None, "a buy always names its amount"
         if not rules.is_tradable:
             raise _Skip(f"{rules.symbol} is not tradable on Alpaca", HOPELESS_SECONDS)
@@ -238,7 +261,10 @@ class OrderPlacer:
                     logging.ERROR,
                 )
         position = fetch_position(self._client, symbol)
-        if position is not None and not is_unsellable(position.qty, rules):
+        # Dust of this cycle and of those before it is ours: it goes with the next sale.
+        [state] = with_leftovers(thread_connection(), [state])
+        ours = state.cycle.quantity + state.leftover
+        if position is not None and not is_unsellable(position.qty - ours, rules):
             raise _Skip(
                 f"Base order for {symbol} skipped, existing position found on Alpaca:"
                 f" {position.qty.normalize():f}"
@@ -283,25 +309,45 @@ class OrderPlacer:
         )
 
     def _place_take_profit(
-        self, state: TradingState, rules: AssetRules, decision: Decision
+        self,
+        state: TradingState,
+        rules: AssetRules,
+        decision: Decision,
+        newest_quote: Callable[[], Quote | None],
     ) -> Placement:
         cycle, fee_rate = state.cycle, self._settings.taker_fee_rate
         if not decision.at_any_price:
             self._confirm_take_profit(rules, decision)
+        [state] = with_leftovers(thread_connection(), [state])
+        confirmed_at = time.monotonic()
         available = self._available(rules.symbol)
         short = is_short_beyond_fees(cycle.quantity, state.coin_fees, available, rules, fee_rate)
         if short:
-            time.sleep(
-                SETTLE_SECONDS
-            )  # positions can lag behind fills; nothing announces that they caught up
+            # Positions can lag behind fills; nothing announces that they caught up.
+            time.sleep(SETTLE_SECONDS)
             available = self._available(rules.symbol)
             short = is_short_beyond_fees(
                 cycle.quantity, state.coin_fees, available, rules, fee_rate
             )
         try:
-            qty = size_take_profit(cycle.quantity, state.coin_fees, available, rules, fee_rate)
+            qty = size_take_profit(
+                cycle.quantity,
+                state.coin_fees,
+                available,
+                rules,
+                fee_rate,
+                state.leftover,
+            )
         except SizingError as error:
             raise _Skip(f"take profit cannot be placed: {error}") from None
+        if not decision.at_any_price:
+            # The checks took time: the newest quote decides, as it does for a buy.
+            if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
+                self._confirm_take_profit(rules, decision)
+            final = self._decide(state, rules, newest_quote())
+            if final is None or final.side is not Side.SELL:
+                return _NOTHING
+            decision = final
         if short:
             log_event(
                 log,
@@ -320,6 +366,39 @@ class OrderPlacer:
             lambda identity: place_market_sell_order(
                 self._client, rules.symbol, qty, client_order_id=identity
             ),
+        )
+
+    def _cancel_resting_buy(
+        self, state: TradingState, rules: AssetRules, decision: Decision
+    ) -> Placement:
+        """Ask for the end of the buy that keeps the position from its take profit. When that end
+        is booked, the next quote sells.
+        """
+        cycle, guard, now = state.cycle, self.guard(rules.symbol), time.monotonic()
+        if reason := self._why_no_orders():
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO)
+        if cycle.latest_order_id is None or not guard.may_cancel(cycle.latest_order_id):
+            return Placement(outcome=Outcome.WAITING, quiet_seconds=SKIP_SECONDS, side=Side.SELL)
+        if (wait_seconds := guard.seconds_until_cancel(cycle.latest_order_id, now)) > 0:
+            return Placement(outcome=Outcome.WAITING, quiet_seconds=wait_seconds, side=Side.SELL)
+        if not decision.at_any_price:
+            self._confirm_take_profit(rules, decision)
+        guard.canceling(cycle.latest_order_id, time.monotonic())
+        log_event(
+            log,
+            logging.INFO,
+            "cancel.requested",
+            symbol=rules.symbol,
+            cycle=cycle.id,
+            order=cycle.latest_order_id,
+            trigger=decision.trigger_price,
+            reason="the take profit of what is held is reached while this buy rests",
+        )
+        cancel_order(self._client, cycle.latest_order_id)
+        return Placement(
+            outcome=Outcome.WAITING,
+            quiet_seconds=guard.seconds_until_cancel(cycle.latest_order_id, time.monotonic()),
+            side=Side.SELL,
         )
 
     def _confirm_take_profit(self, rules: AssetRules, decision: Decision) -> None:

@@ -58,6 +58,7 @@ class SymbolWatch:
     def set_triggers(self, triggers: Triggers) -> None:
         """Floats for the hot comparison, a hair too generous; the worker confirms in Decimal."""
         buy, sell = triggers.buy_at_or_below, triggers.sell_at_or_above
+        sell = triggers.cancel_buy_at_or_above if sell is None else sell
         self.buy_below = -_INFINITY if buy is None else float(buy) * (1 + 1e-12)
         self.sell_above = _INFINITY if sell is None else float(sell) * (1 - 1e-12)
 

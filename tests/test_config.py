@@ -84,6 +84,7 @@ def test_all_problems_are_said_at_once():
         ("ALPACA_PAPER", ["maybe", "2"]),
         ("STALE_ORDER_SECONDS", ["0", "-1", "NaN", "inf", "soon", "1e9"]),
         ("TAKER_FEE_PERCENT", ["-0.1", "6", "x"]),
+        ("MAKER_FEE_PERCENT", ["-0.1", "6", "x"]),
         ("MAX_QUOTE_JUMP_PERCENT", ["0", "101"]),
         ("MAX_OPEN_CYCLES", ["-1", "1.5", "many"]),
         ("MAX_BUY_USD_PER_DAY", ["-1", "sNaN"]),

@@ -288,9 +288,11 @@ async def test_dust_in_the_account_is_no_position(parts, start):
     assert len(parts.orders()) == 1
 
 
+@pytest.mark.parametrize("spelling", ["pair", "joined"])
 async def test_an_open_order_of_the_user_on_the_symbol_holds_back_a_base_order(
-    parts, start, exchange, caplog
+    parts, start, exchange, caplog, spelling
 ):
+    exchange.configure(symbols_filter=spelling)
     start()
     place_limit_buy_order(parts.client, BTC, Decimal("0.011"), Decimal(1000))
     await parts.see(parts.quote_both(50000, 50001))

@@ -138,7 +138,7 @@ def test_a_late_sell_lowers_what_the_cycle_holds():
     order = build_order(side="sell", status="canceled", **PART)
     change = correction(cycle, order, [])
     assert dict(change.cycle_updates) == {"quantity": Decimal("0.003")}
-    assert change.journal.fee_usd == Decimal("0.001") * 50000 * FEE_RATE
+    assert change.journal.fee_usd == Decimal("0.13"), "0.125 rounded up to the cent"
     assert change.journal.purpose is Purpose.TAKE_PROFIT
 
 

@@ -362,7 +362,7 @@ def test_orders_of_a_lost_database_are_not_asked_for_one_by_one_for_ever(
     for number in range(3):
         send(parts, None, BTC, "0.002", "50000", f"dca-99{number}-a1b2c3d4-0")
     parts.reconciler.sweep()
-    monkeypatch.setattr("reconciler.fetch_orders", lambda *_, **__: [])  # they are old by now
+    monkeypatch.setattr("order_lists.fetch_orders", lambda *_, **__: [])  # they are old by now
     before = exchange.state()["requests"]["total"]
     parts.reconciler.sweep()
     assert exchange.state()["requests"]["total"] == before + 1, "the coins of their symbol"
@@ -380,7 +380,7 @@ def test_an_order_that_was_seen_between_two_looks_must_be_missed_twice_again(
     def sweep_blindly():
         """The exchange's replica lags: it knows nothing of the order."""
         with monkeypatch.context() as lagging:
-            lagging.setattr("reconciler.fetch_orders", lambda *_, **__: [])
+            lagging.setattr("order_lists.fetch_orders", lambda *_, **__: [])
             lagging.setattr("reconciler.fetch_order", lambda *_: None)
             lagging.setattr("reconciler.fetch_order_by_client_id", lambda *_: None)
             return sweeper.sweep()

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from caretakers.fee_matching import FeeRates
 from caretakers.fee_plan import FeeSettlement, last_settled_day, plan_fee_settlements
 from cycle_changes import announce
 from models.events import Event, Severity, append_event, event_exists
 from models.exchange import Side
 from models.order_journal import (
-    JournalEntry,
     get_entries_ended_since,
     get_first_estimated_end,
     settle_fee,
 )
 from utils.alpaca_client_rest import get_trading_client
-from utils.alpaca_records import fetch_fee_activities
+from utils.alpaca_records import fetch_trade_records
 from utils.db_utils import thread_connection, transaction
 from utils.logging_setup import log_event
 from utils.script_shell import ScriptRun
@@ -33,7 +34,8 @@ GIVE_UP_AFTER = timedelta(days=10)
 
 
 def settle_fees(run: ScriptRun) -> None:
-    """Write the posted fees of finished days.
+    """Write the posted fees of finished days; what is not posted yet is looked for again by the
+    next run, for ten days.
 
     Raises:
         ExchangeError, DatabaseError: not finished; the next run goes on.
@@ -47,44 +49,55 @@ def settle_fees(run: ScriptRun) -> None:
         return
     entries = get_entries_ended_since(connection, _midnight(first_end.date()))
     first = min([first_end, *(entry.submitted_at or first_end for entry in entries)]).date()
-    posted = fetch_fee_activities(get_trading_client(), first, last)
-    log_event(
-        log, logging.INFO, "fees.checked", since=first, orders=len(entries), posted=len(posted)
-    )
+    records = fetch_trade_records(get_trading_client(), first)
     settlements = plan_fee_settlements(
-        entries, posted, now=now, fee_rate=run.settings.taker_fee_rate
+        entries,
+        records.fees,
+        records.executions,
+        now=now,
+        rates=FeeRates(run.settings.taker_fee_rate, run.settings.maker_fee_rate),
     )
-    by_id = {entry.client_order_id: entry for entry in entries}
+    settled = {fee.client_order_id for settlement in settlements for fee in settlement.fees}
+    waiting = [
+        entry
+        for entry in entries
+        if entry.fee_is_estimated and entry.filled_qty > 0 and entry.client_order_id not in settled
+    ]
+    log_event(
+        log,
+        logging.INFO,
+        "fees.checked",
+        since=first,
+        orders=len(entries),
+        posted=len(records.fees),
+        still_estimated=len(waiting),
+    )
     for settlement in settlements:
-        if settlement.implausible:
+        if settlement.problem is not None:
             _report(run, settlement)
         else:
-            _settle(run, settlement, by_id)
+            _settle(run, settlement)
 
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
 
 
-def _settle(run: ScriptRun, settlement: FeeSettlement, entries: dict[str, JournalEntry]) -> None:
-    def write(connection: MySQLConnectionAbstract) -> None:
-        for fee in settlement.fees:
-            buys = entries[fee.client_order_id].side is Side.BUY
-            old = entries[fee.client_order_id]
-            settle_fee(
-                connection,
-                fee.client_order_id,
-                fee.fee if buys else old.fee_qty,
-                old.fee_usd if buys else fee.fee,
-            )
+def write_fees(connection: MySQLConnectionAbstract, settlement: FeeSettlement) -> None:
+    """The fees of one settlement; the caller holds the transaction."""
+    for one in settlement.fees:
+        in_coins, in_usd = (one.fee, 0) if settlement.side is Side.BUY else (0, one.fee)
+        settle_fee(connection, one.client_order_id, Decimal(in_coins), Decimal(in_usd))
 
+
+def _settle(run: ScriptRun, settlement: FeeSettlement) -> None:
     step = {
         "action": "settle fees",
         "symbol": settlement.symbol,
         "reason": settlement.reason,
         "orders": len(settlement.fees),
     }
-    if run.step(step, lambda: transaction(write)):
+    if run.step(step, lambda: transaction(lambda connection: write_fees(connection, settlement))):
         log_event(
             log,
             logging.INFO,
@@ -99,10 +112,14 @@ def _settle(run: ScriptRun, settlement: FeeSettlement, entries: dict[str, Journa
 
 
 def _report(run: ScriptRun, settlement: FeeSettlement) -> None:
+    reason = f"{settlement.symbol or 'all symbols'}: {settlement.reason}"
+    if settlement.is_late:
+        until = settlement.first_day + GIVE_UP_AFTER
+        reason += f": the estimates stay, more is looked for until {until}"
     event = Event(
-        kind="fees_implausible",
-        severity=Severity.WARNING,
-        reason=f"{settlement.symbol or 'all symbols'}: {settlement.reason}",
+        kind="fees_incomplete" if settlement.is_late else "fees_implausible",
+        severity=Severity.INFO if settlement.is_late else Severity.WARNING,
+        reason=reason,
         symbol=settlement.symbol,
     )
     if event_exists(thread_connection(), event.kind, event.reason):

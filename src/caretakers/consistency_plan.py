@@ -68,8 +68,9 @@ class WaitingCycle:
 class Holding:
     """A cycle in watching whose coins and the account's differ, as measured on the exchange.
 
-    `position_qty` is None on the exchange's own 404. `short_by` and `surplus` are what fees and
-    rounding do not explain. `current_order` is the one order that the cycle's state can have.
+    `position_qty` is None on the exchange's own 404. `short_by` and `surplus` are what fees,
+    rounding and the dust of earlier cycles do not explain. `current_order` is the one order that
+    the cycle's state can have.
     """
 
     cycle: DcaCycle
@@ -240,7 +241,7 @@ def _about_holding(holding: Holding) -> list[Finding]:
     if not holding.books_hold_dust and holding.position_is_dust:
         return [_finding_on(holding, Action.END_IN_ERROR, "position_gone", Severity.ERROR, books)]
     if holding.books_hold_dust:
-        if holding.position_is_dust:
+        if holding.surplus <= 0:
             return []
         reason = f"{books}: no base order is placed while they are there"
         return [_report(holding, "position_unexpected", Severity.ERROR, reason)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
@@ -17,9 +17,9 @@ from models.order_journal import Purpose
 from models.realised_profit import RealisedProfit
 from models.trading_state import TradingState
 from strategy.asset_checks import find_row_problem, find_state_problem
-from strategy.deal_plan import USD_FEE_STEP
+from strategy.fees import compute_coins_taken, compute_usd_fee
 from strategy.order_identity import compute_client_order_id
-from strategy.sizing import SizingError, is_dust, round_to_increment, size_take_profit
+from strategy.sizing import SizingError, is_dust, size_take_profit
 from strategy.triggers import ANY_PRICE, compute_triggers
 
 LONG_OPEN_SECONDS = 900.0
@@ -138,19 +138,21 @@ def compute_unrealised_usd(
     state: TradingState, rules: AssetRules, fee_rate: Decimal, bid: Decimal
 ) -> Decimal | None:
     """USD that selling everything at `bid` would earn, after the coin fee of the buys and the USD
-    fee of the sale (rounded up to the cent, as the exchange does). None where nothing is held.
+    fee of the sale. None where nothing is held.
     """
     cycle = state.cycle
     if is_dust(cycle.quantity, rules, fee_rate):
         return None
-    left = cycle.quantity - max(state.coin_fees, cycle.quantity * fee_rate)
+    left = cycle.quantity - compute_coins_taken(cycle.quantity, state.coin_fees, fee_rate)
     try:
         qty = size_take_profit(cycle.quantity, state.coin_fees, left, rules, fee_rate)
     except SizingError:
         qty = Decimal(0)
-    proceeds_usd = qty * bid
-    fee_usd = round_to_increment(proceeds_usd * fee_rate, USD_FEE_STEP, ROUND_CEILING)
-    return proceeds_usd - fee_usd - cycle.quantity * cycle.average_purchase_price
+    return (
+        qty * bid
+        - compute_usd_fee(qty, bid, fee_rate)
+        - cycle.quantity * cycle.average_purchase_price
+    )
 
 
 def _no_open_cycle(asset: DcaAsset, cycle: DcaCycle | None) -> str | None:

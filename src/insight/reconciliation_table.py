@@ -14,8 +14,7 @@ _EXCHANGE_SAYS = {
     Fact.SELL_OPENED: "the cycle's sell order is open",
     Fact.BUY_ENDED: "the buy ended: filled, canceled, expired or rejected, with whatever it filled",
     Fact.BUY_REPLACED: "the user edited the buy: another order goes on in its place",
-    Fact.SELL_FILLED: "the sell is filled",
-    Fact.SELL_ENDED: "the sell ended without being filled, with whatever it sold",
+    Fact.SELL_ENDED: "the sell ended: filled, canceled, expired or rejected, with whatever it sold",
     Fact.SELL_REPLACED: "the user edited the sell",
     Fact.ORDER_MISSING: "404 for the order's id and for the id it would have, twice",
     Fact.COOLDOWN_OVER: "(the clock) cooldown_period has passed since the last sell",
@@ -26,8 +25,7 @@ _WHY = {
     Fact.SELL_OPENED: "the event that links it was lost, or came late",
     Fact.BUY_ENDED: "fills count whatever the final status; the next order gets the next seq",
     Fact.BUY_REPLACED: "what was filled is booked, the replacement is followed",
-    Fact.SELL_FILLED: "the deal is closed: journal, last sell price and the next cycle in one transaction",
-    Fact.SELL_ENDED: "what was sold is subtracted; only dust left means sold",
+    Fact.SELL_ENDED: "a filled sell, too, can leave coins: a position that lagged named fewer than there are",
     Fact.SELL_REPLACED: "what was sold is subtracted, the replacement is followed",
     Fact.ORDER_MISSING: "nothing ended, so the seq stays: if the order exists after all, it is refused as a duplicate",
     Fact.COOLDOWN_OVER: "the next deal may begin",
@@ -38,7 +36,6 @@ _DONE = {
     Next.SELLING: "link the order, `selling`",
     Next.REST: "book what was filled, seq + 1, `watching` (no coins held: `cooldown` while that is not over, `complete` if the user wants it closed)",
     Next.SAME: "link the order if it is not, status stays",
-    Next.COMPLETE: "`complete`, and a new cycle in `cooldown`",
     Next.WATCHING: "`watching`",
     Next.ERROR: "`error`, and a new cycle in `watching` that waits `cooldown_period`",
 }
@@ -84,6 +81,11 @@ def render() -> str:
 
 def _row(statuses: list[str], fact: Fact, target: Next) -> str:
     done = _DONE[target]
+    if fact is Fact.SELL_ENDED:
+        done = (
+            "no more than fees and dust left: `complete`, and a new cycle in `cooldown`, in one"
+            " transaction; else subtract what was sold, seq + 1, `watching`"
+        )
     if fact is Fact.ORDER_MISSING:
         done = done.replace("book what was filled, seq + 1, ", "")
     if fact in (Fact.BUY_REPLACED, Fact.SELL_REPLACED):

@@ -29,7 +29,12 @@ from models.exchange import AssetRules, ExchangeOrder, Quote
 from models.meta import ForeignDatabase, check_schema
 from models.realised_profit import RealisedProfit, get_realised_profits
 from models.trading_state import TradingState, load_all_trading_states
-from utils.alpaca_client_rest import ExchangeError, fetch_orders, get_trading_client
+from utils.alpaca_client_rest import (
+    ExchangeError,
+    fetch_orders,
+    get_trading_client,
+    pass_over_unreadable,
+)
 from utils.alpaca_records import fetch_all_asset_rules, fetch_latest_quotes
 from utils.db_utils import DatabaseError, thread_connection
 
@@ -136,7 +141,7 @@ class StatusReader:
 
     def _ask_exchange(self) -> list[ExchangeOrder]:
         client = get_trading_client()
-        orders = fetch_orders(client, status="open")
+        orders = fetch_orders(client, status="open", on_unreadable=pass_over_unreadable)
         if time.monotonic() - self._rules_at > RULES_KEPT_SECONDS:
             self._rules = fetch_all_asset_rules(
                 client, min_cost_usd=self._settings.minimum_order_usd

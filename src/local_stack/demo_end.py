@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from caretaker_work.fee_settling import write_fees
+from caretakers.fee_matching import FeeRates
 from caretakers.fee_plan import plan_fee_settlements
-from local_stack.demo_snapshot import FEE_RATE
+from local_stack.demo_snapshot import FEE_RATE, MAKER_FEE_RATE
 from local_stack.exchange_process import ExchangeProcess
 from local_stack.stack import LocalStack
-from models.exchange import Side
-from models.fee_activity import FeeActivity
-from models.order_journal import get_entries_ended_since, get_journaled_client_ids, settle_fee
+from models.fee_activity import Execution, FeeActivity
+from models.order_journal import get_entries_ended_since, get_journaled_client_ids
 
 CATCH_UP_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -54,13 +55,13 @@ def close_the_day(stack: LocalStack, db_conn: MySQLConnectionAbstract) -> None:
     stack.run_script("consistency_checker")
     raw = [one for kind in ("CFEE", "FEE") for one in stack.exchange.activities(kind)]
     posted = [fee for one in raw if (fee := FeeActivity.from_wire(one)) is not None]
+    fills = [Execution.from_wire(one) for one in stack.exchange.activities("FILL")]
     now = datetime.now(UTC)
-    entries = get_entries_ended_since(db_conn, now - timedelta(days=2))
-    sides = {entry.client_order_id: entry.side for entry in entries}
     for settlement in plan_fee_settlements(
-        entries, posted, now=now + MORNING_AFTER, fee_rate=FEE_RATE
+        get_entries_ended_since(db_conn, now - timedelta(days=2)),
+        posted,
+        [one for one in fills if one is not None],
+        now=now + MORNING_AFTER,
+        rates=FeeRates(FEE_RATE, MAKER_FEE_RATE),
     ):
-        for settled in settlement.fees:
-            buys = sides[settled.client_order_id] is Side.BUY
-            in_coins, in_usd = (settled.fee, 0) if buys else (0, settled.fee)
-            settle_fee(db_conn, settled.client_order_id, in_coins, in_usd)
+        write_fees(db_conn, settlement)

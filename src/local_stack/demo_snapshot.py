@@ -22,6 +22,7 @@ from strategy.triggers import compute_triggers
 from utils.db_utils import execute_query
 
 FEE_RATE = Decimal("0.0025")  # the default of TAKER_FEE_PERCENT, and what the exchange takes
+MAKER_FEE_RATE = Decimal("0.0015")  # likewise of MAKER_FEE_PERCENT
 MINIMUM_ORDER_USD = Decimal(10)
 STALE_BEAT_SECONDS = 10.0
 _REALISED = """

@@ -11,7 +11,7 @@ from aiohttp import web
 from . import errors
 from .errors import ApiError
 from .faults import Fault, FaultBoard, Seam
-from .rest import read_json, refusal_response
+from .http_json import read_json, refusal_response
 
 _PAGE = (
     "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"

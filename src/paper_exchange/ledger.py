@@ -47,7 +47,7 @@ def balances_json(exchange: Exchange) -> wire.Json:
         "initial_cash": plain(exchange.initial_cash),
         "cash": plain(held.cash),
         "cash_available": plain(held.available_usd()),
-        "equity": plain(wire.equity(exchange)),
+        "equity": plain(exchange.equity()),
         "positions": [wire.position_json(exchange, one) for one in held.positions()],
         "coins": {
             one.symbol: {

@@ -57,6 +57,23 @@ class Bar:
     trade_count: int
     at_ns: int
 
+    @classmethod
+    def of(cls, trade: Trade, at_ns: int) -> "Bar":
+        """The bar that begins with this trade; `at_ns` is the beginning of its time."""
+        price, size = trade.price, trade.size
+        return cls(trade.symbol, price, price, price, price, size, size * price, 1, at_ns)
+
+    def followed_by(self, later: "Bar") -> "Bar":
+        return replace(
+            self,
+            high=max(self.high, later.high),
+            low=min(self.low, later.low),
+            close=later.close,
+            volume=self.volume + later.volume,
+            value=self.value + later.value,
+            trade_count=self.trade_count + later.trade_count,
+        )
+
     def including(self, trade: Trade) -> "Bar":
         return replace(
             self,
@@ -122,9 +139,7 @@ class MarketBoard:
         if running is not None and running.at_ns == minute_ns:
             bar, closed = running.including(trade), None
         else:
-            price, size = trade.price, trade.size
-            bar = Bar(trade.symbol, price, price, price, price, size, size * price, 1, minute_ns)
-            closed = running
+            bar, closed = Bar.of(trade, minute_ns), running
         self._running_bars[trade.symbol] = bar
         if closed is not None:
             self.bars[trade.symbol] = closed

@@ -30,6 +30,7 @@ from reconciler import Reconciler
 from steering.asset_changes import disable_asset
 from steering.refused import Refused
 from strategy.asset_checks import find_renaming
+from strategy.fees import compute_coins_taken, compute_usd_fee
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import floor_quantity, is_dust
 from utils.account_lock import AccountLock
@@ -71,7 +72,9 @@ class ClosePlan:
     @property
     def proceeds_usd(self) -> Decimal | None:
         """What the sale brings at the bid, after its fee."""
-        return None if self.bid is None else self.coins * self.bid * (1 - self.fee_rate)
+        if self.bid is None:
+            return None
+        return self.coins * self.bid - compute_usd_fee(self.coins, self.bid, self.fee_rate)
 
     @property
     def profit_usd(self) -> Decimal | None:
@@ -140,7 +143,7 @@ def _is_closable(cycle: DcaCycle, rules: AssetRules, fee_rate: Decimal) -> bool:
 def _sellable(state: TradingState, fee_rate: Decimal) -> Decimal:
     """About so many coins are left of what was filled, after the coin fees."""
     quantity = state.cycle.quantity
-    return quantity - max(state.coin_fees, quantity * fee_rate)
+    return quantity - compute_coins_taken(quantity, state.coin_fees, fee_rate)
 
 
 def _bid(symbol: str) -> Decimal | None:

@@ -30,6 +30,7 @@ from utils.alpaca_client_rest import (
     fetch_orders,
     fetch_position,
     get_trading_client,
+    pass_over_unreadable,
 )
 
 
@@ -119,7 +120,7 @@ def load_market_view(settings: Settings, symbol: str) -> MarketView:
         rules=rules,
         quote=fetch_latest_quote(symbol),
         position=fetch_position(client, symbol),
-        open_orders=tuple(fetch_orders(client, status="open")),
+        open_orders=tuple(fetch_orders(client, status="open", on_unreadable=pass_over_unreadable)),
         buying_power_usd=fetch_buying_power_usd(client),
     )
 

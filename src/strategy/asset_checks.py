@@ -15,6 +15,7 @@ from models.exchange import AssetRules, WireError, normalize_symbol
 from models.order_journal import Purpose
 from models.trading_state import TradingState
 from strategy.deal_plan import DealPlan, describe_order, plan_deal
+from strategy.fees import compute_qty_before_fee
 from strategy.sizing import MAXIMUM_ORDER_USD, minimum_base_order_usd, round_to_increment
 
 MOST_SAFETY_ORDERS = 100
@@ -119,7 +120,7 @@ def compute_least_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal
         step = rules.min_trade_increment
         limit = round_to_increment(price, rules.price_increment, ROUND_CEILING)
         sellable = round_to_increment(max(rules.min_order_size, step), step, ROUND_CEILING)
-        qty = max(sellable / (1 - fee_rate), rules.min_cost_usd / limit)
+        qty = max(compute_qty_before_fee(sellable, fee_rate), rules.min_cost_usd / limit)
         return round_to_increment(
             round_to_increment(qty, step, ROUND_CEILING) * limit, _CENT, ROUND_CEILING
         )
@@ -185,7 +186,9 @@ def _narrow_findings(
     """A safety order that fits today's prices by luck of rounding fails at tomorrow's."""
     if asset.max_safety_orders == 0:
         return []
-    sellable = max(rules.min_order_size, rules.min_trade_increment) / (1 - fee_rate)
+    sellable = compute_qty_before_fee(
+        max(rules.min_order_size, rules.min_trade_increment), fee_rate
+    )
     safe = max(rules.min_cost_usd, sellable * plan.ask) + rules.min_trade_increment * plan.ask
     safe = round_to_increment(safe, _CENT, ROUND_CEILING)
     if asset.safety_order_amount >= safe:

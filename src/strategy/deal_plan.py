@@ -4,8 +4,7 @@ would leave. Pure.
 Assumption: each order fills fully, in one piece, at its trigger price - the base order at the ask
 that is given, a safety order at its trigger (at the ask, where that is lower already), the sale at
 the take profit's trigger. A price has nine places on Alpaca's wire: a buy's is cut there, a sale's
-rounded up, so that both still cross their trigger. The exchange takes its fee from what is received
-and rounds it up: of the coins to nine places, of the USD to the cent.
+rounded up, so that both still cross their trigger.
 
 Nothing is computed twice: triggers, sizes and averages come from the functions that the bot trades
 with, so the plan is what the bot will do.
@@ -22,6 +21,7 @@ from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import AssetRules, ExchangeOrder, Side
 from models.order_journal import Purpose
 from models.trading_state import TradingState
+from strategy.fees import compute_coin_fee, compute_coins_taken, compute_usd_fee
 from strategy.lifecycle import Circumstances, compute_order_change
 from strategy.sizing import (
     SizingError,
@@ -33,7 +33,6 @@ from strategy.sizing import (
 from strategy.triggers import compute_take_profit_trigger, compute_triggers, decide
 
 WIRE_STEP = Decimal("1e-9")  # Alpaca's quantities and prices have nine places at most
-USD_FEE_STEP = Decimal("0.01")
 _WIDE = Context(prec=60)
 # No rule of a plan depends on the time; the functions that the bot shares with us ask for one.
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
@@ -178,7 +177,7 @@ def _fresh(asset: DcaAsset) -> _Deal:
 def _going_on(asset: DcaAsset, open_deal: TradingState, fee_rate: Decimal) -> _Deal:
     """From what the cycle holds; an order under way counts as not sent."""
     cycle = replace(open_deal.cycle, status=CycleStatus.WATCHING)
-    coin_fees = max(open_deal.coin_fees, cycle.quantity * fee_rate)
+    coin_fees = compute_coins_taken(cycle.quantity, open_deal.coin_fees, fee_rate)
     return _Deal(
         state=replace(open_deal, asset=asset, cycle=cycle, previous_status=None),
         available=max(Decimal(0), cycle.quantity - coin_fees),
@@ -267,7 +266,7 @@ def _filled(
     around = Circumstances(asset=state.asset, rules=rules, fee_rate=fee_rate, now=_SOME_TIME)
     change = compute_order_change(state.cycle, order, around)
     assert change is not None, "a fill always changes the cycle"
-    coin_fee = round_to_increment(qty * fee_rate, WIRE_STEP, ROUND_CEILING)
+    coin_fee = compute_coin_fee(qty, fee_rate)
     return _Deal(
         state=replace(
             state,
@@ -301,7 +300,7 @@ def _sale(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | No
     except SizingError:
         return None
     proceeds_usd = qty * price
-    fee_usd = round_to_increment(proceeds_usd * fee_rate, USD_FEE_STEP, ROUND_CEILING)
+    fee_usd = compute_usd_fee(qty, price, fee_rate)
     return PlannedSale(
         price=price,
         qty=qty,

@@ -14,6 +14,7 @@ from models.cycle_data import CycleStatus, DcaCycle
 from models.events import Event, Severity
 from models.exchange import ExchangeOrder, Side
 from models.order_journal import JournalEntry, Purpose
+from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import (
     Circumstances,
     CycleChange,
@@ -21,7 +22,7 @@ from strategy.lifecycle import (
     build_journal_entry,
     compute_fill_updates,
     is_closed_without_sale,
-    leaves_only_dust,
+    is_sold_out,
     resting_status,
     target_of,
 )
@@ -130,7 +131,7 @@ def compute_correction(
     completes = (
         cycle.status is CycleStatus.WATCHING
         and order.side is Side.SELL
-        and leaves_only_dust(cycle, extra_qty, around)
+        and is_sold_out(cycle, extra_qty, around)
     )
     updates = _correction_updates(cycle, order, extra_qty, extra_price, known_qty, around)
     if completes:
@@ -155,8 +156,11 @@ def compute_correction(
             order_seq=order_seq,
             filled_qty=extra_qty,
             filled_avg_price=extra_price,
-            fee_qty=round_stored(extra_qty * around.fee_rate) if buys else Decimal(0),
-            fee_usd=Decimal(0) if buys else round_stored(extra_qty * extra_price * around.fee_rate),
+            # The late part was an execution of its own.
+            fee_qty=compute_coin_fee(extra_qty, around.fee_rate) if buys else Decimal(0),
+            fee_usd=Decimal(0)
+            if buys
+            else compute_usd_fee(extra_qty, extra_price, around.fee_rate),
             note="late fill of an ended order",
         ),
         events=(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal, localcontext
 
 from models.exchange import AssetRules
+from strategy.fees import compute_coin_fee, compute_coins_taken
 
 MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order
 _STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
@@ -51,7 +52,7 @@ def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
     """Whether `quantity` (as filled) leaves too little to be sold after the coin fee."""
     if quantity <= 0:
         return True
-    return is_unsellable(quantity * (1 - fee_rate), rules)
+    return is_unsellable(quantity - compute_coin_fee(quantity, fee_rate), rules)
 
 
 def is_unsellable(available: Decimal, rules: AssetRules) -> bool:
@@ -88,18 +89,24 @@ def size_buy(amount_usd: Decimal, ask: Decimal, rules: AssetRules) -> SizedBuy:
 
 
 def size_take_profit(
-    quantity: Decimal, coin_fees: Decimal, available: Decimal, rules: AssetRules, fee_rate: Decimal
+    quantity: Decimal,
+    coin_fees: Decimal,
+    available: Decimal,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    leftover: Decimal = Decimal(0),
 ) -> Decimal:
     """Coins to sell of a cycle that bought `quantity` while `available` are free in the account.
 
     The exchange took its fee from the coins, so fewer are there than were filled; where more are
-    there than the cycle holds, they are the user's own and stay.
+    there than the cycle holds, they are the user's own and stay. `leftover`: coins that earlier
+    cycles could not sell; they go with this sale.
 
     Raises:
         SizingError: when what is there is dust.
     """
-    ours = quantity - max(coin_fees, quantity * fee_rate)
-    wanted = ours if available > quantity else available
+    ours = quantity - compute_coins_taken(quantity, coin_fees, fee_rate) + leftover
+    wanted = ours if available > quantity + leftover else available
     qty = floor_quantity(wanted, rules)
     if is_unsellable(wanted, rules):
         raise SizingError(f"only {available} coins are free, below what can be sold")
@@ -110,9 +117,26 @@ def is_short_beyond_fees(
     quantity: Decimal, coin_fees: Decimal, available: Decimal, rules: AssetRules, fee_rate: Decimal
 ) -> bool:
     """Whether more coins are missing from the account than fees and rounding explain."""
-    # Fees are rounded up per execution and the rate is our estimate: a tenth more explains both.
-    explained = max(coin_fees, quantity * fee_rate) * Decimal("1.1") + rules.min_trade_increment
-    return available < quantity - explained
+    return quantity - available > _explained(quantity, coin_fees, rules, fee_rate)
+
+
+def is_explained_by_fees(
+    quantity: Decimal, left: Decimal, coin_fees: Decimal, rules: AssetRules, fee_rate: Decimal
+) -> bool:
+    """Whether `left` of the `quantity` that was bought is only what the fees took, or so little
+    more that it cannot be sold.
+    """
+    return is_unsellable(left - _explained(quantity, coin_fees, rules, fee_rate), rules)
+
+
+def _explained(
+    quantity: Decimal, coin_fees: Decimal, rules: AssetRules, fee_rate: Decimal
+) -> Decimal:
+    """Coins that may be missing of `quantity`. Fees are rounded up per execution and the rate is
+    our estimate: a tenth more explains both.
+    """
+    taken = compute_coins_taken(quantity, coin_fees, fee_rate)
+    return taken * Decimal("1.1") + rules.min_trade_increment
 
 
 def minimum_base_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:

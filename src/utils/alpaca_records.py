@@ -16,12 +16,17 @@ from typing import Any
 from alpaca.trading.client import TradingClient
 
 from models.exchange import AssetRules, Quote, WireError, decimal_from_wire, time_from_wire
-from models.fee_activity import FEE_ACTIVITY_TYPES, FeeActivity
+from models.fee_activity import (
+    FEE_ACTIVITY_TYPES,
+    FILL_ACTIVITY_TYPE,
+    Execution,
+    FeeActivity,
+)
 from utils.alpaca_client_rest import get_data_client
 from utils.alpaca_http import ExchangeUnavailable, read
 
 ACTIVITIES_PAGE = 100
-MOST_PAGES = 60
+MOST_PAGES = 100
 _BLOCKS = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
 
 
@@ -38,17 +43,24 @@ def fetch_exchange_time(client: TradingClient) -> datetime:
         raise ExchangeUnavailable(f"unusable answer: {error}") from error
 
 
-def fetch_fee_activities(client: TradingClient, first: date, last: date) -> list[FeeActivity]:
-    """Every fee of crypto that was posted for the days `first` to `last`, all pages.
+@dataclass(frozen=True, slots=True)
+class TradeRecords:
+    """Every fee of crypto that was posted, and every execution, since a day."""
+
+    fees: tuple[FeeActivity, ...]
+    executions: tuple[Execution, ...]
+
+
+def fetch_trade_records(client: TradingClient, since: date) -> TradeRecords:
+    """What the account traded and was charged from the day `since` on, all pages.
 
     Raises:
         ExchangeError: when the list is not complete; a partial list is never returned.
     """
     params: dict[str, Any] = {
-        "activity_types": ",".join(FEE_ACTIVITY_TYPES),
-        # Both ends exclude their own moment, and some fees are posted on the day after: wider.
-        "after": f"{first - timedelta(days=1)}T00:00:00Z",
-        "until": f"{last + timedelta(days=2)}T00:00:00Z",
+        "activity_types": ",".join((*FEE_ACTIVITY_TYPES, FILL_ACTIVITY_TYPE)),
+        # Excludes its own moment, and a fee can bear the day before: wider.
+        "after": f"{since - timedelta(days=2)}T00:00:00Z",
         "direction": "asc",
         "page_size": ACTIVITIES_PAGE,
     }
@@ -65,12 +77,16 @@ def fetch_fee_activities(client: TradingClient, first: date, last: date) -> list
             raise ExchangeUnavailable("the list of activities does not end")
         params["page_token"] = page[-1]["id"]
     else:
-        raise ExchangeUnavailable(f"more than {MOST_PAGES} pages of fees")
+        raise ExchangeUnavailable(f"more than {MOST_PAGES} pages of trades and fees")
     try:
-        parsed = [FeeActivity.from_wire(one) for one in raw.values()]
+        fees = [FeeActivity.from_wire(one) for one in raw.values()]
+        executions = [Execution.from_wire(one) for one in raw.values()]
     except WireError as error:
         raise ExchangeUnavailable(f"unusable answer: {error}") from error
-    return [one for one in parsed if one is not None and first <= one.day <= last]
+    return TradeRecords(
+        fees=tuple(one for one in fees if one is not None),
+        executions=tuple(one for one in executions if one is not None),
+    )
 
 
 def fetch_latest_quotes(symbols: Iterable[str]) -> dict[str, Quote]:

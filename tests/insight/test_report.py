@@ -17,6 +17,8 @@ import pytest
 
 from bot_parts import BotParts
 from builders import build_entry, build_order
+from caretaker_work.fee_settling import write_fees
+from caretakers.fee_matching import FeeRates
 from caretakers.fee_plan import plan_fee_settlements
 from insight import report_command
 from insight.capital import CapitalCurve, CapitalUse
@@ -26,13 +28,11 @@ from insight.report_spans import read_moment
 from models.asset_config import get_asset_by_id
 from models.cycle_data import CycleStatus, create_cycle, get_latest_cycle, update_cycle
 from models.deals import Deal, load_deals
-from models.exchange import Side
-from models.fee_activity import FeeActivity
+from models.fee_activity import Execution, FeeActivity
 from models.order_journal import (
     Purpose,
     append_journal_entry,
     get_entries_ended_since,
-    settle_fee,
 )
 from models.realised_profit import get_realised_profits
 from said import Said, runner
@@ -126,16 +126,12 @@ def settle(db_conn) -> None:
     """What consistency_checker does on the next morning."""
     raw = activities("CFEE") + activities("FEE")
     posted = [fee for one in raw if (fee := FeeActivity.from_wire(one)) is not None]
+    fills = [Execution.from_wire(one) for one in activities("FILL")]
+    tomorrow = datetime.now(UTC) + timedelta(days=2)
+    rates = FeeRates(D("0.0025"), D("0.0015"))
     entries = get_entries_ended_since(db_conn, EPOCH)
-    sides = {entry.client_order_id: entry.side for entry in entries}
-    plans = plan_fee_settlements(
-        entries, posted, now=datetime.now(UTC) + timedelta(days=2), fee_rate=D("0.0025")
-    )
-    for fee in (fee for plan in plans for fee in plan.fees):
-        buys = sides[fee.client_order_id] is Side.BUY
-        settle_fee(
-            db_conn, fee.client_order_id, fee.fee if buys else D(0), D(0) if buys else fee.fee
-        )
+    for plan in plan_fee_settlements(entries, posted, fills, now=tomorrow, rates=rates):
+        write_fees(db_conn, plan)
 
 
 class FromTheExchange:
