@@ -14,12 +14,13 @@ from decimal import Decimal, localcontext
 from local_stack.cycle_books import Books, CycleBooks, MatchedBooks, match_books
 from local_stack.cycle_replay import Replayed, replay
 from local_stack.ladders import find_oversold, find_overspent
+from local_stack.take_profits import find_gone_prices, find_left_behind
 from models.cycle_data import CycleStatus
 from models.exchange import ExchangeOrder, Side
 from models.order_journal import ADOPTED
 from strategy.sizing import is_dust
 
-MOST_REQUESTS_PER_MINUTE = 200
+MAX_REQUESTS_PER_MINUTE = 200
 _AVERAGE_PLACES = Decimal("1e-9")  # the exchange tells an average price to so many places
 _WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 _ZERO = Decimal(0)
@@ -43,6 +44,7 @@ def find_violations(books: Books) -> list[Violation]:
         for cycle in matched.cycles:
             found += find_order_faults(cycle)
             found += find_money_faults(cycle, books)
+            found += find_sale_faults(cycle, books)
             found += find_journal_faults(cycle)
             found += find_row_faults(cycle, books)
     return [*found, *find_unsettled(books)]
@@ -138,6 +140,14 @@ def find_money_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
         yield _of(cycle, "money: sold no more than bought", text)
 
 
+def find_sale_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
+    """Nothing sold at a price that was gone, nothing left behind by a cycle that is complete."""
+    for text in find_gone_prices(cycle, books):
+        yield _of(cycle, "sale: at a bid that is there", text)
+    for text in find_left_behind(cycle, books):
+        yield _of(cycle, "sale: nothing left behind", text)
+
+
 def find_journal_faults(cycle: CycleBooks) -> Iterator[Violation]:
     """The journal's rows are the exchange's fills, exactly."""
     known = {order.id: order for order in cycle.orders}
@@ -223,10 +233,10 @@ def _difference(cycle: CycleBooks, expected: Replayed) -> str | None:
     return None
 
 
-def find_excess_requests(accepted_peak_per_minute: int) -> Iterator[Violation]:
-    """The exchange allows so many requests in any minute."""
-    if accepted_peak_per_minute > MOST_REQUESTS_PER_MINUTE:
-        text = f"{accepted_peak_per_minute} requests in one minute"
+def find_excess_requests(peak_per_minute: int) -> Iterator[Violation]:
+    """In any minute, refused ones counted, fewer than what the exchange allows."""
+    if peak_per_minute >= MAX_REQUESTS_PER_MINUTE:
+        text = f"{peak_per_minute} requests in one minute"
         yield Violation(rule="requests", text=text)
 
 

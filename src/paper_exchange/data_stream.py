@@ -7,7 +7,7 @@ One authenticated connection at a time (406 for the next). Never holds the marke
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import WSMsgType, web
 
@@ -66,6 +66,10 @@ class DataClient:
             slow_frame=self._error_frame(407),
         )
 
+    @property
+    def hears(self) -> bool:
+        return not (self.is_muted or self.outbox.is_cut)
+
     def say(self, body: wire.Json) -> None:
         self.outbox.put_frame(self.codec.frame([self.codec.message(body)]))
 
@@ -122,6 +126,7 @@ class DataStream:
         self._faults = faults = exchange.faults
         faults.armed_listeners.append(self._on_armed)
         self.connections = 0
+        self.told_listeners: list[Callable[[Quote], None]] = []
         self._key = key
         self._secret = secret
         self._queue_limit = queue_limit
@@ -159,6 +164,9 @@ class DataStream:
             if client.wants("quotes", quote.symbol):
                 head = {"T": "q", "S": quote.symbol}
                 client.send({**head, **data_wire.quote_fields(quote)}, quote.at_ns)
+                if client.hears:
+                    for listener in self.told_listeners:
+                        listener(quote)
             if trade is not None and client.wants("trades", trade.symbol):
                 head = {"T": "t", "S": trade.symbol}
                 client.send({**head, **data_wire.trade_fields(trade)}, trade.at_ns)

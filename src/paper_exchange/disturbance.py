@@ -43,7 +43,8 @@ async def _carry_out(request: web.Request, handler: Handler) -> web.StreamRespon
 async def _facts(request: web.Request) -> Mapping[str, object]:
     facts = {"method": request.method, "path": request.path}
     if request.method != "POST":
-        return facts
+        asked = request.query.get("symbols")
+        return facts | ({"symbol": asked} if asked else {})
     try:
         body = read_json(await request.text())
     except ApiError:

@@ -20,6 +20,7 @@ from .faults import FaultBoard
 from .journal import Journal
 from .market import Quote
 from .orders import Event, Order, Status
+from .quotes_told import QuotesTold
 from .state import Scheduler, State
 from .trading_floor import TradingFloor
 
@@ -60,6 +61,8 @@ class Exchange:
         self.trade_update_listeners = state.trade_update_listeners
         self.tick_listeners = state.tick_listeners
         self.equity, self.price = state.equity, state.price
+        self.quotes_told = QuotesTold()
+        self.trade_update_listeners.append(self.quotes_told.remember_before)
         for symbol, qty, price in config.coins:
             self.set_balance(symbol, qty, price)
         state.profile.last_equity = state.equity()

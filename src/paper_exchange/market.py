@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from .clock import NANOS
+from .decimals import floor_to
 
 _MINUTE_NS = 60 * NANOS
 
@@ -24,6 +25,14 @@ class Quote:
     def is_usable(self) -> bool:
         """Fit to trade on: finite, positive, not crossed."""
         return self.bid.is_finite() and self.ask.is_finite() and 0 < self.bid <= self.ask
+
+
+def moved(quote: Quote, percent: Decimal, price_increment: Decimal) -> Quote:
+    """The quote `percent` higher (negative: lower), still one that the book can have."""
+    factor = 1 + percent / 100
+    bid = max(price_increment, floor_to(quote.bid * factor, price_increment))
+    ask = max(bid + price_increment, floor_to(quote.ask * factor, price_increment))
+    return replace(quote, bid=bid, ask=ask)
 
 
 @dataclass(frozen=True, slots=True)

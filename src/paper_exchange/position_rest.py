@@ -10,8 +10,11 @@ from .decimals import floor_to, plain, to_decimal
 from .errors import ApiError
 from .exchange import Exchange
 from .faults import Seam
+from .fees import COIN_INCREMENT
 from .orders import Order
 from .query import Query, Route
+
+_ALL = Decimal(1)
 
 
 class PositionDesk:
@@ -29,18 +32,32 @@ class PositionDesk:
 
     async def _positions(self, _request: web.Request, _query: Query) -> web.Response:
         held = self._exchange.account.positions()
+        told = _ALL
         for fault in self._exchange.faults.visit(Seam.POSITIONS, route="list", symbol=""):
-            held = [] if fault.name == "positions_empty" else held[:-1]
-        return web.json_response([wire.position_json(self._exchange, one) for one in held])
+            if fault.name == "position_lags":
+                told = fault.number("fraction")
+            else:
+                held = [] if fault.name == "positions_empty" else held[:-1]
+        return web.json_response([self._position_shape(one, told) for one in held])
 
     async def _position(self, _request: web.Request, query: Query) -> web.Response:
         asset = self._exchange.assets.find(query.path("name"))
         symbol = asset.symbol if asset else query.path("name")
-        hidden = self._exchange.faults.first(Seam.POSITIONS, route="single", symbol=symbol)
+        fault = self._exchange.faults.first(Seam.POSITIONS, route="single", symbol=symbol)
         position = self._exchange.account.position(symbol)
-        if position is None or hidden is not None:
+        is_hidden = fault is not None and fault.name != "position_lags"
+        if position is None or is_hidden:
             raise errors.position_not_found()
-        return web.json_response(wire.position_json(self._exchange, position))
+        told = fault.number("fraction") if fault is not None else _ALL
+        return web.json_response(self._position_shape(position, told))
+
+    def _position_shape(self, position: Position, told: Decimal) -> wire.Json:
+        """All of it, or the part that is told already."""
+        shape = wire.position_json(self._exchange, position)
+        if told == _ALL:
+            return shape
+        late = {key: Decimal(str(shape[key])) * told for key in ("qty", "qty_available")}
+        return shape | {key: plain(floor_to(qty, COIN_INCREMENT)) for key, qty in late.items()}
 
     async def _close(self, _request: web.Request, query: Query) -> web.Response:
         """Sells all of it, or `qty`, or `percentage`."""

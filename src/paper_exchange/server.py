@@ -20,10 +20,10 @@ from .data_stream import DataStream
 from .disturbance import handle_disturbed
 from .errors import ApiError
 from .exchange import Exchange
-from .faults import FaultBoard
+from .faults import FaultBoard, Seam
 from .http_json import refusal_response
 from .journal import Journal, StateFileError
-from .market import Quote
+from .market import Quote, moved
 from .market_feed import MarketFeed
 from .replay import ReplayError, load_recording, replay_quotes
 from .rest import TradingApi, admitted
@@ -84,6 +84,7 @@ class PaperExchange:
         )
         self.data_api = MarketDataApi(self.exchange, rate_limit=self.config.rate_limit_per_minute)
         self.exchange.tick_listeners.append(self.data_stream.on_tick)
+        self.data_stream.told_listeners.append(self.exchange.quotes_told.take)
         self.exchange.trade_update_listeners += [self.trade_stream.on_trade_update, _log_update]
         self.feed = self._build_feed()
         self.control = Control(
@@ -186,9 +187,11 @@ class PaperExchange:
 
     def _post(self, timed: TimedQuote) -> None:
         now_ns = self.clock.now_ns()
-        self.exchange.post_quote(
-            Quote(timed.symbol, timed.bid, timed.bid_size, timed.ask, timed.ask_size, now_ns)
-        )
+        quote = Quote(timed.symbol, timed.bid, timed.bid_size, timed.ask, timed.ask_size, now_ns)
+        for fault in self.faults.visit(Seam.MARKET, symbol=timed.symbol):
+            step = self.exchange.asset(timed.symbol).price_increment
+            quote = moved(quote, fault.number("percent"), step)
+        self.exchange.post_quote(quote)
 
     async def _close_days(self) -> None:
         """Posts the fees after every midnight UTC."""
