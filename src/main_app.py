@@ -47,7 +47,7 @@ log = logging.getLogger("main_app")
 T = TypeVar("T")
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS, EXIT_ALREADY_RUNNING = 0, 1, 2, 3
-THREADS = 32  # each symbol may have a slow request under way, and recovery must still find a thread
+THREADS = 32  # of the symbols: each may have a slow request under way
 SHUTDOWN_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 
@@ -73,7 +73,7 @@ class Bot:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         client = get_trading_client()
-        rules = AssetRulesCache(client, settings.minimum_order_usd)
+        rules = self._rules = AssetRulesCache(client, settings.minimum_order_usd)
         self.reconciler = Reconciler(
             client,
             rules,
@@ -97,6 +97,7 @@ class Bot:
             on_change=self._order_changed,
             request_sweep=self._request_sweep,
             on_unclaimed=self.reconciler.note_unclaimed,
+            look_again_seconds=settings.reconcile_seconds,
         )
         self.streams = AlpacaStreams(
             settings,
@@ -105,8 +106,10 @@ class Bot:
             on_trade_connect=self._request_recovery,
         )
         self._account_lock = AccountLock(account_id)
-        # Signs of life wait for no slow request of the symbols.
+        # Signs of life, sweeps and refreshes wait for no slow request of the symbols.
         self._own_threads = ThreadPoolExecutor(2, thread_name_prefix="bot-own")
+        self._sweep_thread = ThreadPoolExecutor(1, thread_name_prefix="bot-sweeps")
+        self._refresh_thread = ThreadPoolExecutor(1, thread_name_prefix="bot-refresh")
         self._lock_trouble: str | None = None
         self._is_stopping = False
         self._recovered = False
@@ -154,7 +157,7 @@ class Bot:
             self._recovery_wanted = False
             work = self.reconciler.recover if wants_recovery else self.reconciler.sweep
             try:
-                result = await asyncio.to_thread(work)
+                result = await self._loop.run_in_executor(self._sweep_thread, work)
             except (ExchangeError, DatabaseError) as error:
                 self._recovery_wanted |= wants_recovery
                 log_event(log, logging.WARNING, "sweep.postponed", reason=error)
@@ -189,12 +192,17 @@ class Bot:
         while True:
             self._refresh_wanted.clear()
             try:
-                states = await asyncio.to_thread(_load_states)
+                states = await self._loop.run_in_executor(self._refresh_thread, self._load_states)
                 await self.market.refresh(states)
                 await self.streams.watch(self.market.symbols())
             except DatabaseError as error:
                 log_event(log, logging.WARNING, "refresh.postponed", reason=error)
             await wait_for_event(self._refresh_wanted, self._settings.refresh_seconds)
+
+    def _load_states(self) -> list[TradingState]:
+        states = load_all_trading_states(thread_connection())
+        self._rules.prefetch(state.asset.asset_symbol for state in states)
+        return states
 
     async def keep_account(self) -> None:
         """Make sure that the account is still ours alone, before the server takes us for dead."""
@@ -255,10 +263,6 @@ class Bot:
             )
         except TimeoutError:
             log_event(log, logging.WARNING, "stop.hurried", seconds=SHUTDOWN_SECONDS)
-
-
-def _load_states() -> list[TradingState]:
-    return load_all_trading_states(thread_connection())
 
 
 def _check_world(settings: Settings) -> str:

@@ -12,8 +12,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from config import Settings
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 DATABASE_WAIT_SECONDS = 2.0
 FAILURE_WAIT_SECONDS = 30.0
+RULES_THREADS = 4  # for the few symbols that the list of all rules does not bring
 LATE_SECONDS = 60.0  # quotes that are late for so long are no hiccup
 _INFINITY = float("inf")
 
@@ -47,6 +50,8 @@ class MarketDataHandler:
         self._silence_seconds = settings.stream_silence_seconds
         self._watches: dict[str, SymbolWatch] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
+        self._rules_threads = ThreadPoolExecutor(RULES_THREADS, thread_name_prefix="bot-rules")
+        self._buy_turn = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
         self._busy = 0
@@ -118,7 +123,10 @@ class MarketDataHandler:
         if find_state_problem(state):
             return None
         try:
-            return await asyncio.to_thread(self._rules.get, state.asset.asset_symbol)
+            symbol, loop = state.asset.asset_symbol, asyncio.get_running_loop()
+            return self._rules.find(symbol) or await loop.run_in_executor(
+                self._rules_threads, self._rules.get, symbol
+            )
         except ExchangeError as error:
             return error
 
@@ -160,9 +168,7 @@ class MarketDataHandler:
             self._busy += 1
             self._idle.clear()
             try:
-                placement = await asyncio.to_thread(
-                    self._placer.consider, watch.symbol, lambda: self._usable_quote(watch)
-                )
+                placement = await self._consider(watch)
             except DatabaseError as error:
                 placement = Placement(
                     outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=DATABASE_WAIT_SECONDS
@@ -180,6 +186,17 @@ class MarketDataHandler:
                 until = time.monotonic() + placement.quiet_seconds
                 watch.quiet_until[side] = max(watch.quiet_until[side], until)
             self._report(watch, placement)
+
+    async def _consider(self, watch: SymbolWatch) -> Placement:
+        """Where a buy limit is set, buys have their turn one after another: whoever waits for it
+        holds no thread, or sells and bookings would wait for buyers.
+        """
+        consider = partial(self._placer.consider, watch.symbol, lambda: self._usable_quote(watch))
+        placement = await asyncio.to_thread(consider, has_turn=False)
+        if placement.outcome is not Outcome.NEEDS_TURN:
+            return placement
+        async with self._buy_turn:
+            return await asyncio.to_thread(consider, has_turn=True)
 
     def _report(self, watch: SymbolWatch, placement: Placement) -> None:
         if placement.outcome is Outcome.SKIPPED:

@@ -66,6 +66,7 @@ class Outcome(Enum):
     SKIPPED = "skipped"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    NEEDS_TURN = "needs_turn"  # a limit is set: only one buy at a time may be checked and sent
     WAITING = (
         "waiting"  # an order was sent for this very state, its result has not reached the row yet
     )
@@ -140,9 +141,11 @@ class OrderPlacer:
             symbol, PlacementGuard(symbol, self._settings.unknown_outcome_seconds)
         )
 
-    def consider(self, symbol: str, newest_quote: Callable[[], Quote | None]) -> Placement:
+    def consider(
+        self, symbol: str, newest_quote: Callable[[], Quote | None], *, has_turn: bool = True
+    ) -> Placement:
         """Place the order that the state of `symbol` asks for at the newest quote, if any.
-        Blocking.
+        Blocking. Without `has_turn` a buy that must wait for its turn is not begun (NEEDS_TURN).
 
         Raises:
             DatabaseError: the state could not be read; nothing was sent.
@@ -163,7 +166,7 @@ class OrderPlacer:
                 return self._cancel_resting_buy(state, rules, decision)
             if waiting := self._still_waiting(state, side):
                 return waiting
-            return self._place(state, rules, newest_quote)
+            return self._place(state, rules, newest_quote, has_turn)
         except _Skip as skip:
             return replace(skip.placement, side=skip.placement.side or side)
         except ExchangeError as error:
@@ -212,7 +215,11 @@ class OrderPlacer:
         return Placement(outcome=Outcome.WAITING, quiet_seconds=guard.seconds_until_ask(now))
 
     def _place(
-        self, state: TradingState, rules: AssetRules, newest_quote: Callable[[], Quote | None]
+        self,
+        state: TradingState,
+        rules: AssetRules,
+        newest_quote: Callable[[], Quote | None],
+        has_turn: bool,
     ) -> Placement:
         if reason := self._why_no_orders():
             raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO)  # whoever halts says so, louder
@@ -224,6 +231,8 @@ class OrderPlacer:
         assert decision.amount_usd is not None, "a buy always names its amount"
         if not rules.is_tradable:
             raise _Skip(f"{rules.symbol} is not tradable on Alpaca", HOPELESS_SECONDS)
+        if self._limits.has_brakes and not has_turn:
+            return Placement(outcome=Outcome.NEEDS_TURN)
         with self._limits.held():
             return self._place_limited_buy(state, rules, decision, newest_quote)
 

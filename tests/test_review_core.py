@@ -15,9 +15,16 @@ from websockets.exceptions import ConnectionClosedError
 
 import main_app
 from bot_parts import wire_quote
-from builders import build_circumstances, build_cycle, build_entry, build_order, build_wire_order
+from builders import (
+    build_circumstances,
+    build_cycle,
+    build_entry,
+    build_order,
+    build_wire_order,
+    build_wire_update,
+)
 from canned_server import canned_server
-from config import reset_settings
+from config import get_settings, reset_settings
 from main_app import Bot
 from models.cooldowns import load_cooldowns
 from models.cycle_data import CycleStatus, create_cycle, get_cycle, update_cycle
@@ -187,6 +194,56 @@ async def test_the_heartbeat_waits_for_no_slow_request(bot, settings):
         release.set()
         beat.cancel()
         await slow
+
+
+async def test_buyers_that_wait_for_their_turn_hold_up_no_fill_no_refresh_and_no_sale(
+    settings, db_conn, exchange, start, monkeypatch
+):
+    """A buy limit, an exchange that is slow to list what is open, and fewer threads than buyers."""
+    monkeypatch.setenv("MAX_BUY_USD_PER_DAY", "1000000")
+    reset_settings()
+    bot = Bot(get_settings(), "account")
+    bot._recovered = True
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    buyers = ["ETH/USD", "SOL/USD", "LTC/USD", "LINK/USD", "AVAX/USD"]
+    for symbol in buyers:
+        start(symbol=symbol)
+    filled = start(symbol="BCH/USD")
+    held = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
+    start(**held, last_order_fill_price=Decimal(50000))
+    await bot.market.refresh(load_all_trading_states(db_conn))
+    exchange.push_quote("BCH/USD", 499, 500)
+    order = await asyncio.to_thread(
+        place_limit_buy_order,
+        get_trading_client(),
+        "BCH/USD",
+        Decimal("0.2"),
+        Decimal(500),
+        client_order_id=compute_client_order_id(filled),
+    )
+    exchange.settle()
+    slow = exchange.arm("http_hang", match={"path": "/v2/orders", "method": "GET"}, seconds=60)
+    tasks = [asyncio.create_task(bot.updates.run()), asyncio.create_task(bot.keep_triggers_fresh())]
+    try:
+        for symbol in buyers:
+            await bot.market.on_crypto_quote(wire_quote(symbol, 99, 100))
+        await until(lambda: exchange.strikes("http_hang") > 0)
+        update = build_wire_update(
+            "fill", id=str(order.id), client_order_id=order.client_order_id, status="filled",
+            symbol="BCH/USD", filled_qty="0.2", filled_avg_price="500",
+        )  # fmt: skip
+        await bot.updates.on_crypto_trade_update(update)
+        await until(lambda: get_cycle(db_conn, filled.id).order_seq == 1)
+        await until(lambda: bot.market.state_of("BCH/USD").cycle.order_seq == 1)
+        exchange.push_quote(BTC, 52000, 52001)
+        await bot.market.on_crypto_quote(wire_quote(BTC, 52000, 52001))
+        route = "POST /v2/orders"
+        await until(lambda: exchange.state()["requests"]["by_route"].get(route, 0) == 2)
+    finally:
+        exchange.clear_faults(slow)
+        for task in tasks:
+            task.cancel()
+        await bot.stop()
 
 
 def test_what_nobody_foresaw_at_the_start_stands_in_the_log(bot_environment, monkeypatch, caplog):

@@ -41,10 +41,15 @@ _DONE = {
 }
 # What no transition covers: answers that are not facts, and facts that are not the cycle's own.
 _OTHER_ROWS = (
-    ("any", "no answer, 429, 5xx, a partial or unreadable list", "**unresolved, wait**", "nothing certain is known; the next sweep asks again"),
+    ("any", "no answer, 429, 5xx, a partial or unreadable list", "**unresolved, wait**", "nothing certain is known; the next sweep asks again, a recovery goes on where it stopped"),
+    ("any open", "a list that reaches back to before the cycle's current order could have been sent, and lacks its id", "as its own 404", "a list of every order since then proves it for 500 cycles in a few requests"),
+    ("any open", "its order cannot be read (a fill without a price)", "**unresolved, wait:** ERROR once, no buys on its symbol", "an order that exists is not missing, whatever it says"),
+    ("any", "an unreadable order that is not ours, on a symbol that is not in dca_assets", "nothing", "it must not hide the others"),
+    ("any", "an update tells of an end that REST does not confirm", "looked at again after 1, 2, 4... seconds up to RECONCILE_SECONDS, then a sweep", "REST lags behind the stream; the symbol's later updates wait behind it"),
     ("any", "the outcome of a POST is unknown, first 404 for its id", "**unresolved, wait** 30 s and ask again", "an order on its way in looks the same as none"),
     ("buying, selling", "first 404 for the order", "**unresolved, wait** and ask again", "as above"),
     ("watching, with coins", "first answer without a position", "**unresolved, wait** a few seconds and read again", "positions lag behind fills"),
+    ("watching, with coins", "the third cycle within an hour whose position seems to be gone", "nothing more is touched in that hour, ERROR", "so many wrong 404s are an ill exchange; a person looks first"),
     ("any open", "an order of a later seq than the row's", "apply the orders between first, oldest first", "a database restored from a backup catches up"),
     ("any open", "an ended order filled more than the journal says", "book the difference with its own journal row, ERROR", "fills can arrive after `canceled`"),
     ("complete, error", "a fill that the journal does not have", "journal it, ERROR; the row stays", "a closed deal is not reopened; a person decides"),

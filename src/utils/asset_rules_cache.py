@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 REFRESH_SECONDS = 6 * 3600
 RETRY_SECONDS = 60
 MANY = 4  # from so many on one list, of all that Alpaca trades, is cheaper
-AWAY_SECONDS = 5
+AWAY_SECONDS = 30
 
 
 class AssetRulesCache:
