@@ -34,6 +34,7 @@ from strategy.sizing import (
     size_take_profit,
 )
 from strategy.triggers import Decision, decide, decide_close
+from strategy.unclaimed import cure_of_foreign_coins
 from utils.alpaca_client_rest import (
     ExchangeError,
     OrderOutcomeUnknown,
@@ -71,13 +72,18 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What became of a crossed trigger, and how long which side rests before it looks again."""
+    """What became of a crossed trigger, and how long which side rests before it looks again.
+
+    `cure`: what a person can do about it. `is_wished`: the user wants it so, or it is told louder.
+    """
 
     outcome: Outcome
     reason: str = ""
     quiet_seconds: float = 0.0
     side: Side | None = None  # which orders rest; None: both
     level: int = logging.WARNING
+    cure: str | None = None
+    is_wished: bool = False
 
 
 _NOTHING = Placement(outcome=Outcome.NOTHING, quiet_seconds=NOTHING_SECONDS)
@@ -87,11 +93,22 @@ class _Skip(Exception):
     """No order now; carries the placement that says why."""
 
     def __init__(
-        self, reason: str, quiet_seconds: float = SKIP_SECONDS, level: int = logging.WARNING
+        self,
+        reason: str,
+        quiet_seconds: float = SKIP_SECONDS,
+        level: int = logging.WARNING,
+        *,
+        cure: str | None = None,
+        is_wished: bool = False,
     ) -> None:
         super().__init__(reason)
         self.placement = Placement(
-            outcome=Outcome.SKIPPED, reason=reason, quiet_seconds=quiet_seconds, level=level
+            outcome=Outcome.SKIPPED,
+            reason=reason,
+            quiet_seconds=quiet_seconds,
+            level=level,
+            cure=cure,
+            is_wished=is_wished,
         )
 
 
@@ -192,7 +209,8 @@ class OrderPlacer:
         self, state: TradingState, rules: AssetRules, newest_quote: Callable[[], Quote | None]
     ) -> Placement:
         if reason := self._why_no_orders():
-            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO)  # whoever halts says so, louder
+            # Whoever halts says so, louder.
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
         decision = self._decide(state, rules, newest_quote())
         if decision is None:
             return _NOTHING
@@ -200,7 +218,11 @@ class OrderPlacer:
             return self._place_take_profit(state, rules, decision)
         assert decision.amount_usd is not None, "a buy always names its amount"
         if not rules.is_tradable:
-            raise _Skip(f"{rules.symbol} is not tradable on Alpaca", HOPELESS_SECONDS)
+            raise _Skip(
+                f"{rules.symbol} is not tradable on Alpaca",
+                HOPELESS_SECONDS,
+                cure=f"look at it on Alpaca's page; scripts/assets disable {rules.symbol}",
+            )
         with self._limits.held():
             return self._place_limited_buy(state, rules, decision, newest_quote)
 
@@ -213,7 +235,7 @@ class OrderPlacer:
     ) -> Placement:
         assert decision.amount_usd is not None, "a buy always names its amount"
         if block := self._limits.why_no_buys(state, decision.purpose, decision.amount_usd):
-            raise _Skip(block.reason, block.quiet_seconds, block.level)
+            raise _Skip(block.reason, block.quiet_seconds, block.level, is_wished=block.is_wished)
         if decision.purpose is Purpose.BASE:
             self._check_base_order(state, rules, newest_quote())
         # The checks took time: the newest quote decides, and the price is taken from it.
@@ -236,12 +258,14 @@ class OrderPlacer:
                     f" {least:.2f} USD, the least that can be sold again: raise it",
                     HOPELESS_SECONDS,
                     logging.ERROR,
+                    cure=f"scripts/assets edit {symbol} --base USD",
                 )
         position = fetch_position(self._client, symbol)
         if position is not None and not is_unsellable(position.qty, rules):
             raise _Skip(
                 f"Base order for {symbol} skipped, existing position found on Alpaca:"
-                f" {position.qty.normalize():f}"
+                f" {position.qty.normalize():f}",
+                cure=cure_of_foreign_coins(symbol),
             )
         if open_orders := fetch_open_orders_of(self._client, symbol):
             identity = compute_client_order_id(state.cycle)
@@ -251,6 +275,7 @@ class OrderPlacer:
                 f"Base order for {symbol} skipped, open order found on Alpaca:"
                 f" {open_orders[0].client_order_id}",
                 UNAVAILABLE_SECONDS,
+                cure="cancel it on Alpaca's page if it is yours: the symbol is the bot's",
             )
 
     def _place_buy(
@@ -260,8 +285,11 @@ class OrderPlacer:
         try:
             sized = size_buy(decision.amount_usd, quote.ask, rules)
         except SizingError as error:
+            option = "--base" if decision.purpose is Purpose.BASE else "--safety"
             raise _Skip(
-                f"{decision.purpose} order cannot be placed: {error}", HOPELESS_SECONDS
+                f"{decision.purpose} order cannot be placed: {error}",
+                HOPELESS_SECONDS,
+                cure=f"scripts/assets edit {rules.symbol} {option} USD",
             ) from None
         if decision.purpose is Purpose.BASE and is_dust(
             sized.qty, rules, self._settings.taker_fee_rate
@@ -271,6 +299,7 @@ class OrderPlacer:
                 " raise base_order_amount",
                 HOPELESS_SECONDS,
                 logging.ERROR,
+                cure=f"scripts/assets edit {rules.symbol} --base USD",
             )
         identity = compute_client_order_id(state.cycle)
         self._limits.sent(identity, rules.symbol, sized.qty * sized.limit_price)
@@ -301,7 +330,10 @@ class OrderPlacer:
         try:
             qty = size_take_profit(cycle.quantity, state.coin_fees, available, rules, fee_rate)
         except SizingError as error:
-            raise _Skip(f"take profit cannot be placed: {error}") from None
+            raise _Skip(
+                f"take profit cannot be placed: {error}",
+                cure="does an order of yours reserve the coins, or did you sell some?",
+            ) from None
         if short:
             log_event(
                 log,
@@ -388,4 +420,5 @@ class OrderPlacer:
             reason=f"{decision.purpose} order refused",
             quiet_seconds=guard.seconds_until_allowed(decision.side, time.monotonic()),
             side=decision.side,
+            cure="order.refused in logs/app.log says why",
         )
