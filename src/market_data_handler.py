@@ -237,7 +237,8 @@ class MarketDataHandler:
         heard_at = self.last_quote_at
         stream_lives = heard_at is not None and now - heard_at < self._silence_seconds
         blind_since = max(watch.received_at, self._lives_since)
-        is_blind = stream_lives and now - blind_since >= self._settings.stalled_alert_seconds
+        most_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
+        is_blind = stream_lives and now - blind_since >= most_seconds
         if not _is_traded(state):
             self.stalls.release(watch.symbol, "it is disabled and holds nothing")
         elif state.cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING):

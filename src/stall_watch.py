@@ -18,6 +18,7 @@ from utils.logging_setup import log_event
 log = logging.getLogger(__name__)
 
 THE_DAEMON = None  # in the place of a symbol: what holds back everything
+SECOND_TRY_SECONDS = 60.0  # after an outage each asset has this long to try again
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class StallWatch:
         self._alert_seconds = alert_seconds
         self._holds: dict[str | None, _Hold] = {}
         self._ended: list[tuple[str | None, _Hold, str]] = []
+        self._outage_at = float("-inf")  # when the daemon as a whole was last seen held back
 
     def hold(
         self,
@@ -90,16 +92,20 @@ class StallWatch:
     def edges(self, now: float) -> list[StallEdge]:
         """The stalls that ended or began since the last call.
 
-        While the daemon as a whole is held back, that is told and not each asset.
+        While the daemon as a whole is held back, that is told and not each asset; what an asset
+        waits for after that is its own.
         """
         found = [
             StallEdge(symbol=symbol, has_begun=False, seconds=now - hold.since, reason=because)
             for symbol, hold, because in self._ended
         ]
         self._ended = []
+        if THE_DAEMON in self._holds:
+            self._outage_at = now
+        is_outage = now - self._outage_at < SECOND_TRY_SECONDS
         for symbol, hold in self._holds.items():
             rests = hold.is_told or hold.is_wished or hold.is_trying
-            is_covered = symbol is not THE_DAEMON and THE_DAEMON in self._holds
+            is_covered = is_outage and symbol is not THE_DAEMON
             if rests or is_covered or now - hold.since < self._alert_seconds:
                 continue
             hold.is_told = True

@@ -281,13 +281,11 @@ def test_while_the_daemon_itself_is_held_back_that_is_told_and_not_each_asset():
     assert [edge.symbol for edge in stalls.edges(65.0)] == [THE_DAEMON]
     assert [edge.symbol for edge in stalls.edges(500.0)] == []
     stalls.release(THE_DAEMON, "it is back")
-    edges = stalls.edges(500.0)
-    assert [(edge.symbol, edge.has_begun) for edge in edges] == [
-        (THE_DAEMON, False),
-        ("BTC/USD", True),
-        ("ETH/USD", True),
-    ]
-    assert [held.symbol for held in stalls.held_back()] == ["BTC/USD", "ETH/USD"]
+    assert [(edge.symbol, edge.has_begun) for edge in stalls.edges(505.0)] == [(THE_DAEMON, False)]
+    stalls.release("ETH/USD", "an order was filled")
+    assert stalls.edges(559.0) == [], "each may try again first"
+    assert [(edge.symbol, edge.has_begun) for edge in stalls.edges(560.0)] == [("BTC/USD", True)]
+    assert [held.symbol for held in stalls.held_back()] == ["BTC/USD"]
 
 
 def test_the_lines_name_symbol_cause_cure_and_end_and_both_are_mailed(caplog):
