@@ -102,6 +102,8 @@ class MarketDataHandler:
                     watch.set_triggers(NEVER)
                 self._note_untradable(watch, state, problem or rules)
                 continue
+            if watch.state is not None and watch.state.asset != state.asset:
+                self._end_rest(watch)  # what kept it from trading may be cured
             watch.state = state
             triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
             if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
@@ -136,16 +138,24 @@ class MarketDataHandler:
         The next quote may act at once; rejections make the symbol rest.
         """
         guard, now = self._placer.guard(order.symbol), time.monotonic()
+        watch = self._watches.get(order.symbol)
         if order.status == "rejected":
             guard.refused(order.side, now)
-            reason = f"the exchange rejects its {order.side} orders"
-            self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
         elif order.is_ended and order.filled_qty > 0:
             guard.succeeded(order.side)
             self.stalls.release(order.symbol, "an order was filled")
-        if watch := self._watches.get(order.symbol):
-            for side in Side:
-                watch.quiet_until[side] = now + guard.seconds_until_allowed(side, now)
+        if watch is None:
+            return
+        self._end_rest(watch)
+        if order.status == "rejected":
+            reason = f"the exchange rejects its {order.side} orders"
+            self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
+
+    def _end_rest(self, watch: SymbolWatch) -> None:
+        """The next quote may act at once, but for what was refused."""
+        guard, now = self._placer.guard(watch.symbol), time.monotonic()
+        for side in Side:
+            watch.quiet_until[side] = now + guard.seconds_until_allowed(side, now)
 
     def _watch(self, symbol: str) -> SymbolWatch:
         if symbol not in self._watches:

@@ -259,6 +259,17 @@ async def test_a_row_that_cannot_trade_is_held_back_with_its_cure_until_it_is_co
     assert [has_begun for has_begun, _ in told(parts)] == [False]
 
 
+async def test_a_correction_works_at_once_although_the_symbol_rests(parts, start, db_conn):
+    cycle = start(**HELD, asset={"safety_order_amount": Decimal(5)})
+    await parts.see(parts.quote_both(49000, 49001))
+    assert "below the exchange's minimum" in parts.market.stalls.held_back()[0].reason
+    await parts.see(parts.quote_both(49000, 49001))
+    assert parts.orders() == []
+    update_asset_config(db_conn, cycle.asset_id, {"safety_order_amount": Decimal(50)})
+    await parts.see(parts.quote_both(49000, 49001))
+    assert len(parts.orders()) == 1
+
+
 async def test_an_asset_that_is_removed_is_forgotten(parts, start, db_conn):
     start(coins="0.5")
     await parts.see(parts.quote_both(50000, 50001))

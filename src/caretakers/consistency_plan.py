@@ -246,8 +246,7 @@ def _about_holding(holding: Holding) -> list[Finding]:
     if holding.books_hold_dust:
         if holding.position_is_dust:
             return []
-        symbol = holding.symbol
-        reason = f"{symbol}: {describe_foreign_coins(has)}: {cure_of_foreign_coins(symbol)}"
+        reason = f"{describe_foreign_coins(has)}: {cure_of_foreign_coins(holding.symbol)}"
         return [_report(holding, "position_unexpected", Severity.ERROR, reason)]
     if holding.short_by > 0:
         reason = f"{books}: {_plain(holding.short_by)} fewer than fees explain"

@@ -108,7 +108,9 @@ def check_daemon(world: World) -> list[Finding]:
     if daemon.verdict is Verdict.STOPPED:
         return [*found, ok("daemon", "stopped on purpose (scripts/bot start starts it)")]
     beat = "none yet" if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
-    text = f"{daemon.reason}; PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}"
+    stalled = daemon.verdict is Verdict.STALLED
+    reason = "it runs, but something is held back (see below)" if stalled else daemon.reason
+    text = f"{reason}; PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}"
     return [*found, ok("daemon", text)]
 
 
