@@ -35,11 +35,15 @@ YOUNG_SECONDS = 300.0  # by then the journal or the list of open orders has it
 
 @dataclass(frozen=True, slots=True)
 class BuyBlock:
-    """Why there are no buys now, how loudly that is said, and when to look again."""
+    """Why there are no buys now, how loudly that is said, and when to look again.
+
+    `is_wished`: the user wants it so.
+    """
 
     reason: str
     level: int = logging.WARNING
     quiet_seconds: float = 30.0
+    is_wished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +118,18 @@ class BuyLimits:
         """
         symbol = state.asset.asset_symbol
         if is_paused(self._settings.run_dir):
-            return BuyBlock("buying is paused: scripts/bot resume", logging.INFO, PAUSE_SECONDS)
+            reason = "buying is paused: scripts/bot resume"
+            return BuyBlock(reason, logging.INFO, PAUSE_SECONDS, is_wished=True)
         if symbol in self._blocked_symbols():
             return BuyBlock("an order of ours on this symbol belongs to no cycle: see dca_events")
         if not self.has_brakes:
             return None
         usage = self.load_usage()
         brake = _exceeded(self._settings, usage, state, purpose, amount_usd)
-        return BuyBlock(f"brake: {brake}, no buys; sells go on", logging.ERROR) if brake else None
+        if brake is None:
+            return None
+        reason = f"brake: {brake}, no buys; sells go on"
+        return BuyBlock(reason, logging.ERROR, is_wished=True)
 
     def load_usage(self, open_orders: Sequence[ExchangeOrder] | None = None) -> Usage:
         """What counts against the brakes now. Blocking.

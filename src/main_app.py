@@ -31,6 +31,7 @@ from models.trading_state import TradingState, load_all_trading_states
 from order_lists import SECOND_LOOK
 from order_placement import OrderPlacer
 from reconciler import EVENT_DUE, Reconciler, SweepResult, find_untold, log_sweep
+from stall_watch import THE_DAEMON, log_edges
 from trade_update_handler import TradeUpdateHandler
 from utils.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from utils.alpaca_client_rest import ExchangeError, fetch_account_id, get_trading_client
@@ -118,6 +119,7 @@ class Bot:
         self._refresh_wanted = asyncio.Event()
         self._started_at = time.monotonic()
         self._last_sweep_at: float | None = None
+        self._sweep_trouble: str | None = None
 
     # Called from any thread.
 
@@ -161,10 +163,11 @@ class Bot:
             except (ExchangeError, DatabaseError) as error:
                 self._recovery_wanted |= wants_recovery
                 log_event(log, logging.WARNING, "sweep.postponed", reason=error)
+                self._sweep_trouble = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._sweep_wanted.set()
                 continue
-            self._last_sweep_at = time.monotonic()
+            self._last_sweep_at, self._sweep_trouble = time.monotonic(), None
             source = "recovery" if wants_recovery else "sweep"
             log_sweep(result, source, datetime.now(UTC))
             if not self._recovered:
@@ -234,13 +237,30 @@ class Bot:
         if trouble == "another daemon has taken the account":
             raise AlreadyRunning(trouble)
 
+    def _note_stall(self, now: float) -> None:
+        """Whether the daemon as a whole is held back, and the alerts that are due."""
+        stalls = self.market.stalls
+        compared_at = self._last_sweep_at or self._started_at
+        if self._lock_trouble:
+            stalls.hold(THE_DAEMON, self._lock_trouble, now, cure="is the database up?")
+        elif now - compared_at > self._settings.sweep_overdue_seconds:
+            trouble = self._sweep_trouble or "it takes longer than that"
+            reason = f"it cannot compare with the exchange: {trouble}"
+            cure = "it goes on trying by itself; scripts/doctor"
+            stalls.hold(THE_DAEMON, reason, now, since=compared_at, cure=cure)
+        else:
+            stalls.release(THE_DAEMON, "it compares with the exchange again")
+        log_edges(stalls.edges(now))
+
     def _heartbeat(self) -> Heartbeat:
+        now = time.monotonic()
+        self._note_stall(now)
         reason = self._why_no_orders()
         state = "recovering" if not self._recovered else "halted" if reason else "trading"
         return Heartbeat(
             pid=os.getpid(),
             boot_id=read_boot_id(),
-            beat_at=time.monotonic(),
+            beat_at=now,
             started_at=self._started_at,
             state=state,
             reason=reason,
@@ -252,6 +272,7 @@ class Bot:
             last_update_at=self.streams.trade_health.last_message_at,
             last_sweep_at=self._last_sweep_at,
             symbols=sorted(self.market.symbols()),
+            held_back=self.market.stalls.held_back(),
         )
 
     async def stop(self) -> None:

@@ -34,6 +34,7 @@ from strategy.sizing import (
     size_take_profit,
 )
 from strategy.triggers import Decision, decide, decide_close
+from strategy.unclaimed import cure_of_foreign_coins
 from utils.alpaca_client_rest import (
     ExchangeError,
     OrderOutcomeUnknown,
@@ -74,13 +75,18 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What became of a crossed trigger, and how long which side rests before it looks again."""
+    """What became of a crossed trigger, and how long which side rests before it looks again.
+
+    `cure`: what a person can do about it. `is_wished`: the user wants it so, or it is told louder.
+    """
 
     outcome: Outcome
     reason: str = ""
     quiet_seconds: float = 0.0
     side: Side | None = None  # which orders rest; None: both
     level: int = logging.WARNING
+    cure: str | None = None
+    is_wished: bool = False
 
 
 _NOTHING = Placement(outcome=Outcome.NOTHING, quiet_seconds=NOTHING_SECONDS)
@@ -95,6 +101,9 @@ class _Skip(Exception):
         quiet_seconds: float = SKIP_SECONDS,
         level: int = logging.WARNING,
         side: Side | None = None,
+        *,
+        cure: str | None = None,
+        is_wished: bool = False,
     ) -> None:
         super().__init__(reason)
         self.placement = Placement(
@@ -103,6 +112,8 @@ class _Skip(Exception):
             quiet_seconds=quiet_seconds,
             side=side,
             level=level,
+            cure=cure,
+            is_wished=is_wished,
         )
 
 
@@ -195,8 +206,12 @@ class OrderPlacer:
         )
         most = self._settings.max_spread_percent
         if decision is not None and decision.side is Side.BUY and quote.spread_percent > most:
-            reason = f"the spread is wider than MAX_SPREAD_PERCENT={most}: no buys"
-            raise _Skip(reason, 1.0, side=Side.BUY)
+            raise _Skip(
+                f"the spread is wider than MAX_SPREAD_PERCENT={most.normalize():f}: no buys",
+                1.0,
+                side=Side.BUY,
+                cure="wait for a narrower market, or raise MAX_SPREAD_PERCENT in .env",
+            )
         return decision
 
     def _still_waiting(self, state: TradingState, side: Side) -> Placement | None:
@@ -222,7 +237,8 @@ class OrderPlacer:
         has_turn: bool,
     ) -> Placement:
         if reason := self._why_no_orders():
-            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO)  # whoever halts says so, louder
+            # Whoever halts says so, louder.
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
         decision = self._decide(state, rules, newest_quote())
         if decision is None:
             return _NOTHING
@@ -230,7 +246,11 @@ class OrderPlacer:
             return self._place_take_profit(state, rules, decision, newest_quote)
         assert decision.amount_usd is not None, "a buy always names its amount"
         if not rules.is_tradable:
-            raise _Skip(f"{rules.symbol} is not tradable on Alpaca", HOPELESS_SECONDS)
+            raise _Skip(
+                f"{rules.symbol} is not tradable on Alpaca",
+                HOPELESS_SECONDS,
+                cure=f"look at it on Alpaca's page; scripts/assets disable {rules.symbol}",
+            )
         if self._limits.has_brakes and not has_turn:
             return Placement(outcome=Outcome.NEEDS_TURN)
         with self._limits.held():
@@ -245,7 +265,7 @@ class OrderPlacer:
     ) -> Placement:
         assert decision.amount_usd is not None, "a buy always names its amount"
         if block := self._limits.why_no_buys(state, decision.purpose, decision.amount_usd):
-            raise _Skip(block.reason, block.quiet_seconds, block.level)
+            raise _Skip(block.reason, block.quiet_seconds, block.level, is_wished=block.is_wished)
         if decision.purpose is Purpose.BASE:
             self._check_base_order(state, rules, newest_quote())
         # The checks took time: the newest quote decides, and the price is taken from it.
@@ -268,6 +288,7 @@ class OrderPlacer:
                     f" {least:.2f} USD, the least that can be sold again: raise it",
                     HOPELESS_SECONDS,
                     logging.ERROR,
+                    cure=f"scripts/assets edit {symbol} --base USD",
                 )
         position = fetch_position(self._client, symbol)
         # Dust of this cycle and of those before it is ours: it goes with the next sale.
@@ -276,7 +297,8 @@ class OrderPlacer:
         if position is not None and not is_unsellable(position.qty - ours, rules):
             raise _Skip(
                 f"Base order for {symbol} skipped, existing position found on Alpaca:"
-                f" {position.qty.normalize():f}"
+                f" {position.qty.normalize():f}",
+                cure=cure_of_foreign_coins(symbol),
             )
         if open_orders := fetch_open_orders_of(self._client, symbol):
             identity = compute_client_order_id(state.cycle)
@@ -286,6 +308,7 @@ class OrderPlacer:
                 f"Base order for {symbol} skipped, open order found on Alpaca:"
                 f" {open_orders[0].client_order_id}",
                 UNAVAILABLE_SECONDS,
+                cure="cancel it on Alpaca's page if it is yours: the symbol is the bot's",
             )
 
     def _place_buy(
@@ -295,8 +318,11 @@ class OrderPlacer:
         try:
             sized = size_buy(decision.amount_usd, quote.ask, rules)
         except SizingError as error:
+            option = "--base" if decision.purpose is Purpose.BASE else "--safety"
             raise _Skip(
-                f"{decision.purpose} order cannot be placed: {error}", HOPELESS_SECONDS
+                f"{decision.purpose} order cannot be placed: {error}",
+                HOPELESS_SECONDS,
+                cure=f"scripts/assets edit {rules.symbol} {option} USD",
             ) from None
         if decision.purpose is Purpose.BASE and is_dust(
             sized.qty, rules, self._settings.taker_fee_rate
@@ -306,6 +332,7 @@ class OrderPlacer:
                 " raise base_order_amount",
                 HOPELESS_SECONDS,
                 logging.ERROR,
+                cure=f"scripts/assets edit {rules.symbol} --base USD",
             )
         identity = compute_client_order_id(state.cycle)
         self._limits.sent(identity, rules.symbol, sized.qty * sized.limit_price)
@@ -348,7 +375,10 @@ class OrderPlacer:
                 state.leftover,
             )
         except SizingError as error:
-            raise _Skip(f"take profit cannot be placed: {error}") from None
+            raise _Skip(
+                f"take profit cannot be placed: {error}",
+                cure="does an order of yours reserve the coins, or did you sell some?",
+            ) from None
         if not decision.at_any_price:
             # The checks took time: the newest quote decides, as it does for a buy.
             if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
@@ -476,4 +506,5 @@ class OrderPlacer:
             reason=f"{decision.purpose} order refused",
             quiet_seconds=guard.seconds_until_allowed(decision.side, time.monotonic()),
             side=decision.side,
+            cure="order.refused in logs/app.log says why",
         )

@@ -283,23 +283,6 @@ def test_sells_that_are_refused_again_and_again_are_told_to_a_person(caplog):
     assert guard.seconds_until_allowed(Side.SELL, 4000.0) <= 300, "and tried again all the same"
 
 
-async def test_quotes_that_are_late_by_our_clock_for_a_minute_are_told_to_a_person(
-    parts, start, monkeypatch, caplog
-):
-    monkeypatch.setattr("market_data_handler.LATE_SECONDS", 0.05)
-    start()
-    for _ in range(3):
-        await parts.see(wire_quote(BTC, 50000, 50001, datetime.now(UTC) - timedelta(seconds=40)))
-        parts.market._watches[BTC].quiet_until = {side: 0.0 for side in Side}
-        await asyncio.sleep(0.06)
-    assert parts.orders() == []
-    assert [one.levelname for one in caplog.records if "quotes.late" in one.getMessage()] == [
-        "ERROR"
-    ]
-    await parts.see(parts.quote_both(50000, 50001))
-    assert len(parts.orders()) == 1
-
-
 # Exchange rules.
 
 

@@ -27,7 +27,11 @@ from models.cooldowns import Cooldown
 from models.cycle_data import CycleStatus, DcaCycle
 from models.events import Severity
 from models.exchange import ExchangeOrder
-from strategy.unclaimed import describe_unclaimed
+from strategy.unclaimed import (
+    cure_of_foreign_coins,
+    describe_foreign_coins,
+    describe_unclaimed,
+)
 
 
 class Action(StrEnum):
@@ -243,7 +247,7 @@ def _about_holding(holding: Holding) -> list[Finding]:
     if holding.books_hold_dust:
         if holding.surplus <= 0:
             return []
-        reason = f"{books}: no base order is placed while they are there"
+        reason = f"{describe_foreign_coins(has)}: {cure_of_foreign_coins(holding.symbol)}"
         return [_report(holding, "position_unexpected", Severity.ERROR, reason)]
     if holding.short_by > 0:
         reason = f"{books}: {_plain(holding.short_by)} fewer than fees explain"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from insight.held_back import HeldLook
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import AssetRules, ExchangeOrder, Quote
@@ -45,7 +46,7 @@ class AssetLook:
 
     `buy_distance_percent` is how far the ask must go to the next buy (negative: down),
     `sell_distance_percent` the bid to the take profit. `unrealised_usd`: what selling all now at
-    the bid would earn after the fees of both sides.
+    the bid would earn after the fees of both sides. `held`: what keeps it from what it wants to do.
     """
 
     symbol: str
@@ -73,6 +74,7 @@ class AssetLook:
     realised_usd: Decimal = Decimal(0)
     deals_today: int = 0
     realised_today_usd: Decimal = Decimal(0)
+    held: HeldLook | None = None
     problem: str | None = None
 
 
@@ -84,6 +86,7 @@ def look_at_asset(
     quote: Quote | None,
     open_orders: Sequence[ExchangeOrder] | None,
     realised: RealisedProfit | None,
+    held: HeldLook | None,
     fee_rate: Decimal,
     now: datetime,
 ) -> AssetLook:
@@ -102,6 +105,7 @@ def look_at_asset(
         "bid": bid,
         "ask": ask,
         "quoted_at": quote.quoted_at if quote else None,
+        "held": held,
         "deals": realised.deals if realised else 0,
         "realised_usd": realised.profit_usd if realised else Decimal(0),
         "deals_today": realised.recent_deals if realised else 0,

@@ -83,6 +83,9 @@ def _facts(status: Status) -> list[tuple[str, Text]]:
     facts.append(("caretakers", _caretakers(status.caretakers)))
     if daemon.is_paused:
         facts.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
+    if held := [asset.held for asset in status.assets or () if asset.held]:
+        rest = [f"{one.symbol}: {one.words}" for one in held if not one.is_wrong]
+        facts += [("held back", Text("; ".join(rest), style="yellow"))] if rest else []
     if status.assets is not None:
         facts.append(("profit", _profit(status.assets, status.removed)))
     else:
@@ -101,12 +104,13 @@ def _daemon(daemon: DaemonLook) -> Text:
         Verdict.WELL: ("trading", "bold green"),
         Verdict.STARTING: ("starting", "yellow"),
         Verdict.RESTART: ("not working", "bold red"),
+        Verdict.STALLED: (f"{daemon.state}, held back", "bold red"),
     }
     word, style = words.get(daemon.verdict, (daemon.state or "unwell", "bold yellow"))
     beat = NOTHING if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
     text = Text.assemble((word, style))
     text.append(f"  PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}")
-    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING):
+    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING, Verdict.STALLED):
         text.append(f"  {daemon.reason}", style)
     return text
 

@@ -60,3 +60,16 @@ def describe_unclaimed(order: ExchangeOrder) -> str:
         f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle:"
         " buys wait"
     )
+
+
+def describe_foreign_coins(qty: Decimal) -> str:
+    """What is told of coins that stand where a base order would be placed."""
+    return (
+        f"the account holds {qty.normalize():f} coins that no cycle bought: no base order is placed"
+        " while they are there"
+    )
+
+
+def cure_of_foreign_coins(symbol: str) -> str:
+    """What a person can do about them."""
+    return f"scripts/assets adopt {symbol} makes a cycle of them; or sell them on Alpaca's page"

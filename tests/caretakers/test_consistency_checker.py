@@ -376,11 +376,17 @@ def test_more_coins_than_the_cycle_bought_are_a_warning(check, quoted, db_conn, 
     assert events(db_conn) == [("position_excess", "warning")]
 
 
-def test_coins_that_keep_the_bot_from_buying_are_an_error(check, quoted, db_conn, make_asset):
+def test_coins_that_keep_the_bot_from_buying_are_an_error_that_names_symbol_and_cure(
+    check, quoted, db_conn, make_asset, caplog
+):
     create_cycle(db_conn, make_asset().id, "watching")
     quoted.set_balance("BTC/USD", "0.5", "50000")
     check()
     assert events(db_conn) == [("position_unexpected", "error")]
+    [line] = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert line.startswith("position.unexpected symbol=BTC/USD cycle=")
+    assert "the account holds 0.5 coins that no cycle bought" in line
+    assert "scripts/assets adopt BTC/USD makes a cycle of them" in line
 
 
 def test_coins_that_were_reported_can_still_turn_out_to_be_gone(check, quoted, db_conn, make_asset):
