@@ -592,10 +592,10 @@ async def test_one_sick_symbol_does_not_stop_the_others(parts, start, monkeypatc
     start(symbol="ETH/USD")
     healthy = parts.placer.consider
 
-    def consider(symbol, newest_quote):
+    def consider(symbol, newest_quote, **turn):
         if symbol == BTC:
             raise ZeroDivisionError("sick")
-        return healthy(symbol, newest_quote)
+        return healthy(symbol, newest_quote, **turn)
 
     monkeypatch.setattr(parts.placer, "consider", consider)
     await parts.see(parts.quote_both(50000, 50001), parts.quote_both(3000, 3001, "ETH/USD"))

@@ -44,7 +44,7 @@ def wake(parts: BotParts) -> None:
 async def wide_spread(parts, start, exchange):
     start(**HELD)
     await parts.see(parts.quote_both(47000, 49000))
-    return "its spread is wider than MAX_SPREAD_PERCENT=2", "MAX_SPREAD_PERCENT in .env"
+    return "the spread is wider than MAX_SPREAD_PERCENT=2: no buys", "MAX_SPREAD_PERCENT in .env"
 
 
 async def late_quotes(parts, start, exchange):
