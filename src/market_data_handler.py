@@ -207,7 +207,7 @@ class MarketDataHandler:
         holds no thread, or sells and bookings would wait for buyers.
         """
         consider = partial(self._placer.consider, watch.symbol, lambda: self._usable_quote(watch))
-        placement = await asyncio.to_thread(consider, has_turn=False)
+        placement = await asyncio.to_thread(consider)
         if placement.outcome is not Outcome.NEEDS_TURN:
             return placement
         async with self._buy_turn:

@@ -153,7 +153,7 @@ class OrderPlacer:
         )
 
     def consider(
-        self, symbol: str, newest_quote: Callable[[], Quote | None], *, has_turn: bool = True
+        self, symbol: str, newest_quote: Callable[[], Quote | None], *, has_turn: bool = False
     ) -> Placement:
         """Place the order that the state of `symbol` asks for at the newest quote, if any.
         Blocking. Without `has_turn` a buy that must wait for its turn is not begun (NEEDS_TURN).
