@@ -483,13 +483,15 @@ def kill_query(victim):
 
 @pytest.mark.parametrize("cause", ["killed", "out of time", "without an answer"])
 def test_an_interrupted_statement_is_to_be_tried_again_and_the_connection_goes_on(
-    db_conn, notes, monkeypatch, cause
+    db_conn, notes, cause
 ):
     add(db_conn, 1)
     wanted = "SELECT id AS wanted FROM notes WHERE id = 1 FOR UPDATE"
-    if cause == "without an answer":
-        monkeypatch.setattr(db_utils, "STATEMENT_TIMEOUT_SECONDS", 1)
-    with closing(get_db_connection()) as holder, closing(get_db_connection()) as waiter:
+    patience = 1 if cause == "without an answer" else 30
+    with (
+        closing(get_db_connection()) as holder,
+        closing(get_db_connection(statement_seconds=patience)) as waiter,
+    ):
         holder.start_transaction()
         execute_query("SELECT id FROM notes FOR UPDATE", fetch_all=True, db_conn=holder)
         if cause == "out of time":

@@ -98,8 +98,14 @@ def _wrapped(error: mysql.connector.Error) -> DatabaseError:
     return DatabaseError(text, errno)
 
 
-def get_db_connection() -> MySQLConnectionAbstract:
+def get_db_connection(
+    *, statement_seconds: int = STATEMENT_TIMEOUT_SECONDS
+) -> MySQLConnectionAbstract:
     """A new connection as DB_* say: autocommit, UTC session, READ COMMITTED, strict types.
+
+    Args:
+        statement_seconds: how long a statement may go without an answer before the line counts as
+            lost.
 
     Raises:
         DatabaseUnavailable: with one line that names the server, the reason and the cure, never
@@ -129,8 +135,8 @@ def get_db_connection() -> MySQLConnectionAbstract:
             ],  # an UPDATE to the same value still counts its row
             init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
             connection_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=STATEMENT_TIMEOUT_SECONDS,
-            write_timeout=STATEMENT_TIMEOUT_SECONDS,
+            read_timeout=statement_seconds,
+            write_timeout=statement_seconds,
         )
     except mysql.connector.Error as error:
         raise DatabaseUnavailable(
