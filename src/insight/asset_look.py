@@ -46,7 +46,9 @@ class AssetLook:
 
     `buy_distance_percent` is how far the ask must go to the next buy (negative: down),
     `sell_distance_percent` the bid to the take profit. `unrealised_usd`: what selling all now at
-    the bid would earn after the fees of both sides. `held`: what keeps it from what it wants to do.
+    the bid would earn after the fees of both sides, estimated. `realised_..._is_estimated`: a fee
+    in it is not posted yet. `held`: what keeps it from what it wants to do. `leftover`: coins that
+    earlier cycles could not sell.
     """
 
     symbol: str
@@ -74,7 +76,10 @@ class AssetLook:
     realised_usd: Decimal = Decimal(0)
     deals_today: int = 0
     realised_today_usd: Decimal = Decimal(0)
+    realised_is_estimated: bool = False
+    realised_today_is_estimated: bool = False
     held: HeldLook | None = None
+    leftover: Decimal = Decimal(0)
     problem: str | None = None
 
 
@@ -110,6 +115,8 @@ def look_at_asset(
         "realised_usd": realised.profit_usd if realised else Decimal(0),
         "deals_today": realised.recent_deals if realised else 0,
         "realised_today_usd": realised.recent_profit_usd if realised else Decimal(0),
+        "realised_is_estimated": bool(realised and realised.is_estimated),
+        "realised_today_is_estimated": bool(realised and realised.recent_is_estimated),
     }
     if state is None or cycle is None or not cycle.is_open or row_problem:
         problem = f"{asset.asset_symbol} is not traded: {row_problem}" if row_problem else None

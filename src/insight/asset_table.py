@@ -16,7 +16,7 @@ from insight.asset_look import AssetLook, OrderLook
 from insight.status import Status
 from insight.wording import NOTHING, coins, percent, signed_usd, span
 from models.cycle_data import CycleStatus
-from steering.asset_text import price
+from steering.asset_text import marked, price
 
 WIDE_COLUMNS = 112
 _STATUS_STYLES = {
@@ -60,11 +60,9 @@ def _fill_wide(table: Table, status: Status) -> None:
             _price(asset.bid),
             _buys_at(asset),
             _sells_at(asset),
-            coloured_usd(asset.unrealised_usd),
+            coloured_usd(asset.unrealised_usd, is_estimated=True),
             _order(asset),
-            Text.assemble(
-                coloured_usd(asset.realised_today_usd), "\n", coloured_usd(asset.realised_usd)
-            ),
+            _realised(asset),
         )
 
 
@@ -79,12 +77,12 @@ def _fill_narrow(table: Table, status: Status) -> None:
             Text.assemble(_symbol(asset), "\n", order.split("\n")[0]),
             _state(asset, status),
             f"{coins(asset.quantity)}\n{_price(asset.average_price)}",
-            Text.assemble(_price(asset.bid), "\n", coloured_usd(asset.unrealised_usd)),
+            Text.assemble(
+                _price(asset.bid), "\n", coloured_usd(asset.unrealised_usd, is_estimated=True)
+            ),
             _buys_at(asset),
             _sells_at(asset),
-            Text.assemble(
-                coloured_usd(asset.realised_today_usd), "\n", coloured_usd(asset.realised_usd)
-            ),
+            _realised(asset),
         )
 
 
@@ -158,13 +156,14 @@ def _status_of(order: OrderLook) -> CycleStatus:
 
 
 def _realised(asset: AssetLook) -> Text:
-    today, total = coloured_usd(asset.realised_today_usd), coloured_usd(asset.realised_usd)
+    today = coloured_usd(asset.realised_today_usd, is_estimated=asset.realised_today_is_estimated)
+    total = coloured_usd(asset.realised_usd, is_estimated=asset.realised_is_estimated)
     return Text.assemble(today, "\n", total)
 
 
-def coloured_usd(value: Decimal | None) -> Text:
-    """Green above zero, red below."""
+def coloured_usd(value: Decimal | None, *, is_estimated: bool = False) -> Text:
+    """Green above zero, red below; marked where it rests on estimated fees."""
     if value is None:
         return Text(NOTHING, style="dim")
     style = "green" if value > 0 else "red" if value < 0 else "dim"
-    return Text(signed_usd(value), style=style)
+    return Text(marked(signed_usd(value), is_estimated), style=style)

@@ -23,6 +23,7 @@ from insight.report import Report
 from insight.wording import signed_usd, span
 from models.exchange import Side
 from models.order_journal import JournalEntry, Purpose
+from steering.asset_text import ESTIMATE_LEGEND, marked
 from strategy.lifecycle import compute_average_purchase_price
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     sums = _floats(accumulate(deal.profit_usd for deal in deals))
     steps_x, steps_y = [report.start, *times, report.end], [0.0, *sums, sums[-1]]
     profit.fill_between(_days(steps_x), steps_y, step="post", color=BLUE, alpha=0.10, linewidth=0)
-    name = "all" if _draw_assets(profit, report) else "profit"
+    rests = report.total.fees_are_estimated
+    name = marked("all" if _draw_assets(profit, report) else "profit", rests)
     profit.step(_days(steps_x), steps_y, where="post", color=BLUE, linewidth=2.2, label=name)
     for won, color, word in ((True, GREEN, "won"), (False, RED, "lost")):
         points = [(t, y) for t, y, d in zip(times, sums, deals, strict=True) if d.is_won is won]
@@ -74,9 +76,9 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     total = report.total
     _caption(
         figure,
-        f"{title}: {signed_usd(total.profit_usd)} USD",
+        f"{title}: {marked(signed_usd(total.profit_usd), rests)} USD",
         f"{total.count} finished {'deal' if total.count == 1 else 'deals'},"
-        f" {total.won_percent:.0f} % won, held"
+        f" {marked(f'{total.won_percent:.0f}', rests)} % won, held"
         f" {span(total.mean_holding_seconds)} on average, {_percent_of_peak(report)}",
     )
     inside = [(at, float(usd)) for at, usd in report.levels if report.start < at < report.end]
@@ -93,7 +95,7 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     )  # fmt: skip
     capital.set_ylabel("USD in coins")
     capital.set_ylim(bottom=0)
-    _finish(figure, (profit, capital), report.start, report.end, path)
+    _finish(figure, (profit, capital), (report.start, report.end), path, is_estimated=rests)
 
 
 def _draw_assets(axes: Axes, report: Report) -> bool:
@@ -107,7 +109,7 @@ def _draw_assets(axes: Axes, report: Report) -> bool:
         times = [report.start, *[deal.completed_at for deal in deals], report.end]
         axes.step(
             _days(times), [0.0, *sums, sums[-1]], where="post", color=color, linewidth=1.3,
-            label=symbol,
+            label=marked(symbol, any(deal.fees_are_estimated for deal in deals)),
         )  # fmt: skip
     return True
 
@@ -124,7 +126,9 @@ def _level_at(report: Report, moment: datetime) -> float:
 def _percent_of_peak(report: Report) -> str:
     on_peak = report.total.return_on_peak_percent
     peak = f"{report.total.capital.peak_usd:,.2f} USD bound at most"
-    return peak if on_peak is None else f"{on_peak:+.2f} % of the {peak}"
+    if on_peak is None:
+        return peak
+    return f"{marked(f'{on_peak:+.2f}', report.total.fees_are_estimated)} % of the {peak}"
 
 
 def draw_cycle(picture: CyclePicture, path: Path) -> None:
@@ -163,15 +167,18 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
     if figures is None:
         head, line = "still open", f"{len(entries)} filled so far, {invested[-1]:,.2f} USD bound"
     else:
-        head = f"{signed_usd(figures.profit_usd)} USD after fees"
+        head = (
+            f"{marked(signed_usd(figures.profit_usd), figures.fees_are_estimated)} USD after fees"
+        )
         word = "safety order" if figures.safety_orders == 1 else "safety orders"
         line = (
             f"{figures.safety_orders} {word}, held {span(figures.holding_seconds)},"
-            f" {figures.cost_usd:,.2f} USD spent, fees {figures.fees_usd:,.2f} USD"
-            + (" (estimated)" if figures.fees_are_estimated else "")
+            f" {figures.cost_usd:,.2f} USD spent, fees"
+            f" {marked(f'{figures.fees_usd:,.2f}', figures.fees_are_estimated)} USD"
         )
     _caption(figure, f"{picture.symbol}, deal {picture.cycle_id}: {head}", line)
-    _finish(figure, (prices, held), start, picture.end, path)
+    rests = figures is not None and figures.fees_are_estimated
+    _finish(figure, (prices, held), (start, picture.end), path, is_estimated=rests)
 
 
 def _course(
@@ -256,8 +263,14 @@ def _place_legend(axes: Axes) -> None:
 
 
 def _finish(
-    figure: Figure, both: Sequence[Axes], start: datetime, end: datetime, path: Path
+    figure: Figure,
+    both: Sequence[Axes],
+    ends: tuple[datetime, datetime],
+    path: Path,
+    *,
+    is_estimated: bool,
 ) -> None:
+    start, end = ends
     span_of_time = max(end - start, timedelta(seconds=2))
     locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=9)
     for axes in both:
@@ -274,7 +287,8 @@ def _finish(
             axes.spines[side].set_visible(False)
         axes.spines["bottom"].set_color(GRID)
     both[1].yaxis.set_major_locator(MaxNLocator(4))
-    figure.text(0.085, 0.018, "times are UTC", fontsize=8.5, color=MUTED)
+    foot = "times are UTC" + (f"; {ESTIMATE_LEGEND}" if is_estimated else "")
+    figure.text(0.085, 0.018, foot, fontsize=8.5, color=MUTED)
     figure.savefig(path, format="png")
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from insight.report import TOTAL, By, Line, Report
 from insight.wording import NOTHING, percent, signed_usd, span
-from steering.asset_text import plain
+from steering.asset_text import ESTIMATE_LEGEND, marked, plain
 
 _TITLES = {By.ASSET: "asset", By.DAY: "day (UTC)", By.MONTH: "month (UTC)"}
 _WIDEST = 1000
@@ -130,7 +130,7 @@ def _columns(report: Report) -> list[_Column]:
         first = [
             _Column(_TITLES[report.by], lambda line: line.name, is_text=True),
             _Column("deals", lambda line: str(line.count)),
-            _Column("won", lambda line: _whole_percent(line.won_percent)),
+            _Column("won", _won_cell),
             _Column("held", lambda line: span(line.mean_holding_seconds)),
             _Column("worst", lambda line: span(line.worst_holding_seconds), rank=2),
         ]
@@ -142,8 +142,8 @@ def _columns(report: Report) -> list[_Column]:
         _Column("peak", lambda line: f"{line.capital.peak_usd:,.2f}", rank=3),
         _Column("fees", _fees_cell),
         _Column("profit", _profit_cell),
-        _Column("of cost", lambda line: percent(line.return_on_cost_percent)),
-        _Column("of peak", lambda line: percent(line.return_on_peak_percent), rank=6),
+        _Column("of cost", lambda line: _return_cell(line, line.return_on_cost_percent)),
+        _Column("of peak", lambda line: _return_cell(line, line.return_on_peak_percent), rank=6),
     ]
 
 
@@ -167,17 +167,25 @@ def _asset_cell(line: Line) -> str:
 
 def _completed_cell(line: Line) -> str:
     if line.name == TOTAL:
-        return f"{_whole_percent(line.won_percent)} won"
+        return f"{_won_cell(line)} won"
     return f"{line.deals[0].completed_at:%Y-%m-%d %H:%M}"
 
 
 def _fees_cell(line: Line) -> str:
-    return ("~" if line.fees_are_estimated else "") + f"{line.fees_usd:,.2f}"
+    return marked(f"{line.fees_usd:,.2f}", line.fees_are_estimated)
 
 
 def _profit_cell(line: Line) -> Text:
     sign = "green" if line.profit_usd > 0 else "red" if line.profit_usd < 0 else ""
-    return Text(signed_usd(line.profit_usd), style=sign)
+    return Text(marked(signed_usd(line.profit_usd), line.fees_are_estimated), style=sign)
+
+
+def _won_cell(line: Line) -> str:
+    return marked(_whole_percent(line.won_percent), line.fees_are_estimated)
+
+
+def _return_cell(line: Line, value: Decimal | None) -> str:
+    return marked(percent(value), line.fees_are_estimated and value is not None)
 
 
 def _whole_percent(value: Decimal | None) -> str:
@@ -187,7 +195,7 @@ def _whole_percent(value: Decimal | None) -> str:
 def _footnotes(report: Report) -> list[Text]:
     lines = []
     if report.total.fees_are_estimated:
-        lines.append("~ estimated: Alpaca posts the fees of a day in the following night")
+        lines.append(ESTIMATE_LEGEND)
     if report.open_deals:
         lines.append(
             f"open: {_deals(report.open_deals)} with {report.open_usd:,.2f} USD bound,"

@@ -47,6 +47,7 @@ held        since when something keeps it from the order that it wants; why and 
 sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
 today       profit of the deals that ended today (UTC) after fees, from the journal
+~           rests on estimated fees: Alpaca posts them hours later
 brakes      MAX_BUY_USD_PER_DAY and others, and what of them is used
 
 exit codes: 0 all is well (also when you stopped or paused it on purpose)

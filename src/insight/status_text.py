@@ -18,7 +18,7 @@ from insight.daemon_look import DaemonLook, StreamLook
 from insight.status import Status
 from insight.wording import NOTHING, span
 from models.realised_profit import RealisedProfit
-from steering.asset_text import number, plain
+from steering.asset_text import ESTIMATE_LEGEND, number, plain
 
 _LABEL_COLUMNS = 12
 
@@ -154,16 +154,24 @@ def _profit(assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...]) 
     deals_today = sum(asset.deals_today for asset in assets)
     deals_today += sum(profit.recent_deals for profit in removed)
     deals = sum(asset.deals for asset in assets) + sum(profit.deals for profit in removed)
+    today_rests = any(asset.realised_today_is_estimated for asset in assets)
+    today_rests |= any(profit.recent_is_estimated for profit in removed)
+    total_rests = any(asset.realised_is_estimated for asset in assets)
+    total_rests |= any(profit.is_estimated for profit in removed)
     held = [asset.unrealised_usd for asset in assets if asset.unrealised_usd is not None]
-    text = Text.assemble("today ", coloured_usd(today), " USD in ")
+    text = Text.assemble("today ", coloured_usd(today, is_estimated=today_rests), " USD in ")
     text.append(_deals(deals_today))
-    text.append_text(Text.assemble("; all time ", coloured_usd(total), " USD in "))
+    all_time = coloured_usd(total, is_estimated=total_rests)
+    text.append_text(Text.assemble("; all time ", all_time, " USD in "))
     text.append(_deals(deals))
     if removed:
         text.append(f", {', '.join(profit.symbol for profit in removed)} (removed) counted in")
     if held:
-        text.append_text(Text.assemble("; unrealised ", coloured_usd(sum(held)), " USD"))
+        unrealised = coloured_usd(sum(held), is_estimated=True)
+        text.append_text(Text.assemble("; unrealised ", unrealised, " USD"))
     text.append("  after fees, days in UTC", style="dim")
+    if total_rests or held:
+        text.append(f"; {ESTIMATE_LEGEND}", style="dim")
     return text
 
 

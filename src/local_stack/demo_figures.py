@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from local_stack.cycle_books import CycleBooks, Fill
 from models.exchange import Side
+from strategy.fees import compute_coins_taken, compute_usd_fee
 
 HALF_A_CENT = Decimal("0.005")
 _ZERO = Decimal(0)
@@ -19,7 +20,8 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetFigures:
-    """One coin, or all of them together. USD; the open position at what it cost and at its bid.
+    """One coin, or all of them together. USD; the open position at what it cost, and at what its
+    sale would bring now: the coins that the fees left, at the bid, less the fee of the sale.
 
     The profit twice: as the bot's journal tells it, and as the exchange's fills and fees do.
     """
@@ -33,6 +35,7 @@ class AssetFigures:
     fees_usd: Decimal
     open_cost_usd: Decimal
     open_value_usd: Decimal
+    fees_are_estimated: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -52,16 +55,17 @@ class CycleFigures:
     safety_orders: int
     orders: int
     profit_usd: Decimal | None
+    fees_are_estimated: bool = False
 
 
 def sum_up_asset(
-    symbol: str, cycles: Iterable[CycleBooks], bids: Mapping[str, Decimal]
+    symbol: str, cycles: Iterable[CycleBooks], bids: Mapping[str, Decimal], fee_rate: Decimal
 ) -> AssetFigures:
     """The figures of one coin from its cycles."""
     cycles = list(cycles)
     complete = [cycle for cycle in cycles if cycle.is_complete]
-    open_rows = [cycle.row for cycle in cycles if not cycle.is_complete]
-    held = _sum(row.quantity for row in open_rows)
+    open_cycles = [cycle for cycle in cycles if not cycle.is_complete]
+    bid = bids.get(symbol, _ZERO)
     return AssetFigures(
         symbol=symbol,
         cycles=len(complete),
@@ -70,8 +74,11 @@ def sum_up_asset(
         journal_profit_usd=_sum(map(journal_profit, complete)),
         exchange_profit_usd=_sum(map(exchange_profit, complete)),
         fees_usd=_sum(_fee_usd(fill) for cycle in complete for fill in _fills(cycle)),
-        open_cost_usd=_sum(row.quantity * row.average_purchase_price for row in open_rows),
-        open_value_usd=held * bids.get(symbol, _ZERO),
+        open_cost_usd=_sum(
+            one.row.quantity * one.row.average_purchase_price for one in open_cycles
+        ),
+        open_value_usd=_sum(value_now(one, bid, fee_rate) for one in open_cycles),
+        fees_are_estimated=any(map(rests_on_estimates, complete)),
     )
 
 
@@ -88,6 +95,7 @@ def sum_up_all(assets: Iterable[AssetFigures]) -> AssetFigures:
         fees_usd=_sum(one.fees_usd for one in assets),
         open_cost_usd=_sum(one.open_cost_usd for one in assets),
         open_value_usd=_sum(one.open_value_usd for one in assets),
+        fees_are_estimated=any(one.fees_are_estimated for one in assets),
     )
 
 
@@ -101,7 +109,23 @@ def sum_up_cycle(cycle: CycleBooks) -> CycleFigures:
         safety_orders=cycle.row.safety_orders,
         orders=len(cycle.orders),
         profit_usd=journal_profit(cycle) if cycle.is_complete else None,
+        fees_are_estimated=rests_on_estimates(cycle),
     )
+
+
+def rests_on_estimates(cycle: CycleBooks) -> bool:
+    """Whether the fee of one of its orders is not posted yet."""
+    return any(entry.fee_is_estimated and entry.filled_qty > 0 for entry in cycle.journal)
+
+
+def value_now(cycle: CycleBooks, bid: Decimal, fee_rate: Decimal) -> Decimal:
+    """USD that a sale at `bid` would bring, after both fees: the coin fee is gone from the account
+    though the books count its coins.
+    """
+    coin_fees = _sum(entry.fee_qty for entry in cycle.journal if entry.side is Side.BUY)
+    held = cycle.row.quantity
+    left = max(_ZERO, held - compute_coins_taken(held, coin_fees, fee_rate))
+    return left * bid - compute_usd_fee(left, bid, fee_rate)
 
 
 def journal_profit(cycle: CycleBooks) -> Decimal:

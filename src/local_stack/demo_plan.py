@@ -50,6 +50,7 @@ what you see:
   buys below          the next safety order is sent when the ask falls to this price
   sells above         everything is sold when the bid rises to this price
   cycles, profit      completed cycles, and what they earned in USD after fees
+  ~                   rests on estimated fees: the exchange posts them when the demo ends
 
 markets:
   Without --quotes three coins swing up and down by about two percent within half a minute, the same

@@ -16,6 +16,7 @@ from local_stack.demo_checks import Check
 from local_stack.demo_figures import AssetFigures
 from local_stack.demo_format import duration
 from local_stack.demo_summary import Summary
+from steering.asset_text import ESTIMATE_LEGEND, marked
 
 _CENT = Decimal("0.01")
 
@@ -29,9 +30,11 @@ def print_summary(
         if one.open_cost_usd:
             console.print(
                 f"  still open: {one.symbol} cost {one.open_cost_usd:,.2f} USD,"
-                f" worth {one.open_value_usd:,.2f} USD now",
+                f" a sale now would bring {marked(f'{one.open_value_usd:,.2f}', True)} USD",
                 highlight=False,
             )
+    if summary.total.open_cost_usd or summary.total.fees_are_estimated:
+        console.print(f"  {ESTIMATE_LEGEND}", highlight=False)
     ran = [
         f"{one.name} {one.runs}x" + (f" ({one.failures} failed)" if one.failures else "")
         for one in scripts
@@ -54,7 +57,7 @@ def _assets_table(summary: Summary) -> Table:
         "with\nsafety": str(total.with_safety_orders),
         "orders": str(total.orders),
         "fees\nUSD": f"{total.fees_usd:,.2f}",
-        "profit\nthe bot": _usd(total.journal_profit_usd),
+        "profit\nthe bot": _usd(total.journal_profit_usd, total.fees_are_estimated),
         "after fees\nthe exchange": _usd(total.exchange_profit_usd),
         "agree": _yes(total),
     }
@@ -67,16 +70,17 @@ def _assets_table(summary: Summary) -> Table:
             str(one.with_safety_orders),
             str(one.orders),
             f"{one.fees_usd:,.2f}",
-            _usd(one.journal_profit_usd),
+            _usd(one.journal_profit_usd, one.fees_are_estimated),
             _usd(one.exchange_profit_usd),
             _yes(one),
         )
     return table
 
 
-def _usd(value: Decimal) -> Text:
+def _usd(value: Decimal, is_estimated: bool = False) -> Text:
     cents = value.quantize(_CENT)
-    return Text(f"{cents:+,.2f}", style="green" if cents > 0 else "red" if cents < 0 else "")
+    text = marked(f"{cents:+,.2f}", is_estimated)
+    return Text(text, style="green" if cents > 0 else "red" if cents < 0 else "")
 
 
 def _yes(one: AssetFigures) -> Text:
@@ -114,6 +118,7 @@ def summary_as_json(
                 "safety_orders": cycle.safety_orders,
                 "orders": cycle.orders,
                 "profit_usd": None if cycle.profit_usd is None else f"{cycle.profit_usd:f}",
+                "fees_are_estimated": cycle.fees_are_estimated,
             }
             for cycle in summary.cycles
         ],
@@ -140,4 +145,5 @@ def _asset(one: AssetFigures) -> dict[str, Any]:
         "agree": one.agrees,
         "open_cost_usd": f"{one.open_cost_usd:f}",
         "open_value_usd": f"{one.open_value_usd:f}",
+        "fees_are_estimated": one.fees_are_estimated,
     }

@@ -17,30 +17,26 @@ from local_stack.exchange_process import ExchangeProcess
 from local_stack.stack import LocalStack
 from models.cycle_data import CycleStatus
 from models.exchange import AssetRules
+from models.realised_profit import get_realised_profits
 from models.trading_state import TradingState, load_all_trading_states
 from strategy.triggers import compute_triggers
-from utils.db_utils import execute_query
 
 FEE_RATE = Decimal("0.0025")  # the default of TAKER_FEE_PERCENT, and what the exchange takes
 MAKER_FEE_RATE = Decimal("0.0015")  # likewise of MAKER_FEE_PERCENT
 MINIMUM_ORDER_USD = Decimal(10)
 STALE_BEAT_SECONDS = 10.0
-_REALISED = """
-SELECT c.asset_id, COUNT(DISTINCT c.id) AS cycles,
-       SUM(IF(o.side = 'sell', o.filled_qty * o.filled_avg_price - o.fee_usd,
-              -o.filled_qty * o.filled_avg_price)) AS profit_usd
-  FROM dca_cycles c JOIN dca_orders o ON o.cycle_id = c.id AND o.asset_id = c.asset_id
- WHERE c.status = 'complete' AND o.filled_qty > 0
- GROUP BY c.asset_id
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Realised:
-    """Completed cycles and what they earned after fees, as the journal tells."""
+    """Completed cycles and what they earned after fees, as the journal tells.
+
+    Estimated: a fee in it is not posted yet.
+    """
 
     cycles: int = 0
     profit_usd: Decimal = Decimal(0)
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +84,7 @@ class Snapshot:
         return Realised(
             cycles=sum(row.realised.cycles for row in self.rows),
             profit_usd=sum((row.realised.profit_usd for row in self.rows), Decimal(0)),
+            is_estimated=any(row.realised.is_estimated for row in self.rows),
         )
 
 
@@ -115,7 +112,7 @@ def take_snapshot(
             rules[state.asset.asset_symbol],
             exchange["quotes"].get(state.asset.asset_symbol),
             orders.get(state.cycle.latest_order_id or ""),
-            realised.get(state.asset.id, Realised()),
+            realised.get(state.asset.asset_symbol, Realised()),
             now,
         )
         for state in load_all_trading_states(db_conn)
@@ -132,12 +129,12 @@ def take_snapshot(
     )
 
 
-def load_realised(db_conn: MySQLConnectionAbstract) -> dict[int, Realised]:
-    """By asset id."""
-    rows = execute_query(_REALISED, fetch_all=True, db_conn=db_conn)
+def load_realised(db_conn: MySQLConnectionAbstract) -> dict[str, Realised]:
+    """By symbol."""
+    profits = get_realised_profits(db_conn, datetime.now(UTC))
     return {
-        row["asset_id"]: Realised(cycles=row["cycles"], profit_usd=Decimal(row["profit_usd"]))
-        for row in rows
+        symbol: Realised(cycles=one.deals, profit_usd=one.profit_usd, is_estimated=one.is_estimated)
+        for symbol, one in profits.items()
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from local_stack.demo_format import coins, price, signed_usd
+from steering.asset_text import marked
 from utils.db_utils import Row, execute_query, utc_from_db
 
 _ORDERS = """
@@ -28,7 +29,9 @@ SELECT o.id, o.created_at, o.symbol, o.purpose, o.side, o.filled_qty, o.filled_a
            AS cycle_number,
        (SELECT SUM(IF(p.side = 'sell', p.filled_qty * p.filled_avg_price - p.fee_usd,
                       -p.filled_qty * p.filled_avg_price))
-          FROM dca_orders p WHERE p.cycle_id = o.cycle_id AND p.filled_qty > 0) AS profit_usd
+          FROM dca_orders p WHERE p.cycle_id = o.cycle_id AND p.filled_qty > 0) AS profit_usd,
+       (SELECT MAX(p.fee_is_estimated) FROM dca_orders p
+         WHERE p.cycle_id = o.cycle_id AND p.filled_qty > 0) AS is_estimated
   FROM dca_orders o LEFT JOIN dca_cycles c ON c.id = o.cycle_id
  WHERE o.id > %s ORDER BY o.id LIMIT 500
 """
@@ -116,7 +119,8 @@ def _of_order(row: Row, step: Decimal) -> Sentence:
     if bought:
         text += f" ({_name(row)})"
     elif row["cycle_status"] == "complete":
-        text += f": cycle {row['cycle_number']} earned {signed_usd(row['profit_usd'])} after fees"
+        earned = marked(signed_usd(row["profit_usd"]), bool(row["is_estimated"]))
+        text += f": cycle {row['cycle_number']} earned {earned} after fees"
     return Sentence(at, Tone.BUY if bought else Tone.SELL, symbol, text)
 
 

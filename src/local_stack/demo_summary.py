@@ -65,6 +65,7 @@ def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances)
                 asset.asset_symbol,
                 (cycle for cycle in cycles if cycle.asset.id == asset.id),
                 exchange.bids,
+                FEE_RATE,
             )
             for asset in bot.assets
         )

@@ -21,6 +21,7 @@ from local_stack.demo_format import NOTHING, clock, coins, duration, price
 from local_stack.demo_snapshot import AssetRow, Realised, Snapshot
 from local_stack.demo_story import Sentence, Tone
 from models.cycle_data import CycleStatus
+from steering.asset_text import ESTIMATE_LEGEND, marked
 
 WIDE_COLUMNS = 132
 SENTENCES_SHOWN = 8
@@ -134,7 +135,9 @@ def render(
         line.append(sentence.text, style=_TONE_STYLES[sentence.tone])
         parts.append(line)
     parts += [Text(" ")] * (SENTENCES_SHOWN - len(sentences))  # the picture keeps its height
-    parts.append(Text(" Ctrl-C stops everything and prints what happened", style="dim"))
+    foot = " Ctrl-C stops everything and prints what happened"
+    foot += f"   {ESTIMATE_LEGEND}" if snapshot.total.is_estimated else ""
+    parts.append(Text(foot, style="dim"))
     return Group(*parts)
 
 
@@ -240,7 +243,8 @@ def _order(row: AssetRow) -> str:
 
 def _profit(realised: Realised) -> Text:
     profit = realised.profit_usd
-    return Text(f"{profit:+,.2f}", style="green" if profit > 0 else "red" if profit < 0 else "dim")
+    style = "green" if profit > 0 else "red" if profit < 0 else "dim"
+    return Text(marked(f"{profit:+,.2f}", realised.is_estimated), style=style)
 
 
 def _status_lines(snapshot: Snapshot, heading: Heading, elapsed_seconds: float) -> list[str]:
@@ -248,7 +252,8 @@ def _status_lines(snapshot: Snapshot, heading: Heading, elapsed_seconds: float) 
     total = snapshot.total
     lines = [
         f"-- {_times(snapshot, heading, elapsed_seconds)}  {snapshot.daemon}"
-        f"  cycles {total.cycles}  profit {total.profit_usd:+,.2f} USD"
+        f"  cycles {total.cycles}  profit {_profit(total)} USD"
+        + (f"  ({ESTIMATE_LEGEND})" if total.is_estimated else "")
     ]
     for row in snapshot.rows:
         step = row.price_step

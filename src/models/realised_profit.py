@@ -18,20 +18,27 @@ from utils.db_utils import execute_query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealisedProfit:
-    """Deals and USD after fees: of all time, and since the moment that was asked for."""
+    """Deals and USD after fees: of all time, and since the moment that was asked for.
+
+    Estimated: the fee of an order in it is not posted yet.
+    """
 
     symbol: str
     deals: int
     profit_usd: Decimal
     recent_deals: int
     recent_profit_usd: Decimal
+    is_estimated: bool = False
+    recent_is_estimated: bool = False
 
 
 _QUERY = """
 SELECT symbol, COUNT(*) AS deals, SUM(profit_usd) AS profit_usd,
-       SUM(sold_at >= %s) AS recent_deals, SUM(IF(sold_at >= %s, profit_usd, 0)) AS recent_usd
+       SUM(sold_at >= %s) AS recent_deals, SUM(IF(sold_at >= %s, profit_usd, 0)) AS recent_usd,
+       MAX(estimated) AS estimated, MAX(IF(sold_at >= %s, estimated, 0)) AS recent_estimated
   FROM (SELECT MIN(o.symbol) AS symbol,
                MAX(IF(o.side = 'sell', o.ended_at, NULL)) AS sold_at,
+               MAX(o.fee_is_estimated) AS estimated,
                SUM(IF(o.side = 'sell', o.filled_qty * o.filled_avg_price - o.fee_usd,
                       -o.filled_qty * o.filled_avg_price)) AS profit_usd
           FROM dca_orders o
@@ -47,7 +54,7 @@ def get_realised_profits(
     db_conn: MySQLConnectionAbstract, since: datetime
 ) -> dict[str, RealisedProfit]:
     """The finished deals of each symbol that has any; `recent`: sold at or after `since`."""
-    rows = execute_query(_QUERY, (since, since), fetch_all=True, db_conn=db_conn)
+    rows = execute_query(_QUERY, (since, since, since), fetch_all=True, db_conn=db_conn)
     return {
         row["symbol"]: RealisedProfit(
             symbol=row["symbol"],
@@ -55,6 +62,8 @@ def get_realised_profits(
             profit_usd=Decimal(row["profit_usd"]),
             recent_deals=int(row["recent_deals"]),
             recent_profit_usd=Decimal(row["recent_usd"]),
+            is_estimated=bool(row["estimated"]),
+            recent_is_estimated=bool(row["recent_estimated"]),
         )
         for row in rows
     }

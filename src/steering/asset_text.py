@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does no
     from steering.preview import Preview
 
 _WIDEST = 1000
+# Alpaca posts fees hours later. Everywhere the same: in tables, lines, pictures and the demo.
+ESTIMATE_LEGEND = "~ rests on estimated fees"
 
 
 # For a machine
@@ -112,6 +114,11 @@ def number(value: Decimal | None, places: int | None = None) -> str:
     if places is not None:
         return f"{value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
     return f"{value.normalize(Context(prec=60)):f}" if value else "0"
+
+
+def marked(text: str, is_estimated: bool) -> str:
+    """`text` with the mark of what rests on fees that are not posted yet (see ESTIMATE_LEGEND)."""
+    return f"~{text}" if is_estimated else text
 
 
 def price(value: Decimal) -> str:
@@ -231,6 +238,8 @@ def _show_plan(console: Console, plan: DealPlan) -> None:
             *_holding_cells(order.after),
         )
     _print_table(console, table)
+    if plan.sales:
+        console.print(Text(ESTIMATE_LEGEND, style="dim"), soft_wrap=True)
     if plan.problem is not None:
         console.print(Text(f"It ends there: {plan.problem}.", style="yellow"), soft_wrap=True)
 
@@ -245,7 +254,7 @@ def _holding_cells(holding: Holding) -> tuple[str, str, str, str]:
         number(Context(prec=12, rounding=ROUND_HALF_EVEN).plus(holding.quantity)),
         price(holding.average_price),
         "-" if sale is None else price(sale.price),
-        "-" if sale is None else number(sale.net_profit_usd, 4),
+        "-" if sale is None else marked(number(sale.net_profit_usd, 4), True),
     )
 
 

@@ -23,7 +23,7 @@ from models.asset_config import DcaAsset, get_all_assets, get_asset_config
 from models.cycle_data import get_latest_cycle
 from models.meta import check_schema
 from steering.asset_input import read_symbol
-from steering.asset_text import number, plain, price
+from steering.asset_text import ESTIMATE_LEGEND, marked, number, plain, price
 from steering.bot_options import parse_options
 from steering.command_line import (
     EXIT_DONE,
@@ -272,6 +272,7 @@ class BotCommand:
             "sold_qty": plain(result.sold_qty),
             "price": plain(result.price),
             "profit_usd": plain(result.profit_usd),
+            "fees_are_estimated": result.fees_are_estimated,
         }
         if not result.is_closed:
             reason = (
@@ -376,8 +377,9 @@ def _plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:
         assert plan.profit_usd is not None, "there is a bid"
         word = "profit" if plan.profit_usd >= 0 else "LOSS"
         lines.append(
-            f"  at the bid of now, {price(plan.bid)} USD, that is {_usd(plan.proceeds_usd)}:"
-            f" a {word} of {_usd(abs(plan.profit_usd))} after fees"
+            f"  at the bid of now, {price(plan.bid)} USD, that is"
+            f" {marked(_usd(plan.proceeds_usd), True)}: a {word} of"
+            f" {marked(_usd(abs(plan.profit_usd)), True)} after fees ({ESTIMATE_LEGEND})"
         )
     elif cycle.quantity > 0:
         lines.append("  there is no quote now: what it brings cannot be told")
@@ -403,6 +405,7 @@ def _plan_json(plan: ClosePlan, money: str) -> dict[str, Any]:
         "bid": plain(plan.bid),
         "proceeds_usd": plain(plan.proceeds_usd),
         "profit_usd": plain(plan.profit_usd),
+        "fees_are_estimated": True,
         "close_requested": plan.cycle.close_requested,
     }
 
@@ -415,9 +418,11 @@ def _closed_text(plan: ClosePlan, result: CloseResult, *, disable: bool) -> str:
     if result.price is None:
         return f"{symbol} is closed: its buy is canceled and nothing was held. {after}"
     word = "profit" if result.profit_usd >= 0 else "loss"
+    earned = marked(_usd(abs(result.profit_usd)), result.fees_are_estimated)
+    legend = f" ({ESTIMATE_LEGEND})" if result.fees_are_estimated else ""
     return (
         f"{symbol} is closed: {number(result.sold_qty)} sold at {price(result.price)} USD, a"
-        f" {word} of {_usd(abs(result.profit_usd))} after fees. {after}"
+        f" {word} of {earned} after fees{legend}. {after}"
     )
 
 

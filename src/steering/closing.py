@@ -71,7 +71,7 @@ class ClosePlan:
 
     @property
     def proceeds_usd(self) -> Decimal | None:
-        """What the sale brings at the bid, after its fee."""
+        """What the sale brings at the bid, after its fee (estimated)."""
         if self.bid is None:
             return None
         return self.coins * self.bid - compute_usd_fee(self.coins, self.bid, self.fee_rate)
@@ -97,6 +97,7 @@ class CloseResult:
     sold_qty: Decimal = Decimal(0)
     price: Decimal | None = None
     profit_usd: Decimal = Decimal(0)
+    fees_are_estimated: bool = False
 
     @property
     def is_closed(self) -> bool:
@@ -380,4 +381,5 @@ class Closer:
             sold_qty=sold_qty,
             price=gross_usd / sold_qty if sold_qty else None,
             profit_usd=_usd(entries, Side.SELL) - _usd(entries, Side.BUY),
+            fees_are_estimated=any(e.fee_is_estimated for e in entries if e.filled_qty > 0),
         )

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from bot_parts import BotParts
 from builders import build_entry, build_order
@@ -36,6 +38,7 @@ from models.order_journal import (
 )
 from models.realised_profit import get_realised_profits
 from said import Said, runner
+from steering.asset_text import ESTIMATE_LEGEND
 from steering.refused import Refused
 from utils.alpaca_client_rest import fetch_orders, get_trading_client
 from utils.db_utils import execute_query
@@ -296,7 +299,7 @@ async def test_it_agrees_with_what_status_shows(traded, report, db_conn):
 async def test_the_table_the_csv_and_the_pictures(traded, report, tmp_path):
     said = report("--by", "cycle")
     assert said.code == 0
-    assert "~ estimated" in said.output
+    assert ESTIMATE_LEGEND in said.output
     assert "open: 2 deals with" in said.output
     assert "total  3 deals" in said.output
     assert "closed by the user" in report("--by", "cycle", "--json").output
@@ -317,6 +320,47 @@ async def test_the_table_the_csv_and_the_pictures(traded, report, tmp_path):
     open_deal = get_latest_of(traded)
     assert report("--plot-cycle", str(open_deal), str(tmp_path / "open.png")).code == 0
     assert [path.suffix for path in tmp_path.iterdir() if path.is_file()] == [".png"] * 5
+
+
+@pytest.fixture
+def words(monkeypatch):
+    """What stands in the pictures that are drawn."""
+    found: list[str] = []
+    save = Figure.savefig
+
+    def savefig(figure, *arguments, **options):
+        found.extend(text.get_text() for text in figure.findobj(Text))
+        return save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return found
+
+
+async def test_what_rests_on_estimated_fees_is_marked_until_they_are_posted(
+    traded, report, db_conn, tmp_path, words
+):
+    def look():
+        words.clear()
+        tables = [report("--by", by).output for by in ("asset", "cycle", "day")]
+        [first, *_] = report("--by", "cycle", "--json").json["lines"]
+        assert report("--plot", str(tmp_path / "all.png")).code == 0
+        assert report("--plot-cycle", first["name"], str(tmp_path / "one.png")).code == 0
+        heads = [text for text in words if "USD after fees" in text or "Realised profit" in text]
+        return tables, heads, first
+
+    tables, heads, first = look()
+    profit = f"~{Decimal(first['profit_usd']):+.2f}"
+    assert first["fees_are_estimated"]
+    assert profit in tables[1]
+    assert all(len(re.findall(r"~\d+ %", table)) >= 1 for table in tables), "won, too"
+    assert len(heads) == 2
+    assert all(": ~" in head for head in heads)
+    assert sum(ESTIMATE_LEGEND in text for text in words) == 2
+    assert "~all" in words
+    settle(db_conn)
+    tables, heads, first = look()
+    assert not first["fees_are_estimated"]
+    assert "~" not in "".join([*tables, *words])
 
 
 def get_latest_of(parts: BotParts) -> int:

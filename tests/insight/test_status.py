@@ -16,6 +16,7 @@ from models.asset_config import update_asset_config
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.events import Event, Severity, append_event
 from models.meta import put_meta
+from steering.asset_text import ESTIMATE_LEGEND
 from utils.db_utils import execute_query
 from utils.stop_files import set_wish
 
@@ -76,7 +77,9 @@ async def test_the_figures_of_a_held_position_are_those_of_an_independent_calcul
     assert asset["realised_usd"] == asset["realised_today_usd"]
     cash = Decimal(str(parts.client.get("/account")["cash"]))
     more = cash - Decimal(100_000)
-    assert abs(Decimal(asset["realised_usd"]) - more) < Decimal("0.01"), "the fee is an estimate"
+    assert Decimal(asset["realised_usd"]) == more, "estimated, and yet what the exchange took"
+    assert asset["realised_is_estimated"]
+    assert asset["realised_today_is_estimated"]
     assert seen.json["bought_today_usd"] != "0"
     assert seen.code == 0
 
@@ -117,7 +120,13 @@ def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
     assert (removed["symbol"], removed["profit_usd"], removed["deals"]) == ("BTC/USD", "19", 2)
     assert status_command.main([]) == 0
     shown = capsys.readouterr().out
-    assert "all time +19.00 USD in 2 deals, BTC/USD (removed) counted in" in shown
+    assert "all time ~+19.00 USD in 2 deals, BTC/USD (removed) counted in" in shown
+    assert ESTIMATE_LEGEND in shown
+    execute_query("UPDATE dca_orders SET fee_is_estimated = FALSE", db_conn=db_conn)
+    assert status_command.main([]) == 0
+    shown = capsys.readouterr().out
+    assert "all time +19.00 USD in 2 deals" in shown
+    assert "~" not in shown
 
 
 async def test_an_open_order_is_shown_with_its_age_and_a_very_old_one_is_wrong(

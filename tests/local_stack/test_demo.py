@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from config import PROJECT_ROOT
 from local_stack.cycle_books import Fill, OrderStep
@@ -19,12 +20,14 @@ from local_stack.debian_packages import LOCAL_FOLDER
 from local_stack.demo_checks import Circumstances
 from local_stack.demo_plan import parse_arguments
 from local_stack.demo_records import BotRecords, ExchangeRecords
+from local_stack.demo_report import print_summary, summary_as_json
 from local_stack.demo_summary import Summary, summarise
 from local_stack.processes import processes_of_stack
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import AssetRules, ExchangeOrder, Side
 from models.order_journal import JournalEntry, Purpose
+from steering.asset_text import ESTIMATE_LEGEND
 
 HEADER = "timestamp,symbol,bid,bid_size,ask,ask_size\n"
 SPEED = 10
@@ -280,6 +283,34 @@ def test_right_records_sum_up_to_profit_after_fees_and_no_complaint(records):
     assert eth.journal_profit_usd == eth.exchange_profit_usd == Decimal("8.90")
     assert eth.fees_usd == Decimal("0.000125") * 3800 + Decimal("0.5")
     assert summary.total.journal_profit_usd == Decimal("8.90")
+
+
+def test_what_is_still_open_is_worth_what_its_sale_would_bring_after_both_fees(records):
+    """The books count the coins before the coin fee: so counted a loss looked like a gain."""
+    bot, exchange = records
+    watching = changed(CYCLE, status=CycleStatus.WATCHING)
+    bot = changed(bot, cycles=(watching,), journal=bot.journal[:2])
+    exchange = changed(exchange, bids={"ETH/USD": Decimal("1903.5")})
+    [eth] = sum_up(bot, exchange).assets
+    assert eth.open_cost_usd == 190
+    assert watching.quantity * Decimal("1903.5") > 190
+    # 0.09975 coins are left: 189.874125 USD, less 0.4747 rounded up to the cent.
+    assert eth.open_value_usd == Decimal("189.394125")
+
+
+def test_an_estimated_fee_marks_the_profit_that_rests_on_it(records, capsys):
+    bot, exchange = records
+    estimated = changed(
+        bot, journal=(*bot.journal[:2], changed(bot.journal[2], fee_is_estimated=True))
+    )
+    for records_of_bot, shown in ((estimated, "~+8.90"), (bot, "+8.90")):
+        summary = sum_up(records_of_bot, exchange)
+        print_summary(Console(width=100), summary, 60, ())
+        said = capsys.readouterr().out
+        assert f" {shown} " in said
+        assert (ESTIMATE_LEGEND in said) is (shown[0] == "~")
+        [cycle] = summary_as_json(summary, 60, "synthetic", ())["cycles"]
+        assert cycle["fees_are_estimated"] is (shown[0] == "~")
 
 
 def changed(row, **columns):

@@ -24,6 +24,7 @@ from models.events import get_events
 from models.order_journal import get_entries_of_cycle
 from said import Said, runner
 from steering import bot_command, closing
+from steering.asset_text import ESTIMATE_LEGEND
 from steering.closing import Closer, prepare_close, request_close
 from utils.account_lock import AccountLock
 from utils.alpaca_client_rest import fetch_account_id, fetch_position, get_trading_client
@@ -96,8 +97,9 @@ def test_it_sells_all_at_a_loss_and_books_it_as_any_sale(bot, parts, exchange, d
     said = bot("close", "btcusd", *SURE)
     assert (said.code, said.errors) == (0, "")
     assert "The daemon does not run: selling from here." in said.output
-    assert "LOSS of" in said.output, "what it would be"
-    assert "a loss of" in said.output, "what it was"
+    assert "LOSS of ~" in said.output, "what it would be"
+    assert "a loss of ~" in said.output, "what it was"
+    assert said.output.count(ESTIMATE_LEGEND) == 2
     assert "rests for 60 s, then buys again" in said.output
     assert sells(parts) == [f"dca-{bought.id}-{bought.order_key}-1"]
     done, resting = get_cycle(db_conn, bought.id), get_latest_cycle(db_conn, bought.asset_id)
@@ -111,6 +113,7 @@ def test_it_sells_all_at_a_loss_and_books_it_as_any_sale(bot, parts, exchange, d
 
 def test_the_figures_are_those_of_the_journal(bot, exchange, db_conn, bought):
     exchange.push_quote("BTC/USD", 60000, 60001)
+    plan = bot("close", "BTC/USD", "--json").json["plan"]
     said = bot("close", "BTC/USD", "--yes", "--yes", "--json")
     assert said.code == 0
     [buy, sale] = get_entries_of_cycle(db_conn, bought.id)
@@ -118,6 +121,10 @@ def test_the_figures_are_those_of_the_journal(bot, exchange, db_conn, bought):
     assert said.json["done"] is said.json["closed"] is True
     assert Decimal(said.json["profit_usd"]) == profit
     assert profit > 0
+    assert Decimal(plan["profit_usd"]) == profit, "the preview, to the last digit"
+    assert said.json["fees_are_estimated"] is plan["fees_are_estimated"] is True
+    charged = sum(Decimal(one["fee_usd"]) for one in exchange.ledger()["executions"])
+    assert sale.fee_usd == charged
     assert Decimal(said.json["sold_qty"]) == sale.filled_qty
     assert said.json["status"] == "complete"
 
