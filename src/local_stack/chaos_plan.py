@@ -203,10 +203,13 @@ def plan_lull(chance: random.Random, seconds: float) -> Planned:
 
 
 def plan_fee_postings(seed: int) -> list[Mapping[str, Any]]:
-    """The faults that the posting of this run's fees has: at least one."""
+    """The faults that the posting of this run's fees has: at least one, and each name once (two
+    splits would make four parts: nobody saw a fee in more than two).
+    """
     chance = random.Random(f"fees:{seed}")
-    planned = [fault for share, fault in FEE_POSTINGS if chance.random() < share]
-    return planned or [FEE_POSTINGS[0][1]]
+    menu = chance.sample(FEE_POSTINGS, len(FEE_POSTINGS))
+    planned = {fault["name"]: fault for share, fault in menu if chance.random() < share}
+    return list(planned.values()) or [FEE_POSTINGS[0][1]]
 
 
 def _draw_fault(chance: random.Random) -> tuple[str, float, Mapping[str, Any]]:

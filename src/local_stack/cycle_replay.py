@@ -120,7 +120,9 @@ def _sold(
     in part by an order that fills.
     """
     left = max(_ZERO, state.quantity - entry.filled_qty)
-    left_in_account = min(left - state.coin_fees, left * (1 - fee_rate))
+    # Fees are rounded up and their rate is an estimate: a tenth more, and a step of the quantity.
+    fees = max(state.coin_fees, state.quantity * fee_rate)
+    left_in_account = left - fees * Decimal("1.1") - rules.min_trade_increment
     goes_on = entry.final_status == "replaced"
     if may_complete and not goes_on and is_unsellable(left_in_account, rules):
         return replace(state, is_complete=True)

@@ -14,11 +14,11 @@ from decimal import Decimal, localcontext
 from local_stack.cycle_books import Books, CycleBooks, MatchedBooks, match_books
 from local_stack.cycle_replay import Replayed, replay
 from local_stack.ladders import find_oversold, find_overspent
-from local_stack.take_profits import find_gone_prices, find_left_behind
+from local_stack.take_profits import count_left, find_gone_prices, find_left_behind
 from models.cycle_data import CycleStatus
 from models.exchange import ExchangeOrder, Side
 from models.order_journal import ADOPTED
-from strategy.sizing import is_dust
+from strategy.sizing import is_dust, is_unsellable
 
 MAX_REQUESTS_PER_MINUTE = 200
 _AVERAGE_PLACES = Decimal("1e-9")  # the exchange tells an average price to so many places
@@ -39,11 +39,15 @@ class Violation:
 def find_violations(books: Books) -> list[Violation]:
     """Every rule, when nothing is under way any more."""
     matched = match_books(books)
+    leftovers: dict[str, Decimal] = {}
     with localcontext(prec=60):
         found = [*find_unclaimed(matched), *find_open_cycle_faults(books)]
-        for cycle in matched.cycles:
+        for cycle in sorted(matched.cycles, key=lambda one: one.row.id):
+            leftover = leftovers.get(cycle.symbol, _ZERO)
             found += find_order_faults(cycle)
-            found += find_money_faults(cycle, books)
+            found += find_money_faults(cycle, books, leftover)
+            if cycle.is_complete and is_unsellable(left := count_left(cycle), cycle.rules):
+                leftovers[cycle.symbol] = leftover + left
             found += find_sale_faults(cycle, books)
             found += find_journal_faults(cycle)
             found += find_row_faults(cycle, books)
@@ -132,11 +136,13 @@ def find_order_faults(cycle: CycleBooks) -> Iterator[Violation]:
         yield _of(cycle, "every state once", f"the journal has the states {seqs}")
 
 
-def find_money_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
-    """Never more spent than the ladder has, never more sold than bought."""
+def find_money_faults(
+    cycle: CycleBooks, books: Books, leftover: Decimal = _ZERO
+) -> Iterator[Violation]:
+    """Never more spent than the ladder has, never more sold than bought and left over before."""
     for text in find_overspent(cycle, books.booked_at):
         yield _of(cycle, "money: the ladder", text)
-    for text in find_oversold(cycle, books.booked_at):
+    for text in find_oversold(cycle, books.booked_at, leftover):
         yield _of(cycle, "money: sold no more than bought", text)
 
 

@@ -58,7 +58,17 @@ def find_left_behind(cycle: CycleBooks, books: Books) -> Iterator[str]:
     """
     if not cycle.is_complete:
         return
-    left = sum(
+    left = count_left(cycle) - _late_and_unknown(cycle, books)
+    left -= books.taken.get(cycle.symbol, _ZERO)
+    if not is_unsellable(left, cycle.rules):
+        yield f"complete with {left.normalize():f} coins of it on the exchange"
+
+
+def count_left(cycle: CycleBooks) -> Decimal:
+    """Coins: bought, less the fees taken from them, less sold. Below 0 where those that an earlier
+    cycle had left were sold, too.
+    """
+    return sum(
         (
             fill.qty - fill.fee if fill.side is Side.BUY else -fill.qty
             for fills in cycle.fills.values()
@@ -66,10 +76,6 @@ def find_left_behind(cycle: CycleBooks, books: Books) -> Iterator[str]:
         ),
         _ZERO,
     )
-    left -= _late_and_unknown(cycle, books)
-    left -= books.taken.get(cycle.symbol, _ZERO)
-    if not is_unsellable(left, cycle.rules):
-        yield f"complete with {left.normalize():f} coins of it on the exchange"
 
 
 def _late_and_unknown(cycle: CycleBooks, books: Books) -> Decimal:

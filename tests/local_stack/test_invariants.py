@@ -16,7 +16,7 @@ from local_stack.chaos_market_blows import LeftBuy
 from local_stack.cycle_books import Books, Fill, OrderStep, match_books
 from local_stack.holdings import find_unreported
 from local_stack.invariants import find_excess_requests, find_unsettled, find_violations
-from local_stack.ladders import find_overspent
+from local_stack.ladders import find_oversold, find_overspent
 from local_stack.take_profits import find_left_behind
 from models.cycle_data import CycleStatus
 from models.exchange import Side
@@ -182,6 +182,16 @@ def test_more_sold_than_bought_is_found():
     story.order(2, "sell", "0.0031", "51000", "0.0031", purpose=Purpose.TAKE_PROFIT)
     ended = replace(held, status=CycleStatus.COMPLETE, order_seq=3)
     assert "money: sold no more than bought" in rules_broken(story.books(ended))
+
+
+def test_what_cycles_before_could_not_sell_may_be_sold_with_the_next_one():
+    story, held = bought_twice()
+    story.order(2, "sell", "0.0030075", "51000", "0.0030075", purpose=Purpose.TAKE_PROFIT)
+    [cycle] = match_books(story.books(held)).cycles
+    assert len(list(find_oversold(cycle, {}, D("0.000007")))) == 2, (
+        "when it was sent, and at the end"
+    )
+    assert list(find_oversold(cycle, {}, D("0.0000075"))) == []
 
 
 def test_a_late_fill_that_was_corrected_is_sound():
