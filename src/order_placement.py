@@ -291,10 +291,8 @@ class OrderPlacer:
                     cure=f"scripts/assets edit {symbol} --base USD",
                 )
         position = fetch_position(self._client, symbol)
-        # Dust of this cycle and of those before it is ours: it goes with the next sale.
         [state] = with_leftovers(thread_connection(), [state])
-        ours = state.cycle.quantity + state.leftover
-        if position is not None and not is_unsellable(position.qty - ours, rules):
+        if position is not None and not is_unsellable(state.foreign_coins(position.qty), rules):
             raise _Skip(
                 f"Base order for {symbol} skipped, existing position found on Alpaca:"
                 f" {position.qty.normalize():f}",

@@ -14,20 +14,20 @@ import pytest
 
 import order_placement
 from bot_parts import BotParts, wire_quote
-from builders import FEE_RATE, NOW, build_entry, build_order, build_rules, build_state
+from builders import FEE_RATE, NOW, build_order, build_rules, build_state
 from caretaker_process import real_run
 from caretaker_work import consistency_checking
 from caretaker_work.consistency_checking import check_consistency
+from fixtures_trading import leave_coins
 from models.asset_config import get_asset_config
 from models.cycle_data import (
     OPEN_STATUSES,
-    create_cycle,
     get_cycle,
     get_cycles_by_status,
     update_cycle,
 )
 from models.exchange import Side
-from models.order_journal import append_journal_entry, load_leftovers
+from models.order_journal import load_leftovers
 from steering.adoption import prepare_adoption
 from steering.refused import Refused
 from strategy.order_identity import compute_client_order_id
@@ -276,22 +276,6 @@ async def test_coins_of_the_users_own_still_hold_back_a_base_order(
     await parts.see(parts.quote_both(20, 20.01, "AVAX/USD"))
     assert len(parts.orders()) == orders
     assert "existing position found on Alpaca" in caplog.text
-
-
-def leave_coins(db_conn, symbol, bought, sold):
-    """A complete cycle in the journal that bought more than it sold."""
-    asset_id = execute_query(
-        "SELECT id FROM dca_assets WHERE asset_symbol = %s", (symbol,), True, db_conn=db_conn
-    )["id"]
-    cycle = create_cycle(db_conn, asset_id, "complete")
-    for side, qty in [(Side.BUY, bought), (Side.SELL, sold)]:
-        order = build_order(
-            cycle, id=f"{side}-{cycle.id}", symbol=symbol, side=side, filled_qty=qty,
-            filled_avg_price="20", status="filled",
-        )  # fmt: skip
-        entry = build_entry(order, asset_id=asset_id, cycle_id=cycle.id)
-        entry = replace(entry, client_order_id=f"{entry.client_order_id}-{side}")
-        append_journal_entry(db_conn, entry)
 
 
 def test_the_checker_takes_what_earlier_cycles_left_for_what_it_is(

@@ -210,7 +210,7 @@ class ConsistencyLook:
     ) -> Holding:
         books = state.cycle.quantity
         account = position.qty if position else Decimal(0)
-        surplus = account - books - state.leftover  # dust of earlier cycles is ours, too
+        surplus = state.foreign_coins(account)
         is_short = is_short_beyond_fees(books, state.coin_fees, account, rules, self.fee_rate)
         return Holding(
             cycle=state.cycle,

@@ -111,6 +111,7 @@ def look_at_asset(
         "ask": ask,
         "quoted_at": quote.quoted_at if quote else None,
         "held": held,
+        "leftover": state.leftover if state else Decimal(0),
         "deals": realised.deals if realised else 0,
         "realised_usd": realised.profit_usd if realised else Decimal(0),
         "deals_today": realised.recent_deals if realised else 0,

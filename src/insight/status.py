@@ -29,7 +29,7 @@ from models.events import EventRow, get_error_events
 from models.exchange import AssetRules, ExchangeOrder, Quote
 from models.meta import ForeignDatabase, check_schema
 from models.realised_profit import RealisedProfit, get_realised_profits
-from models.trading_state import TradingState, load_all_trading_states
+from models.trading_state import TradingState, load_all_trading_states, with_leftovers
 from utils.alpaca_client_rest import (
     ExchangeError,
     fetch_orders,
@@ -241,9 +241,10 @@ def _read_books() -> _Books:
     connection = thread_connection()
     check_schema(connection)
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    states = with_leftovers(connection, load_all_trading_states(connection))
     return _Books(
         assets=get_all_assets(connection),
-        states={state.asset.id: state for state in load_all_trading_states(connection)},
+        states={state.asset.id: state for state in states},
         realised=get_realised_profits(connection, midnight),
         events=get_error_events(connection, EVENTS_SECONDS, EVENTS_SHOWN),
     )

@@ -40,6 +40,13 @@ class TradingState:
     other_symbol: str | None = None
     leftover: Decimal = Decimal(0)
 
+    def foreign_coins(self, position_qty: Decimal) -> Decimal:
+        """Of the coins in the account those that neither the cycle bought nor earlier ones left.
+
+        Dust of this cycle and of those before it is ours: it goes with the next sale.
+        """
+        return position_qty - self.cycle.quantity - self.leftover
+
     @property
     def cooldown_until(self) -> datetime | None:
         """When the rest after the previous cycle is over; None when there was none."""
