@@ -102,7 +102,7 @@ class StatusReader:
         pending_quotes = Pending(lambda: fetch_latest_quotes(known), seconds=ANSWER_SECONDS)
         usage, usage_problem = None, None
         if books is not None and orders is not None:
-            work = Pending(lambda: _load_usage(settings, orders), seconds=ANSWER_SECONDS)
+            work = Pending(lambda: self._load_usage(orders), seconds=ANSWER_SECONDS)
             usage, usage_problem = _settled(work)
         quotes, prices_problem = _settled(pending_quotes)
         # The pulse is read last: a quote that the exchange had before must be in it.
@@ -143,6 +143,10 @@ class StatusReader:
             )
             self._rules_at = time.monotonic()
         return orders
+
+    def _load_usage(self, orders: Sequence[ExchangeOrder]) -> Usage:
+        limits = BuyLimits(self._settings, get_trading_client(), rules_of=self._rules.get)
+        return limits.load_usage(orders)
 
     def _look_at_assets(
         self,
@@ -224,10 +228,6 @@ def _read_books() -> _Books:
         realised=get_realised_profits(connection, midnight),
         events=get_error_events(connection, EVENTS_SECONDS, EVENTS_SHOWN),
     )
-
-
-def _load_usage(settings: Settings, orders: Sequence[ExchangeOrder]) -> Usage:
-    return BuyLimits(settings, get_trading_client()).load_usage(orders)
 
 
 def _settled(pending: Pending[T]) -> tuple[T | None, str | None]:
