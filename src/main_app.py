@@ -87,7 +87,7 @@ class Bot:
             client,
             rules,
             resolve=self.reconciler.resolve,
-            limits=BuyLimits(settings, client, self.reconciler.blocked_symbols),
+            limits=BuyLimits(settings, client, self.reconciler.blocked_symbols, rules_of=rules.get),
             why_no_orders=self._why_no_orders,
         )
         self.market = MarketDataHandler(settings, rules, placer)

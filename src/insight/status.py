@@ -113,7 +113,7 @@ class StatusReader:
         if books is not None and orders is not None:
             untold = [s for s in books.states.values() if not daemon.held(s.asset.asset_symbol)]
             pending_coins = Pending(lambda: self._ask_for_coins(untold), seconds=ANSWER_SECONDS)
-            work = Pending(lambda: _load_usage(settings, orders), seconds=ANSWER_SECONDS)
+            work = Pending(lambda: self._load_usage(orders), seconds=ANSWER_SECONDS)
             usage, usage_problem = _settled(work)
             foreign, positions_problem = _settled(pending_coins)
         quotes, prices_problem = _settled(pending_quotes)
@@ -160,6 +160,10 @@ class StatusReader:
     def _ask_for_coins(self, states: list[TradingState]) -> dict[str, HeldLook]:
         fee_rate = self._settings.taker_fee_rate
         return ask_for_foreign_coins(states, self._rules, fee_rate, self._foreign_coins)
+
+    def _load_usage(self, orders: Sequence[ExchangeOrder]) -> Usage:
+        limits = BuyLimits(self._settings, get_trading_client(), rules_of=self._rules.get)
+        return limits.load_usage(orders)
 
     def _look_at_assets(
         self,
@@ -248,10 +252,6 @@ def _read_books() -> _Books:
         realised=get_realised_profits(connection, midnight),
         events=get_error_events(connection, EVENTS_SECONDS, EVENTS_SHOWN),
     )
-
-
-def _load_usage(settings: Settings, orders: Sequence[ExchangeOrder]) -> Usage:
-    return BuyLimits(settings, get_trading_client()).load_usage(orders)
 
 
 def _settled(pending: Pending[T]) -> tuple[T | None, str | None]:
