@@ -125,7 +125,7 @@ class ActivityLog:
             one
             for one in self.all
             if one.kind in kinds
-            and (order_id is None or _order_id(one) == order_id)
+            and (order_id is None or (one.kind == "FILL" and one.execution.order_id == order_id))
             and (after_ns is None or one.at_ns > after_ns)
             and (until_ns is None or one.at_ns < until_ns)
             and (day is None or utc_date(one.at_ns) == day)
@@ -139,11 +139,6 @@ class ActivityLog:
                 raise errors.invalid("invalid page_token")
             start = index + 1
         return found[start : start + page_size]
-
-
-def _order_id(activity: Activity) -> str | None:
-    """Fees name no order on the wire, so that they belong to none."""
-    return activity.execution.order_id if isinstance(activity, FillActivity) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
