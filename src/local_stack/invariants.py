@@ -7,7 +7,7 @@ ask the same functions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 
@@ -39,15 +39,14 @@ class Violation:
 def find_violations(books: Books) -> list[Violation]:
     """Every rule, when nothing is under way any more."""
     matched = match_books(books)
-    leftovers: dict[str, Decimal] = {}
     with localcontext(prec=60):
-        found = [*find_unclaimed(matched), *find_open_cycle_faults(books)]
-        for cycle in sorted(matched.cycles, key=lambda one: one.row.id):
-            leftover = leftovers.get(cycle.symbol, _ZERO)
+        found = [
+            *find_unclaimed(matched),
+            *find_open_cycle_faults(books),
+            *find_money_faults(matched.cycles, books),
+        ]
+        for cycle in matched.cycles:
             found += find_order_faults(cycle)
-            found += find_money_faults(cycle, books, leftover)
-            if cycle.is_complete and is_unsellable(left := count_left(cycle), cycle.rules):
-                leftovers[cycle.symbol] = leftover + left
             found += find_sale_faults(cycle, books)
             found += find_journal_faults(cycle)
             found += find_row_faults(cycle, books)
@@ -136,14 +135,20 @@ def find_order_faults(cycle: CycleBooks) -> Iterator[Violation]:
         yield _of(cycle, "every state once", f"the journal has the states {seqs}")
 
 
-def find_money_faults(
-    cycle: CycleBooks, books: Books, leftover: Decimal = _ZERO
-) -> Iterator[Violation]:
-    """Never more spent than the ladder has, never more sold than bought and left over before."""
-    for text in find_overspent(cycle, books.booked_at):
-        yield _of(cycle, "money: the ladder", text)
-    for text in find_oversold(cycle, books.booked_at, leftover):
-        yield _of(cycle, "money: sold no more than bought", text)
+def find_money_faults(cycles: Iterable[CycleBooks], books: Books) -> Iterator[Violation]:
+    """Never more spent than the ladder has, never more sold than bought.
+
+    What a complete cycle could not sell may be sold with a later one of its symbol.
+    """
+    leftovers: dict[str, Decimal] = {}
+    for cycle in sorted(cycles, key=lambda one: one.row.id):
+        leftover = leftovers.get(cycle.symbol, _ZERO)
+        for text in find_overspent(cycle, books.booked_at):
+            yield _of(cycle, "money: the ladder", text)
+        for text in find_oversold(cycle, books.booked_at, leftover):
+            yield _of(cycle, "money: sold no more than bought", text)
+        if cycle.is_complete and is_unsellable(left := count_left(cycle), cycle.rules):
+            leftovers[cycle.symbol] = leftover + left
 
 
 def find_sale_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
