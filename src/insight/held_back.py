@@ -14,7 +14,7 @@ from decimal import Decimal
 from insight.wording import span
 from models.cycle_data import CycleStatus
 from models.exchange import AssetRules
-from models.trading_state import TradingState, load_all_trading_states
+from models.trading_state import TradingState, load_all_trading_states, with_leftovers
 from strategy.sizing import is_dust, is_unsellable
 from strategy.unclaimed import cure_of_foreign_coins, describe_foreign_coins
 from utils.alpaca_client_rest import fetch_positions, get_trading_client
@@ -121,15 +121,19 @@ def _find_foreign_coins(
 ) -> dict[StateKey, HeldLook]:
     positions = fetch_positions(get_trading_client())
     found = {}
-    for state in waiting:
+    for state in with_leftovers(thread_connection(), waiting):
         symbol = state.asset.asset_symbol
         position = positions.get(symbol)
-        if position is None or is_unsellable(position.qty, rules[symbol]):
+        if position is None:
+            continue
+        # Dust of this cycle and of those before it is ours: as order_placement counts it.
+        foreign_qty = position.qty - state.cycle.quantity - state.leftover
+        if is_unsellable(foreign_qty, rules[symbol]):
             continue
         found[symbol, state.cycle.id, state.cycle.order_seq] = HeldLook(
             symbol=symbol,
             seconds=None,
-            reason=describe_foreign_coins(position.qty),
+            reason=describe_foreign_coins(foreign_qty),
             cure=cure_of_foreign_coins(symbol),
         )
     return found
