@@ -266,15 +266,16 @@ class MarketDataHandler:
         blind_since = max(watch.received_at, self._lives_since)
         most_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
         is_blind = stream_lives and now - blind_since >= most_seconds
+        status, wants = state.cycle.status, watch.wants_to_trade()
         if not _is_traded(state):
             self.stalls.release(watch.symbol, "it is disabled and holds nothing")
-        elif state.cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING):
+        elif status in (CycleStatus.BUYING, CycleStatus.SELLING) and not wants:
             self.stalls.trying(watch.symbol)
         elif is_blind:
             # The watchdog sees only a stream that is silent as a whole.
             reason = "no usable quote of it comes although the stream lives"
             self.stalls.hold(watch.symbol, reason, now, since=blind_since, cure=_ALPACAS_PAGE)
-        elif stream_lives and not watch.wants_to_trade():
+        elif stream_lives and not wants:
             self.stalls.release(watch.symbol, "the price asks for no order any more")
 
     def _usable_quote(self, watch: SymbolWatch) -> Quote | None:

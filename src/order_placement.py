@@ -413,7 +413,7 @@ class OrderPlacer:
         """
         cycle, guard, now = state.cycle, self.guard(rules.symbol), time.monotonic()
         if reason := self._why_no_orders():
-            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO)
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
         if cycle.latest_order_id is None or not guard.may_cancel(cycle.latest_order_id):
             return Placement(outcome=Outcome.WAITING, quiet_seconds=SKIP_SECONDS, side=Side.SELL)
         if (wait_seconds := guard.seconds_until_cancel(cycle.latest_order_id, now)) > 0:

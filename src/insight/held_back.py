@@ -129,7 +129,7 @@ def _find_foreign_coins(
         found[symbol, state.cycle.id, state.cycle.order_seq] = HeldLook(
             symbol=symbol,
             seconds=None,
-            reason=describe_foreign_coins(position.qty),
+            reason=describe_foreign_coins(foreign_qty),
             cure=cure_of_foreign_coins(symbol),
         )
     return found

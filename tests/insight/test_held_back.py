@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from builders import build_entry, build_order
 from caretaker_runs import note_runs
 from config import PROJECT_ROOT, get_settings
 from daemon_process import DaemonProcess, wait_until
 from insight import held_back, status_command
 from mail_server import MailServer
 from models.asset_config import get_asset_config, update_asset_config
-from models.cycle_data import get_cycle
+from models.cycle_data import create_cycle, get_cycle, update_cycle
+from models.order_journal import append_journal_entry
 from steering import assets_command
 from test_notifications import mail_environment
 from test_watchdog import ping_server
@@ -122,6 +124,24 @@ def test_coins_of_somebody_else_are_said_while_no_daemon_runs(
     assert doctor().failed == {BTC}
     exchange.set_balance(BTC, "0.00000001", "50000")
     assert status().code == 0, "dust is in nobody's way"
+
+
+def test_what_earlier_cycles_could_not_sell_is_ours_and_keeps_nobody_back(
+    status, doctor, cycle, caretakers_ran, exchange, db_conn, make_asset, monkeypatch
+):
+    monkeypatch.setattr(held_back, "SETTLE_SECONDS", 0.1)
+    set_wish(get_settings().run_dir, "stopped", wanted=True)
+    bought = build_order(status="filled", filled_qty="0.0005", filled_avg_price=50000)
+    entry = build_entry(bought, asset_id=cycle.asset_id, cycle_id=cycle.id)
+    append_journal_entry(db_conn, entry)
+    exchange.set_balance(BTC, "0.0005", "50000")
+    assert status().code == 1, "of a cycle that is open, and holds nothing"
+    update_cycle(db_conn, cycle.id, {"status": "complete"})
+    create_cycle(db_conn, cycle.asset_id, "watching")
+    assert status().json["problems"] == []
+    assert doctor().failed == set()
+    exchange.set_balance(BTC, "0.5005", "50000")
+    assert "the account holds 0.5 coins that no cycle bought" in status().problems
 
 
 def test_coins_of_a_fill_that_is_being_booked_are_nobodys_trouble(
