@@ -124,7 +124,10 @@ def _find_foreign_coins(
     for state in with_leftovers(thread_connection(), waiting):
         symbol = state.asset.asset_symbol
         position = positions.get(symbol)
-        if position is None or is_unsellable(state.foreign_coins(position.qty), rules[symbol]):
+        if position is None:
+            continue
+        foreign_qty = state.foreign_coins(position.qty)
+        if is_unsellable(foreign_qty, rules[symbol]):
             continue
         found[symbol, state.cycle.id, state.cycle.order_seq] = HeldLook(
             symbol=symbol,
