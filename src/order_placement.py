@@ -273,6 +273,9 @@ class OrderPlacer:
         final = self._decide(state, rules, quote)
         if quote is None or final is None or final.purpose is not decision.purpose:
             return _NOTHING
+        # So does the newest row: who disables an asset, or removes it, must find no buy after that.
+        if load_trading_state(thread_connection(), rules.symbol) != state:
+            return _NOTHING
         return self._place_buy(state, rules, final, quote)
 
     def _check_base_order(
