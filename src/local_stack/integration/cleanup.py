@@ -20,6 +20,7 @@ from models.cycle_data import COLUMNS, DcaCycle
 from models.exchange import ExchangeOrder, Side
 from reconciler import Reconciler
 from strategy.order_identity import PREFIX
+from strategy.fees import compute_coin_fee
 from strategy.sizing import floor_quantity, is_unsellable
 from utils.alpaca_client_rest import cancel_order, place_market_sell_order
 from utils.asset_rules_cache import AssetRulesCache
@@ -99,9 +100,10 @@ def _journal(world: World, orders: list[ExchangeOrder]) -> None:
 
 def _sell_what_is_left(world: World, run: Run, orders: list[ExchangeOrder]) -> list[str]:
     """Sell the coins that the test bought and has not sold: at most those, whatever is held."""
-    bought = sum((o.filled_qty for o in orders if o.side is Side.BUY), Decimal(0))
+    buys, rate = [o.filled_qty for o in orders if o.side is Side.BUY], world.settings.taker_fee_rate
+    bought = sum(buys, Decimal(0))
     sold = sum((o.filled_qty for o in orders if o.side is Side.SELL), Decimal(0))
-    kept = bought * (1 - world.settings.taker_fee_rate) - sold
+    kept = bought - sum((compute_coin_fee(qty, rate) for qty in buys), Decimal(0)) - sold
     if is_unsellable(kept, world.rules):
         return []
     world.wait(world.free_coins, "the bought coins can be sold", POSITION_LAG_SECONDS)
