@@ -47,9 +47,9 @@ def well(env_file, cycle, caretakers_ran, monkeypatch, tmp_path):
 
 
 def tree_of(folder: Path) -> dict[str, int]:
-    """Every file but the count of what this account's programs ask the exchange in a minute."""
+    """Every file but the counts and the limit of what this account asks the exchange."""
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path): path.stat().st_mtime_ns for path in files if "requests" not in path.name}
+    return {str(path): path.stat().st_mtime_ns for path in files if "request" not in path.name}
 
 
 def test_a_bot_that_is_set_up_fails_nothing_and_nothing_is_changed(
