@@ -20,11 +20,13 @@ from decimal import Decimal
 from alpaca.trading.client import TradingClient
 
 from config import Settings
-from models.cycle_data import CycleStatus, DcaCycle
-from models.exchange import ExchangeOrder, Side
+from models.cycle_data import CycleStatus
+from models.exchange import AssetRules, ExchangeOrder, Side, UnreadableOrder
 from models.order_journal import Purpose, get_bought_usd_since, get_journaled_client_ids
 from models.trading_state import TradingState, load_all_trading_states
-from utils.alpaca_client_rest import fetch_orders
+from strategy.order_identity import may_be_ours
+from strategy.sizing import is_dust
+from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer, fetch_orders
 from utils.db_utils import thread_connection
 from utils.stop_files import is_paused
 
@@ -34,11 +36,15 @@ YOUNG_SECONDS = 300.0  # by then the journal or the list of open orders has it
 
 @dataclass(frozen=True, slots=True)
 class BuyBlock:
-    """Why there are no buys now, how loudly that is said, and when to look again."""
+    """Why there are no buys now, how loudly that is said, and when to look again.
+
+    `is_wished`: the user wants it so.
+    """
 
     reason: str
     level: int = logging.WARNING
     quiet_seconds: float = 30.0
+    is_wished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +56,11 @@ class Usage:
 
     bought_today_usd: Decimal
     on_order_usd: dict[str, Decimal]
-    open_cycles: int
+    open_symbols: frozenset[str]  # they hold what can be sold, or a buy of theirs is on its way
+
+    @property
+    def open_cycles(self) -> int:
+        return len(self.open_symbols)
 
 
 class BuyLimits:
@@ -58,6 +68,7 @@ class BuyLimits:
 
     Args:
         blocked_symbols: symbols with an order of ours that belongs to no cycle.
+        rules_of: an asset's rules, which say what of it is dust; None where they are unknown.
     """
 
     def __init__(
@@ -65,10 +76,13 @@ class BuyLimits:
         settings: Settings,
         client: TradingClient,
         blocked_symbols: Callable[[], set[str]] = set,
+        *,
+        rules_of: Callable[[str], AssetRules | None],
     ) -> None:
         self._settings = settings
         self._client = client
         self._blocked_symbols = blocked_symbols
+        self._rules_of = rules_of
         self._lock = threading.Lock()
         self._young: dict[str, tuple[str, Decimal, float]] = {}  # id -> symbol, USD, sent at
 
@@ -113,14 +127,18 @@ class BuyLimits:
         """
         symbol = state.asset.asset_symbol
         if is_paused(self._settings.run_dir):
-            return BuyBlock("buying is paused: scripts/bot resume", logging.INFO, PAUSE_SECONDS)
+            reason = "buying is paused: scripts/bot resume"
+            return BuyBlock(reason, logging.INFO, PAUSE_SECONDS, is_wished=True)
         if symbol in self._blocked_symbols():
             return BuyBlock("an order of ours on this symbol belongs to no cycle: see dca_events")
         if not self.has_brakes:
             return None
         usage = self.load_usage()
         brake = _exceeded(self._settings, usage, state, purpose, amount_usd)
-        return BuyBlock(f"brake: {brake}, no buys; sells go on", logging.ERROR) if brake else None
+        if brake is None:
+            return None
+        reason = f"brake: {brake}, no buys; sells go on"
+        return BuyBlock(reason, logging.ERROR, is_wished=True)
 
     def load_usage(self, open_orders: Sequence[ExchangeOrder] | None = None) -> Usage:
         """What counts against the brakes now. Blocking.
@@ -131,9 +149,9 @@ class BuyLimits:
         Raises:
             ExchangeError, DatabaseError: cannot tell.
         """
-        connection = thread_connection()
+        connection, unreadable = thread_connection(), list[UnreadableOrder]()
         if open_orders is None:
-            open_orders = fetch_orders(self._client, status="open")
+            open_orders = fetch_orders(self._client, status="open", on_unreadable=unreadable.append)
         open_buys = [order for order in open_orders if order.side is Side.BUY]
         on_order: dict[str, Decimal] = {}
         for order in open_buys:
@@ -143,14 +161,31 @@ class BuyLimits:
             on_order[symbol] = on_order.get(symbol, Decimal(0)) + amount_usd
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         states = load_all_trading_states(connection)
+        linked = {state.cycle.latest_order_id for state in states if state.cycle.latest_order_id}
+        symbols = {state.asset.asset_symbol for state in states}
+        if ours := [one for one in unreadable if may_be_ours(one, linked, symbols)]:
+            raise UnreadableAnswer(f"what order {ours[0].client_order_id} costs cannot be read")
         # A buy that was sent a moment ago stands in no cycle yet.
-        in_cycles = {s.asset.asset_symbol for s in states if _is_invested(s.cycle)}
-        on_its_way = {s.asset.asset_symbol for s in states} & set(on_order)
+        in_cycles = {s.asset.asset_symbol for s in states if self._is_invested(s)}
+        on_its_way = symbols & set(on_order)
         return Usage(
             bought_today_usd=get_bought_usd_since(connection, midnight),
             on_order_usd=on_order,
-            open_cycles=len(in_cycles | on_its_way),
+            open_symbols=frozenset(in_cycles | on_its_way),
         )
+
+    def _is_invested(self, state: TradingState) -> bool:
+        """Dust is no position: its asset opens the cycle that it waits for with its next buy."""
+        cycle, symbol = state.cycle, state.asset.asset_symbol
+        if not cycle.is_open or cycle.status is CycleStatus.BUYING or cycle.quantity <= 0:
+            return cycle.is_open and cycle.status is CycleStatus.BUYING
+        if self._settings.max_open_cycles is None:
+            return True  # nobody asks
+        try:
+            rules = self._rules_of(symbol)
+        except ExchangeRefused:  # Alpaca knows the coin no more: what can be sold cannot be told
+            return True
+        return rules is None or not is_dust(cycle.quantity, rules, self._settings.taker_fee_rate)
 
     def _forget_old(self, open_ids: set[str]) -> None:
         old = {i for i, (_, _, at) in self._young.items() if time.monotonic() - at > YOUNG_SECONDS}
@@ -163,10 +198,6 @@ class BuyLimits:
 def _cost_usd(order: ExchangeOrder) -> Decimal:
     price = order.limit_price or order.filled_avg_price or Decimal(0)
     return (order.qty or Decimal(0)) * price
-
-
-def _is_invested(cycle: DcaCycle) -> bool:
-    return cycle.is_open and (cycle.quantity > 0 or cycle.status is CycleStatus.BUYING)
 
 
 def _exceeded(
@@ -186,6 +217,7 @@ def _exceeded(
     if limit is not None and invested_usd + amount_usd > limit:
         return f"MAX_POSITION_USD={limit} is reached"
     most = settings.max_open_cycles
-    if most is not None and purpose is Purpose.BASE and usage.open_cycles >= most:
+    others = usage.open_symbols - {state.asset.asset_symbol}
+    if most is not None and purpose is Purpose.BASE and len(others) >= most:
         return f"MAX_OPEN_CYCLES={most} is reached"
     return None

@@ -173,6 +173,7 @@ class Settings:
     # Whoever knows this address can pretend that all is well.
     heartbeat_url: str | None = _setting("HEARTBEAT_URL", _url("https", "http"), None, secret=True)
     stream_lost_seconds: float = _setting("STREAM_LOST_SECONDS", _seconds("5", "86400"), 600.0)
+    stalled_alert_seconds: float = _setting("STALLED_ALERT_SECONDS", _seconds("5", "86400"), 600.0)
     unknown_outcome_seconds: float = _setting("UNKNOWN_OUTCOME_SECONDS", _seconds("1", "600"), 30.0)
     stream_silence_seconds: float = _setting("STREAM_SILENCE_SECONDS", _seconds("2", "3600"), 60.0)
     pid_file: Path = _setting("PID_FILE", _path, PROJECT_ROOT / "run" / "main_app.pid")
@@ -235,6 +236,11 @@ class Settings:
     def maker_fee_rate(self) -> Decimal:
         """The maker fee as a fraction (0.0015 for 0.15 percent)."""
         return self.maker_fee_percent / 100
+
+    @property
+    def sweep_overdue_seconds(self) -> float:
+        """A younger comparison says that exchange and database can be reached."""
+        return 2 * self.reconcile_seconds + 30
 
     @property
     def run_dir(self) -> Path:

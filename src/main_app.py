@@ -28,15 +28,10 @@ from market_data_handler import MarketDataHandler
 from models.exchange import ExchangeOrder
 from models.meta import ForeignDatabase, check_schema, claim_account
 from models.trading_state import TradingState, load_all_trading_states
+from order_lists import SECOND_LOOK
 from order_placement import OrderPlacer
-from reconciler import (
-    EVENT_DUE,
-    SECOND_LOOK,
-    Reconciler,
-    SweepResult,
-    find_untold,
-    log_sweep,
-)
+from reconciler import EVENT_DUE, Reconciler, SweepResult, find_untold, log_sweep
+from stall_watch import THE_DAEMON, log_edges
 from trade_update_handler import TradeUpdateHandler
 from utils.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from utils.alpaca_client_rest import ExchangeError, fetch_account_id, get_trading_client
@@ -53,7 +48,7 @@ log = logging.getLogger("main_app")
 T = TypeVar("T")
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS, EXIT_ALREADY_RUNNING = 0, 1, 2, 3
-THREADS = 32  # each symbol may have a slow request under way, and recovery must still find a thread
+THREADS = 32  # of the symbols: each may have a slow request under way
 SHUTDOWN_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 
@@ -79,7 +74,7 @@ class Bot:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         client = get_trading_client()
-        rules = AssetRulesCache(client, settings.minimum_order_usd)
+        rules = self._rules = AssetRulesCache(client, settings.minimum_order_usd)
         self.reconciler = Reconciler(
             client,
             rules,
@@ -92,7 +87,7 @@ class Bot:
             client,
             rules,
             resolve=self.reconciler.resolve,
-            limits=BuyLimits(settings, client, self.reconciler.blocked_symbols),
+            limits=BuyLimits(settings, client, self.reconciler.blocked_symbols, rules_of=rules.get),
             why_no_orders=self._why_no_orders,
         )
         self.market = MarketDataHandler(settings, rules, placer)
@@ -103,6 +98,7 @@ class Bot:
             on_change=self._order_changed,
             request_sweep=self._request_sweep,
             on_unclaimed=self.reconciler.note_unclaimed,
+            look_again_seconds=settings.reconcile_seconds,
         )
         self.streams = AlpacaStreams(
             settings,
@@ -111,8 +107,10 @@ class Bot:
             on_trade_connect=self._request_recovery,
         )
         self._account_lock = AccountLock(account_id)
-        # Signs of life wait for no slow request of the symbols.
+        # Signs of life, sweeps and refreshes wait for no slow request of the symbols.
         self._own_threads = ThreadPoolExecutor(2, thread_name_prefix="bot-own")
+        self._sweep_thread = ThreadPoolExecutor(1, thread_name_prefix="bot-sweeps")
+        self._refresh_thread = ThreadPoolExecutor(1, thread_name_prefix="bot-refresh")
         self._lock_trouble: str | None = None
         self._is_stopping = False
         self._recovered = False
@@ -121,6 +119,7 @@ class Bot:
         self._refresh_wanted = asyncio.Event()
         self._started_at = time.monotonic()
         self._last_sweep_at: float | None = None
+        self._sweep_trouble: str | None = None
 
     # Called from any thread.
 
@@ -160,14 +159,15 @@ class Bot:
             self._recovery_wanted = False
             work = self.reconciler.recover if wants_recovery else self.reconciler.sweep
             try:
-                result = await asyncio.to_thread(work)
+                result = await self._loop.run_in_executor(self._sweep_thread, work)
             except (ExchangeError, DatabaseError) as error:
                 self._recovery_wanted |= wants_recovery
                 log_event(log, logging.WARNING, "sweep.postponed", reason=error)
+                self._sweep_trouble = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._sweep_wanted.set()
                 continue
-            self._last_sweep_at = time.monotonic()
+            self._last_sweep_at, self._sweep_trouble = time.monotonic(), None
             source = "recovery" if wants_recovery else "sweep"
             log_sweep(result, source, datetime.now(UTC))
             if not self._recovered:
@@ -195,12 +195,17 @@ class Bot:
         while True:
             self._refresh_wanted.clear()
             try:
-                states = await asyncio.to_thread(_load_states)
+                states = await self._loop.run_in_executor(self._refresh_thread, self._load_states)
                 await self.market.refresh(states)
                 await self.streams.watch(self.market.symbols())
             except DatabaseError as error:
                 log_event(log, logging.WARNING, "refresh.postponed", reason=error)
             await wait_for_event(self._refresh_wanted, self._settings.refresh_seconds)
+
+    def _load_states(self) -> list[TradingState]:
+        states = load_all_trading_states(thread_connection())
+        self._rules.prefetch(state.asset.asset_symbol for state in states)
+        return states
 
     async def keep_account(self) -> None:
         """Make sure that the account is still ours alone, before the server takes us for dead."""
@@ -232,13 +237,30 @@ class Bot:
         if trouble == "another daemon has taken the account":
             raise AlreadyRunning(trouble)
 
+    def _note_stall(self, now: float) -> None:
+        """Whether the daemon as a whole is held back, and the alerts that are due."""
+        stalls = self.market.stalls
+        compared_at = self._last_sweep_at or self._started_at
+        if self._lock_trouble:
+            stalls.hold(THE_DAEMON, self._lock_trouble, now, cure="is the database up?")
+        elif now - compared_at > self._settings.sweep_overdue_seconds:
+            trouble = self._sweep_trouble or "it takes longer than that"
+            reason = f"it cannot compare with the exchange: {trouble}"
+            cure = "it goes on trying by itself; scripts/doctor"
+            stalls.hold(THE_DAEMON, reason, now, since=compared_at, cure=cure)
+        else:
+            stalls.release(THE_DAEMON, "it compares with the exchange again")
+        log_edges(stalls.edges(now))
+
     def _heartbeat(self) -> Heartbeat:
+        now = time.monotonic()
+        self._note_stall(now)
         reason = self._why_no_orders()
         state = "recovering" if not self._recovered else "halted" if reason else "trading"
         return Heartbeat(
             pid=os.getpid(),
             boot_id=read_boot_id(),
-            beat_at=time.monotonic(),
+            beat_at=now,
             started_at=self._started_at,
             state=state,
             reason=reason,
@@ -250,6 +272,7 @@ class Bot:
             last_update_at=self.streams.trade_health.last_message_at,
             last_sweep_at=self._last_sweep_at,
             symbols=sorted(self.market.symbols()),
+            held_back=self.market.stalls.held_back(),
         )
 
     async def stop(self) -> None:
@@ -261,10 +284,6 @@ class Bot:
             )
         except TimeoutError:
             log_event(log, logging.WARNING, "stop.hurried", seconds=SHUTDOWN_SECONDS)
-
-
-def _load_states() -> list[TradingState]:
-    return load_all_trading_states(thread_connection())
 
 
 def _check_world(settings: Settings) -> str:

@@ -12,8 +12,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from config import Settings
@@ -21,10 +23,11 @@ from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import AssetRules, ExchangeOrder, Quote, Side, WireError
 from models.trading_state import TradingState
 from order_placement import OrderPlacer, Outcome, Placement
+from stall_watch import StallWatch
 from strategy.asset_checks import find_state_problem
 from strategy.triggers import NEVER, compute_triggers
 from symbol_watch import SymbolWatch
-from utils.alpaca_client_rest import ExchangeError
+from utils.alpaca_client_rest import ExchangeError, ExchangeRefused
 from utils.asset_rules_cache import AssetRulesCache
 from utils.db_utils import DatabaseError
 from utils.logging_setup import log_event
@@ -33,8 +36,8 @@ log = logging.getLogger(__name__)
 
 DATABASE_WAIT_SECONDS = 2.0
 FAILURE_WAIT_SECONDS = 30.0
-LATE_SECONDS = 60.0  # quotes that are late for so long are no hiccup
-_INFINITY = float("inf")
+RULES_THREADS = 4  # for the few symbols that the list of all rules does not bring
+_ALPACAS_PAGE = "look at the coin on Alpaca's page"
 
 
 class MarketDataHandler:
@@ -45,8 +48,11 @@ class MarketDataHandler:
         self._rules = rules
         self._placer = placer
         self._silence_seconds = settings.stream_silence_seconds
+        self.stalls = StallWatch(settings.stalled_alert_seconds)
         self._watches: dict[str, SymbolWatch] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
+        self._rules_threads = ThreadPoolExecutor(RULES_THREADS, thread_name_prefix="bot-rules")
+        self._buy_turn = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
         self._busy = 0
@@ -96,29 +102,32 @@ class MarketDataHandler:
             problem = find_state_problem(state)
             if not state.other_symbol and (problem or isinstance(rules, AssetRules)):
                 self._wake_to_close(watch, state.cycle)
-            if problem:
-                watch.set_triggers(NEVER)
-                self._note(watch, f"asset cannot be traded: {problem}", logging.ERROR)
+            if problem or not isinstance(rules, AssetRules):
+                if problem:
+                    watch.set_triggers(NEVER)
+                self._note_untradable(watch, state, problem or rules)
                 continue
-            if not isinstance(rules, AssetRules):
-                self._note(watch, f"asset cannot be traded: {rules}", logging.ERROR)
-                continue
+            if watch.state is not None and watch.state.asset != state.asset:
+                self._end_rest(watch)  # what kept it from trading may be cured
             watch.state = state
             triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
             if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
                 triggers = replace(triggers, buy_at_or_below=None)  # the next refresh looks again
             watch.set_triggers(triggers)
-            if state.asset.is_enabled or state.cycle.quantity > 0:
-                self._note_silence(watch)
+            self._note_state(watch, state)
         for symbol in self._watches.keys() - present:
             self._watches[symbol].set_triggers(NEVER)
+            self.stalls.release(symbol, "it is configured no more")
 
     async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | None:
         """All at once: one that the exchange is slow to tell must not keep the others waiting."""
         if find_state_problem(state):
             return None
         try:
-            return await asyncio.to_thread(self._rules.get, state.asset.asset_symbol)
+            symbol, loop = state.asset.asset_symbol, asyncio.get_running_loop()
+            return self._rules.find(symbol) or await loop.run_in_executor(
+                self._rules_threads, self._rules.get, symbol
+            )
         except ExchangeError as error:
             return error
 
@@ -137,13 +146,24 @@ class MarketDataHandler:
         The next quote may act at once; rejections make the symbol rest.
         """
         guard, now = self._placer.guard(order.symbol), time.monotonic()
+        watch = self._watches.get(order.symbol)
         if order.status == "rejected":
             guard.refused(order.side, now)
         elif order.is_ended and order.filled_qty > 0:
             guard.succeeded(order.side)
-        if watch := self._watches.get(order.symbol):
-            for side in Side:
-                watch.quiet_until[side] = now + guard.seconds_until_allowed(side, now)
+            self.stalls.release(order.symbol, "an order was filled")
+        if watch is None:
+            return
+        self._end_rest(watch)
+        if order.status == "rejected":
+            reason = f"the exchange rejects its {order.side} orders"
+            self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
+
+    def _end_rest(self, watch: SymbolWatch) -> None:
+        """The next quote may act at once, but for what was refused."""
+        guard, now = self._placer.guard(watch.symbol), time.monotonic()
+        for side in Side:
+            watch.quiet_until[side] = now + guard.seconds_until_allowed(side, now)
 
     def _watch(self, symbol: str) -> SymbolWatch:
         if symbol not in self._watches:
@@ -159,10 +179,9 @@ class MarketDataHandler:
             watch.wake.clear()
             self._busy += 1
             self._idle.clear()
+            watch.unusable = None
             try:
-                placement = await asyncio.to_thread(
-                    self._placer.consider, watch.symbol, lambda: self._usable_quote(watch)
-                )
+                placement = await self._consider(watch)
             except DatabaseError as error:
                 placement = Placement(
                     outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=DATABASE_WAIT_SECONDS
@@ -170,7 +189,9 @@ class MarketDataHandler:
             except Exception:  # the top of a task: one symbol's fault must not end the others
                 log.exception("worker.failed symbol=%s", watch.symbol)
                 placement = Placement(
-                    outcome=Outcome.SKIPPED, reason="see above", quiet_seconds=FAILURE_WAIT_SECONDS
+                    outcome=Outcome.SKIPPED,
+                    reason="a fault of this program: see worker.failed in the log",
+                    quiet_seconds=FAILURE_WAIT_SECONDS,
                 )
             finally:
                 self._busy -= 1
@@ -181,77 +202,101 @@ class MarketDataHandler:
                 watch.quiet_until[side] = max(watch.quiet_until[side], until)
             self._report(watch, placement)
 
-    def _report(self, watch: SymbolWatch, placement: Placement) -> None:
-        if placement.outcome is Outcome.SKIPPED:
-            self._note(watch, placement.reason, placement.level)
-        elif placement.outcome is not Outcome.WAITING:
-            watch.last_reason = ""
+    async def _consider(self, watch: SymbolWatch) -> Placement:
+        """Where a buy limit is set, buys have their turn one after another: whoever waits for it
+        holds no thread, or sells and bookings would wait for buyers.
+        """
+        consider = partial(self._placer.consider, watch.symbol, lambda: self._usable_quote(watch))
+        placement = await asyncio.to_thread(consider)
+        if placement.outcome is not Outcome.NEEDS_TURN:
+            return placement
+        async with self._buy_turn:
+            return await asyncio.to_thread(consider, has_turn=True)
 
-    def _note(self, watch: SymbolWatch, reason: str, level: int) -> None:
-        """A reason to wait is logged when it changes."""
+    def _report(self, watch: SymbolWatch, placement: Placement) -> None:
+        """What became of a crossed trigger, for the log and for who asks what is held back."""
+        reason, cure = placement.reason, placement.cure
+        if placement.side is None and watch.unusable is not None:
+            reason, cure = watch.unusable
+        match placement.outcome:
+            case Outcome.SKIPPED:
+                self._note(watch, reason, placement.level, cure=cure, is_wished=placement.is_wished)
+                return
+            case Outcome.REFUSED:
+                self.stalls.hold(watch.symbol, reason, time.monotonic(), cure=cure)
+            case Outcome.SENT | Outcome.UNKNOWN:
+                self.stalls.trying(watch.symbol)
+            case Outcome.WAITING:
+                return
+        watch.last_reason = ""
+
+    def _note(
+        self,
+        watch: SymbolWatch,
+        reason: str,
+        level: int,
+        *,
+        cure: str | None = None,
+        is_wished: bool = False,
+    ) -> None:
+        """A reason to wait is logged when it changes; when it lasts, a person is told."""
+        self.stalls.hold(watch.symbol, reason, time.monotonic(), cure=cure, is_wished=is_wished)
         if reason != watch.last_reason:
             watch.last_reason = reason
             log_event(log, level, "order.skipped", symbol=watch.symbol, reason=reason)
 
-    def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
-        """The newest quote in Decimal, or None when it is too old or its spread too wide to trade
-        on.
+    def _note_untradable(
+        self, watch: SymbolWatch, state: TradingState, problem: str | ExchangeError | None
+    ) -> None:
+        """Nothing of it can be traded, whatever the price. An exchange that is away may be back
+        in a moment.
         """
-        age_seconds = time.monotonic() - watch.received_at
-        if watch.newest is None or age_seconds > self._settings.max_quote_age_seconds:
+        passes = isinstance(problem, ExchangeError) and not isinstance(problem, ExchangeRefused)
+        cure = f"scripts/assets edit {watch.symbol}" if isinstance(problem, str) else None
+        level = logging.WARNING if passes else logging.ERROR
+        self._note(watch, f"asset cannot be traded: {problem}", level, cure=cure)
+        if not _is_traded(state):
+            self.stalls.release(watch.symbol, "it is disabled and holds nothing")
+
+    def _note_state(self, watch: SymbolWatch, state: TradingState) -> None:
+        """What the newest state and quote say of what held the asset back."""
+        now = time.monotonic()
+        heard_at = self.last_quote_at
+        stream_lives = heard_at is not None and now - heard_at < self._silence_seconds
+        blind_since = max(watch.received_at, self._lives_since)
+        most_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
+        is_blind = stream_lives and now - blind_since >= most_seconds
+        status, wants = state.cycle.status, watch.wants_to_trade()
+        if not _is_traded(state):
+            self.stalls.release(watch.symbol, "it is disabled and holds nothing")
+        elif status in (CycleStatus.BUYING, CycleStatus.SELLING) and not wants:
+            self.stalls.trying(watch.symbol)
+        elif is_blind:
+            # The watchdog sees only a stream that is silent as a whole.
+            reason = "no usable quote of it comes although the stream lives"
+            self.stalls.hold(watch.symbol, reason, now, since=blind_since, cure=_ALPACAS_PAGE)
+        elif stream_lives and not wants:
+            self.stalls.release(watch.symbol, "the price asks for no order any more")
+
+    def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
+        """The newest quote in Decimal, or None when it is too old to trade on."""
+        most_seconds = self._settings.max_quote_age_seconds
+        if watch.newest is None or time.monotonic() - watch.received_at > most_seconds:
+            watch.unusable = f"its newest quote is older than {most_seconds:g} s", None
             return None
         try:
             quote = Quote.from_wire(watch.symbol, watch.newest)
         except WireError:
+            watch.unusable = "its newest quote cannot be read", None
             return None
-        age_seconds = (datetime.now(UTC) - quote.quoted_at).total_seconds()
-        if age_seconds > self._settings.max_quote_age_seconds:
-            self._note_late(watch, age_seconds)
-            return None
-        watch.late_since = None
-        if (quote.ask - quote.bid) * 100 > self._settings.max_spread_percent * quote.ask:
-            return None
-        return quote
-
-    def _note_silence(self, watch: SymbolWatch) -> None:
-        """A symbol without usable quotes while the stream lives: the watchdog sees only a stream
-        that is silent as a whole.
-        """
-        now = time.monotonic()
-        silent_seconds = now - max(watch.received_at, self._lives_since)
-        is_silent = silent_seconds >= self._settings.stream_lost_seconds
-        heard_at = self.last_quote_at if self.last_quote_at is not None else -_INFINITY
-        stream_lives = now - heard_at < self._silence_seconds
-        if is_silent == watch.is_silent or (is_silent and not stream_lives):
-            return
-        watch.is_silent = is_silent
-        log_event(
-            log,
-            logging.WARNING,
-            "quotes.missing" if is_silent else "quotes.back",
-            mail=True,
-            symbol=watch.symbol,
-            reason=f"none that is usable for {silent_seconds:.0f} s although its stream lives:"
-            " it is not traded meanwhile"
-            if is_silent
-            else None,
-        )
-
-    def _note_late(self, watch: SymbolWatch, age_seconds: float) -> None:
-        """A quote that came just now is old. When that lasts, nothing is traded: say so once."""
-        now = time.monotonic()
-        if watch.late_since is None:
-            watch.late_since = now
-        elif 0 < watch.late_since < now - LATE_SECONDS:
-            watch.late_since = -_INFINITY
-            log_event(
-                log,
-                logging.ERROR,
-                "quotes.late",
-                symbol=watch.symbol,
-                seconds=round(age_seconds),
-                reason="nothing is traded on quotes this old: check the clock of this machine",
+        if (datetime.now(UTC) - quote.quoted_at).total_seconds() > most_seconds:
+            watch.unusable = (
+                f"its quotes are older than {most_seconds:g} s when they come, by our clock",
+                "set the clock of this machine: timedatectl set-ntp true",
             )
+            return None
+        watch.unusable = None
+        return quote
 
     async def settled(self) -> None:
         """Wait until no worker has anything to do (for tests and the end of the program)."""
@@ -266,3 +311,8 @@ class MarketDataHandler:
         for worker in self._workers.values():
             worker.cancel()
         await asyncio.gather(*self._workers.values(), return_exceptions=True)
+
+
+def _is_traded(state: TradingState) -> bool:
+    """Whether it may buy, or has coins to sell."""
+    return state.asset.is_enabled or state.cycle.quantity > 0

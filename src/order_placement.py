@@ -22,7 +22,7 @@ from config import Settings
 from models.cycle_data import DcaCycle
 from models.exchange import AssetRules, Quote, Side
 from models.order_journal import Purpose
-from models.trading_state import TradingState, load_trading_state
+from models.trading_state import TradingState, load_trading_state, with_leftovers
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import (
     SizingError,
@@ -34,10 +34,12 @@ from strategy.sizing import (
     size_take_profit,
 )
 from strategy.triggers import Decision, decide, decide_close
+from strategy.unclaimed import cure_of_foreign_coins
 from utils.alpaca_client_rest import (
     ExchangeError,
     OrderOutcomeUnknown,
     RateLimited,
+    cancel_order,
     fetch_latest_quote,
     fetch_open_orders_of,
     fetch_position,
@@ -55,6 +57,7 @@ NOTHING_SECONDS = 0.25  # bounds the reads of a state that asks for nothing at t
 SKIP_SECONDS = 30.0  # how long a symbol rests when the world does not allow an order now
 UNAVAILABLE_SECONDS = 5.0
 SETTLE_SECONDS = 3.0  # a position can lag behind the fill that made it
+CONFIRMED_SECONDS = 2.0  # an older word of the second source is asked for again before a sale
 HOPELESS_SECONDS = 600.0  # what only a person can change
 
 
@@ -64,6 +67,7 @@ class Outcome(Enum):
     SKIPPED = "skipped"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    NEEDS_TURN = "needs_turn"  # a limit is set: only one buy at a time may be checked and sent
     WAITING = (
         "waiting"  # an order was sent for this very state, its result has not reached the row yet
     )
@@ -71,13 +75,18 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What became of a crossed trigger, and how long which side rests before it looks again."""
+    """What became of a crossed trigger, and how long which side rests before it looks again.
+
+    `cure`: what a person can do about it. `is_wished`: the user wants it so, or it is told louder.
+    """
 
     outcome: Outcome
     reason: str = ""
     quiet_seconds: float = 0.0
     side: Side | None = None  # which orders rest; None: both
     level: int = logging.WARNING
+    cure: str | None = None
+    is_wished: bool = False
 
 
 _NOTHING = Placement(outcome=Outcome.NOTHING, quiet_seconds=NOTHING_SECONDS)
@@ -87,11 +96,24 @@ class _Skip(Exception):
     """No order now; carries the placement that says why."""
 
     def __init__(
-        self, reason: str, quiet_seconds: float = SKIP_SECONDS, level: int = logging.WARNING
+        self,
+        reason: str,
+        quiet_seconds: float = SKIP_SECONDS,
+        level: int = logging.WARNING,
+        side: Side | None = None,
+        *,
+        cure: str | None = None,
+        is_wished: bool = False,
     ) -> None:
         super().__init__(reason)
         self.placement = Placement(
-            outcome=Outcome.SKIPPED, reason=reason, quiet_seconds=quiet_seconds, level=level
+            outcome=Outcome.SKIPPED,
+            reason=reason,
+            quiet_seconds=quiet_seconds,
+            side=side,
+            level=level,
+            cure=cure,
+            is_wished=is_wished,
         )
 
 
@@ -130,9 +152,11 @@ class OrderPlacer:
             symbol, PlacementGuard(symbol, self._settings.unknown_outcome_seconds)
         )
 
-    def consider(self, symbol: str, newest_quote: Callable[[], Quote | None]) -> Placement:
+    def consider(
+        self, symbol: str, newest_quote: Callable[[], Quote | None], *, has_turn: bool = False
+    ) -> Placement:
         """Place the order that the state of `symbol` asks for at the newest quote, if any.
-        Blocking.
+        Blocking. Without `has_turn` a buy that must wait for its turn is not begun (NEEDS_TURN).
 
         Raises:
             DatabaseError: the state could not be read; nothing was sent.
@@ -146,14 +170,16 @@ class OrderPlacer:
             quote = newest_quote()
             if (decision := self._decide(state, rules, quote)) is None:
                 if quote is None:
-                    raise _Skip("the newest quote is too old or its spread too wide", 1.0)
+                    raise _Skip("the newest quote is too old", 1.0)
                 return _NOTHING
             side = decision.side
+            if decision.cancels_buy:
+                return self._cancel_resting_buy(state, rules, decision)
             if waiting := self._still_waiting(state, side):
                 return waiting
-            return self._place(state, rules, newest_quote)
+            return self._place(state, rules, newest_quote, has_turn)
         except _Skip as skip:
-            return replace(skip.placement, side=side)
+            return replace(skip.placement, side=skip.placement.side or side)
         except ExchangeError as error:
             return Placement(
                 outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=UNAVAILABLE_SECONDS
@@ -162,9 +188,15 @@ class OrderPlacer:
     def _decide(
         self, state: TradingState, rules: AssetRules, quote: Quote | None
     ) -> Decision | None:
+        """What `state` asks for at `quote`; without one only the sale that the user wants.
+
+        Raises:
+            _Skip: it asks for a buy, and the spread is too wide for one. A sale needs a confirmed
+                bid, whatever the ask.
+        """
         if quote is None:
             return decide_close(state, rules, self._settings.taker_fee_rate)
-        return decide(
+        decision = decide(
             state,
             rules,
             self._settings.taker_fee_rate,
@@ -172,6 +204,15 @@ class OrderPlacer:
             ask=quote.ask,
             now=datetime.now(UTC),
         )
+        most = self._settings.max_spread_percent
+        if decision is not None and decision.side is Side.BUY and quote.spread_percent > most:
+            raise _Skip(
+                f"the spread is wider than MAX_SPREAD_PERCENT={most.normalize():f}: no buys",
+                1.0,
+                side=Side.BUY,
+                cure="wait for a narrower market, or raise MAX_SPREAD_PERCENT in .env",
+            )
+        return decision
 
     def _still_waiting(self, state: TradingState, side: Side) -> Placement | None:
         """An order was sent for this very state, or refused just now: that comes first."""
@@ -189,18 +230,29 @@ class OrderPlacer:
         return Placement(outcome=Outcome.WAITING, quiet_seconds=guard.seconds_until_ask(now))
 
     def _place(
-        self, state: TradingState, rules: AssetRules, newest_quote: Callable[[], Quote | None]
+        self,
+        state: TradingState,
+        rules: AssetRules,
+        newest_quote: Callable[[], Quote | None],
+        has_turn: bool,
     ) -> Placement:
         if reason := self._why_no_orders():
-            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO)  # whoever halts says so, louder
+            # Whoever halts says so, louder.
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
         decision = self._decide(state, rules, newest_quote())
         if decision is None:
             return _NOTHING
         if decision.side is Side.SELL:
-            return self._place_take_profit(state, rules, decision)
+            return self._place_take_profit(state, rules, decision, newest_quote)
         assert decision.amount_usd is not None, "a buy always names its amount"
         if not rules.is_tradable:
-            raise _Skip(f"{rules.symbol} is not tradable on Alpaca", HOPELESS_SECONDS)
+            raise _Skip(
+                f"{rules.symbol} is not tradable on Alpaca",
+                HOPELESS_SECONDS,
+                cure=f"look at it on Alpaca's page; scripts/assets disable {rules.symbol}",
+            )
+        if self._limits.has_brakes and not has_turn:
+            return Placement(outcome=Outcome.NEEDS_TURN)
         with self._limits.held():
             return self._place_limited_buy(state, rules, decision, newest_quote)
 
@@ -213,13 +265,16 @@ class OrderPlacer:
     ) -> Placement:
         assert decision.amount_usd is not None, "a buy always names its amount"
         if block := self._limits.why_no_buys(state, decision.purpose, decision.amount_usd):
-            raise _Skip(block.reason, block.quiet_seconds, block.level)
+            raise _Skip(block.reason, block.quiet_seconds, block.level, is_wished=block.is_wished)
         if decision.purpose is Purpose.BASE:
             self._check_base_order(state, rules, newest_quote())
         # The checks took time: the newest quote decides, and the price is taken from it.
         quote = newest_quote()
         final = self._decide(state, rules, quote)
         if quote is None or final is None or final.purpose is not decision.purpose:
+            return _NOTHING
+        # So does the newest row: who disables an asset, or removes it, must find no buy after that.
+        if load_trading_state(thread_connection(), rules.symbol) != state:
             return _NOTHING
         return self._place_buy(state, rules, final, quote)
 
@@ -236,12 +291,15 @@ class OrderPlacer:
                     f" {least:.2f} USD, the least that can be sold again: raise it",
                     HOPELESS_SECONDS,
                     logging.ERROR,
+                    cure=f"scripts/assets edit {symbol} --base USD",
                 )
         position = fetch_position(self._client, symbol)
-        if position is not None and not is_unsellable(position.qty, rules):
+        [state] = with_leftovers(thread_connection(), [state])
+        if position is not None and not is_unsellable(state.foreign_coins(position.qty), rules):
             raise _Skip(
                 f"Base order for {symbol} skipped, existing position found on Alpaca:"
-                f" {position.qty.normalize():f}"
+                f" {position.qty.normalize():f}",
+                cure=cure_of_foreign_coins(symbol),
             )
         if open_orders := fetch_open_orders_of(self._client, symbol):
             identity = compute_client_order_id(state.cycle)
@@ -251,6 +309,7 @@ class OrderPlacer:
                 f"Base order for {symbol} skipped, open order found on Alpaca:"
                 f" {open_orders[0].client_order_id}",
                 UNAVAILABLE_SECONDS,
+                cure="cancel it on Alpaca's page if it is yours: the symbol is the bot's",
             )
 
     def _place_buy(
@@ -260,8 +319,11 @@ class OrderPlacer:
         try:
             sized = size_buy(decision.amount_usd, quote.ask, rules)
         except SizingError as error:
+            option = "--base" if decision.purpose is Purpose.BASE else "--safety"
             raise _Skip(
-                f"{decision.purpose} order cannot be placed: {error}", HOPELESS_SECONDS
+                f"{decision.purpose} order cannot be placed: {error}",
+                HOPELESS_SECONDS,
+                cure=f"scripts/assets edit {rules.symbol} {option} USD",
             ) from None
         if decision.purpose is Purpose.BASE and is_dust(
             sized.qty, rules, self._settings.taker_fee_rate
@@ -271,6 +333,7 @@ class OrderPlacer:
                 " raise base_order_amount",
                 HOPELESS_SECONDS,
                 logging.ERROR,
+                cure=f"scripts/assets edit {rules.symbol} --base USD",
             )
         identity = compute_client_order_id(state.cycle)
         self._limits.sent(identity, rules.symbol, sized.qty * sized.limit_price)
@@ -283,25 +346,48 @@ class OrderPlacer:
         )
 
     def _place_take_profit(
-        self, state: TradingState, rules: AssetRules, decision: Decision
+        self,
+        state: TradingState,
+        rules: AssetRules,
+        decision: Decision,
+        newest_quote: Callable[[], Quote | None],
     ) -> Placement:
         cycle, fee_rate = state.cycle, self._settings.taker_fee_rate
         if not decision.at_any_price:
             self._confirm_take_profit(rules, decision)
+        [state] = with_leftovers(thread_connection(), [state])
+        confirmed_at = time.monotonic()
         available = self._available(rules.symbol)
         short = is_short_beyond_fees(cycle.quantity, state.coin_fees, available, rules, fee_rate)
         if short:
-            time.sleep(
-                SETTLE_SECONDS
-            )  # positions can lag behind fills; nothing announces that they caught up
+            # Positions can lag behind fills; nothing announces that they caught up.
+            time.sleep(SETTLE_SECONDS)
             available = self._available(rules.symbol)
             short = is_short_beyond_fees(
                 cycle.quantity, state.coin_fees, available, rules, fee_rate
             )
         try:
-            qty = size_take_profit(cycle.quantity, state.coin_fees, available, rules, fee_rate)
+            qty = size_take_profit(
+                cycle.quantity,
+                state.coin_fees,
+                available,
+                rules,
+                fee_rate,
+                state.leftover,
+            )
         except SizingError as error:
-            raise _Skip(f"take profit cannot be placed: {error}") from None
+            raise _Skip(
+                f"take profit cannot be placed: {error}",
+                cure="does an order of yours reserve the coins, or did you sell some?",
+            ) from None
+        if not decision.at_any_price:
+            # The checks took time: the newest quote decides, as it does for a buy.
+            if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
+                self._confirm_take_profit(rules, decision)
+            final = self._decide(state, rules, newest_quote())
+            if final is None or final.side is not Side.SELL:
+                return _NOTHING
+            decision = final
         if short:
             log_event(
                 log,
@@ -320,6 +406,39 @@ class OrderPlacer:
             lambda identity: place_market_sell_order(
                 self._client, rules.symbol, qty, client_order_id=identity
             ),
+        )
+
+    def _cancel_resting_buy(
+        self, state: TradingState, rules: AssetRules, decision: Decision
+    ) -> Placement:
+        """Ask for the end of the buy that keeps the position from its take profit. When that end
+        is booked, the next quote sells.
+        """
+        cycle, guard, now = state.cycle, self.guard(rules.symbol), time.monotonic()
+        if reason := self._why_no_orders():
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
+        if cycle.latest_order_id is None or not guard.may_cancel(cycle.latest_order_id):
+            return Placement(outcome=Outcome.WAITING, quiet_seconds=SKIP_SECONDS, side=Side.SELL)
+        if (wait_seconds := guard.seconds_until_cancel(cycle.latest_order_id, now)) > 0:
+            return Placement(outcome=Outcome.WAITING, quiet_seconds=wait_seconds, side=Side.SELL)
+        if not decision.at_any_price:
+            self._confirm_take_profit(rules, decision)
+        guard.canceling(cycle.latest_order_id, time.monotonic())
+        log_event(
+            log,
+            logging.INFO,
+            "cancel.requested",
+            symbol=rules.symbol,
+            cycle=cycle.id,
+            order=cycle.latest_order_id,
+            trigger=decision.trigger_price,
+            reason="the take profit of what is held is reached while this buy rests",
+        )
+        cancel_order(self._client, cycle.latest_order_id)
+        return Placement(
+            outcome=Outcome.WAITING,
+            quiet_seconds=guard.seconds_until_cancel(cycle.latest_order_id, time.monotonic()),
+            side=Side.SELL,
         )
 
     def _confirm_take_profit(self, rules: AssetRules, decision: Decision) -> None:
@@ -388,4 +507,5 @@ class OrderPlacer:
             reason=f"{decision.purpose} order refused",
             quiet_seconds=guard.seconds_until_allowed(decision.side, time.monotonic()),
             side=decision.side,
+            cure="order.refused in logs/app.log says why",
         )

@@ -9,7 +9,7 @@ would have made. A failed or partial answer raises and changes nothing; it never
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,24 +17,25 @@ from decimal import Decimal
 from alpaca.trading.client import TradingClient
 
 from cycle_changes import Applied, Result, apply_order, apply_to_cycle, tell_once
-from models.asset_config import get_asset_by_id
+from models.asset_config import get_all_assets, get_asset_by_id
 from models.cycle_data import (
     OPEN_STATUSES,
-    CycleStatus,
     DcaCycle,
     get_cycle,
     get_cycles_by_status,
 )
 from models.exchange import ExchangeOrder
-from models.order_journal import JournalEntry, get_entries_ended_since
+from models.order_journal import get_filled_by_order, get_previous_submissions
+from order_lists import WAITING, OrderLists
+from strategy.order_history import BEGINNING, OrderHistory
 from strategy.order_identity import compute_client_order_id, has_our_prefix
 from strategy.repairs import compute_missing_order_change
 from unclaimed_orders import UnclaimedOrders
 from utils.alpaca_client_rest import (
     ExchangeRefused,
+    UnreadableAnswer,
     fetch_order,
     fetch_order_by_client_id,
-    fetch_orders,
 )
 from utils.asset_rules_cache import AssetRulesCache
 from utils.db_utils import (
@@ -47,12 +48,10 @@ from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
 
-SECOND_LOOK = timedelta(hours=1)  # fills can still arrive for an order that ended
-LONGEST_WINDOW = timedelta(hours=24)
 LONG_OPEN = timedelta(minutes=15)
 EVENT_DUE = timedelta(seconds=15)  # an event this late was not late but lost
 MOST_CATCH_UP_ORDERS = 200
-_WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
+MOST_LOST_CYCLES = 30  # two questions each, and a minute has 160 for reads of all processes
 
 
 @dataclass(slots=True)
@@ -92,6 +91,8 @@ class Reconciler:
         self._confirm = timedelta(seconds=confirm_seconds)
         self._on_change = on_change
         self._missing_since: dict[tuple[int, int, str | None], datetime] = {}
+        self._asked_at: dict[tuple[int, int, str | None], datetime] = {}
+        self._lists = OrderLists(client)
         self._unclaimed = UnclaimedOrders(client, rules, fee_rate)
 
     def blocked_symbols(self) -> set[str]:
@@ -116,31 +117,17 @@ class Reconciler:
         return True
 
     def recover(self) -> SweepResult:
-        """Start-up and reconnect: a sweep, then every open cycle's id is asked for until 404.
+        """Start-up and reconnect: a sweep, and every order that an open cycle could have sent is
+        found, however far back. Works from lists; asks singly only where that costs less.
 
         Raises:
-            ExchangeError, DatabaseError: not finished; run it again.
+            ExchangeError, DatabaseError: not finished; run it again: it goes on where it stopped.
         """
-        result = self._compare()
-        for cycle in get_cycles_by_status(thread_connection(), *OPEN_STATUSES):
-            self._catch_up(cycle, result)
-        self._unclaimed.judge()
-        return result
-
-    def _catch_up(self, cycle: DcaCycle, result: SweepResult) -> None:
-        """A database restored from a backup can be several orders behind."""
-        current: DcaCycle | None = cycle
-        for _ in range(MOST_CATCH_UP_ORDERS):
-            if current is None or not current.is_open:
-                return
-            order = fetch_order_by_client_id(self._client, compute_client_order_id(current))
-            if order is None:
-                return
-            self._note(self._apply(order, "recovery"), order, result)
-            after = get_cycle(thread_connection(), current.id)
-            if after is None or after.order_seq == current.order_seq:
-                return
-            current = after
+        now = datetime.now(UTC)
+        cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
+        history = self._lists.read_far(cycles, now)
+        self._rules.prefetch({order.symbol for order in history.orders()})
+        return self._compare(history, cycles, now, searches=True)
 
     def sweep(self) -> SweepResult:
         """Compare every recent order and every waiting cycle with the database.
@@ -149,45 +136,127 @@ class Reconciler:
             ExchangeError, DatabaseError: not finished; what was applied stays, the next sweep goes
             on.
         """
-        result = self._compare()
-        self._unclaimed.judge()
-        return result
+        now = datetime.now(UTC)
+        cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
+        history = self._lists.read_recent(cycles, self._unclaimed.known(), now)
+        self._rules.prefetch({order.symbol for order in history.orders()})
+        return self._compare(history, cycles, now, searches=False)
 
-    def _compare(self) -> SweepResult:
-        now, connection = datetime.now(UTC), thread_connection()
-        cycles = get_cycles_by_status(connection, *OPEN_STATUSES)
-        after = self._window_start(now, cycles)
-        journal = _journaled_quantities(get_entries_ended_since(connection, after))
-        orders = fetch_orders(self._client, status="all", after=after)
-        result = SweepResult(orders_seen=len(orders))
+    def _catch_up(
+        self,
+        cycle: DcaCycle,
+        history: OrderHistory,
+        submissions: dict[int, datetime],
+        result: SweepResult,
+    ) -> None:
+        """A database restored from a backup can be several orders behind: one after another, until
+        it is certain that there is no more.
+        """
+        current: DcaCycle | None = cycle
+        for _ in range(MOST_CATCH_UP_ORDERS):
+            if current is None or not current.is_open or history.is_unreadable(current):
+                return
+            identity = compute_client_order_id(current)
+            order = history.find(identity)
+            if order is None:
+                if not self._lists.must_ask(current, history, submissions, datetime.now(UTC)):
+                    return
+                try:
+                    order = fetch_order_by_client_id(self._client, identity)
+                except UnreadableAnswer as error:
+                    self._cannot_read(current, error, result)
+                # What was found joins the list: this may be cut off before it is booked.
+                history.add([order] if order else [])
+                history.asked.add(identity)
+            if order is None or (order.id == current.latest_order_id and not order.is_ended):
+                return
+            self._note(self._apply(order, "recovery"), order, result)
+            after = get_cycle(thread_connection(), current.id)
+            if after is None or after.order_seq == current.order_seq:
+                return
+            current = after
+            submissions.pop(current.id, None)
+            if order.submitted_at is not None:
+                submissions[current.id] = order.submitted_at
+
+    def _compare(
+        self, history: OrderHistory, cycles: list[DcaCycle], now: datetime, *, searches: bool
+    ) -> SweepResult:
+        """Apply what was listed, oldest first; then look after what the lists leave open.
+
+        Args:
+            searches: for every open cycle, not only for those whose later orders were listed.
+        """
         linked = {cycle.latest_order_id for cycle in cycles if cycle.latest_order_id}
+        self._unclaimed.note_unreadable(history, linked)
+        connection, orders = thread_connection(), history.orders()
+        result = SweepResult(orders_seen=len(orders))
+        journal = get_filled_by_order(connection, {order.id for order in orders} | linked)
+        behind: set[int] = set()
         for order in orders:
             is_ours = (
                 has_our_prefix(order.client_order_id) or order.id in linked or order.id in journal
             )
             if is_ours and not self._is_settled(order, cycles, journal):
-                self._note(self._apply(order, "sweep"), order, result)
+                applied = self._apply(order, "sweep")
+                self._note(applied, order, result)
+                if applied.applied is Applied.AHEAD and applied.cycle is not None:
+                    behind.add(applied.cycle.id)
             if order.id in linked and not order.is_ended:
                 self._warn_if_long_open(order, now)
-        listed = {order.id for order in orders}
-        lost = [
-            cycle
-            for cycle in cycles
-            if cycle.status in _WAITING
-            and (cycle.latest_order_id not in listed or cycle.latest_order_id in journal)
-        ]
-        # What was seen in the meantime must be missed anew.
-        kept = self._missing_since.keys() & {_state_key(cycle) for cycle in lost}
-        self._missing_since = {key: self._missing_since[key] for key in kept}
-        for cycle in lost:
-            self._settle_waiting_cycle(cycle, now, result)
-        self._look_at_unclaimed_again(listed, result)
+        if searches or behind:
+            submissions = get_previous_submissions(connection)
+            now_open = get_cycles_by_status(connection, *OPEN_STATUSES)
+            lagging = [cycle for cycle in now_open if cycle.id in behind][:MOST_LOST_CYCLES]
+            for cycle in now_open if searches else lagging:
+                self._catch_up(cycle, history, submissions, result)
+        self._settle_lost(history, cycles, journal, now, result)
+        self._look_at_unclaimed_again(history, result)
+        self._unclaimed.judge()
+        self._lists.compared(history, is_whole=not self._unclaimed.has_unreadable)
         return result
 
-    def _look_at_unclaimed_again(self, listed: set[str], result: SweepResult) -> None:
+    def _settle_lost(
+        self,
+        history: OrderHistory,
+        cycles: list[DcaCycle],
+        journal: Collection[str],
+        now: datetime,
+        result: SweepResult,
+    ) -> None:
+        """Cycles that wait for an order that no list has, or that was booked already.
+
+        Only so many are asked about at a time, each in its turn. The others wait on: a cycle that
+        waits sends nothing.
+        """
+        before = {_state_key(cycle) for cycle in cycles if cycle.status in WAITING}
+        lost = []
+        for cycle in get_cycles_by_status(thread_connection(), *WAITING):
+            order_id = cycle.latest_order_id
+            if _state_key(cycle) not in before:
+                continue  # it moved on while the lists were read
+            if history.is_unreadable(cycle):
+                result.unresolved_cycles += 1
+            elif order_id is None or not history.has(order_id) or order_id in journal:
+                lost.append(cycle)
+        # What was seen in the meantime must be missed anew.
+        keys = {_state_key(cycle) for cycle in lost}
+        for memory in (self._missing_since, self._asked_at):
+            for key in memory.keys() - keys:
+                del memory[key]
+        if lost:
+            assets = get_all_assets(thread_connection())
+            self._rules.prefetch(asset.asset_symbol for asset in assets)
+        lost.sort(key=lambda cycle: self._asked_at.get(_state_key(cycle), BEGINNING))
+        for cycle in lost[:MOST_LOST_CYCLES]:
+            self._asked_at[_state_key(cycle)] = now
+            self._settle_waiting_cycle(cycle, now, result)
+        result.unresolved_cycles += len(lost[MOST_LOST_CYCLES:])
+
+    def _look_at_unclaimed_again(self, history: OrderHistory, result: SweepResult) -> None:
         """Those that are too old for the list: their block must end when they do."""
         for known in self._unclaimed.known():
-            if known.id in listed:
+            if history.has(known.id):
                 continue
             # What ended stays as it is: only the database can change its mind about it.
             order = known if known.is_ended else fetch_order(self._client, known.id)
@@ -196,22 +265,17 @@ class Reconciler:
             else:
                 self._note(self._apply(order, "lookup"), order, result)
 
-    def _window_start(self, now: datetime, cycles: list[DcaCycle]) -> datetime:
-        """From when one list holds every order that ended within the last hour."""
-        recent = get_entries_ended_since(thread_connection(), now - SECOND_LOOK)
-        moments = [entry.submitted_at for entry in recent if entry.submitted_at]
-        moments += [
-            cycle.updated_at for cycle in cycles if cycle.updated_at and cycle.status in _WAITING
-        ]
-        earliest = min([now - SECOND_LOOK, *(moment - timedelta(minutes=1) for moment in moments)])
-        return max(earliest, now - LONGEST_WINDOW)
+    def _cannot_read(self, cycle: DcaCycle, error: UnreadableAnswer, result: SweepResult) -> None:
+        """One order that cannot be read must not keep a recovery from its end."""
+        result.unresolved_cycles += 1
+        self._unclaimed.cannot_read_order_of(cycle, str(error))
 
     def _is_settled(
         self, order: ExchangeOrder, cycles: list[DcaCycle], journal: dict[str, Decimal]
     ) -> bool:
         if order.is_ended:
             return order.id in journal and journal[order.id] >= order.filled_qty
-        return any(c.latest_order_id == order.id and c.status in _WAITING for c in cycles)
+        return any(c.latest_order_id == order.id and c.status in WAITING for c in cycles)
 
     def _apply(self, order: ExchangeOrder, source: str) -> Result:
         try:
@@ -249,9 +313,15 @@ class Reconciler:
 
         Ask for it alone, by both its ids.
         """
-        order = fetch_order(self._client, cycle.latest_order_id) if cycle.latest_order_id else None
-        if order is None:
-            order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
+        try:
+            order = None
+            if cycle.latest_order_id:
+                order = fetch_order(self._client, cycle.latest_order_id)
+            if order is None:
+                order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
+        except UnreadableAnswer as error:
+            self._cannot_read(cycle, error, result)
+            return
         key = _state_key(cycle)
         if order is not None:
             applied = self._apply(order, "lookup")
@@ -291,16 +361,6 @@ class Reconciler:
 
 def _state_key(cycle: DcaCycle) -> tuple[int, int, str | None]:
     return cycle.id, cycle.order_seq, cycle.latest_order_id
-
-
-def _journaled_quantities(entries: list[JournalEntry]) -> dict[str, Decimal]:
-    """Filled quantity by Alpaca's order id, corrections included."""
-    quantities: dict[str, Decimal] = {}
-    for entry in entries:
-        quantities[entry.alpaca_order_id] = (
-            quantities.get(entry.alpaca_order_id, Decimal(0)) + entry.filled_qty
-        )
-    return quantities
 
 
 def find_untold(orders: list[ExchangeOrder], now: datetime) -> list[ExchangeOrder]:

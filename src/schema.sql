@@ -97,3 +97,7 @@ CREATE TABLE IF NOT EXISTS dca_events (
     KEY ix_cycle_kind (cycle_id, kind),
     KEY ix_kind (kind, created_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
+
+-- Last: from here on the tables are whole. `mysql < src/schema.sql` by hand makes a database that the bot accepts; where the tables
+-- are older, their version stays, and scripts/setup upgrades them.
+INSERT IGNORE INTO dca_meta (name, value) VALUES ('schema_version', '3');

@@ -26,16 +26,17 @@ class SymbolWatch:
         "_jump",
         "_low",
         "_suspect",
+        "ask",
+        "bid",
         "buy_below",
-        "is_silent",
         "last_reason",
-        "late_since",
         "newest",
         "quiet_until",
         "received_at",
         "sell_above",
         "state",
         "symbol",
+        "unusable",
         "wake",
     )  # fmt: skip
 
@@ -46,11 +47,12 @@ class SymbolWatch:
         self.quiet_until = {side: 0.0 for side in Side}
         self.wake = asyncio.Event()
         self.newest: Any = None
+        self.bid, self.ask = 0.0, _INFINITY  # of the newest quote
         self.received_at = time.monotonic()  # of the newest quote; before the first, the beginning
-        self.is_silent = False
         self.state: TradingState | None = None
         self.last_reason = ""
-        self.late_since: float | None = None  # minus infinity: a person was told
+        # Why the newest quote cannot be traded on, and the cure; None: it can.
+        self.unusable: tuple[str, str | None] | None = None
         self._jump = float(max_jump_percent) / 100
         self._low, self._high = 0.0, _INFINITY
         self._suspect: float | None = None
@@ -58,6 +60,7 @@ class SymbolWatch:
     def set_triggers(self, triggers: Triggers) -> None:
         """Floats for the hot comparison, a hair too generous; the worker confirms in Decimal."""
         buy, sell = triggers.buy_at_or_below, triggers.sell_at_or_above
+        sell = triggers.cancel_buy_at_or_above if sell is None else sell
         self.buy_below = -_INFINITY if buy is None else float(buy) * (1 + 1e-12)
         self.sell_above = _INFINITY if sell is None else float(sell) * (1 - 1e-12)
 
@@ -73,9 +76,14 @@ class SymbolWatch:
         self._low, self._high = bid * (1 - self._jump), ask * (1 + self._jump)
         self._suspect = None
         self.newest, self.received_at = quote, now
+        self.bid, self.ask = bid, ask
         return (ask <= self.buy_below and now >= self.quiet_until[Side.BUY]) or (
             bid >= self.sell_above and now >= self.quiet_until[Side.SELL]
         )
+
+    def wants_to_trade(self) -> bool:
+        """Whether the newest quote crosses a trigger, or the user wants a sale at any price."""
+        return self.ask <= self.buy_below or self.bid >= self.sell_above
 
     def _is_confirmed(self, bid: float) -> bool:
         """A quote that jumps is a spike until the next one confirms it."""

@@ -51,7 +51,9 @@ class BotParts:
         self.reconciler = Reconciler(
             self.client, self.rules, fee_rate, confirm_seconds=0, on_change=self._order_changed
         )
-        self.limits = BuyLimits(self.settings, self.client, self.reconciler.blocked_symbols)
+        self.limits = BuyLimits(
+            self.settings, self.client, self.reconciler.blocked_symbols, rules_of=self.rules.get
+        )
         self.placer = OrderPlacer(
             self.settings,
             self.client,

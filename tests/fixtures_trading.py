@@ -10,12 +10,17 @@ import pytest
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from bot_parts import BotParts
+from builders import NOW, build_entry, build_order
 from config import Settings
 from models.asset_config import DcaAsset
-from models.cycle_data import DcaCycle, create_cycle
+from models.cycle_data import DcaCycle, create_cycle, update_cycle
+from models.exchange import Side
+from models.order_journal import append_journal_entry
+from models.trading_state import load_trading_state
 from paper_exchange import wire
 from paper_exchange.state import TradeUpdate
 from paper_exchange.threaded import RunningExchange
+from strategy.order_identity import compute_client_order_id
 
 
 @pytest.fixture
@@ -68,3 +73,34 @@ def sent_updates(exchange: RunningExchange) -> list[dict[str, Any]]:
 
     exchange.run(listen())
     return messages
+
+
+def leave_coins(db_conn: MySQLConnectionAbstract, symbol: str, bought: str, sold: str) -> None:
+    """The open cycle of `symbol` becomes a complete one that bought more than it sold; one like it
+    goes on in its place.
+    """
+    state = load_trading_state(db_conn, symbol)
+    assert state is not None
+    cycle = state.cycle
+    for seq, (side, qty) in enumerate([(Side.BUY, bought), (Side.SELL, sold)]):
+        order = build_order(
+            cycle,
+            id=f"{cycle.id}-{seq}",
+            client_order_id=compute_client_order_id(cycle, seq),
+            symbol=symbol,
+            side=side,
+            filled_qty=qty,
+            filled_avg_price="20",
+            status="filled",
+        )
+        known = {"asset_id": state.asset.id, "cycle_id": cycle.id, "order_seq": seq}
+        append_journal_entry(db_conn, build_entry(order, **known))
+    update_cycle(db_conn, cycle.id, {"status": "complete", "completed_at": NOW})
+    create_cycle(
+        db_conn,
+        state.asset.id,
+        cycle.status,
+        quantity=cycle.quantity,
+        average_purchase_price=cycle.average_purchase_price,
+        last_order_fill_price=cycle.last_order_fill_price,
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from config import PROJECT_ROOT
 from local_stack.chaos_arguments import parse_arguments
-from local_stack.chaos_plan import FAULTS, Blow, plan_storm
+from local_stack.chaos_plan import FAULTS, FEE_POSTINGS, Blow, plan_fee_postings, plan_storm
 from paper_exchange.fault_table import KINDS
 from paper_exchange.faults import FaultBoard
 
@@ -40,6 +40,8 @@ def test_a_short_run_under_every_kind_of_blow_breaks_no_invariant():
     assert figures["kills"] >= 2
     assert figures["recoveries"] >= 2
     assert figures["checks"] >= 4
+    assert 0 < figures["requests_peak_per_minute"] < 200
+    assert figures["fees_settled"] > 0
     assert "storm 1 of 2" in run.stderr, "progress goes to standard error"
 
 
@@ -58,7 +60,13 @@ def test_every_fault_of_the_exchange_and_every_blow_is_on_the_menu():
     board = FaultBoard()
     for name, _weight, _longest, fields in FAULTS:
         board.arm({"name": name, **fields})  # in the table's own terms
-    assert {name for name, *_ in FAULTS} == set(KINDS)
+    for _share, fault in FEE_POSTINGS:
+        board.arm(fault)
+    on_menu = {name for name, *_ in FAULTS} | {fault["name"] for _, fault in FEE_POSTINGS}
+    assert on_menu == set(KINDS)
+    planned = [plan_fee_postings(seed) for seed in range(100)]
+    assert all(planned)
+    assert all(fault in (one for plan in planned for one in plan) for _, fault in FEE_POSTINGS)
     chance = random.Random(1)
     drawn = {one.blow for _ in range(100) for one in plan_storm(chance, 40.0)}
     assert drawn == set(Blow)
@@ -70,6 +78,8 @@ def test_every_fault_of_the_exchange_and_every_blow_is_on_the_menu():
         (["--minutes", "0"], "must be between"),
         (["--seed", "one"], "'one' is not a whole number"),
         (["--assets", "99"], "must be between 1 and"),
+        (["--load", "17"], "must be between 0 and 16"),
+        (["--load", "-1"], "must be between 0 and 16"),
     ],
 )
 def test_what_cannot_be_is_code_2(arguments, reason, capsys):

@@ -30,7 +30,14 @@ from models.order_journal import Purpose, get_entries_of_cycle
 from strategy.lifecycle import compute_order_change
 from strategy.repairs import compute_missing_order_change
 from strategy.sizing import is_dust
-from strategy.triggers import NEVER, compute_triggers, decide, decide_close
+from strategy.triggers import (
+    ANY_SELL_PRICE,
+    NEVER,
+    Triggers,
+    compute_triggers,
+    decide,
+    decide_close,
+)
 from utils.alpaca_client_rest import fetch_orders, get_trading_client, place_limit_buy_order
 
 RULES = build_rules()
@@ -52,6 +59,9 @@ def test_a_cycle_to_be_closed_never_buys_and_sells_at_any_price_what_it_holds(
     sells = status is CycleStatus.WATCHING and not is_dust(cycle.quantity, RULES, FEE_RATE)
     triggers = compute_triggers(state, RULES, FEE_RATE)
     assert triggers.buy_at_or_below is None
+    if status is CycleStatus.BUYING:
+        assert triggers == Triggers(cancel_buy_at_or_above=ANY_SELL_PRICE)
+        return
     assert sells or triggers == NEVER
     for price in ("0.01", "1000000"):
         decision = decide(state, RULES, FEE_RATE, bid=Decimal(price), ask=Decimal(price), now=NOW)

@@ -474,6 +474,63 @@ def test_a_lock_that_is_not_given_is_a_conflict_and_not_a_loss(db_conn, notes, m
         holder.rollback()
 
 
+def kill_query(victim):
+    """Interrupt the statement that `victim` runs, as an administrator would."""
+    with closing(get_db_connection()) as another:
+        wait_until(lambda: is_served(victim, another, "%wanted%"), what="the statement runs")
+        execute_query(f"KILL QUERY {victim}", db_conn=another)
+
+
+@pytest.mark.parametrize("cause", ["killed", "out of time", "without an answer"])
+def test_an_interrupted_statement_is_to_be_tried_again_and_the_connection_goes_on(
+    db_conn, notes, cause
+):
+    add(db_conn, 1)
+    wanted = "SELECT id AS wanted FROM notes WHERE id = 1 FOR UPDATE"
+    patience = 1 if cause == "without an answer" else 30
+    with (
+        closing(get_db_connection()) as holder,
+        closing(get_db_connection(statement_seconds=patience)) as waiter,
+    ):
+        holder.start_transaction()
+        execute_query("SELECT id FROM notes FOR UPDATE", fetch_all=True, db_conn=holder)
+        if cause == "out of time":
+            execute_query("SET max_statement_time = 0.05", db_conn=waiter)
+        killer = threading.Thread(target=kill_query, args=(waiter.connection_id,))
+        if cause == "killed":
+            killer.start()
+        with pytest.raises(DatabaseUnavailable) as caught:
+            execute_query(wanted, fetch_one=True, db_conn=waiter)
+        assert caught.value.errno == {"killed": 1317, "out of time": 1969}.get(cause, 3024)
+        assert "\n" not in str(caught.value)
+        if killer.ident:
+            killer.join()
+        holder.rollback()
+        execute_query("SET max_statement_time = 0", db_conn=waiter)
+        assert execute_query(wanted, fetch_one=True, db_conn=waiter) == {"wanted": 1}
+
+
+def test_a_transaction_whose_statement_was_interrupted_runs_again_as_a_whole(db_conn, notes):
+    add(db_conn, 1)
+    calls = []
+
+    def work(connection):
+        calls.append(1)
+        add(connection, 1 + len(calls))
+        if len(calls) == 1:
+            killer = threading.Thread(target=kill_query, args=(connection.connection_id,))
+            killer.start()
+            try:
+                execute_query("SELECT SLEEP(60) AS wanted", fetch_one=True, db_conn=connection)
+            finally:
+                killer.join()
+        add(connection, 9)
+
+    with closing(get_db_connection()) as mine:
+        transaction(work, mine)
+    assert (len(calls), notes()) == (2, [1, 3, 9])
+
+
 def test_a_transaction_begun_by_hand_is_not_continued_on_a_new_connection(db_conn, notes):
     db_conn.start_transaction()
     add(db_conn, 1)

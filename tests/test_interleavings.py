@@ -2,12 +2,16 @@
 requests, crashes and caretakers: the books end up equal to the exchange's own records.
 
 Hypothesis drives the real parts (strategy, lifecycle, reconciler, database) on the local exchange,
-and shrinks a failure to the shortest story.
+and shrinks a failure to the shortest story. The suite takes 25 stories of up to 25 steps; for more:
+
+    INTERLEAVINGS=500x40 scripts/test tests/test_interleavings.py
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import secrets
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -39,6 +43,7 @@ from utils.db_utils import close_quietly, get_db_connection, thread_connection
 
 BASE_USD, SAFETY_USD, SAFETY_ORDERS = Decimal(100), Decimal(60), 3
 _OPEN = ("new", "partially_filled", "accepted", "pending_new")
+SIZE_SETTING, USUAL_SIZE = "INTERLEAVINGS", "25x25"
 MOVES = (-0.025, -0.012, -0.003, 0.003, 0.012, 0.03)
 
 
@@ -274,16 +279,33 @@ def _end_all_cooldowns() -> None:
         end_cooldown(cooldown, datetime.now(UTC))
 
 
+def stories_and_steps(size: str) -> tuple[int, int]:
+    """How many stories of how many steps '500x40' asks for."""
+    match = re.fullmatch(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,3})", size, re.ASCII)
+    if match is None:
+        raise pytest.UsageError(f"{SIZE_SETTING}={size!r}: say STORIESxSTEPS, as 500x40")
+    return int(match[1]), int(match[2])
+
+
+def test_the_size_of_the_search_is_said_in_one_word():
+    assert stories_and_steps(USUAL_SIZE) == (25, 25)
+    assert stories_and_steps("500x40") == (500, 40)
+    for size in ("", "500", "0x40", "500x", "many"):
+        with pytest.raises(pytest.UsageError, match="STORIESxSTEPS"):
+            stories_and_steps(size)
+
+
 def test_any_interleaving_ends_with_the_exchanges_own_books(
     mariadb_server: PrivateMariaDB, bot_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stories, steps = stories_and_steps(os.environ.get(SIZE_SETTING, USUAL_SIZE))
     with monkeypatch.context() as environment:
         Interleavings.server, Interleavings.environment = mariadb_server, environment
         run_state_machine_as_test(
             Interleavings,
             settings=settings(
-                max_examples=25,
-                stateful_step_count=25,
+                max_examples=stories,
+                stateful_step_count=steps,
                 deadline=None,
                 derandomize=True,
                 suppress_health_check=list(HealthCheck),

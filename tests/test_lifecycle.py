@@ -51,7 +51,6 @@ MATRIX = """
     sell_opened      selling    selling    selling    -          -         -
     buy_ended        watching   watching   watching   watching   -         -
     buy_replaced     buying     buying     buying     buying     -         -
-    sell_filled      complete   complete   complete   -          -         -
     sell_ended       watching   watching   watching   -          -         -
     sell_replaced    selling    selling    selling    -          -         -
     order_missing    -          watching   watching   -          -         -
@@ -82,10 +81,6 @@ CASES = {
         {"status": "replaced", "replaced_by": OTHER_ORDER_ID},
         {"order_seq": 4, "latest_order_id": OTHER_ORDER_ID},
     ),
-    Fact.SELL_FILLED: (
-        SELLS | {"status": "filled", "filled_qty": "0.001995", "filled_avg_price": "51000"},
-        ENDED | {"completed_at": NOW - timedelta(seconds=1)},
-    ),
     Fact.SELL_ENDED: (SELLS | {"status": "canceled"}, ENDED),
     Fact.SELL_REPLACED: (
         SELLS | {"status": "replaced", "replaced_by": OTHER_ORDER_ID},
@@ -95,7 +90,8 @@ CASES = {
     Fact.COOLDOWN_OVER: (None, {}),
     Fact.POSITION_GONE: (None, {"latest_order_id": None, "completed_at": NOW}),
 }
-NEXT_CYCLE = {Fact.SELL_FILLED: CycleStatus.COOLDOWN, Fact.POSITION_GONE: CycleStatus.WATCHING}
+NEXT_CYCLE = {Fact.POSITION_GONE: CycleStatus.WATCHING}
+SOLD_OUT = SELLS | {"filled_qty": "0.001995", "filled_avg_price": "51000"}
 PAIRS = list(itertools.product(CycleStatus, Fact))
 
 
@@ -135,9 +131,7 @@ def test_each_pair_is_allowed_with_its_row_changes_or_forbidden(status, fact):
     _, columns = CASES[fact]
     assert dict(change.cycle_updates) == columns | {"status": CycleStatus(target)}
     assert change.next_cycle is NEXT_CYCLE.get(fact)
-    assert dict(change.asset_updates) == (
-        {"last_sell_price": Decimal(51000)} if fact is Fact.SELL_FILLED else {}
-    )
+    assert dict(change.asset_updates) == {}
     is_an_end = "order_seq" in columns
     assert (change.journal is not None) is is_an_end
     if change.journal:
@@ -155,7 +149,7 @@ def test_a_second_sight_of_the_open_order_changes_nothing():
 @pytest.mark.parametrize(
     ("status", "buy", "sell"),
     [
-        ("filled", Fact.BUY_ENDED, Fact.SELL_FILLED),
+        ("filled", Fact.BUY_ENDED, Fact.SELL_ENDED),
         ("canceled", Fact.BUY_ENDED, Fact.SELL_ENDED),
         ("expired", Fact.BUY_ENDED, Fact.SELL_ENDED),
         ("rejected", Fact.BUY_ENDED, Fact.SELL_ENDED),
@@ -318,12 +312,10 @@ def test_a_sell_that_ends_early_keeps_what_was_not_sold(status, filled, left):
         ("expired", "0.00391", "0.00001", "0.00008 coins could not be sold"),
         ("filled", "0.00399", "0.00001", None),  # what is left in the books is the fee
         ("filled", "0.004", "0", None),
-        ("filled", "0.001", "0", "0.003 coins could not be sold"),
+        ("filled", "0.0039", "0", "0.0001 coins could not be sold"),
     ],
 )
-def test_a_sell_that_leaves_only_dust_or_was_filled_completes_the_cycle(
-    status, filled, coin_fees, note
-):
+def test_a_sell_that_leaves_only_dust_completes_the_cycle(status, filled, coin_fees, note):
     change = sold(filled, status=status, coin_fees=Decimal(coin_fees))
     assert change.cycle_updates["status"] is CycleStatus.COMPLETE
     assert change.next_cycle is CycleStatus.COOLDOWN
@@ -334,6 +326,51 @@ def test_a_sell_that_leaves_only_dust_or_was_filled_completes_the_cycle(
         0,
         compute_usd_fee(Decimal(filled), Decimal(51000), FEE_RATE),
     )
+
+
+@pytest.mark.parametrize("status", ["watching", "buying", "selling"])
+def test_a_sold_out_cycle_is_complete_from_every_status_that_can_have_a_sell(status):
+    cycle = cycle_in(CycleStatus(status))
+    change = compute_order_change(cycle, build_order(cycle, status="filled", **SOLD_OUT), AROUND)
+    assert dict(change.cycle_updates) == ENDED | {
+        "status": CycleStatus.COMPLETE,
+        "completed_at": NOW - timedelta(seconds=1),
+    }
+    assert dict(change.asset_updates) == {"last_sell_price": Decimal(51000)}
+    assert change.next_cycle is CycleStatus.COOLDOWN
+
+
+@pytest.mark.parametrize(("filled", "left"), [("0.001", "0.003"), ("0.0038", "0.0002")])
+def test_a_filled_sell_that_leaves_more_than_fees_explain_does_not_end_the_cycle(filled, left):
+    """A position that lagged named fewer coins than there are: the rest must not be nobody's."""
+    change = sold(filled, status="filled")
+    assert dict(change.cycle_updates) == {
+        "status": CycleStatus.WATCHING,
+        "latest_order_id": None,
+        "order_seq": 2,
+        "quantity": Decimal(left),
+    }
+    assert (change.next_cycle, dict(change.asset_updates)) == (None, {})
+    assert change.journal.filled_qty == Decimal(filled)
+    [event] = change.events
+    assert event.kind == "sale_incomplete"
+    assert f"{left} of the cycle are left" in event.reason
+
+
+@given(
+    bought=st.decimals("0.0002", "100", places=8),
+    fee_rate=st.decimals("0", "0.0025", places=4),
+    floored=st.decimals("0", "0.00000001", places=9),
+)
+def test_what_the_exchange_left_of_a_cycle_and_was_sold_whole_ends_it(bought, fee_rate, floored):
+    """However large the position: the coin fee alone can be more than the smallest order."""
+    sold_qty = bought * (1 - fee_rate) - floored
+    cycle = build_cycle(status="selling", quantity=bought)
+    order = build_order(
+        cycle, side="sell", status="filled", filled_qty=sold_qty, filled_avg_price="51000"
+    )
+    change = compute_order_change(cycle, order, AROUND)
+    assert change.cycle_updates["status"] is CycleStatus.COMPLETE
 
 
 def test_a_canceled_sell_of_dust_that_sold_nothing_does_not_complete():
@@ -418,9 +455,9 @@ def test_no_change_touches_what_identifies_the_cycle(side, status, cycle_status,
 
 def test_an_asset_without_cooldown_still_opens_its_next_cycle_in_cooldown():
     around = replace(AROUND, asset=build_asset(cooldown_period=0))
-    assert (
-        change_by(Fact.SELL_FILLED, cycle_in(CycleStatus.SELLING), around).next_cycle == "cooldown"
-    )
+    cycle = cycle_in(CycleStatus.SELLING)
+    order = build_order(cycle, status="filled", **SOLD_OUT)
+    assert compute_order_change(cycle, order, around).next_cycle == "cooldown"
 
 
 def test_a_buy_that_ended_beside_a_late_sale_and_bought_nothing_ends_the_cycle():

@@ -73,6 +73,20 @@ def run_sql(connection: MySQLConnectionAbstract, text: str) -> None:
         execute_query(statement, db_conn=connection)
 
 
+def test_a_database_made_by_hand_from_the_schema_file_is_accepted(connection):
+    run_sql(connection, (PROJECT_ROOT / "src" / "schema.sql").read_text("utf-8"))
+    check_schema(connection)
+    assert apply_schema(connection) == []
+
+
+def test_the_schema_file_run_by_hand_does_not_call_older_tables_new(connection):
+    make_version_1(connection)
+    run_sql(connection, (PROJECT_ROOT / "src" / "schema.sql").read_text("utf-8"))
+    with pytest.raises(ForeignDatabase, match="schema version 1"):
+        check_schema(connection)
+    assert apply_schema(connection) == STEPS
+
+
 def make_version_1(connection: MySQLConnectionAbstract, shape: str = "first") -> None:
     run_sql(connection, VERSION_1[shape])
     put_meta(connection, "schema_version", "1")

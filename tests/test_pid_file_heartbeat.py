@@ -13,7 +13,7 @@ import pytest
 
 from daemon_process import wait_until
 from utils import heartbeat as heartbeat_module
-from utils.heartbeat import Heartbeat, load_heartbeat, read_boot_id, save_heartbeat
+from utils.heartbeat import Heartbeat, HeldBack, load_heartbeat, read_boot_id, save_heartbeat
 from utils.pid_file import AlreadyRunning, PidFile, PidRecord, read_pid_file
 
 HOLD = """
@@ -124,6 +124,7 @@ BEAT = Heartbeat(
         "state": "trading",
         "last_quote_at": 1.5,
         "symbols": ["BTC/USD"],
+        "held_back": (HeldBack(symbol="BTC/USD", since=1.5, reason="no market", is_stalled=True),),
     }
 )
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -18,10 +19,10 @@ from models.events import get_events
 from models.order_journal import get_entries_of_cycle
 from reconciler import Reconciler, log_sweep
 from strategy.order_identity import compute_client_order_id
-from utils import alpaca_http
+from utils import alpaca_http, db_utils
 from utils.alpaca_client_rest import place_limit_buy_order, place_market_sell_order
-from utils.alpaca_http import ExchangeUnavailable
-from utils.db_utils import execute_query
+from utils.alpaca_http import ExchangeUnavailable, UnreadableAnswer
+from utils.db_utils import DatabaseUnavailable, execute_query
 
 BTC, FAKE = "BTC/USD", "c2470331-8993-4051-bf5d-428d5bdc9a48"
 HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
@@ -347,3 +348,132 @@ def test_an_order_that_the_tables_refuse_blocks_its_own_symbol_and_no_other(
     assert parts.reconciler.blocked_symbols() == {BTC}
     [event] = [one for one in get_events(db_conn) if one["kind"] == "order_unwritable"]
     assert event["severity"] == "error"
+
+
+@pytest.mark.parametrize(
+    "errno", [1021, 1028, 1037, 1038, 1041, 1114, 1206, 1290, 1317, 1836, 1969, 3024, 3169]
+)
+def test_trouble_of_the_server_is_no_fault_of_the_order_that_meets_it(
+    parts, start, db_conn, exchange, monkeypatch, errno
+):
+    """Interrupted, out of time, no room, no memory, read-only: the order is booked later."""
+    monkeypatch.setattr(db_utils, "_REPLAY_WAITS_SECONDS", (0,))
+    cycle = start()
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    execute_query(
+        "CREATE TRIGGER trouble BEFORE INSERT ON dca_orders FOR EACH ROW"
+        f" SIGNAL SQLSTATE '70100' SET MYSQL_ERRNO = {errno}, MESSAGE_TEXT = 'not now'",
+        db_conn=db_conn,
+    )
+    with pytest.raises(DatabaseUnavailable, match="not now") as caught:
+        parts.reconciler.sweep()
+    assert caught.value.errno == errno
+    assert parts.reconciler.blocked_symbols() == set()
+    assert get_events(db_conn) == []
+    execute_query("DROP TRIGGER trouble", db_conn=db_conn)
+    parts.reconciler.sweep()
+    assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.002")
+
+
+def test_a_row_that_cannot_be_locked_in_the_servers_time_is_booked_by_a_later_sweep(
+    parts, start, db_conn, exchange, monkeypatch
+):
+    monkeypatch.setattr(db_utils, "_REPLAY_WAITS_SECONDS", (0,))
+    cycle = start()
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    execute_query("SET max_statement_time = 0.05")
+    db_conn.start_transaction()
+    execute_query("SELECT id FROM dca_cycles FOR UPDATE", fetch_all=True, db_conn=db_conn)
+    with pytest.raises(DatabaseUnavailable, match="max_statement_time"):
+        parts.reconciler.sweep()
+    assert parts.reconciler.blocked_symbols() == set()
+    db_conn.rollback()
+    execute_query("SET max_statement_time = 0")
+    parts.reconciler.sweep()
+    assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.002")
+
+
+# What cannot be read.
+
+
+def spoil(exchange, order_id):
+    """From here on the exchange tells of a fill without a price. Returns what undoes that."""
+    inside = exchange.server.exchange
+    before = []
+
+    async def put(order):
+        inside.book.put(order)
+
+    async def break_it():
+        before.append(inside.order(order_id))
+        await put(replace(before[0], filled_qty=Decimal("0.001"), filled_value=Decimal(0)))
+
+    exchange.run(break_it())
+    return lambda: exchange.run(put(before[0]))
+
+
+def test_an_order_that_cannot_be_read_on_a_coin_that_is_not_ours_is_passed_over(
+    parts, start, db_conn, exchange, caplog
+):
+    cycle = start()
+    spoil(exchange, buy(parts, None, symbol="ETH/USD", identity="mine", **FAR))
+    exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    for work in (parts.reconciler.recover, parts.reconciler.sweep):
+        assert work().unresolved_cycles == 0
+    assert get_cycle(db_conn, cycle.id).order_seq == 1
+    assert parts.reconciler.blocked_symbols() == set()
+    assert parts.limits.load_usage().on_order_usd == {}
+    assert [one for one in caplog.records if one.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize("status", ["watching", "buying"])
+def test_one_of_ours_blocks_its_symbol_and_proves_nothing_of_its_cycle_until_it_can_be_read(
+    sweeper, parts, start, db_conn, exchange, status
+):
+    cycle, eth = start(), start(symbol="ETH/USD")
+    order_id = buy(parts, cycle, **FAR)
+    if status == "buying":
+        update_cycle(db_conn, cycle.id, {"status": "buying", "latest_order_id": order_id})
+    before = get_cycle(db_conn, cycle.id)
+    heal = spoil(exchange, order_id)
+    exchange.push_quote("ETH/USD", 2499, 2500)
+    buy(parts, eth, symbol="ETH/USD", qty="0.02", price="2500")
+    began = time.monotonic()
+    while time.monotonic() - began < 0.5:  # longer than a missing order must be missing
+        for work in (sweeper.recover, sweeper.sweep):
+            assert work().reset_cycles == 0
+    assert get_cycle(db_conn, cycle.id) == before
+    assert get_cycle(db_conn, eth.id).order_seq == 1, "the other went on"
+    assert sweeper.blocked_symbols() == {BTC}
+    with pytest.raises(UnreadableAnswer):
+        parts.limits.load_usage()
+    [event] = [one for one in get_events(db_conn) if one["kind"] == "order_unreadable"]
+    assert (event["severity"], event["symbol"]) == ("error", BTC)
+    heal()
+    sweeper.sweep()
+    assert sweeper.blocked_symbols() == set()
+    assert get_cycle(db_conn, cycle.id).status is CycleStatus.BUYING
+
+
+def test_one_of_ours_that_is_too_old_for_the_list_keeps_no_recovery_from_its_end(
+    parts, start, db_conn, exchange
+):
+    cycle = start("buying", latest_order_id=None)
+    long_ago(exchange, hours=30)
+    order_id = buy(parts, cycle, **FAR)
+    update_cycle(db_conn, cycle.id, {"latest_order_id": order_id})
+    exchange.cancel(order_id)
+    exchange.settle()
+    now_again(exchange)
+    heal = spoil(exchange, order_id)
+    for work in (parts.reconciler.sweep, parts.reconciler.recover, parts.reconciler.sweep):
+        assert work().unresolved_cycles == 1
+        assert parts.reconciler.blocked_symbols() == {BTC}
+    heal()
+    parts.reconciler.sweep()
+    found = get_cycle(db_conn, cycle.id)
+    assert (found.status, found.order_seq) == ("watching", 1)
+    assert parts.reconciler.blocked_symbols() == set()

@@ -24,6 +24,7 @@ from utils.alpaca_client_rest import (
     fetch_open_orders_of,
     fetch_order,
     fetch_order_by_client_id,
+    fetch_order_page,
     fetch_orders,
     fetch_position,
     fetch_positions,
@@ -41,6 +42,7 @@ from utils.alpaca_http import (
     ExchangeUnavailable,
     OrderOutcomeUnknown,
     RateLimited,
+    UnreadableAnswer,
 )
 from utils.asset_rules_cache import AssetRulesCache
 from utils.request_pace import RequestPace
@@ -456,6 +458,18 @@ def test_more_than_two_pages_of_orders_are_all_read_once_and_in_order(client, ex
     assert len(fetch_orders(client, status="all", after=after)) in (501, 502)
 
 
+@pytest.mark.parametrize("spelling", ["pair", "joined", "both"])
+def test_the_open_orders_of_a_symbol_are_found_whatever_spelling_the_exchange_filters_by(
+    client, exchange, spelling
+):
+    exchange.configure(symbols_filter=spelling)
+    submit_many(exchange, 501)
+    eth = place_limit_buy_order(client, "ETH/USD", Decimal("0.1"), Decimal(200))
+    assert [one.id for one in fetch_open_orders_of(client, "ETH/USD")] == [str(eth.id)]
+    assert len(fetch_open_orders_of(client, "BTCUSD")) == 501
+    assert fetch_open_orders_of(client, "SOL/USD") == []
+
+
 def orders_of_one_instant(count):
     """Many orders, half a page of them submitted in the same microsecond across the border."""
     begin = datetime(2024, 1, 1, tzinfo=UTC)
@@ -503,6 +517,45 @@ def test_the_users_stocks_and_options_do_not_disturb(canned):
     assert order.symbol == BTC
     canned.say(200, [{"symbol": "AAPL", "asset_class": "us_equity", "qty": "1"}])
     assert fetch_positions(client) == {}
+
+
+def test_what_cannot_be_read_in_a_list_is_handed_out_and_the_rest_is_kept(canned):
+    odd = build_wire_order(id=str(uuid.uuid4()), symbol="PEPE/USD", filled_qty="1")
+    canned.say(200, [odd, build_wire_order()])
+    client, found = get_trading_client(), []
+    [order] = fetch_orders(client, status="open", on_unreadable=found.append)
+    assert (order.symbol, [one.symbol for one in found]) == (BTC, ["PEPE/USD"])
+    assert [one.id for one in fetch_open_orders_of(client, BTC)] == [order.id]
+    with pytest.raises(UnreadableAnswer):
+        fetch_orders(client, status="open")
+    with pytest.raises(UnreadableAnswer):
+        fetch_open_orders_of(client, "PEPE/USD")
+    page = fetch_order_page(client)
+    assert (len(page.orders), len(page.unreadable), page.reaches) == (1, 1, None)
+    canned.say(200, [{"symbol": "PEPEUSD", "qty": "much"}, {"symbol": "BTCUSD", "qty": "1"}])
+    doubtful = []
+    assert list(fetch_positions(client, on_unreadable=doubtful.append)) == [BTC]
+    assert doubtful == ["PEPE/USD"]
+
+
+def test_pages_back_hold_every_order_once_also_at_their_borders(canned):
+    orders = orders_of_one_instant(700)
+
+    def answer(request):
+        until = request.query.get("until", "9")
+        found = [one for one in reversed(orders) if one["submitted_at"] < until]
+        return Answer(200, found[: int(request.query["limit"])])
+
+    canned.answer = answer
+    client, pages, before = get_trading_client(), [], None
+    while not pages or pages[-1].reaches:
+        pages.append(fetch_order_page(client, before))
+        before = pages[-1].reaches
+    assert {one.id for page in pages for one in page.orders} == {one["id"] for one in orders}
+    assert len(pages) == 2
+    canned.say(200, orders[400:] + orders[400:600])  # a page of one instant: there is no way on
+    with pytest.raises(ExchangeUnavailable, match="does not end"):
+        fetch_order_page(client, pages[0].reaches)
 
 
 def test_open_orders_of_a_symbol_are_only_its_own(client, exchange):

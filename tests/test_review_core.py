@@ -15,9 +15,16 @@ from websockets.exceptions import ConnectionClosedError
 
 import main_app
 from bot_parts import wire_quote
-from builders import build_circumstances, build_cycle, build_entry, build_order, build_wire_order
+from builders import (
+    build_circumstances,
+    build_cycle,
+    build_entry,
+    build_order,
+    build_wire_order,
+    build_wire_update,
+)
 from canned_server import canned_server
-from config import reset_settings
+from config import get_settings, reset_settings
 from main_app import Bot
 from models.cooldowns import load_cooldowns
 from models.cycle_data import CycleStatus, create_cycle, get_cycle, update_cycle
@@ -189,6 +196,56 @@ async def test_the_heartbeat_waits_for_no_slow_request(bot, settings):
         await slow
 
 
+async def test_buyers_that_wait_for_their_turn_hold_up_no_fill_no_refresh_and_no_sale(
+    settings, db_conn, exchange, start, monkeypatch
+):
+    """A buy limit, an exchange that is slow to list what is open, and fewer threads than buyers."""
+    monkeypatch.setenv("MAX_BUY_USD_PER_DAY", "1000000")
+    reset_settings()
+    bot = Bot(get_settings(), "account")
+    bot._recovered = True
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    buyers = ["ETH/USD", "SOL/USD", "LTC/USD", "LINK/USD", "AVAX/USD"]
+    for symbol in buyers:
+        start(symbol=symbol)
+    filled = start(symbol="BCH/USD")
+    held = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
+    start(**held, last_order_fill_price=Decimal(50000))
+    await bot.market.refresh(load_all_trading_states(db_conn))
+    exchange.push_quote("BCH/USD", 499, 500)
+    order = await asyncio.to_thread(
+        place_limit_buy_order,
+        get_trading_client(),
+        "BCH/USD",
+        Decimal("0.2"),
+        Decimal(500),
+        client_order_id=compute_client_order_id(filled),
+    )
+    exchange.settle()
+    slow = exchange.arm("http_hang", match={"path": "/v2/orders", "method": "GET"}, seconds=60)
+    tasks = [asyncio.create_task(bot.updates.run()), asyncio.create_task(bot.keep_triggers_fresh())]
+    try:
+        for symbol in buyers:
+            await bot.market.on_crypto_quote(wire_quote(symbol, 99, 100))
+        await until(lambda: exchange.strikes("http_hang") > 0)
+        update = build_wire_update(
+            "fill", id=str(order.id), client_order_id=order.client_order_id, status="filled",
+            symbol="BCH/USD", filled_qty="0.2", filled_avg_price="500",
+        )  # fmt: skip
+        await bot.updates.on_crypto_trade_update(update)
+        await until(lambda: get_cycle(db_conn, filled.id).order_seq == 1)
+        await until(lambda: bot.market.state_of("BCH/USD").cycle.order_seq == 1)
+        exchange.push_quote(BTC, 52000, 52001)
+        await bot.market.on_crypto_quote(wire_quote(BTC, 52000, 52001))
+        route = "POST /v2/orders"
+        await until(lambda: exchange.state()["requests"]["by_route"].get(route, 0) == 2)
+    finally:
+        exchange.clear_faults(slow)
+        for task in tasks:
+            task.cancel()
+        await bot.stop()
+
+
 def test_what_nobody_foresaw_at_the_start_stands_in_the_log(bot_environment, monkeypatch, caplog):
     def fail():
         raise KeyError("unforeseen")
@@ -224,23 +281,6 @@ def test_sells_that_are_refused_again_and_again_are_told_to_a_person(caplog):
         guard.refused(Side.SELL, 1000.0 * number)
     assert [one.levelname for one in caplog.records] == ["ERROR"]
     assert guard.seconds_until_allowed(Side.SELL, 4000.0) <= 300, "and tried again all the same"
-
-
-async def test_quotes_that_are_late_by_our_clock_for_a_minute_are_told_to_a_person(
-    parts, start, monkeypatch, caplog
-):
-    monkeypatch.setattr("market_data_handler.LATE_SECONDS", 0.05)
-    start()
-    for _ in range(3):
-        await parts.see(wire_quote(BTC, 50000, 50001, datetime.now(UTC) - timedelta(seconds=40)))
-        parts.market._watches[BTC].quiet_until = {side: 0.0 for side in Side}
-        await asyncio.sleep(0.06)
-    assert parts.orders() == []
-    assert [one.levelname for one in caplog.records if "quotes.late" in one.getMessage()] == [
-        "ERROR"
-    ]
-    await parts.see(parts.quote_both(50000, 50001))
-    assert len(parts.orders()) == 1
 
 
 # Exchange rules.
@@ -362,7 +402,7 @@ def test_orders_of_a_lost_database_are_not_asked_for_one_by_one_for_ever(
     for number in range(3):
         send(parts, None, BTC, "0.002", "50000", f"dca-99{number}-a1b2c3d4-0")
     parts.reconciler.sweep()
-    monkeypatch.setattr("reconciler.fetch_orders", lambda *_, **__: [])  # they are old by now
+    monkeypatch.setattr("order_lists.fetch_orders", lambda *_, **__: [])  # they are old by now
     before = exchange.state()["requests"]["total"]
     parts.reconciler.sweep()
     assert exchange.state()["requests"]["total"] == before + 1, "the coins of their symbol"
@@ -380,7 +420,7 @@ def test_an_order_that_was_seen_between_two_looks_must_be_missed_twice_again(
     def sweep_blindly():
         """The exchange's replica lags: it knows nothing of the order."""
         with monkeypatch.context() as lagging:
-            lagging.setattr("reconciler.fetch_orders", lambda *_, **__: [])
+            lagging.setattr("order_lists.fetch_orders", lambda *_, **__: [])
             lagging.setattr("reconciler.fetch_order", lambda *_: None)
             lagging.setattr("reconciler.fetch_order_by_client_id", lambda *_: None)
             return sweeper.sweep()

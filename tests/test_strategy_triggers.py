@@ -17,6 +17,7 @@ from models.order_journal import Purpose
 from strategy.triggers import (
     ANY_PRICE,
     NEVER,
+    Triggers,
     compute_early_restart_trigger,
     compute_safety_order_trigger,
     compute_take_profit_trigger,
@@ -112,7 +113,6 @@ NOTHING = (None, None, None)
         ("disabled, holds coins", {"is_enabled": False}, {"quantity": HELD}, ONLY_SELL),
         ("disabled, holds nothing", {"is_enabled": False}, {}, NOTHING),
         ("an order is out to buy", {}, {"status": "buying"}, NOTHING),
-        ("an order is out to buy more", {}, {"status": "buying", "quantity": HELD}, NOTHING),
         ("an order is out to sell", {}, {"status": "selling", "quantity": HELD}, NOTHING),
         ("it has ended", {}, {"status": "complete", "quantity": HELD}, NOTHING),
         ("it has ended in error", {}, {"status": "error", "quantity": HELD}, NOTHING),
@@ -243,3 +243,27 @@ def test_what_is_bought_and_what_is_wanted_stay_within_the_ladder(price, ask, sp
     decision = decision_at(replace(state, bought_usd=spent), bid="0.000000001", ask=ask)
     if decision is not None and decision.side is Side.BUY:
         assert spent + decision.amount_usd <= max(spent, state.asset.ladder_usd)
+
+
+def test_a_buy_that_rests_is_canceled_at_the_take_profit_of_what_is_held():
+    found = triggers_of(build_state(cycle=build_cycle(status="buying", quantity=HELD)))
+    assert found == Triggers(cancel_buy_at_or_above=Decimal(51000))
+
+
+@pytest.mark.parametrize(
+    ("cycle", "bid", "cancels"),
+    [
+        ({"quantity": HELD}, "51000", True),
+        ({"quantity": HELD}, "50999.99", False),
+        ({"quantity": Decimal(0)}, "51000", False),
+        ({"quantity": Decimal("0.0001")}, "51000", False),
+        ({"quantity": HELD, "average_purchase_price": Decimal(0)}, "51000", False),
+        ({"quantity": Decimal(0), "close_requested": True}, "1", True),
+    ],
+)
+def test_only_the_take_profit_of_coins_that_can_be_sold_cancels_a_buy(cycle, bid, cancels):
+    state = build_state(cycle=build_cycle(status="buying", **cycle))
+    price = Decimal(bid)
+    decision = decide(state, build_rules(), FEE_RATE, bid=price, ask=price + 1, now=NOW)
+    assert (decision is not None and decision.cancels_buy) is cancels
+    assert decision is None or (decision.side, decision.amount_usd) == (Side.SELL, None)

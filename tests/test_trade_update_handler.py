@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -54,6 +55,13 @@ async def deliver(parts, messages):
         for message in messages:
             await parts.updates.on_crypto_trade_update(message)
         await parts.updates.settled()
+
+
+async def until(condition, seconds=15.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        await asyncio.sleep(0.01)
 
 
 def buy(parts, cycle=None, *, qty="0.002", price="50000", identity=None):
@@ -522,6 +530,56 @@ async def test_an_end_that_the_exchange_does_not_confirm_changes_nothing(parts, 
     await deliver(parts, [early, unknown])
     assert get_cycle(db_conn, cycle.id) == cycle
     assert len(parts.sweeps_requested) == 2
+
+
+async def test_an_end_that_is_confirmed_late_is_booked_without_a_sweep_and_holds_up_no_other(
+    parts, start, db_conn, exchange, sent_updates, monkeypatch
+):
+    """The stream is ahead of REST. The later updates of the symbol keep their order."""
+    monkeypatch.setattr(trade_update_handler, "FIRST_LOOK_SECONDS", 0.02)
+    parts.updates._look_again_seconds = 60.0
+    cycle, eth = start(), start(symbol="ETH/USD")
+    order = buy(parts, cycle, price="1000", qty="0.02")
+    early = build_wire_update(
+        "fill", id=str(order.id), client_order_id=order.client_order_id, status="filled",
+        filled_qty="0.02", filled_avg_price="1000",
+    )  # fmt: skip
+    async with running(parts):
+        await parts.updates.on_crypto_trade_update(early)
+        for message in list(sent_updates):  # `new` of the same order, now behind its end
+            await parts.updates.on_crypto_trade_update(message)
+        exchange.push_quote("ETH/USD", 2499, 2500)
+        place_limit_buy_order(
+            parts.client, "ETH/USD", Decimal("0.02"), Decimal(2500),
+            client_order_id=compute_client_order_id(eth),
+        )  # fmt: skip
+        exchange.settle()
+        await parts.updates.on_crypto_trade_update(sent_updates[-1])
+        await until(lambda: get_cycle(db_conn, eth.id).order_seq == 1)
+        assert get_cycle(db_conn, cycle.id) == cycle, "and what came behind it waits"
+        exchange.push_quote(BTC, 999, 1000)
+        await parts.updates.settled()
+    found = get_cycle(db_conn, cycle.id)
+    assert (found.quantity, found.order_seq, found.status) == (Decimal("0.02"), 1, "watching")
+    assert parts.sweeps_requested == []
+
+
+async def test_an_end_that_is_never_confirmed_is_left_to_a_sweep_and_the_later_ones_are_applied(
+    parts, start, db_conn, sent_updates, monkeypatch
+):
+    monkeypatch.setattr(trade_update_handler, "FIRST_LOOK_SECONDS", 0.01)
+    parts.updates._look_again_seconds = 0.1
+    cycle = start()
+    order = buy(parts, cycle, price="1000", qty="0.02")
+    never = build_wire_update(
+        "canceled", id=str(order.id), client_order_id=order.client_order_id, status="canceled"
+    )
+    async with running(parts):
+        await parts.updates.on_crypto_trade_update(never)
+        await parts.updates.on_crypto_trade_update(sent_updates[-1])
+        await parts.updates.settled()
+    assert parts.sweeps_requested == ["the exchange does not confirm an update"]
+    assert get_cycle(db_conn, cycle.id).status == "buying"
 
 
 async def test_a_flood_beyond_the_queue_asks_for_a_sweep(parts, monkeypatch):

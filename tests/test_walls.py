@@ -55,8 +55,8 @@ def modules_in(room: str) -> dict[str, Path]:
 
 # What a room may import of ours. A room that is missing here has no walls yet: give it some.
 THE_BOT = {
-    "buy_limits", "cycle_changes", "market_data_handler", "order_placement", "reconciler",
-    "symbol_watch", "trade_update_handler", "unclaimed_orders",
+    "buy_limits", "cycle_changes", "market_data_handler", "order_lists", "order_placement",
+    "reconciler", "stall_watch", "symbol_watch", "trade_update_handler", "unclaimed_orders",
 }  # fmt: skip
 BELOW_THE_BOT = {"config", "models", "strategy", "utils"}
 MAY_IMPORT = {

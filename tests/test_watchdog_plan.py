@@ -22,7 +22,7 @@ from caretakers.watchdog_plan import (
     remember,
 )
 
-LIMITS = Limits(heartbeat_max_age_seconds=30, stream_lost_seconds=600, reconcile_seconds=60)
+LIMITS = Limits(heartbeat_max_age_seconds=30, stream_lost_seconds=600, sweep_overdue_seconds=150)
 NOW = 50_000.0
 FRESH = Beat(age_seconds=2)
 RUNS = Look(process_age_seconds=3600, beat=FRESH)
@@ -58,6 +58,13 @@ def beating(**changes: object) -> Look:
         (beating(trade_lost_seconds=4000, sweep_age_seconds=200), Verdict.UNWELL, False),
         (beating(trade_lost_seconds=4000, sweep_age_seconds=None), Verdict.UNWELL, False),
         (beating(trade_lost_seconds=4000, state="halted"), Verdict.UNWELL, False),
+        # It lives and something keeps it from trading: it tells that itself, no start heals it.
+        (beating(stall="no market"), Verdict.STALLED, False),
+        (beating(stall="no exchange", state="halted"), Verdict.STALLED, False),
+        (beating(stall="no exchange", state="recovering"), Verdict.STALLED, False),
+        (beating(stall="no market", data_lost_seconds=599), Verdict.STALLED, False),
+        (beating(stall="no market", data_lost_seconds=600), Verdict.RESTART, False),
+        (beating(stall="no market", age_seconds=31), Verdict.RESTART, True),
         # Connected but silent: once, because a market can be quiet.
         (beating(quote_age_seconds=599), Verdict.WELL, False),
         (beating(quote_age_seconds=600), Verdict.RESTART, False),
@@ -124,6 +131,18 @@ def test_what_does_not_pass_is_told_once_and_again_when_it_may_be_forgotten():
             memory = replace(memory, told_at=now)
             told_at_minutes.append(minute)
     assert told_at_minutes == [10, 10 + REMIND_SECONDS / 60, 10 + 2 * REMIND_SECONDS / 60]
+
+
+def test_a_stall_is_not_told_by_the_watchdog_and_ends_no_memory_of_what_it_told():
+    stalled, memory = beating(stall="no market"), Memory()
+    for minute in range(600):
+        now = NOW + 60 * minute
+        memory = remember(memory, stalled, plan_watch(stalled, memory, LIMITS, now), now)
+        assert not is_unwell_for_long(memory, LIMITS, now)
+    assert memory == Memory()
+    told = Memory(unwell_since=NOW - 700, told_at=NOW - 50)
+    memory = remember(told, stalled, plan_watch(stalled, told, LIMITS, NOW), NOW)
+    assert memory == Memory(told_at=NOW - 50), "its end is still to be told"
 
 
 def test_trouble_that_passes_is_forgotten():

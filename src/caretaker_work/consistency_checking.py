@@ -18,7 +18,7 @@ from caretaker_work.consistency_look import ConsistencyLook
 from caretakers.consistency_plan import Action, Finding, confirmed, plan_repairs
 from cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell_once
 from models.cycle_data import get_cycle
-from models.events import Event, append_event, event_exists
+from models.events import Event, Severity, append_event, event_exists, get_event_ages
 from models.exchange import AssetRules
 from reconciler import Reconciler
 from strategy.repairs import compute_missing_order_change, compute_position_gone_change
@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 # time; two looks this far apart that agree are a fact.
 SECONDS_BETWEEN_LOOKS = 10.0
 MOST_LOOKS = 3
+# Cycles that end in error in this time, by one run or by several: more is a sign of an exchange
+# that answers 404 for what is there.
+MOST_ENDED = 2
+HOLD_SECONDS = 3600.0
+HELD_KIND = "positions_doubted"
 
 
 def check_consistency(run: ScriptRun) -> None:
@@ -51,15 +56,46 @@ class ConsistencyChecker:
 
     def __init__(self, run: ScriptRun, client: TradingClient) -> None:
         self._run = run
-        self._client = client
         self._fee_rate = run.settings.taker_fee_rate
         self._rules = AssetRulesCache(client, run.settings.minimum_order_usd)
         self._look = ConsistencyLook(client, self._rules, self._fee_rate)
+        # One for the run: what it found for one cycle that is behind, it need not read again.
+        self._reconciler = Reconciler(
+            client,
+            self._rules,
+            self._fee_rate,
+            confirm_seconds=run.settings.unknown_outcome_seconds,
+        )
 
     def work(self) -> None:
         """Do what `check_consistency` says."""
-        for finding in self._confirmed_findings():
+        findings = self._confirmed_findings()
+        for number, finding in enumerate(findings):
+            if not self._run.dry_run and _is_one_too_many(finding):
+                self._hold_back(findings[number:])
+                return
             self._run.step(_described(finding), lambda finding=finding: self._perform(finding))
+
+    def _hold_back(self, findings: list[Finding]) -> None:
+        """So many positions do not vanish at once, but so many wrong 404s come from an exchange
+        that is ill: a person looks before anything else is touched.
+        """
+        gone = [one.symbol for one in findings if one.action is Action.END_IN_ERROR]
+        reason = (
+            f"{MOST_ENDED} cycles ended in error within {HOLD_SECONDS // 60:.0f} minutes, and the"
+            f" coins of {', '.join(gone)} seem to be gone, too: look at Alpaca's dashboard; nothing"
+            " more is touched until that time has passed, then it goes on"
+        )
+
+        def refuse() -> str:
+            if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS):
+                event = Event(kind=HELD_KIND, severity=Severity.ERROR, reason=reason)
+                append_event(thread_connection(), event)
+                announce((event,))
+            raise StepFailed("too many cycles ended in error: see dca_events")
+
+        step = {"action": "hold back", "reason": reason, "count": len(findings)}
+        self._run.step(step, refuse)
 
     def _confirmed_findings(self) -> list[Finding]:
         """What two looks in a row agree on; what moves meanwhile is left to the next run."""
@@ -141,12 +177,8 @@ class ConsistencyChecker:
     def _catch_up(self, finding: Finding) -> str | None:
         """Ask for one order after the other until the exchange has no more."""
         assert finding.cycle is not None, "only a cycle can be behind"
-        Reconciler(
-            self._client,
-            self._rules,
-            self._fee_rate,
-            confirm_seconds=self._run.settings.unknown_outcome_seconds,
-        ).recover()
+        if get_cycle(thread_connection(), finding.cycle.id) == finding.cycle:
+            self._reconciler.recover()
         after = get_cycle(thread_connection(), finding.cycle.id)
         if after is not None and after.order_seq == finding.cycle.order_seq:
             raise StepFailed("the orders between are missing on the exchange")
@@ -200,6 +232,14 @@ def _said(result: Result) -> str | None:
             return "changed meanwhile"
         case refused:
             raise StepFailed(f"{refused.value}: see dca_events")
+
+
+def _is_one_too_many(finding: Finding) -> bool:
+    """Whether this cycle would be the third to end in error, of this run and of those before."""
+    if finding.action is not Action.END_IN_ERROR:
+        return False
+    ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS)
+    return len(ended) >= MOST_ENDED
 
 
 def _was_said(finding: Finding) -> bool:

@@ -7,7 +7,7 @@ what does not fit, and only about so many of them. Any failed answer raises: it 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,15 +18,23 @@ from caretakers.consistency_plan import Holding, OwnOrder, WaitingCycle, World, 
 from models.cooldowns import load_cooldowns
 from models.cycle_data import CycleStatus, DcaCycle, get_cycles_by_ids
 from models.events import get_kinds_by_cycle
-from models.exchange import AssetRules, ExchangeOrder, Position, WireError, normalize_symbol
+from models.exchange import (
+    AssetRules,
+    ExchangeOrder,
+    Position,
+    UnreadableOrder,
+    WireError,
+    normalize_symbol,
+)
 from models.order_journal import JournalEntry, get_entries_ended_since
-from models.trading_state import TradingState, load_all_trading_states
+from models.trading_state import TradingState, load_all_trading_states, with_leftovers
 from strategy.fees import compute_coins_taken
 from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 from strategy.unclaimed import Verdict, judge_unclaimed
 from utils.alpaca_client_rest import (
     ExchangeRefused,
+    UnreadableAnswer,
     fetch_open_orders_of,
     fetch_order,
     fetch_order_by_client_id,
@@ -41,6 +49,7 @@ from utils.logging_setup import log_event
 log = logging.getLogger(__name__)
 
 RECENT = timedelta(hours=24)
+MOST_LOST = 20  # two questions each in every look
 MOST_SUSPECTS = 8  # three questions each in every look, and the daemon needs its requests
 WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 REPORT_KINDS = ("position_short", "position_excess", "position_unexpected", "cooldown_endless")
@@ -61,29 +70,37 @@ class ConsistencyLook:
             ExchangeError, DatabaseError: something could not be read, so nothing is known.
         """
         now, connection = datetime.now(UTC), thread_connection()
-        orders = {one.id: one for one in fetch_orders(self.client, status="open")}
-        recent = fetch_orders(self.client, status="all", after=now - RECENT)
-        orders |= {one.id: one for one in recent}
-        positions = fetch_positions(self.client)
+        unreadable: list[UnreadableOrder] = []
+        orders = {
+            one.id: one
+            for one in (
+                *fetch_orders(self.client, status="open", on_unreadable=unreadable.append),
+                *fetch_orders(
+                    self.client,
+                    status="all",
+                    after=now - RECENT,
+                    on_unreadable=unreadable.append,
+                ),
+            )
+        }
+        doubtful: set[str] = set()
+        positions = fetch_positions(self.client, on_unreadable=doubtful.add)
         # The books after the exchange: what the daemon books meanwhile does not look lost.
-        states = load_all_trading_states(connection)
+        states = with_leftovers(connection, load_all_trading_states(connection))
+        # The daemon tells of them and keeps their symbols from buying. What cannot be read proves
+        # nothing, least of all that an order or a position does not exist.
+        doubtful |= _symbols_of(unreadable, states)
+        states = [state for state in states if state.asset.asset_symbol not in doubtful]
         journal = get_entries_ended_since(connection, now - RECENT - timedelta(hours=1))
         reported = get_kinds_by_cycle(
             connection, [state.cycle.id for state in states], REPORT_KINDS
         )
-        own_orders = _own_orders(list(orders.values()), states, journal)
+        clear = [order for order in orders.values() if order.symbol not in doubtful]
+        own_orders = _own_orders(clear, states, journal)
         world = World(
             now=now,
             orders=tuple(self._judged(own, states, positions) for own in own_orders),
-            waiting=tuple(
-                WaitingCycle(
-                    cycle=state.cycle,
-                    symbol=state.asset.asset_symbol,
-                    order=self._awaited_order(state.cycle, orders),
-                )
-                for state in states
-                if state.cycle.status in WAITING and not state.other_symbol
-            ),
+            waiting=tuple(self._waiting_cycles(states, orders)),
             cooldowns=tuple(load_cooldowns(connection)),
             reported=frozenset(reported),
         )
@@ -108,50 +125,74 @@ class ConsistencyLook:
         )
         return replace(own, matters=verdict is Verdict.MATTERS)
 
-    def _awaited_order(
-        self, cycle: DcaCycle, listed: dict[str, ExchangeOrder]
-    ) -> ExchangeOrder | None:
-        """The order that this cycle waits for, asked for by both its ids before it is none."""
-        if cycle.latest_order_id:
-            order = listed.get(cycle.latest_order_id) or fetch_order(
-                self.client, cycle.latest_order_id
-            )
-            if order is not None:
-                return order
-        return fetch_order_by_client_id(self.client, compute_client_order_id(cycle))
+    def _waiting_cycles(
+        self, states: Sequence[TradingState], listed: dict[str, ExchangeOrder]
+    ) -> Iterator[WaitingCycle]:
+        """Cycles in buying or selling with the order that they wait for. Asked about are only so
+        many of those whose order no list has: what is found of them is repaired, and the next run
+        asks about the next ones.
+        """
+        asked = 0
+        for state in states:
+            cycle, symbol = state.cycle, state.asset.asset_symbol
+            if cycle.status not in WAITING or state.other_symbol:
+                continue
+            order = listed.get(cycle.latest_order_id or "")
+            if order is None:
+                if asked == MOST_LOST:
+                    log_event(log, logging.WARNING, "waiting.postponed", after=MOST_LOST)
+                    return
+                asked += 1
+                try:
+                    order = self._ask_for_order_of(cycle)
+                except UnreadableAnswer as error:
+                    log_event(log, logging.INFO, "asset.skipped", symbol=symbol, reason=error)
+                    continue
+            yield WaitingCycle(cycle=cycle, symbol=symbol, order=order)
+
+    def _ask_for_order_of(self, cycle: DcaCycle) -> ExchangeOrder | None:
+        """Asked for by both its ids before it is none."""
+        order = fetch_order(self.client, cycle.latest_order_id) if cycle.latest_order_id else None
+        return order or fetch_order_by_client_id(self.client, compute_client_order_id(cycle))
 
     def _suspicious_holdings(
         self, states: Sequence[TradingState], positions: dict[str, Position], world: World
     ) -> list[Holding]:
         """Cycles whose coins do not fit the list of positions, measured one by one."""
         measured: list[Holding] = []
-        for state in states:
-            if state.cycle.status is not CycleStatus.WATCHING or state.other_symbol:
-                continue  # renamed: the daemon says so; coins of another symbol are not gone
+        # Renamed ones: the daemon says so; coins of another symbol are not gone.
+        suspects = [
+            state
+            for state in states
+            if state.cycle.status is CycleStatus.WATCHING
+            and not state.other_symbol
+            and not self._fits(state, positions.get(state.asset.asset_symbol))
+        ]
+        self.rules.prefetch(state.asset.asset_symbol for state in suspects)
+        for state in suspects:
+            if len(measured) == MOST_SUSPECTS:
+                log_event(log, logging.WARNING, "holdings.postponed", after=MOST_SUSPECTS)
+                break
             try:
                 symbol = normalize_symbol(state.asset.asset_symbol)
-                position = positions.get(symbol)
-                if self._fits(state, position):
-                    continue
-                if len(measured) == MOST_SUSPECTS:
-                    log_event(log, logging.WARNING, "holdings.postponed", after=MOST_SUSPECTS)
-                    break
                 rules = self.rules.get(symbol)
-            except (WireError, ExchangeRefused) as error:
+                suspicion = self._measure(state, rules, positions.get(symbol))
+                if plan_repairs(replace(world, orders=(), waiting=(), holdings=(suspicion,))):
+                    measured.append(self._ask_about(state, rules))
+            except (WireError, ExchangeRefused, UnreadableAnswer) as error:
                 # The daemon says so as an ERROR: one sick asset must not hold up the others.
                 log_event(log, logging.INFO, "asset.skipped", asset=state.asset.id, reason=error)
-                continue
-            suspicion = self._measure(state, rules, position)
-            if not plan_repairs(replace(world, orders=(), waiting=(), holdings=(suspicion,))):
-                continue
-            measured.append(self._ask_about(state, rules))
         return measured
 
     def _fits(self, state: TradingState, position: Position | None) -> bool:
         """Whether the list alone settles it, without the asset's rules."""
         books, account = state.cycle.quantity, position.qty if position else Decimal(0)
         fees = compute_coins_taken(books, state.coin_fees, self.fee_rate)
-        return books - fees <= account <= books and (account > 0 or books == 0)
+        return (
+            books - fees <= account <= books + state.leftover
+            and (account > 0 or books == 0)
+            and (books > 0 or account <= state.leftover)
+        )
 
     def _ask_about(self, state: TradingState, rules: AssetRules) -> Holding:
         """The exchange's own answers: the position, the open orders, the cycle's order."""
@@ -169,7 +210,7 @@ class ConsistencyLook:
     ) -> Holding:
         books = state.cycle.quantity
         account = position.qty if position else Decimal(0)
-        surplus = account - books
+        surplus = state.foreign_coins(account)
         is_short = is_short_beyond_fees(books, state.coin_fees, account, rules, self.fee_rate)
         return Holding(
             cycle=state.cycle,
@@ -193,6 +234,22 @@ class ConsistencyLook:
         if fetch_open_orders_of(self.client, symbol):
             return False
         return fetch_order_by_client_id(self.client, compute_client_order_id(cycle)) is None
+
+
+def _symbols_of(orders: Sequence[UnreadableOrder], states: Sequence[TradingState]) -> set[str]:
+    """The symbols of which an order cannot be read, by its own symbol or by whose it is."""
+    symbols = {order.symbol for order in orders if order.symbol}
+    cycles = {
+        parsed.cycle_id
+        for order in orders
+        if (parsed := parse_client_order_id(order.client_order_id)) is not None
+    }
+    ids = {order.id for order in orders}
+    return symbols | {
+        state.asset.asset_symbol
+        for state in states
+        if state.cycle.id in cycles or state.cycle.latest_order_id in ids
+    }
 
 
 def _own_orders(

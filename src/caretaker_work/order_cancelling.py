@@ -32,6 +32,7 @@ from utils.alpaca_client_rest import (
     fetch_order,
     fetch_orders,
     get_trading_client,
+    pass_over_unreadable,
 )
 from utils.alpaca_http import requests_left
 from utils.alpaca_records import fetch_exchange_time
@@ -69,7 +70,11 @@ class OrderCanceller:
     def work(self) -> None:
         symbols = load_symbols()
         orders = [
-            order for order in fetch_orders(self.client, status="open") if order.symbol in symbols
+            order
+            for order in fetch_orders(
+                self.client, status="open", on_unreadable=pass_over_unreadable
+            )
+            if order.symbol in symbols
         ]
         if not orders:
             return

@@ -88,7 +88,7 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(
         heartbeat_max_age_seconds=settings.heartbeat_max_age_seconds,
         stream_lost_seconds=settings.stream_lost_seconds,
-        reconcile_seconds=settings.reconcile_seconds,
+        sweep_overdue_seconds=settings.sweep_overdue_seconds,
     )
 
 
@@ -119,7 +119,17 @@ def _ages(beat: Heartbeat, now: float) -> Beat:
         trade_lost_seconds=age(beat.trade_stream_lost_at),
         quote_age_seconds=age(beat.last_quote_at),
         sweep_age_seconds=age(beat.last_sweep_at),
+        stall=_describe_stalls(beat, now),
     )
+
+
+def _describe_stalls(beat: Heartbeat, now: float) -> str | None:
+    stalls = [
+        f"{held.symbol or 'the daemon'} is held back for {now - held.since:.0f} s: {held.reason}"
+        for held in beat.held_back
+        if held.is_stalled
+    ]
+    return "; ".join(stalls) or None
 
 
 def _tell(
@@ -136,6 +146,8 @@ def _tell(
             log_event(log, logging.INFO, "daemon.starting", pid=pid, reason=plan.reason)
         case Verdict.STOPPED:
             log_event(log, logging.INFO, "daemon.left_alone", pid=pid, reason=plan.reason)
+        case Verdict.STALLED:
+            log_event(log, logging.WARNING, "daemon.stalled", pid=pid, reason=plan.reason)
         case Verdict.UNWELL | Verdict.WAIT:
             now = time.monotonic()
             is_error = is_unwell_for_long(after, limits, now) and is_telling(after, now)

@@ -27,7 +27,11 @@ from models.cooldowns import Cooldown
 from models.cycle_data import CycleStatus, DcaCycle
 from models.events import Severity
 from models.exchange import ExchangeOrder
-from strategy.unclaimed import describe_unclaimed
+from strategy.unclaimed import (
+    cure_of_foreign_coins,
+    describe_foreign_coins,
+    describe_unclaimed,
+)
 
 
 class Action(StrEnum):
@@ -68,8 +72,9 @@ class WaitingCycle:
 class Holding:
     """A cycle in watching whose coins and the account's differ, as measured on the exchange.
 
-    `position_qty` is None on the exchange's own 404. `short_by` and `surplus` are what fees and
-    rounding do not explain. `current_order` is the one order that the cycle's state can have.
+    `position_qty` is None on the exchange's own 404. `short_by` and `surplus` are what fees,
+    rounding and the dust of earlier cycles do not explain. `current_order` is the one order that
+    the cycle's state can have.
     """
 
     cycle: DcaCycle
@@ -240,9 +245,9 @@ def _about_holding(holding: Holding) -> list[Finding]:
     if not holding.books_hold_dust and holding.position_is_dust:
         return [_finding_on(holding, Action.END_IN_ERROR, "position_gone", Severity.ERROR, books)]
     if holding.books_hold_dust:
-        if holding.position_is_dust:
+        if holding.surplus <= 0:
             return []
-        reason = f"{books}: no base order is placed while they are there"
+        reason = f"{describe_foreign_coins(has)}: {cure_of_foreign_coins(holding.symbol)}"
         return [_report(holding, "position_unexpected", Severity.ERROR, reason)]
     if holding.short_by > 0:
         reason = f"{books}: {_plain(holding.short_by)} fewer than fees explain"

@@ -24,6 +24,7 @@ class Verdict(StrEnum):
     WELL = "well"
     STARTING = "starting"
     UNWELL = "unwell"  # runs, but only time or a person can help
+    STALLED = "stalled"  # it lives, but something keeps it from trading: it told a person itself
     STOPPED = "stopped"  # on purpose
     START = "start"
     RESTART = "restart"
@@ -42,6 +43,7 @@ class Beat:
     trade_lost_seconds: float | None = None
     quote_age_seconds: float | None = 0.0
     sweep_age_seconds: float | None = 0.0
+    stall: str | None = None  # what keeps it, or one of its assets, from trading for too long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +62,7 @@ class Limits:
 
     heartbeat_max_age_seconds: float
     stream_lost_seconds: float
-    reconcile_seconds: float
-
-    @property
-    def sweep_works_seconds(self) -> float:
-        """A sweep younger than this says that exchange and database can be reached."""
-        return 2 * self.reconcile_seconds + 30
+    sweep_overdue_seconds: float  # a younger one says that exchange and database can be reached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,19 +120,21 @@ def _plan_absent(look: Look, memory: Memory, now: float) -> Plan:
 def _plan_beating(beat: Beat, process_age_seconds: float, limits: Limits) -> Plan:
     if beat.state == "recovering" and process_age_seconds <= START_SECONDS:
         return Plan(verdict=Verdict.STARTING, reason="it recovers")
-    trouble = _stream_trouble(beat, process_age_seconds, limits)
+    found = _stream_trouble(beat, process_age_seconds, limits)
+    seconds, trouble, can_heal = found or (0.0, None, False)
+    sweep_age = beat.sweep_age_seconds
+    can_reach = sweep_age is not None and sweep_age <= limits.sweep_overdue_seconds
+    is_long = seconds >= limits.stream_lost_seconds
+    if trouble and beat.state == "trading" and is_long and can_heal and can_reach:
+        return Plan(verdict=Verdict.RESTART, reason=trouble)
+    if beat.stall is not None:
+        return Plan(verdict=Verdict.STALLED, reason=beat.stall)
     if beat.state != "trading":
         reason = f"it is {beat.state}: {beat.reason or 'no reason given'}"
         return Plan(verdict=Verdict.UNWELL, reason=reason)
-    if trouble is None:
-        return Plan(verdict=Verdict.WELL, reason="it trades")
-    seconds, reason, can_heal = trouble
-    can_reach = (
-        beat.sweep_age_seconds is not None and beat.sweep_age_seconds <= limits.sweep_works_seconds
-    )
-    if seconds >= limits.stream_lost_seconds and can_heal and can_reach:
-        return Plan(verdict=Verdict.RESTART, reason=reason)
-    return Plan(verdict=Verdict.UNWELL, reason=reason)
+    if trouble:
+        return Plan(verdict=Verdict.UNWELL, reason=trouble)
+    return Plan(verdict=Verdict.WELL, reason="it trades")
 
 
 def _stream_trouble(
@@ -162,14 +161,15 @@ def _stream_trouble(
 def remember(memory: Memory, look: Look, plan: Plan, now: float) -> Memory:
     """What to know at the next run, before anything is done."""
     match plan.verdict:
-        case Verdict.WELL:
+        case Verdict.WELL | Verdict.STALLED:
+            is_stalled = plan.verdict is Verdict.STALLED
             is_settled = (look.process_age_seconds or 0.0) >= SETTLED_SECONDS
             return Memory(
                 starts=0 if is_settled else memory.starts,
                 last_start_at=None if is_settled else memory.last_start_at,
                 ping_trouble=memory.ping_trouble,
                 # A crash loop is well between two crashes: it is over when one start has settled.
-                told_at=None if is_settled else memory.told_at,
+                told_at=memory.told_at if is_stalled or not is_settled else None,
             )
         case Verdict.STOPPED:
             return Memory(ping_trouble=memory.ping_trouble)

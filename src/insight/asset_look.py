@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from insight.held_back import HeldLook
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
 from models.exchange import AssetRules, ExchangeOrder, Quote
@@ -46,7 +47,8 @@ class AssetLook:
     `buy_distance_percent` is how far the ask must go to the next buy (negative: down),
     `sell_distance_percent` the bid to the take profit. `unrealised_usd`: what selling all now at
     the bid would earn after the fees of both sides, estimated. `realised_..._is_estimated`: a fee
-    in it is not posted yet.
+    in it is not posted yet. `held`: what keeps it from what it wants to do. `leftover`: coins that
+    earlier cycles could not sell.
     """
 
     symbol: str
@@ -76,6 +78,8 @@ class AssetLook:
     realised_today_usd: Decimal = Decimal(0)
     realised_is_estimated: bool = False
     realised_today_is_estimated: bool = False
+    held: HeldLook | None = None
+    leftover: Decimal = Decimal(0)
     problem: str | None = None
 
 
@@ -87,6 +91,7 @@ def look_at_asset(
     quote: Quote | None,
     open_orders: Sequence[ExchangeOrder] | None,
     realised: RealisedProfit | None,
+    held: HeldLook | None,
     fee_rate: Decimal,
     now: datetime,
 ) -> AssetLook:
@@ -105,6 +110,8 @@ def look_at_asset(
         "bid": bid,
         "ask": ask,
         "quoted_at": quote.quoted_at if quote else None,
+        "held": held,
+        "leftover": state.leftover if state else Decimal(0),
         "deals": realised.deals if realised else 0,
         "realised_usd": realised.profit_usd if realised else Decimal(0),
         "deals_today": realised.recent_deals if realised else 0,

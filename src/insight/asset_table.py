@@ -96,7 +96,10 @@ def _state(asset: AssetLook, status: Status) -> Text:
         return Text("no cycle", style="bold red" if asset.is_enabled else "dim")
     text = Text(asset.status.value, style=_STATUS_STYLES[asset.status])
     rests_until = asset.rests_until
-    if asset.order is not None and asset.order.age_seconds is not None:
+    if asset.held is not None:
+        lasts = "" if asset.held.seconds is None else f" {span(asset.held.seconds)}"
+        text.append(f"\nheld{lasts}", style="bold red" if asset.held.is_wrong else "yellow")
+    elif asset.order is not None and asset.order.age_seconds is not None:
         text.append(f"\nfor {span(asset.order.age_seconds)}", style="dim")
     elif not asset.is_enabled:
         text.append("\nbuys nothing", style="dim")
@@ -115,6 +118,8 @@ def _price(value: Decimal | None) -> str:
 def _buys_at(asset: AssetLook) -> Text:
     """The price of the next buy, and how far the ask is from it."""
     if asset.buys_at_any_price:
+        if asset.held is not None:
+            return Text("held back", style="bold red" if asset.held.is_wrong else "yellow")
         return Text("at once" if asset.rests_until is None else "later", style="dim")
     if asset.buy_price is None:
         return Text(NOTHING, style="dim")

@@ -20,12 +20,13 @@ _PATIENCE_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaretakerLook:
-    """The last run of one script. None: it never ran here."""
+    """The last run of one script, and how long ago its first one was. None: it never ran here."""
 
     script: str
     age_seconds: float | None = None
     exit_code: int | None = None
     reason: str | None = None
+    first_run_seconds: float | None = None
 
     @property
     def stale_after_seconds(self) -> float:
@@ -55,6 +56,9 @@ def load_caretaker_looks(settings: Settings, now: datetime) -> tuple[CaretakerLo
                 age_seconds=run.age_seconds(now),
                 exit_code=run.exit_code,
                 reason=run.reason,
+                first_run_seconds=(
+                    (now - run.first_run_at).total_seconds() if run.first_run_at else None
+                ),
             )
         )
     return tuple(looks)
@@ -63,10 +67,7 @@ def load_caretaker_looks(settings: Settings, now: datetime) -> tuple[CaretakerLo
 def find_caretaker_problems(looks: tuple[CaretakerLook, ...]) -> list[str]:
     """One line for all that never ran, one for each that is late or failed."""
     problems = []
-    never = [look.script for look in looks if look.age_seconds is None]
-    # Just installed, cron comes to the one of every five minutes last: while it runs the others,
-    # that is nothing wrong.
-    if never and all(look.is_stale for look in looks):
+    if never := [look.script for look in looks if _is_missing(look, looks)]:
         problems.append(f"cron has never run {', '.join(never)}: scripts/install_crontab install")
     for look in looks:
         if look.age_seconds is not None and look.is_stale:
@@ -78,3 +79,13 @@ def find_caretaker_problems(looks: tuple[CaretakerLook, ...]) -> list[str]:
             why = look.reason or "some of its steps failed"
             problems.append(f"{look.script} failed: {why} (logs/{look.script}.log)")
     return problems
+
+
+def _is_missing(look: CaretakerLook, looks: tuple[CaretakerLook, ...]) -> bool:
+    """Whether it never ran and should have. Just installed, cron comes to the one of every five
+    minutes last: until then that is nothing wrong.
+    """
+    others = [one.first_run_seconds for one in looks if one.first_run_seconds is not None]
+    cron_seconds = max(others, default=None)
+    patience_seconds = PERIOD_SECONDS[look.script] + _PATIENCE_SECONDS
+    return look.age_seconds is None and (cron_seconds is None or cron_seconds > patience_seconds)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from caretaker_work.watching import limits_of, load_memory, look_at
 from caretakers.watchdog_plan import Beat, Verdict, plan_watch
 from config import Settings
+from insight.held_back import HeldLook, load_held
 from utils.daemon_process import age_seconds, find_daemon, load_beat_of
 from utils.heartbeat import Heartbeat
 from utils.stop_files import is_paused, is_stopped
@@ -47,6 +48,11 @@ class DaemonLook:
     quotes: StreamLook | None = None
     trade_updates: StreamLook | None = None
     symbols: tuple[str, ...] = ()
+    held_back: tuple[HeldLook, ...] = ()
+
+    def held(self, symbol: str | None) -> HeldLook | None:
+        """What holds back this asset; None: the daemon as a whole."""
+        return next((held for held in self.held_back if held.symbol == symbol), None)
 
 
 def load_daemon_look(settings: Settings) -> DaemonLook:
@@ -59,8 +65,10 @@ def load_daemon_look(settings: Settings) -> DaemonLook:
     beat = load_beat_of(process, settings) if process is not None else None
     seen = look.beat
     problem = _problem_of_verdict(plan.verdict, plan.reason, process is not None, seen)
-    if problem is None and plan.verdict is Verdict.WELL and seen is not None:
-        problem = _overdue_sweep(seen, limits.sweep_works_seconds)
+    held_back = load_held(beat, now) if beat is not None else ()
+    itself = next((held for held in held_back if held.symbol is None), None)
+    if itself is not None and plan.verdict not in (Verdict.RESTART, Verdict.STOPPED):
+        problem = itself.line
     return DaemonLook(
         verdict=plan.verdict,
         reason=plan.reason,
@@ -75,6 +83,7 @@ def load_daemon_look(settings: Settings) -> DaemonLook:
         quotes=_quotes(beat, seen),
         trade_updates=_trade_updates(beat, seen, now),
         symbols=tuple(beat.symbols) if beat else (),
+        held_back=held_back,
     )
 
 
@@ -82,8 +91,8 @@ def _problem_of_verdict(
     verdict: Verdict, reason: str, is_there: bool, beat: Beat | None
 ) -> str | None:
     match verdict:
-        case Verdict.WELL | Verdict.STARTING:
-            return None
+        case Verdict.WELL | Verdict.STARTING | Verdict.STALLED:
+            return None  # what has stalled is told by what holds it back
         case Verdict.STOPPED:
             return f"the daemon: {reason} (scripts/bot start)" if is_there else None
         case Verdict.START:
@@ -101,15 +110,6 @@ def _problem_of_verdict(
 def _is_short_loss(beat: Beat) -> bool:
     lost = [seconds for seconds in (beat.data_lost_seconds, beat.trade_lost_seconds) if seconds]
     return bool(lost) and max(lost) < SHORT_LOSS_SECONDS
-
-
-def _overdue_sweep(beat: Beat, most_seconds: float) -> str | None:
-    if beat.sweep_age_seconds is None or beat.sweep_age_seconds <= most_seconds:
-        return None
-    return (
-        "the daemon has not compared its books with the exchange for"
-        f" {beat.sweep_age_seconds:.0f} s: see logs/app.log"
-    )
 
 
 def _quotes(beat: Heartbeat | None, seen: Beat | None) -> StreamLook | None:

@@ -46,6 +46,7 @@ CHECKS = (
     Check("assets", ladder_checks.check_assets),
     Check("capital", ladder_checks.check_capital),
     Check("daemon", machine_checks.check_daemon),
+    Check("held back", machine_checks.check_held_back),
     Check("caretakers", machine_checks.check_caretakers),
     Check("crontab", machine_checks.check_crontab),
     Check("folders", machine_checks.check_folders),

@@ -37,7 +37,8 @@ FAIL  it does not work, or money is in danger
 
 It looks at: settings, .env, packages, paper or live, account, clock, both streams (it opens one
 only while no daemon of yours holds it), database, grants, schema, times, account binding, a second
-daemon, each asset's plan, capital, the daemon, the caretakers, crontab, folders, disk, logs, mail.
+daemon, each asset's plan, capital, the daemon, what holds an asset back, the caretakers, crontab,
+folders, disk, logs, mail.
 
 exit codes: 0 nothing failed (warnings are no failure); 1 something failed; 2 a wrong argument"""
 

@@ -17,7 +17,12 @@ from models.asset_config import DcaAsset, get_all_assets
 from models.exchange import AssetRules, ExchangeOrder, Quote
 from models.meta import ForeignDatabase, check_schema, get_meta
 from models.trading_state import TradingState, load_all_trading_states
-from utils.alpaca_client_rest import ExchangeError, fetch_orders, get_trading_client
+from utils.alpaca_client_rest import (
+    ExchangeError,
+    fetch_orders,
+    get_trading_client,
+    pass_over_unreadable,
+)
 from utils.alpaca_records import (
     Account,
     fetch_account,
@@ -121,7 +126,7 @@ class World:
         return Market(
             rules=rules,
             quotes=fetch_latest_quotes(symbols),
-            open_orders=fetch_orders(client, status="open"),
+            open_orders=fetch_orders(client, status="open", on_unreadable=pass_over_unreadable),
         )
 
     def _ask_database(self) -> DatabaseFacts:

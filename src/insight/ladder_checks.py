@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from insight.daemon_look import load_daemon_look
 from insight.doctor_world import Market, World
 from insight.findings import Finding, fail, ok, warn
+from insight.held_back import ask_for_foreign_coins
 from models.asset_config import DcaAsset
 from models.exchange import Side
 from models.trading_state import TradingState
@@ -28,7 +30,10 @@ def check_assets(world: World) -> list[Finding]:
     found: list[Finding] = []
     for asset in books.assets:
         found += _check_one(world, asset, books.states.get(asset.id), market)
-    return found
+    daemon = load_daemon_look(world.settings)  # what it says of an asset is said (held back)
+    untold = [s for s in books.states.values() if not daemon.held(s.asset.asset_symbol)]
+    foreign = ask_for_foreign_coins(untold, market.rules, world.settings.taker_fee_rate, set())
+    return found + [fail(one.symbol or SUBJECT, one.words, one.cure) for one in foreign.values()]
 
 
 def _check_one(

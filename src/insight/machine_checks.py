@@ -102,12 +102,33 @@ def check_daemon(world: World) -> list[Finding]:
     if daemon.pid is None and daemon.verdict is Verdict.START:
         return [*found, warn("daemon", "it does not run", "scripts/bot start")]
     if daemon.problem is not None:
-        return [*found, fail("daemon", daemon.problem, "scripts/bot restart, logs/app.log")]
+        itself = daemon.held(None)
+        cure = "logs/app.log" if itself else "scripts/bot restart, logs/app.log"
+        return [*found, fail("daemon", daemon.problem, cure)]
     if daemon.verdict is Verdict.STOPPED:
         return [*found, ok("daemon", "stopped on purpose (scripts/bot start starts it)")]
     beat = "none yet" if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
-    text = f"{daemon.reason}; PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}"
+    stalled = daemon.verdict is Verdict.STALLED
+    reason = "it runs, but something is held back (see below)" if stalled else daemon.reason
+    text = f"{reason}; PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}"
     return [*found, ok("daemon", text)]
+
+
+def check_held_back(world: World) -> list[Finding]:
+    """What the daemon says of the assets that want to trade and cannot."""
+    daemon = load_daemon_look(world.settings)
+    found = []
+    for held in daemon.held_back:
+        if held.symbol is None:  # the line of the daemon says it
+            continue
+        if held.is_wrong:
+            cure = held.cure or "logs/app.log"
+            found.append(fail(held.symbol, f"held back: {held.words}", cure))
+        elif held.is_wished and not daemon.is_paused:
+            found.append(warn(held.symbol, f"held back: {held.words}", held.cure))
+    if not found and daemon.pid is not None:
+        found.append(ok("held back", "no asset: each can trade when its price comes"))
+    return found
 
 
 def check_caretakers(world: World) -> list[Finding]:

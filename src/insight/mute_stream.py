@@ -54,7 +54,7 @@ def find_mute_stream(
 
 def _seems_mute(settings: Settings, daemon: DaemonLook, newest: datetime) -> bool:
     stream = daemon.quotes
-    if daemon.verdict not in (Verdict.WELL, Verdict.UNWELL) or stream is None:
+    if daemon.verdict not in (Verdict.WELL, Verdict.UNWELL, Verdict.STALLED) or stream is None:
         return False
     if not stream.is_connected or (daemon.uptime_seconds or 0.0) < settings.max_quote_age_seconds:
         return False

@@ -20,6 +20,7 @@ from insight.bounded import Pending, TookTooLong
 from insight.brake_look import BrakeLook, look_at_brakes
 from insight.caretaker_look import CaretakerLook, find_caretaker_problems, load_caretaker_looks
 from insight.daemon_look import DaemonLook, load_daemon_look
+from insight.held_back import HeldLook, StateKey, ask_for_foreign_coins
 from insight.mute_stream import find_mute_stream
 from insight.wording import span
 from models.asset_config import DcaAsset, get_all_assets
@@ -28,8 +29,13 @@ from models.events import EventRow, get_error_events
 from models.exchange import AssetRules, ExchangeOrder, Quote
 from models.meta import ForeignDatabase, check_schema
 from models.realised_profit import RealisedProfit, get_realised_profits
-from models.trading_state import TradingState, load_all_trading_states
-from utils.alpaca_client_rest import ExchangeError, fetch_orders, get_trading_client
+from models.trading_state import TradingState, load_all_trading_states, with_leftovers
+from utils.alpaca_client_rest import (
+    ExchangeError,
+    fetch_orders,
+    get_trading_client,
+    pass_over_unreadable,
+)
 from utils.alpaca_records import fetch_all_asset_rules, fetch_latest_quotes
 from utils.db_utils import DatabaseError, thread_connection
 
@@ -88,9 +94,12 @@ class StatusReader:
         self._settings = settings
         self._rules: dict[str, AssetRules] = {}
         self._rules_at = float("-inf")
+        self._foreign_coins: set[StateKey] = set()
 
     def load(self) -> Status:
-        """One look: at most one request for the open orders, one for all quotes, and the rules."""
+        """One look: at most one request for the open orders, one for all quotes, the rules, and one
+        for the positions where a base order waits that the daemon says nothing of.
+        """
         settings = self._settings
         pending_orders = Pending(self._ask_exchange, seconds=ANSWER_SECONDS)
         pending_books = Pending(_read_books, seconds=ANSWER_SECONDS)
@@ -100,15 +109,19 @@ class StatusReader:
         symbols = [asset.asset_symbol for asset in books.assets] if books else []
         known = [symbol for symbol in symbols if not self._rules or symbol in self._rules]
         pending_quotes = Pending(lambda: fetch_latest_quotes(known), seconds=ANSWER_SECONDS)
-        usage, usage_problem = None, None
+        usage, usage_problem, foreign, positions_problem = None, None, None, None
         if books is not None and orders is not None:
-            work = Pending(lambda: _load_usage(settings, orders), seconds=ANSWER_SECONDS)
+            untold = [s for s in books.states.values() if not daemon.held(s.asset.asset_symbol)]
+            pending_coins = Pending(lambda: self._ask_for_coins(untold), seconds=ANSWER_SECONDS)
+            work = Pending(lambda: self._load_usage(orders), seconds=ANSWER_SECONDS)
             usage, usage_problem = _settled(work)
+            foreign, positions_problem = _settled(pending_coins)
         quotes, prices_problem = _settled(pending_quotes)
         # The pulse is read last: a quote that the exchange had before must be in it.
         mute = find_mute_stream(settings, daemon, quotes or {})
         now = datetime.now(UTC)
-        assets = None if books is None else self._look_at_assets(books, quotes, orders, now)
+        held = {held.symbol: held for held in daemon.held_back} | (foreign or {})
+        assets = None if books is None else self._look_at_assets(books, quotes, orders, held, now)
         caretakers = load_caretaker_looks(settings, now)
         prices_problem = prices_problem or _unpriced(assets or (), quotes)
         status = Status(
@@ -129,14 +142,14 @@ class StatusReader:
             events=tuple(books.events) if books else (),
             problems=(),
             database_problem=database_problem or usage_problem,
-            exchange_problem=exchange_problem,
+            exchange_problem=exchange_problem or positions_problem,
             prices_problem=prices_problem if assets else None,
         )
         return replace(status, problems=tuple(find_problems(status, mute, set(self._rules))))
 
     def _ask_exchange(self) -> list[ExchangeOrder]:
         client = get_trading_client()
-        orders = fetch_orders(client, status="open")
+        orders = fetch_orders(client, status="open", on_unreadable=pass_over_unreadable)
         if time.monotonic() - self._rules_at > RULES_KEPT_SECONDS:
             self._rules = fetch_all_asset_rules(
                 client, min_cost_usd=self._settings.minimum_order_usd
@@ -144,11 +157,20 @@ class StatusReader:
             self._rules_at = time.monotonic()
         return orders
 
+    def _ask_for_coins(self, states: list[TradingState]) -> dict[str, HeldLook]:
+        fee_rate = self._settings.taker_fee_rate
+        return ask_for_foreign_coins(states, self._rules, fee_rate, self._foreign_coins)
+
+    def _load_usage(self, orders: Sequence[ExchangeOrder]) -> Usage:
+        limits = BuyLimits(self._settings, get_trading_client(), rules_of=self._rules.get)
+        return limits.load_usage(orders)
+
     def _look_at_assets(
         self,
         books: _Books,
         quotes: dict[str, Quote] | None,
         orders: list[ExchangeOrder] | None,
+        held: dict[str | None, HeldLook],
         now: datetime,
     ) -> tuple[AssetLook, ...]:
         return tuple(
@@ -159,6 +181,7 @@ class StatusReader:
                 quote=(quotes or {}).get(asset.asset_symbol),
                 open_orders=orders,
                 realised=books.realised.get(asset.asset_symbol),
+                held=held.get(asset.asset_symbol),
                 fee_rate=self._settings.taker_fee_rate,
                 now=now,
             )
@@ -188,14 +211,18 @@ def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> 
     if status.prices_problem:
         found.append(f"prices cannot be had: {status.prices_problem}")
     for asset in status.assets or ():
-        found += [asset.problem, _unended_rest(asset, status)]
+        held = asset.held if asset.held is not None and asset.held.is_wrong else None
+        found += [asset.problem or (held and held.line), _unended_rest(asset, status)]
         if known_symbols and asset.symbol not in known_symbols and asset.problem is None:
             found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
     found += find_caretaker_problems(status.caretakers)
     for event in status.events:
         age_seconds = (status.looked_at - event.created_at).total_seconds()
         if age_seconds <= FRESH_EVENT_SECONDS:
-            found.append(f"ERROR {age_seconds / 60:.0f} min ago: {event.kind}: {event.reason}")
+            about = f" {event.symbol}" if event.symbol else ""
+            found.append(
+                f"ERROR {age_seconds / 60:.0f} min ago: {event.kind}{about}: {event.reason}"
+            )
     return [problem for problem in found if problem]
 
 
@@ -218,16 +245,13 @@ def _read_books() -> _Books:
     connection = thread_connection()
     check_schema(connection)
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    states = with_leftovers(connection, load_all_trading_states(connection))
     return _Books(
         assets=get_all_assets(connection),
-        states={state.asset.id: state for state in load_all_trading_states(connection)},
+        states={state.asset.id: state for state in states},
         realised=get_realised_profits(connection, midnight),
         events=get_error_events(connection, EVENTS_SECONDS, EVENTS_SHOWN),
     )
-
-
-def _load_usage(settings: Settings, orders: Sequence[ExchangeOrder]) -> Usage:
-    return BuyLimits(settings, get_trading_client()).load_usage(orders)
 
 
 def _settled(pending: Pending[T]) -> tuple[T | None, str | None]:

@@ -43,6 +43,7 @@ streams     quotes and trade updates: connected, and when the last one came; whe
             compared its books with the exchange
 caretakers  when cron last ran each script
 buys at     the price of the next buy, and how far the ask must go (negative: down); due: now
+held        since when something keeps it from the order that it wants; why and the cure: on top
 sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
 today       profit of the deals that ended today (UTC) after fees, from the journal
@@ -97,7 +98,7 @@ def _parse(texts: Sequence[str]) -> argparse.Namespace:
         metavar="SECONDS",
         type=_interval,
         default=5.0,
-        help="between two looks of --watch; each costs a request of the account's 200 a minute",
+        help="between two looks of --watch; each costs one or two of the account's 200 a minute",
     )
     parser.add_argument("--json", action="store_true", help="JSON instead of a screen")
     return parser.parse_args(texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -16,11 +17,12 @@ from insight.asset_table import assets_table, coloured_usd
 from insight.caretaker_look import CaretakerLook
 from insight.daemon_look import DaemonLook, StreamLook
 from insight.status import Status
-from insight.wording import NOTHING, span
+from insight.wording import NOTHING, coins, span
 from models.realised_profit import RealisedProfit
 from steering.asset_text import ESTIMATE_LEGEND, number, plain
 
 _LABEL_COLUMNS = 12
+_CENT = Decimal("0.01")
 
 
 def status_json(status: Status) -> dict[str, Any]:
@@ -83,12 +85,22 @@ def _facts(status: Status) -> list[tuple[str, Text]]:
     facts.append(("caretakers", _caretakers(status.caretakers)))
     if daemon.is_paused:
         facts.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
+    if held := [asset.held for asset in status.assets or () if asset.held]:
+        rest = [f"{one.symbol}: {one.words}" for one in held if not one.is_wrong]
+        facts += [("held back", Text("; ".join(rest), style="yellow"))] if rest else []
+    if left := [asset for asset in status.assets or () if _is_worth_a_cent(asset)]:
+        words = ", ".join(f"{coins(asset.leftover)} {asset.symbol}" for asset in left)
+        facts.append(("left over", Text(f"{words}: of earlier cycles, sold with the next")))
     if status.assets is not None:
         facts.append(("profit", _profit(status.assets, status.removed)))
     else:
         facts.append(("assets", Text("unknown: the database cannot be asked", style="red")))
     facts.append(("brakes", _brakes(status)))
     return facts
+
+
+def _is_worth_a_cent(asset: AssetLook) -> bool:
+    return asset.leftover > 0 and (asset.bid is None or asset.leftover * asset.bid >= _CENT)
 
 
 def _daemon(daemon: DaemonLook) -> Text:
@@ -101,12 +113,13 @@ def _daemon(daemon: DaemonLook) -> Text:
         Verdict.WELL: ("trading", "bold green"),
         Verdict.STARTING: ("starting", "yellow"),
         Verdict.RESTART: ("not working", "bold red"),
+        Verdict.STALLED: (f"{daemon.state}, held back", "bold red"),
     }
     word, style = words.get(daemon.verdict, (daemon.state or "unwell", "bold yellow"))
     beat = NOTHING if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
     text = Text.assemble((word, style))
     text.append(f"  PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}")
-    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING):
+    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING, Verdict.STALLED):
         text.append(f"  {daemon.reason}", style)
     return text
 

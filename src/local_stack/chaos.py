@@ -17,6 +17,8 @@ import mysql.connector
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.chaos_arguments import ChaosPlan, parse_arguments
 from local_stack.chaos_blows import Blows
+from local_stack.chaos_database_line import DatabaseLine
+from local_stack.chaos_load import busy_processes
 from local_stack.chaos_plan import SCHEDULE, SETTINGS
 from local_stack.chaos_report import Figures, story, summary_lines
 from local_stack.chaos_run import Chaos
@@ -51,12 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(plan: ChaosPlan, say: Callable[[str], None], stopper: Stopper) -> int:
-    figures = Figures(seed=plan.seed, minutes=plan.minutes, assets=plan.assets)
-    say(f"chaos: seed {plan.seed}, {len(plan.storms)} storms, {', '.join(plan.symbols)}")
-    with scratch_folder("chaos") as folder:
-        stack = LocalStack(folder, database="dca_chaos", settings=SETTINGS, report=say)
-        blows = Blows(stack, plan.symbols)
-        chaos = Chaos(plan, stack, say, CaretakerSchedule(stack, SCHEDULE), figures, blows)
+    figures = Figures(seed=plan.seed, minutes=plan.minutes, assets=plan.assets, load=plan.load)
+    beside = f", {plan.load} busy processes beside" if plan.load else ""
+    say(f"chaos: seed {plan.seed}, {len(plan.storms)} storms, {', '.join(plan.symbols)}{beside}")
+    with scratch_folder("chaos") as folder, busy_processes(plan.load, folder):
+        line = DatabaseLine(lambda: int(stack.server.db_env()["DB_PORT"]))
+        line.start()
+        settings = {**SETTINGS, **line.settings()}
+        stack = LocalStack(folder, database="dca_chaos", settings=settings, report=say)
+        blows = Blows(stack, plan.symbols, line)
+        chaos = Chaos(plan, stack, say, CaretakerSchedule(stack, SCHEDULE), figures, blows, line)
         kept = None
         try:
             chaos.run()
@@ -74,6 +80,7 @@ def _run(plan: ChaosPlan, say: Callable[[str], None], stopper: Stopper) -> int:
                 kept = _keep(where, stack, chaos, told)
             stopper.ignore()
             stack.stop()
+            line.stop()
     for line in (*summary_lines(figures), *told):
         say(line)
     if plan.json:

@@ -18,18 +18,26 @@ checked: the exchange's own records against the database. No account, no keys, n
 
   scripts/chaos --minutes 5 --seed 7           five minutes, three assets
   scripts/chaos --minutes 1 --json             a new seed, the figures as JSON
+  scripts/chaos --minutes 4 --load 2           beside two busy processes
 """
 EPILOG = """\
 what is thrown at it:
   every fault of `python -m paper_exchange --help`; kill -9 of daemon, caretakers and database (also
   in the middle of a transaction); suspended daemons and databases; killed connections; second
-  daemons; the exchange's refusal of duplicate ids switched off; coins and orders changed by hand.
+  daemons; the exchange's refusal of duplicate ids switched off; coins and orders changed by hand;
+  the line to the database dead without a word; a price that is gone while a sale is checked; a
+  position that lags behind its fills; a market that leaves a buy behind. At the end the fees are
+  posted late, in parts, under wrong dates and at either rate, and settled two days later.
+  Requests must stay below 200 in every minute.
 
 exit codes: 0 every invariant held; 1 one did not, or the run could not be made; 2 wrong arguments.
 On failure the seed and the story of the cycle that broke are printed; logs, ledger and rows stay in
 .local/chaos-failed-SEED. The same seed throws the same things at the same moments, but processes
 race: a failure may need a few tries to come back.
 """
+
+
+MAX_LOAD = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +47,7 @@ class ChaosPlan:
     minutes: float
     seed: int
     assets: int
+    load: int
     json: bool
 
     @property
@@ -74,10 +83,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ChaosPlan:
     add("--seed", type=_seed, help="what everything is drawn from (default: a new one)")
     most = len(SYMBOLS)
     add("--assets", type=_assets, default=3, metavar="K", help=f"1 to {most} (default 3)")
+    load_help = f"busy processes beside the run, 0 to {MAX_LOAD} (default 0)"
+    add("--load", type=_load, default=0, metavar="P", help=load_help)
     add("--json", action="store_true", help="figures as JSON; progress goes to standard error")
     given = parser.parse_args(arguments)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
-    return ChaosPlan(minutes=given.minutes, seed=seed, assets=given.assets, json=given.json)
+    return ChaosPlan(
+        minutes=given.minutes, seed=seed, assets=given.assets, load=given.load, json=given.json
+    )
 
 
 def _minutes(text: str) -> float:
@@ -93,6 +106,12 @@ def _minutes(text: str) -> float:
 def _assets(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= len(SYMBOLS):
         raise argparse.ArgumentTypeError(f"must be between 1 and {len(SYMBOLS)}")
+    return int(text)
+
+
+def _load(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_LOAD:
+        raise argparse.ArgumentTypeError(f"must be between 0 and {MAX_LOAD}")
     return int(text)
 
 

@@ -10,14 +10,16 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
 
-from local_stack.chaos_database_blows import DatabaseBlows, Effect
-from local_stack.chaos_plan import Blow, Planned
-from local_stack.chaos_undo import UndoList, send, until
+from local_stack.chaos_database_blows import DatabaseBlows
+from local_stack.chaos_database_line import DatabaseLine
+from local_stack.chaos_market_blows import MarketBlows
+from local_stack.chaos_plan import Blow, Effect, Planned
+from local_stack.chaos_undo import Lookouts, UndoList, send, until
 from local_stack.exchange_process import StackError
 from local_stack.processes import processes_of_stack
 from local_stack.stack import DAEMON, LocalStack
@@ -28,12 +30,15 @@ CARETAKERS = ("cooldown_manager", "order_manager", "consistency_checker", "watch
 class Blows:
     """Strikes, remembers what is to be undone and when, and counts."""
 
-    def __init__(self, stack: LocalStack, symbols: tuple[str, ...]) -> None:
+    def __init__(self, stack: LocalStack, symbols: tuple[str, ...], line: DatabaseLine) -> None:
         self.counts: Counter[str] = Counter()
         self._stack = stack
         self._symbols = symbols
         self._undo = UndoList()
-        self._database = DatabaseBlows(stack, self._undo)
+        self._lookouts = Lookouts()
+        self._database = DatabaseBlows(stack, self._undo, line)
+        self.market = MarketBlows(stack, symbols, self._undo, self._lookouts, self._count)
+        self.second_daemon_listeners: list[Callable[[], None]] = []
         self._second_run_dir = stack.folder / "second-run"
 
     def strike(self, planned: Planned) -> None:
@@ -55,17 +60,23 @@ class Blows:
             Blow.TAKE_COINS: self._take_coins,
             Blow.GIVE_COINS: self._give_coins,
             Blow.EDIT_ORDER: self._edit_order,
+            **self.market.effects(),
             **self._database.effects(),
         }
         if effects[planned.blow](planned, chance) and planned.blow is not Blow.FAULT:
-            self.counts[planned.blow.value] += 1
+            self._count(planned.blow)
+
+    def _count(self, blow: Blow) -> None:
+        self.counts[blow.words] += 1
 
     def tick(self) -> None:
-        """Undo what has lasted long enough."""
+        """Undo what has lasted long enough, strike where a moment has come."""
         self._undo.tick()
+        self._lookouts.tick()
 
     def end(self) -> None:
         """Undo everything now, and see that the database runs."""
+        self._lookouts.end()
         self._undo.end()
         self._stack.exchange.control("faults", clear=True)
         self._stack.exchange.control("config", duplicate_ids_refused=True, latency_seconds=0.005)
@@ -191,6 +202,8 @@ class Blows:
         if chance.random() < 0.4:
             self._stack.start_daemon(wait=False)
             return True
+        for listener in self.second_daemon_listeners:
+            listener()
         second = self._stack.spawn_with(
             f"src/{DAEMON}", {"PID_FILE": str(self._second_run_dir / "main_app.pid")}
         )

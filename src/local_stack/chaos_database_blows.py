@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import mysql.connector
 import psutil
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from local_stack.chaos_plan import Blow, Planned
+from local_stack.chaos_database_line import DatabaseLine
+from local_stack.chaos_plan import Blow, Effect, Planned
 from local_stack.chaos_undo import UndoList, send, until
 from local_stack.processes import servers_below
 from local_stack.stack import LocalStack
@@ -25,14 +26,13 @@ _IN_TRANSACTION = (
     "SELECT t.trx_mysql_thread_id AS id FROM information_schema.innodb_trx t"
     " WHERE t.trx_mysql_thread_id <> CONNECTION_ID()"
 )
-Effect = Callable[[Planned, random.Random], bool]
 
 
 class DatabaseBlows:
     """Blows to the server and to its connections, and the user's words in its tables."""
 
-    def __init__(self, stack: LocalStack, undo: UndoList) -> None:
-        self._stack, self._undo = stack, undo
+    def __init__(self, stack: LocalStack, undo: UndoList, line: DatabaseLine) -> None:
+        self._stack, self._undo, self._line = stack, undo, line
         self._is_down = False
 
     def effects(self) -> Mapping[Blow, Effect]:
@@ -45,6 +45,7 @@ class DatabaseBlows:
             Blow.SUSPEND_DATABASE: self._suspend_database,
             Blow.KILL_CONNECTIONS: self._kill_connections,
             Blow.KILL_CONNECTION_IN_TRANSACTION: self._kill_connection_in_transaction,
+            Blow.DEAD_LINE: self._let_line_die,
         }
         return {blow: self._if_up(effect) for blow, effect in every.items()}
 
@@ -100,6 +101,11 @@ class DatabaseBlows:
     def _resume_database(self, server: psutil.Process) -> None:
         send(server, psutil.Process.resume)
         self._is_down = False
+
+    def _let_line_die(self, planned: Planned, _chance: random.Random) -> bool:
+        self._line.cut()
+        self._undo.after(planned.for_seconds, self._line.mend)
+        return True
 
     def _kill_connections(self, _planned: Planned, chance: random.Random) -> bool:
         with self._connection() as connection:

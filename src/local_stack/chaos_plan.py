@@ -7,10 +7,10 @@ does to the stack is in chaos_blows.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum
 from typing import Any
 
 from local_stack.caretaker_schedule import ScheduledScript
@@ -21,17 +21,19 @@ STORM_SECONDS = 40.0  # about: so that they fill the minutes
 QUIET_END_SECONDS = 0.5  # the last faults of a storm begin so long before its end
 MARKET_SPEED = 1.5
 RECONCILE_SECONDS = 5.0
+STALE_ORDER_SECONDS = 6.0
+MAX_QUOTE_AGE_SECONDS = 5.0
 
 SETTINGS = {
     "RECONCILE_SECONDS": f"{RECONCILE_SECONDS:g}",
     "REFRESH_SECONDS": "1",
-    "STALE_ORDER_SECONDS": "6",
+    "STALE_ORDER_SECONDS": f"{STALE_ORDER_SECONDS:g}",
     "UNKNOWN_OUTCOME_SECONDS": "4",
     "HEARTBEAT_SECONDS": "0.5",
     "HEARTBEAT_MAX_AGE_SECONDS": "6",
     "STREAM_SILENCE_SECONDS": "8",
     "STREAM_LOST_SECONDS": "60",
-    "MAX_QUOTE_AGE_SECONDS": "5",
+    "MAX_QUOTE_AGE_SECONDS": f"{MAX_QUOTE_AGE_SECONDS:g}",
 }
 SCHEDULE = (
     ScheduledScript("cooldown_manager", 3),
@@ -41,48 +43,40 @@ SCHEDULE = (
 )
 
 
-class Blow(StrEnum):
-    """What hits the stack itself; faults of the exchange have the names of its own table."""
+class Blow(Enum):
+    """What hits the stack itself: in words, how often it is drawn, for how many seconds it lasts.
 
-    FAULT = "fault of the exchange"
-    KILL_DAEMON = "daemon killed"
-    KILL_AFTER_ORDER = "daemon killed right after an order"
-    SUSPEND_DAEMON = "daemon suspended"
-    SECOND_DAEMON = "second daemon started"
-    KILL_CARETAKER = "caretaker killed"
-    KILL_DATABASE = "database killed"
-    KILL_DATABASE_IN_TRANSACTION = "database killed in a transaction"
-    RESTART_DATABASE = "database restarted"
-    SUSPEND_DATABASE = "database suspended"
-    KILL_CONNECTIONS = "database connections killed"
-    KILL_CONNECTION_IN_TRANSACTION = "connection killed in a transaction"
-    DUPLICATE_IDS = "duplicate ids let in"
-    SLOW_EXCHANGE = "slow exchange"
-    TAKE_COINS = "coins taken behind the bot's back"
-    GIVE_COINS = "coins given behind the bot's back"
-    EDIT_ORDER = "order edited by the user"
-    CLOSE_CYCLE = "cycle closed by the user"
+    Faults of the exchange have the names of its own table. What a blow does stands in the module of
+    what it hits: Blows (processes, account), MarketBlows, DatabaseBlows.
+    """
+
+    FAULT = "fault of the exchange", 0, (0, 0)
+    KILL_DAEMON = "daemon killed", 8, (0, 0)
+    KILL_AFTER_ORDER = "daemon killed right after an order", 10, (0, 0)
+    SUSPEND_DAEMON = "daemon suspended", 6, (0.5, 12)
+    SECOND_DAEMON = "second daemon started", 5, (3, 12)
+    KILL_CARETAKER = "caretaker killed", 9, (0.1, 1.5)
+    KILL_DATABASE = "database killed", 5, (0.1, 4)
+    KILL_DATABASE_IN_TRANSACTION = "database killed in a transaction", 5, (0.1, 3)
+    RESTART_DATABASE = "database restarted", 4, (0, 0)
+    SUSPEND_DATABASE = "database suspended", 3, (0.5, 5)
+    KILL_CONNECTIONS = "database connections killed", 6, (0, 0)
+    KILL_CONNECTION_IN_TRANSACTION = "connection killed in a transaction", 6, (0, 0)
+    DEAD_LINE = "line to the database dead without a word", 3, (0.5, 6)
+    DUPLICATE_IDS = "duplicate ids let in", 2, (8, 20)
+    SLOW_EXCHANGE = "slow exchange", 4, (4, 10)
+    TAKE_COINS = "coins taken behind the bot's back", 1, (0, 0)
+    GIVE_COINS = "coins given behind the bot's back", 1, (4, 12)
+    EDIT_ORDER = "order edited by the user", 4, (0, 0)
+    CLOSE_CYCLE = "cycle closed by the user", 4, (0, 0)
+    PRICE_GONE = "price gone while a sale was checked", 8, (12, 18)
+    LAGGING_POSITION = "position that lags behind a fill", 6, (8, 14)
+    RESTING_BUY = "market gone up while a buy arrived", 6, (8, 16)
+
+    def __init__(self, words: str, weight: int, seconds: tuple[float, float]) -> None:
+        self.words, self.weight, self.seconds = words, weight, seconds
 
 
-_BLOWS: tuple[tuple[Blow, int, tuple[float, float]], ...] = (  # weight, for how many seconds
-    (Blow.KILL_DAEMON, 8, (0, 0)),
-    (Blow.KILL_AFTER_ORDER, 10, (0, 0)),
-    (Blow.SUSPEND_DAEMON, 6, (0.5, 12)),
-    (Blow.SECOND_DAEMON, 5, (3, 12)),
-    (Blow.KILL_CARETAKER, 9, (0.1, 1.5)),
-    (Blow.KILL_DATABASE, 5, (0.1, 4)),
-    (Blow.KILL_DATABASE_IN_TRANSACTION, 5, (0.1, 3)),
-    (Blow.RESTART_DATABASE, 4, (0, 0)),
-    (Blow.SUSPEND_DATABASE, 3, (0.5, 5)),
-    (Blow.KILL_CONNECTIONS, 6, (0, 0)),
-    (Blow.KILL_CONNECTION_IN_TRANSACTION, 6, (0, 0)),
-    (Blow.DUPLICATE_IDS, 2, (8, 20)),
-    (Blow.SLOW_EXCHANGE, 4, (4, 10)),
-    (Blow.TAKE_COINS, 1, (0, 0)),
-    (Blow.GIVE_COINS, 1, (4, 12)),
-    (Blow.EDIT_ORDER, 4, (0, 0)),
-    (Blow.CLOSE_CYCLE, 4, (0, 0)),
-)
 _TRADE, _DATA = {"stream": "trad*"}, {"stream": "data"}
 _POST = {"method": "POST", "path": "/v2/orders"}
 _ANY_HTTP = ("http_429", "http_500", "http_504", "http_html", "http_truncated")
@@ -114,6 +108,11 @@ FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("positions_empty", 4, 8, {"count": 1}),
     ("positions_empty", 3, 6, {"count": 1, "match": {"route": "single"}}),
     ("positions_partial", 4, 8, {"count": 1}),
+    ("position_lags", 4, 8, {}),
+    ("position_lags", 2, 6, {"match": {"route": "list"}}),
+    ("market_moves", 3, 6, {"percent": -2.5}),
+    ("market_moves", 3, 6, {"percent": 2}),
+    ("fee_maker", 4, 12, {"probability": 0.5}),
     ("reject_order", 4, 8, {"count": 1}),
     ("rest_market_order", 5, 6, {"count": 1}),
     ("rest_after_part", 7, 12, {"count": 2}),
@@ -137,6 +136,16 @@ LAST_STRAWS: tuple[Mapping[str, Any], ...] = (
     {"name": "drop_update", "match": {"event": ["fill", "canceled"]}},
     {"name": "mute_stream", "match": _TRADE},
 )
+# How fees are posted when the run is over; each with its chance.
+FEE_POSTINGS: tuple[tuple[float, Mapping[str, Any]], ...] = (
+    (0.5, {"name": "fee_late", "probability": 0.4}),
+    (0.5, {"name": "fee_late", "probability": 0.3, "seconds": 20 * 3600}),  # on the next day
+    (0.7, {"name": "fee_split", "probability": 0.5}),
+    (0.4, {"name": "fee_split", "probability": 0.3, "fraction": 0.4, "seconds": 7200}),
+    (0.6, {"name": "fee_misdated", "probability": 0.4}),
+    (0.3, {"name": "fee_misdated", "probability": 0.3, "days": 1}),
+    (0.3, {"name": "fee_unnamed"}),
+)
 STORMS_THAT_END_WITH_A_KILL = 0.3
 STORMS_WITH_DUPLICATE_IDS = 0.5  # nothing may rest on the exchange's refusal of a second one alone
 SECONDS_BETWEEN_FAULTS, SECONDS_BETWEEN_BLOWS = 1.0, 3.5
@@ -156,6 +165,10 @@ class Planned:
     fault: Mapping[str, Any] | None = None
 
 
+# Does a planned blow, drawing further choices; True when it hit something.
+Effect = Callable[[Planned, random.Random], bool]
+
+
 def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
     """Faults and blows of one storm, in order; all have ended by the storm's end but those that
     say so themselves (a hanging request ends within its own seconds).
@@ -173,15 +186,30 @@ def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
         planned.append(_planned(at, Blow.FAULT, lasts, chance, fault))
     at = 2.0
     while (at := at + chance.expovariate(1 / SECONDS_BETWEEN_BLOWS)) < seconds - QUIET_END_SECONDS:
-        weights = [weight for _, weight, _ in _BLOWS]
-        [(blow, _, span)] = chance.choices(_BLOWS, weights)
-        planned.append(_planned(at, blow, min(chance.uniform(*span), seconds - at), chance))
+        [blow] = chance.choices(list(Blow), [one.weight for one in Blow])
+        lasts = min(chance.uniform(*blow.seconds), seconds - at)
+        planned.append(_planned(at, blow, lasts, chance))
     # Something is always lost at the end, so that settling is more than finding all well.
     last_straw = chance.choice(LAST_STRAWS)
     planned.append(_planned(seconds - 6.0, Blow.FAULT, 6.0, chance, last_straw))
     if chance.random() < STORMS_THAT_END_WITH_A_KILL:
         planned.append(_planned(seconds - 0.5, Blow.KILL_DAEMON, 0.0, chance))
     return sorted(planned, key=lambda one: one.at_seconds)
+
+
+def plan_lull(chance: random.Random, seconds: float) -> Planned:
+    """Between two storms: a buy that is left behind, and nothing else."""
+    return _planned(0.0, Blow.RESTING_BUY, seconds, chance)
+
+
+def plan_fee_postings(seed: int) -> list[Mapping[str, Any]]:
+    """The faults that the posting of this run's fees has: at least one, and each name once (two
+    splits would make four parts: nobody saw a fee in more than two).
+    """
+    chance = random.Random(f"fees:{seed}")
+    menu = chance.sample(FEE_POSTINGS, len(FEE_POSTINGS))
+    planned = {fault["name"]: fault for share, fault in menu if chance.random() < share}
+    return list(planned.values()) or [FEE_POSTINGS[0][1]]
 
 
 def _draw_fault(chance: random.Random) -> tuple[str, float, Mapping[str, Any]]:

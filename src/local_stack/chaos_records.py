@@ -5,12 +5,14 @@ Reads only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from local_stack.chaos_plan import MAX_QUOTE_AGE_SECONDS
 from local_stack.cycle_books import Books, OrderStep, fills_of_ledger
 from local_stack.stack import LocalStack
 from models.asset_config import get_all_assets
@@ -20,6 +22,8 @@ from models.order_journal import get_entries_ended_since
 from utils.db_utils import Row, close_quietly, execute_query, utc_from_db
 
 FEE_RATE = Decimal("0.0025")  # the default of TAKER_FEE_PERCENT, and what the exchange takes
+# The bot may decide on a quote until it is MAX_QUOTE_AGE_SECONDS old; then the order is on its way.
+DECIDES_SECONDS = MAX_QUOTE_AGE_SECONDS + 1.0
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -74,6 +78,13 @@ def read_records(
                 if Decimal(one["amount"]) < 0
                 and (one["unit"], Decimal(one["amount"])) not in sold_by_hand
             ),
+            taken=_taken(ledger["adjustments"], sold_by_hand),
+            quotes_told={
+                order_id: tuple(
+                    Decimal(one["bid"]) for one in told if one["seconds_before"] <= DECIDES_SECONDS
+                )
+                for order_id, told in ledger["quotes_told"].items()
+            },
         )
         events = execute_query(
             "SELECT * FROM dca_events ORDER BY id", fetch_all=True, db_conn=connection
@@ -86,3 +97,17 @@ def read_records(
         events=tuple(events),
         coins={symbol: Decimal(one["qty"]) for symbol, one in ledger["balances"]["coins"].items()},
     )
+
+
+def _taken(
+    adjustments: Iterable[Mapping[str, Any]], sold_by_hand: Collection[tuple[str, Decimal]]
+) -> dict[str, Decimal]:
+    """The most coins that were ever missing by symbol, after what was given and taken by hand."""
+    balance: dict[str, Decimal] = defaultdict(Decimal)
+    missing: dict[str, Decimal] = {}
+    for one in adjustments:
+        unit, amount = one["unit"], Decimal(one["amount"])
+        if (unit, amount) not in sold_by_hand:
+            balance[unit] += amount
+            missing[unit] = max(missing.get(unit, Decimal(0)), -balance[unit])
+    return missing

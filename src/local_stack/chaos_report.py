@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from local_stack.chaos_lull import Left
 from local_stack.chaos_records import ChaosRecords
 from local_stack.cycle_books import CycleBooks, match_books
 from local_stack.invariants import Violation
@@ -33,6 +34,7 @@ class Figures:
     minutes: float
     seconds: float = 0.0
     assets: int = 0
+    load: int = 0
     orders: int = 0
     fills: int = 0
     cycles_completed: int = 0
@@ -44,6 +46,9 @@ class Figures:
     blows: dict[str, int] = field(default_factory=dict)
     checks: int = 0
     settlings: list[Settling] = field(default_factory=list)
+    left_buys: list[Left] = field(default_factory=list)
+    fees_settled: int = 0
+    lock_held_by_dead_seconds: float = 0.0
     requests_peak_per_minute: int = 0
     requests_by_route: dict[str, int] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
@@ -67,7 +72,7 @@ class Figures:
         self.blows = dict(sorted(blows.items()))
         self.kills = sum(count for name, count in blows.items() if "killed" in name)
         requests = records.ledger["requests"]
-        self.requests_peak_per_minute = requests["accepted_peak_per_minute"]
+        self.requests_peak_per_minute = requests["peak_per_minute"]
 
     def as_json(self) -> dict[str, Any]:
         return {"well": self.is_well, **asdict(self)}
@@ -91,6 +96,13 @@ def summary_lines(figures: Figures) -> Iterator[str]:
             f"recoveries {figures.recoveries}; settled {len(figures.settlings)} times, at longest"
             f" {longest.seconds:.1f} s after the faults ended ({longest.sweeps} sweeps)"
         )
+    sold = [one.sold_seconds for one in figures.left_buys if one.sold_seconds is not None]
+    longest_sale = f", at longest {max(sold):.1f} s" if sold else ""
+    yield (
+        f"buys left behind in a lull: {len(figures.left_buys)}, sold {len(sold)}{longest_sale};"
+        f" fees settled days later: {figures.fees_settled}; the account's lock held by dead"
+        f" connections for {figures.lock_held_by_dead_seconds:.0f} s"
+    )
     yield f"requests: at most {figures.requests_peak_per_minute} in any minute"
     verdict = "every one held" if figures.is_well else f"{len(figures.violations)} VIOLATIONS"
     yield f"invariants: checked {figures.checks} times, {verdict}"

@@ -14,7 +14,17 @@ from decimal import Decimal
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.chaos_arguments import ChaosPlan
 from local_stack.chaos_blows import Blows
-from local_stack.chaos_plan import USERS_SYMBOL, asset_columns, plan_storm
+from local_stack.chaos_database_line import DatabaseLine
+from local_stack.chaos_fees import count_settled, find_fee_faults, settle_fees_days_later
+from local_stack.chaos_lock_watch import LockWatch
+from local_stack.chaos_lull import (
+    SELL_SECONDS,
+    find_blindness,
+    take_profit_of,
+    trace_left_buy,
+)
+from local_stack.chaos_market_blows import LeftBuy
+from local_stack.chaos_plan import USERS_SYMBOL, asset_columns, plan_lull, plan_storm
 from local_stack.chaos_records import ChaosRecords, read_records
 from local_stack.chaos_report import Figures, Settling
 from local_stack.demo_snapshot import fetch_rules
@@ -33,6 +43,7 @@ SWEEPS_TO_SETTLE = 2
 SETTLE_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never sweeps
 ALIVE_SECONDS = 60.0
 REPORT_SECONDS = 60.0
+LULL_SECONDS = 12.0  # for a safety order to come
 
 
 @dataclass(slots=True)
@@ -45,6 +56,7 @@ class Chaos:
     schedule: CaretakerSchedule
     figures: Figures
     blows: Blows
+    line: DatabaseLine
     rules: dict[str, AssetRules] = field(default_factory=dict)
     users_order: str = ""
     records: ChaosRecords | None = None
@@ -52,6 +64,7 @@ class Chaos:
     _started_at: float = 0.0
     _said_at: float = 0.0
     _phase: str = ""
+    _lock_watch: LockWatch | None = None
 
     def run(self) -> None:
         """All storms, each with its proof. Ends at the first violation.
@@ -71,10 +84,18 @@ class Chaos:
                 return
             self._act_as_the_person_who_was_told()
             self.stack.exchange.control("market", paused=False)
+            self._phase = f"lull {number} of {len(storms)}"
+            self._lull(chance)
+            if self.figures.violations:
+                return
         self._phase = "the end"
         self._check(self._unreported_within(REPORT_SECONDS))
         if not self.figures.violations:
             self._check(self._dead_within(ALIVE_SECONDS))
+        if not self.figures.violations:
+            self._phase = "days later"
+            self._settle_fees()
+        self._check(find_excess_requests(self._peak()))
 
     def _start(self) -> None:
         self.stack.start_database()
@@ -95,6 +116,8 @@ class Chaos:
             limit_price="5",
             client_order_id="users-own-order",
         )["id"]
+        self._lock_watch = LockWatch(self.stack, self.line, exchange.ledger()["account_id"])
+        self.blows.second_daemon_listeners.append(self._lock_watch.second_daemon_begins)
         self.stack.start_daemon()
         self._started_at = time.monotonic()
 
@@ -111,6 +134,8 @@ class Chaos:
         now = time.monotonic()
         self.schedule.tick(now)
         self.blows.tick()
+        if self._lock_watch is not None:
+            self._lock_watch.tick(now)
         if now - self._said_at >= PROGRESS_SECONDS:
             self._said_at = now
             self.say(self._progress())
@@ -124,7 +149,7 @@ class Chaos:
             f" {state['orders']['total']} orders, {strikes} strikes of faults,"
             f" {sum(self.blows.counts.values())} blows; daemon"
             f" {beat.state if beat and beat.age_seconds() < 3 else 'away'},"
-            f" {state['requests']['accepted_peak_per_minute']} requests a minute at most"
+            f" {state['requests']['peak_per_minute']} requests a minute at most"
         )
 
     def _strikes(self) -> dict[str, int]:
@@ -163,14 +188,68 @@ class Chaos:
             for one in unsettled
         )
         assert self.records is not None, "read above"
-        requests = self.records.ledger["requests"]["accepted_peak_per_minute"]
         self._check(
             [
                 *find_violations(self.records.books),
-                *find_excess_requests(requests),
+                *find_excess_requests(self._peak()),
+                *(self._lock_watch.find_refusals() if self._lock_watch else ()),
                 *find_touched_holdings(self.records.ledger, USERS_SYMBOL, self.users_order),
             ]
         )
+
+    def _peak(self) -> int:
+        return int(self.stack.exchange.state()["requests"]["peak_per_minute"])
+
+    def _lull(self, chance: random.Random) -> None:
+        """No fault but one: a safety buy is left behind, and what is held is sold soon after.
+
+        While a program still waits on a dead connection any delay is that connection's.
+        """
+        if self.line.has_dead_clients():
+            return
+        market = self.blows.market
+        market.last_left_buy = None
+        self.blows.strike(plan_lull(chance, SELL_SECONDS + LULL_SECONDS))
+        self._tick_until(lambda: market.last_left_buy is not None, LULL_SECONDS)
+        if (left := market.last_left_buy) is not None:
+            self.records = self._read()
+            self._check(self._sold_though_left(left, take_profit_of(left, self.records.books)))
+        self.blows.end()
+
+    def _sold_though_left(self, left: LeftBuy, target: Decimal | None) -> list[Violation]:
+        """`target` None: it was no safety order after all, nothing is held."""
+        exchange = self.stack.exchange
+
+        def is_above() -> bool:
+            return Decimal(exchange.state()["quotes"][left.symbol]["bid"]) >= target
+
+        if target is None or not self._tick_until(is_above, LULL_SECONDS):
+            return []
+        began_at = time.monotonic()
+        self._tick_until(lambda: trace_left_buy(left, exchange.ledger()).is_over, SELL_SECONDS)
+        traced = trace_left_buy(left, exchange.ledger())
+        if not traced.was_filled:
+            self.figures.left_buys.append(traced)
+        return find_blindness(left, traced, time.monotonic() - began_at)
+
+    def _tick_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Whether it came to hold while the stack went on."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self._tick()
+            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+        return True
+
+    def _settle_fees(self) -> None:
+        self.stack.exchange.control("market", paused=True)
+        self._tick_until(lambda: not find_unsettled(self._read().books), SETTLE_SECONDS)
+        self.schedule.stop()  # a caretaker that runs would keep the same one from running
+        settle_fees_days_later(self.stack, self.plan.seed)
+        self.records = self._read()
+        self.figures.fees_settled = count_settled(self.records.books)
+        self._check(find_fee_faults(self.records.books))
 
     def _read(self) -> ChaosRecords:
         return read_records(self.stack, self.rules, {self.users_order}, self.sold_by_hand)
@@ -223,6 +302,8 @@ class Chaos:
         self.figures.seconds = time.monotonic() - self._started_at
         if self.records is not None:
             self.figures.count(self.records, self._strikes(), self.blows.counts)
+        if self._lock_watch is not None:
+            self.figures.lock_held_by_dead_seconds = round(self._lock_watch.seconds_held, 1)
         self.figures.requests_by_route = self.stack.exchange.state()["requests"]["by_route"]
         self.figures.recoveries = sum(
             path.read_text("utf-8", errors="replace").count(" recovery.finished ")

@@ -1,4 +1,4 @@
-"""What the blows of a chaos run share: what must be taken back, bounded waits, signals."""
+"""What the blows of a chaos run share: what must be taken back, moments waited for, signals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import psutil
 
 WAIT_SECONDS = 3.0  # for the moment that a blow wants: an order, a transaction
 POLL_SECONDS = 0.01
+LOOKOUT_SECONDS = 0.1
 
 
 class UndoList:
@@ -33,6 +35,35 @@ class UndoList:
         """Take everything back now."""
         while self._due:
             heapq.heappop(self._due)[2]()
+
+
+@dataclass(slots=True)
+class _Lookout:
+    strike: Callable[[], bool]
+    until: float
+    next_at: float = 0.0
+
+
+class Lookouts:
+    """Blows that wait for their moment while the storm goes on: `strike` says whether it came."""
+
+    def __init__(self) -> None:
+        self._waiting: list[_Lookout] = []
+
+    def wait(self, seconds: float, strike: Callable[[], bool]) -> None:
+        """Ask `strike` until it has struck, for so long."""
+        self._waiting.append(_Lookout(strike, time.monotonic() + seconds))
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        for one in [each for each in self._waiting if each.next_at <= now]:
+            one.next_at = now + LOOKOUT_SECONDS
+            if now > one.until or one.strike():
+                self._waiting.remove(one)
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._waiting.clear()
 
 
 def until(condition: Callable[[], bool], pause_seconds: float = POLL_SECONDS) -> bool:

@@ -78,6 +78,10 @@ class Books:
     fee_rate: Decimal
     booked_at: Mapping[str, datetime] = field(default_factory=dict)
     shrunk_symbols: frozenset[str] = frozenset()  # coins went behind the bot's back
+    taken: Mapping[str, Decimal] = field(default_factory=dict)  # how many of them, by symbol
+    # By order id of a sell: the bids that were told so shortly before it that one may decide on
+    # them. A sell that is missing here was not watched.
+    quotes_told: Mapping[str, tuple[Decimal, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -85,7 +85,7 @@ def _apply(
     may_complete: bool,
 ) -> Replayed:
     if entry.side is Side.SELL:
-        return _sold(state, entry, rules, fee_rate, is_late, may_complete)
+        return _sold(state, entry, rules, fee_rate, may_complete)
     price = entry.filled_avg_price
     assert price is not None, "a filled order has a price"
     quantity = state.quantity + entry.filled_qty
@@ -112,14 +112,18 @@ def _sold(
     entry: JournalEntry,
     rules: AssetRules,
     fee_rate: Decimal,
-    is_late: bool,
     may_complete: bool,
 ) -> Replayed:
-    """A completing sale leaves the figures as they were: they tell what the cycle was."""
+    """A completing sale leaves the figures as they were: they tell what the cycle was.
+
+    Whatever the sale's end, what counts is what is left: a position that was told too small is sold
+    in part by an order that fills.
+    """
     left = max(_ZERO, state.quantity - entry.filled_qty)
-    left_in_account = min(left - state.coin_fees, left * (1 - fee_rate))
+    # Fees are rounded up and their rate is an estimate: a tenth more, and a step of the quantity.
+    fees = max(state.coin_fees, state.quantity * fee_rate)
+    left_in_account = left - fees * Decimal("1.1") - rules.min_trade_increment
     goes_on = entry.final_status == "replaced"
-    sold_all = entry.final_status == "filled" and not is_late
-    if sold_all or (may_complete and not goes_on and is_unsellable(left_in_account, rules)):
+    if may_complete and not goes_on and is_unsellable(left_in_account, rules):
         return replace(state, is_complete=True)
     return replace(state, quantity=left)

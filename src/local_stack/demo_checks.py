@@ -106,7 +106,7 @@ def check_cycles(cycles: Iterable[CycleBooks], books: Books) -> Check:
 def check_ladders(cycles: Iterable[CycleBooks], books: Books) -> Check:
     """What a buy could have cost at its limit, on top of what was filled before it."""
     cycles = list(cycles)
-    found = [violation for cycle in cycles for violation in find_money_faults(cycle, books)]
+    found = list(find_money_faults(cycles, books))
     largest = max(map(largest_share, cycles), default=_ZERO)
     return Check(
         name="filled plus open buys never exceeded the base order plus all safety orders",

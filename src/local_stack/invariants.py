@@ -7,19 +7,20 @@ ask the same functions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 
 from local_stack.cycle_books import Books, CycleBooks, MatchedBooks, match_books
 from local_stack.cycle_replay import Replayed, replay
 from local_stack.ladders import find_oversold, find_overspent
+from local_stack.take_profits import count_left, find_gone_prices, find_left_behind
 from models.cycle_data import CycleStatus
 from models.exchange import ExchangeOrder, Side
 from models.order_journal import ADOPTED
-from strategy.sizing import is_dust
+from strategy.sizing import is_dust, is_unsellable
 
-MOST_REQUESTS_PER_MINUTE = 200
+MAX_REQUESTS_PER_MINUTE = 200
 _AVERAGE_PLACES = Decimal("1e-9")  # the exchange tells an average price to so many places
 _WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 _ZERO = Decimal(0)
@@ -39,10 +40,14 @@ def find_violations(books: Books) -> list[Violation]:
     """Every rule, when nothing is under way any more."""
     matched = match_books(books)
     with localcontext(prec=60):
-        found = [*find_unclaimed(matched), *find_open_cycle_faults(books)]
+        found = [
+            *find_unclaimed(matched),
+            *find_open_cycle_faults(books),
+            *find_money_faults(matched.cycles, books),
+        ]
         for cycle in matched.cycles:
             found += find_order_faults(cycle)
-            found += find_money_faults(cycle, books)
+            found += find_sale_faults(cycle, books)
             found += find_journal_faults(cycle)
             found += find_row_faults(cycle, books)
     return [*found, *find_unsettled(books)]
@@ -130,12 +135,28 @@ def find_order_faults(cycle: CycleBooks) -> Iterator[Violation]:
         yield _of(cycle, "every state once", f"the journal has the states {seqs}")
 
 
-def find_money_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
-    """Never more spent than the ladder has, never more sold than bought."""
-    for text in find_overspent(cycle, books.booked_at):
-        yield _of(cycle, "money: the ladder", text)
-    for text in find_oversold(cycle, books.booked_at):
-        yield _of(cycle, "money: sold no more than bought", text)
+def find_money_faults(cycles: Iterable[CycleBooks], books: Books) -> Iterator[Violation]:
+    """Never more spent than the ladder has, never more sold than bought.
+
+    What a complete cycle could not sell may be sold with a later one of its symbol.
+    """
+    leftovers: dict[str, Decimal] = {}
+    for cycle in sorted(cycles, key=lambda one: one.row.id):
+        leftover = leftovers.get(cycle.symbol, _ZERO)
+        for text in find_overspent(cycle, books.booked_at):
+            yield _of(cycle, "money: the ladder", text)
+        for text in find_oversold(cycle, books.booked_at, leftover):
+            yield _of(cycle, "money: sold no more than bought", text)
+        if cycle.is_complete and is_unsellable(left := count_left(cycle), cycle.rules):
+            leftovers[cycle.symbol] = leftover + left
+
+
+def find_sale_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
+    """Nothing sold at a price that was gone, nothing left behind by a cycle that is complete."""
+    for text in find_gone_prices(cycle, books):
+        yield _of(cycle, "sale: at a bid that is there", text)
+    for text in find_left_behind(cycle, books):
+        yield _of(cycle, "sale: nothing left behind", text)
 
 
 def find_journal_faults(cycle: CycleBooks) -> Iterator[Violation]:
@@ -223,10 +244,10 @@ def _difference(cycle: CycleBooks, expected: Replayed) -> str | None:
     return None
 
 
-def find_excess_requests(accepted_peak_per_minute: int) -> Iterator[Violation]:
-    """The exchange allows so many requests in any minute."""
-    if accepted_peak_per_minute > MOST_REQUESTS_PER_MINUTE:
-        text = f"{accepted_peak_per_minute} requests in one minute"
+def find_excess_requests(peak_per_minute: int) -> Iterator[Violation]:
+    """In any minute, refused ones counted, fewer than what the exchange allows."""
+    if peak_per_minute >= MAX_REQUESTS_PER_MINUTE:
+        text = f"{peak_per_minute} requests in one minute"
         yield Violation(rule="requests", text=text)
 
 

@@ -70,10 +70,15 @@ def find_overspent(cycle: CycleBooks, booked_at: Mapping[str, datetime]) -> Iter
             tally.take(step, step.usd, step.qty * limit)
 
 
-def find_oversold(cycle: CycleBooks, booked_at: Mapping[str, datetime]) -> Iterator[str]:
-    """Each sell with which sold plus open sells exceeded what had been bought, in coins."""
+def find_oversold(
+    cycle: CycleBooks, booked_at: Mapping[str, datetime], leftover: Decimal = _ZERO
+) -> Iterator[str]:
+    """Each sell with which sold plus open sells exceeded what had been bought, in coins.
+
+    `leftover`: what the cycles before could not sell of their own; it may go with this one.
+    """
     tally, sells = _Tally(), _orders(cycle, Side.SELL)
-    bought = _ZERO
+    bought = max(_ZERO, leftover)
     for step in cycle.steps:
         order = sells.get(step.order_id)
         if order is None:

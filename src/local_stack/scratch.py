@@ -38,7 +38,7 @@ def scratch_folder(prefix: str, parent: Path = LOCAL_FOLDER) -> Iterator[Path]:
 
 def remove_abandoned(prefix: str, parent: Path = LOCAL_FOLDER) -> None:
     """Remove the folders of runs that died."""
-    for folder in parent.glob(f"{prefix}-*-*"):
+    for folder in parent.glob(f"{prefix}-[0-9]*-*"):  # what is kept of a run bears a word there
         with open(folder / "owner.lock", "a") as owner:
             try:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -208,6 +208,32 @@ def _ended_at(source: Any, status: str) -> datetime | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableOrder:
+    """An order that `ExchangeOrder` refuses: so much of it as tells whose it is.
+
+    `symbol` is None where even that cannot be read; `problem` is one line.
+    """
+
+    id: str
+    client_order_id: str
+    symbol: str | None
+    problem: str
+
+    @classmethod
+    def from_wire(cls, source: Any, problem: str) -> UnreadableOrder:
+        try:
+            symbol = normalize_symbol(str(_get(source, "symbol")))
+        except WireError:
+            symbol = None
+        return cls(
+            id=str(_get(source, "id") or "")[:64],
+            client_order_id=str(_get(source, "client_order_id") or "")[:128],
+            symbol=symbol,
+            problem=problem,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TradeUpdate:
     """One message of the trade stream: what happened, and the whole order after it."""
 
@@ -240,6 +266,11 @@ class Quote:
     bid: Decimal
     ask: Decimal
     quoted_at: datetime
+
+    @property
+    def spread_percent(self) -> Decimal:
+        """Of the ask."""
+        return (self.ask - self.bid) * 100 / self.ask
 
     @classmethod
     def from_wire(cls, symbol: str, source: Any) -> Quote:

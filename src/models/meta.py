@@ -99,10 +99,12 @@ def apply_schema(
         done = []
         if found is None:
             is_fresh = not _has_table(db_conn, "dca_assets")
-            _run(db_conn, _SCHEMA_FILE)
             # Tables without a version: an interrupted first run, maybe of an older program. Every
-            # step is tried; what is there counts as done.
+            # step is tried; what is there counts as done. Said first: schema.sql says the newest.
             found = newest if is_fresh else _OLDEST_VERSION
+            if _has_table(db_conn, "dca_meta"):
+                put_meta(db_conn, "schema_version", str(found))
+            _run(db_conn, _SCHEMA_FILE)
             put_meta(db_conn, "schema_version", str(found))
             done.append("schema")
         if found > newest:

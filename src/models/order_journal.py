@@ -5,6 +5,7 @@ Only the fee of a row changes later, once: from the estimate to what the exchang
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ from utils.db_utils import execute_query, utc_from_db
 
 # The final status of rows behind which no order stands: coins that a user gave to a cycle.
 ADOPTED = "adopted"
+_IDS_AT_ONCE = 1000  # a statement stays small, however long the list
 
 
 class Purpose(StrEnum):
@@ -116,6 +118,42 @@ def get_entries_ended_since(
     return [JournalEntry.from_row(row) for row in rows]
 
 
+def get_filled_by_order(
+    db_conn: MySQLConnectionAbstract, order_ids: Collection[str]
+) -> dict[str, Decimal]:
+    """Those of these orders (Alpaca's ids) that are in the journal, with the coins that they filled
+    as far as they are booked, corrections included.
+    """
+    ids, found = sorted(order_ids), {}
+    for begin in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[begin : begin + _IDS_AT_ONCE]
+        rows = execute_query(
+            "SELECT alpaca_order_id, SUM(filled_qty) AS filled FROM dca_orders"
+            f" WHERE alpaca_order_id IN ({', '.join(['%s'] * len(some))})"
+            " GROUP BY alpaca_order_id",
+            some,
+            fetch_all=True,
+            db_conn=db_conn,
+        )
+        found.update((row["alpaca_order_id"], Decimal(row["filled"])) for row in rows)
+    return found
+
+
+def get_previous_submissions(db_conn: MySQLConnectionAbstract) -> dict[int, datetime]:
+    """When the order before the current one of each open cycle was submitted, by cycle id: only of
+    those whose order before is in the journal, with that time.
+    """
+    rows = execute_query(
+        "SELECT c.id, MAX(o.submitted_at) AS submitted_at FROM dca_cycles c"
+        " JOIN dca_orders o ON o.cycle_id = c.id AND o.order_seq = c.order_seq - 1"
+        " WHERE c.status NOT IN ('complete', 'error') AND o.asset_id = c.asset_id"
+        " AND o.submitted_at IS NOT NULL GROUP BY c.id",
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return {row["id"]: utc_from_db(row["submitted_at"]) for row in rows}
+
+
 def get_bought_usd_since(db_conn: MySQLConnectionAbstract, since: datetime) -> Decimal:
     """What filled buys cost, in USD, over all assets since `since`.
 
@@ -172,3 +210,28 @@ def settle_fee(
         commit=True,
         db_conn=db_conn,
     )
+
+
+def load_leftovers(
+    db_conn: MySQLConnectionAbstract, asset_id: int | None = None
+) -> dict[int, Decimal]:
+    """Coins by asset that its complete cycles bought and did not sell, after the coin fees; of one
+    asset, or of all that have any.
+
+    Too few to be sold, each time; what a later cycle sold of them is subtracted. A cycle that ended
+    in `error` left nothing: its coins are gone. Read where an order is about to be sent, not with
+    every refresh: it grows with the journal.
+    """
+    rows = execute_query(
+        "SELECT c.asset_id, SUM(IF(o.side = 'buy', o.filled_qty - o.fee_qty, -o.filled_qty)) AS qty"
+        "  FROM dca_cycles c"
+        "  JOIN dca_assets a ON a.id = c.asset_id"
+        "  JOIN dca_orders o"
+        "    ON o.cycle_id = c.id AND o.asset_id = c.asset_id AND o.symbol = a.asset_symbol"
+        " WHERE c.status = 'complete' AND (%s IS NULL OR c.asset_id = %s)"
+        " GROUP BY c.asset_id HAVING qty > 0",
+        (asset_id, asset_id),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return {row["asset_id"]: Decimal(row["qty"]) for row in rows}

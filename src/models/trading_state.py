@@ -6,7 +6,8 @@ A record and its query; decides nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -15,6 +16,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from models import asset_config, cycle_data
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
+from models.order_journal import load_leftovers
 from utils.db_utils import Row, execute_query, utc_from_db
 
 
@@ -25,7 +27,8 @@ class TradingState:
     `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders
     that were written into the tables by hand count as nothing there. `other_symbol` is what the
     fills of the cycle (or of the one that a cooldown follows) name instead of the asset's symbol:
-    somebody renamed the asset meanwhile.
+    somebody renamed the asset meanwhile. `leftover`: coins that earlier cycles bought and could not
+    sell; read by `with_leftovers` only.
     """
 
     asset: DcaAsset
@@ -35,6 +38,14 @@ class TradingState:
     bought_usd: Decimal = Decimal(0)
     coin_fees: Decimal = Decimal(0)
     other_symbol: str | None = None
+    leftover: Decimal = Decimal(0)
+
+    def foreign_coins(self, position_qty: Decimal) -> Decimal:
+        """Of the coins in the account those that neither the cycle bought nor earlier ones left.
+
+        Dust of this cycle and of those before it is ours: it goes with the next sale.
+        """
+        return position_qty - self.cycle.quantity - self.leftover
 
     @property
     def cooldown_until(self) -> datetime | None:
@@ -112,3 +123,15 @@ def load_all_trading_states(db_conn: MySQLConnectionAbstract) -> list[TradingSta
     """The states of all assets that have a cycle, disabled ones too, by symbol."""
     rows = execute_query(f"{_QUERY} ORDER BY a.asset_symbol", fetch_all=True, db_conn=db_conn)
     return [_from_row(row) for row in rows]
+
+
+def with_leftovers(
+    db_conn: MySQLConnectionAbstract, states: Iterable[TradingState]
+) -> list[TradingState]:
+    """`states` with what earlier cycles left: asked before an order and by caretakers, not with
+    every refresh.
+    """
+    states = list(states)
+    leftovers = load_leftovers(db_conn, states[0].asset.id if len(states) == 1 else None)
+    none = Decimal(0)
+    return [replace(state, leftover=leftovers.get(state.asset.id, none)) for state in states]

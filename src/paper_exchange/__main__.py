@@ -12,13 +12,15 @@ from decimal import Decimal
 from pathlib import Path
 
 from .clock import parse_time
-from .config import ExchangeConfig, MarketConfig, MarketKind
+from .config import ExchangeConfig, MarketConfig, MarketKind, SymbolsFilter
 from .decimals import to_decimal
 from .errors import ApiError
 from .faults import FaultBoard
+from .journal import Journal, StateFileError
 from .manual import MANUAL
 from .replay import ReplayError
 from .server import PaperExchange, Urls
+from .wire import account_id
 
 DESCRIPTION = """\
 A local exchange that unmodified Alpaca clients can talk to. It listens on 127.0.0.1 only, prints
@@ -75,8 +77,15 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--seed",
         type=int,
-        help="same seed, same market, same chances, same order ids (default: a new one, in the"
-        " ready line). A restart is a new account without memory: give the bot a new database",
+        help="same seed, same market, same chances, same order ids (default: the state file's, or"
+        " a new one, in the ready line)",
+    )
+    add(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="account, orders, ids and activities survive a restart in here; --cash and --coin only"
+        " fill a new one. Without: a restart is a new account, give the bot a new database",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
@@ -122,7 +131,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--rate-limit",
         type=int,
         default=200,
-        help="requests a minute on /v2 (default 200, 0 = off)",
+        help="requests a minute on /v2, and as many on market data (default 200, 0 = off)",
+    )
+    add(
+        "--symbols-filter",
+        type=SymbolsFilter,
+        default=SymbolsFilter.PAIR,
+        choices=list(SymbolsFilter),
+        metavar="{pair,joined,both}",
+        help="which spelling the list of orders' symbols=... finds: BTC/USD (default, as users of"
+        " Alpaca saw), BTCUSD (as its description says), both",
     )
     add(
         "--usd-fee-increment",
@@ -154,9 +172,9 @@ def config_from(arguments: argparse.Namespace) -> ExchangeConfig:
         secret=arguments.secret,
         cash=arguments.cash,
         coins=tuple(arguments.coin),
-        seed=random.SystemRandom().randrange(1_000_000)
-        if arguments.seed is None
-        else arguments.seed,
+        seed=_seed(arguments),
+        symbols_filter=arguments.symbols_filter,
+        state_file=arguments.state,
         latency_seconds=arguments.latency_ms / 1000,
         partial_fill_probability=arguments.partial_probability,
         rate_limit_per_minute=arguments.rate_limit,
@@ -174,6 +192,17 @@ def config_from(arguments: argparse.Namespace) -> ExchangeConfig:
     )
 
 
+def _seed(arguments: argparse.Namespace) -> int:
+    if arguments.seed is not None:
+        return arguments.seed
+    kept = None
+    if arguments.state is not None and arguments.state.exists():
+        journal = Journal(arguments.state, account_id=account_id(arguments.key))
+        kept = journal.seed
+        journal.close()
+    return random.SystemRandom().randrange(1_000_000) if kept is None else kept
+
+
 async def serve(config: ExchangeConfig, ready_file: Path | None) -> None:
     server = PaperExchange(config)
     loop = asyncio.get_running_loop()
@@ -184,6 +213,8 @@ async def serve(config: ExchangeConfig, ready_file: Path | None) -> None:
         await server.stopping.wait()
     finally:
         await server.stop()
+    if server.failure is not None:
+        raise server.failure
 
 
 def _announce(urls: Urls, seed: int, ready_file: Path | None) -> None:
@@ -257,7 +288,7 @@ def main() -> int:
     )
     try:
         asyncio.run(serve(config_from(arguments), arguments.ready_file))
-    except (ReplayError, ApiError, OSError) as problem:
+    except (ReplayError, StateFileError, ApiError, OSError) as problem:
         print(f"paper_exchange: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ A fill is planned first (nothing changes, InsufficientFunds if it cannot be paid
 committed. Values are exact: cash only moves by fills, fees and the operator's adjustments.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -82,6 +83,11 @@ class Account:
 
     def release(self, order_id: str) -> None:
         self._reservations.pop(order_id, None)
+
+    def restore(self, cash: Decimal, positions: Iterable[Position]) -> None:
+        """The balances of an earlier process, instead of those it was made with."""
+        self.cash = cash
+        self._positions = {position.symbol: position for position in positions}
 
     def plan_fill(
         self, symbol: str, side: Side, qty: Decimal, price: Decimal, fee: Fee

@@ -112,6 +112,7 @@ class ActivityLog:
         self,
         *,
         kinds: Collection[str],
+        order_id: str | None = None,
         after_ns: int | None = None,
         until_ns: int | None = None,
         day: date | None = None,
@@ -124,6 +125,7 @@ class ActivityLog:
             one
             for one in self.all
             if one.kind in kinds
+            and (order_id is None or (one.kind == "FILL" and one.execution.order_id == order_id))
             and (after_ns is None or one.at_ns > after_ns)
             and (until_ns is None or one.at_ns < until_ns)
             and (day is None or utc_date(one.at_ns) == day)

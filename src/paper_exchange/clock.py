@@ -30,6 +30,10 @@ class Clock:
         """The newest reading without skew: for the ledger, never for the wire."""
         return self._last_ns
 
+    def not_before(self, at_ns: int) -> None:
+        """Every reading from now on is later than this one of an earlier process."""
+        self._last_ns = max(self._last_ns, at_ns)
+
     def now_ns(self) -> int:
         self._last_ns = max(time.time_ns(), self._last_ns + _MIN_STEP_NS)
         skew_seconds = sum(fault.seconds for fault in self._faults.visit(Seam.CLOCK))

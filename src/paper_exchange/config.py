@@ -15,6 +15,26 @@ class MarketKind(Enum):
     MANUAL = "manual"
 
 
+class SymbolsFilter(Enum):
+    """Which spelling the `symbols` filter of the list of orders matches; reports contradict."""
+
+    PAIR = "pair"
+    """BTC/USD only: what users of the real exchange saw. BTCUSD finds nothing."""
+    JOINED = "joined"
+    """BTCUSD only: what Alpaca's own description of the parameter says."""
+    BOTH = "both"
+
+    def matches(self, symbol: str, wanted: tuple[str, ...]) -> bool:
+        joined = symbol.replace("/", "")
+        match self:
+            case SymbolsFilter.PAIR:
+                return symbol in wanted
+            case SymbolsFilter.JOINED:
+                return joined in wanted
+            case SymbolsFilter.BOTH:
+                return symbol in wanted or joined in wanted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketConfig:
     kind: MarketKind = MarketKind.MANUAL
@@ -44,8 +64,9 @@ class ExchangeConfig:
     """From acceptance to `new`, from `new` to the first match, from a cancel to `canceled`."""
     partial_fill_probability: float = 0.10
     duplicate_ids_refused: bool = True
+    symbols_filter: SymbolsFilter = SymbolsFilter.PAIR
     rate_limit_per_minute: int = 200
-    """Requests a minute and key on /v2; 0 switches the limit off."""
+    """Requests a minute and key on /v2, and as many on market data; 0 switches the limit off."""
     maker_fee: Decimal = Decimal("0.0015")
     taker_fee: Decimal = Decimal("0.0025")
     usd_fee_increment: Decimal = Decimal("0.01")
@@ -55,4 +76,6 @@ class ExchangeConfig:
     faults: tuple[Mapping[str, object], ...] = ()
     """Armed at the start, in the terms of POST /control/faults."""
     assets: tuple[Asset, ...] = DEFAULT_ASSETS
+    state_file: Path | None = None
+    """The account outlives the process in here; None: it does not."""
     market: MarketConfig = field(default_factory=MarketConfig)

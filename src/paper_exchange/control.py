@@ -16,15 +16,17 @@ from aiohttp import web
 
 from . import errors, wire
 from .clock import NANOS, rfc3339
-from .config import ExchangeConfig
+from .config import ExchangeConfig, SymbolsFilter
+from .data_rest import MarketDataApi
 from .data_stream import DataStream
 from .decimals import to_decimal
 from .errors import ApiError
 from .exchange import Exchange
+from .http_json import read_json
 from .ledger import balances_json, ledger_json, order_shape, quote_json
 from .market import Quote
 from .market_feed import MarketFeed
-from .rest import TradingApi, read_json
+from .rest import TradingApi
 from .trade_stream import TradeStream
 
 Body = Mapping[str, object]
@@ -40,6 +42,7 @@ class Parts:
     config: ExchangeConfig
     exchange: Exchange
     trading_api: TradingApi
+    data_api: MarketDataApi
     data_stream: DataStream
     trade_stream: TradeStream
     feed: MarketFeed | None
@@ -129,6 +132,7 @@ class Control:
                 "latency_seconds": habits.latency_seconds,
                 "partial_fill_probability": habits.partial_fill_probability,
                 "duplicate_ids_refused": habits.duplicate_ids_refused,
+                "symbols_filter": habits.symbols_filter.value,
                 "rate_limit_per_minute": meter.limit_per_minute,
             },
         }
@@ -190,7 +194,7 @@ class Control:
         return True
 
     def _end_of_day(self, _body: Body) -> wire.Json:
-        self._parts.trading_api.last_equity = wire.equity(self._exchange)
+        self._parts.trading_api.last_equity = self._exchange.equity()
         account = wire.account_id(self._parts.config.key)
         return {"posted": [wire.activity_json(one, account) for one in self._exchange.post_fees()]}
 
@@ -210,6 +214,7 @@ class Control:
             "latency_seconds",
             "partial_fill_probability",
             "duplicate_ids_refused",
+            "symbols_filter",
             "rate_limit_per_minute",
         }
         if unknown := set(body) - known:
@@ -220,10 +225,11 @@ class Control:
             habits.partial_fill_probability = float(to_decimal(body["partial_fill_probability"]))
         if "duplicate_ids_refused" in body:
             habits.duplicate_ids_refused = bool(body["duplicate_ids_refused"])
+        if "symbols_filter" in body:
+            habits.symbols_filter = SymbolsFilter(body["symbols_filter"])
         if "rate_limit_per_minute" in body:
-            self._parts.trading_api.meter.limit_per_minute = int(
-                to_decimal(body["rate_limit_per_minute"])
-            )
+            for api in (self._parts.trading_api, self._parts.data_api):
+                api.meter.limit_per_minute = int(to_decimal(body["rate_limit_per_minute"]))
         return self._state({})["config"]
 
     def _order(self, body: Body) -> wire.Json:

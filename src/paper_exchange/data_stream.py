@@ -1,20 +1,23 @@
 """The crypto market data websocket at /v1beta3/crypto/us.
 
-Connected, auth, subscribe, then quotes, trades and bars. One authenticated connection at a time
-(406 for the next). Sends what the market brings; never holds the market up.
+Connected, auth, subscribe, then what was subscribed to: every channel that is confirmed is served.
+One authenticated connection at a time (406 for the next). Never holds the market up.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 
 from aiohttp import WSMsgType, web
 
-from . import wire
+from . import data_wire, wire
+from .clock import NANOS
 from .data_codec import Codec, JsonCodec, MsgpackCodec
 from .distortion import distorted
-from .faults import Fault, FaultBoard, Seam
-from .market import Tick
+from .exchange import Exchange
+from .faults import Fault, Seam
+from .market import Bar, Quote, Tick
 from .sockets import Outbox, open_websocket
 from .stream_faults import refused_handshake, strike_client
 
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 AUTH_TIMEOUT_SECONDS = 10
 MAX_SYMBOLS = 1_000
 CHANNELS = ("trades", "quotes", "orderbooks", "bars", "updatedBars", "dailyBars")
+_HALF_A_MINUTE_NS = 30 * NANOS
+_SYMBOL = re.compile(r"\*|[A-Z0-9]+/[A-Z0-9]+")
 ERRORS = {
     400: "invalid syntax",
     401: "not authenticated",
@@ -52,6 +57,7 @@ class DataClient:
         self.is_authenticated = False
         self.is_muted = False
         self.subscriptions: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS}
+        self._books: dict[str, Quote] = {}
         self.outbox = Outbox(
             socket,
             request.transport,
@@ -59,6 +65,10 @@ class DataClient:
             join=self.codec.frame,
             slow_frame=self._error_frame(407),
         )
+
+    @property
+    def hears(self) -> bool:
+        return not (self.is_muted or self.outbox.is_cut)
 
     def say(self, body: wire.Json) -> None:
         self.outbox.put_frame(self.codec.frame([self.codec.message(body)]))
@@ -78,6 +88,24 @@ class DataClient:
         if not self.is_muted:
             self.outbox.put(self.codec.message(body, at_ns))
 
+    def send_book(self, quote: Quote) -> None:
+        """The whole book the first time ("r"), then only what changed in it."""
+        before = self._books.get(quote.symbol)
+        self._books[quote.symbol] = quote
+        fields = data_wire.book_fields(quote, before)
+        if before is None:
+            self.send({"T": "o", "S": quote.symbol, **fields, "r": True}, quote.at_ns)
+        elif fields["b"] or fields["a"]:
+            self.send({"T": "o", "S": quote.symbol, **fields}, quote.at_ns)
+
+    def send_bar(self, channel: str, kind: str, bar: Bar) -> None:
+        if self.wants(channel, bar.symbol):
+            self.send({"T": kind, "S": bar.symbol, **data_wire.bar_fields(bar)}, bar.at_ns)
+
+    def forget_unwanted_books(self) -> None:
+        for symbol in [name for name in self._books if not self.wants("orderbooks", name)]:
+            del self._books[symbol]
+
     def cut(self, code: int, *, abruptly: bool = False) -> None:
         """Drops the connection; with a code it is told why."""
         if abruptly:
@@ -91,11 +119,14 @@ class DataClient:
 
 
 class DataStream:
-    def __init__(self, faults: FaultBoard, *, key: str, secret: str, queue_limit: int) -> None:
+    def __init__(self, exchange: Exchange, *, key: str, secret: str, queue_limit: int) -> None:
         self.clients: set[DataClient] = set()
-        self._faults = faults
+        self._exchange = exchange
+        self._closed_bars: dict[str, Bar] = {}
+        self._faults = faults = exchange.faults
         faults.armed_listeners.append(self._on_armed)
         self.connections = 0
+        self.told_listeners: list[Callable[[Quote], None]] = []
         self._key = key
         self._secret = secret
         self._queue_limit = queue_limit
@@ -124,23 +155,43 @@ class DataStream:
 
     def on_tick(self, tick: Tick) -> None:
         """Sends a tick to everyone who subscribed to it."""
-        quote, trade, bar = (
-            distorted(tick.quote, self._faults, "stream"),
-            tick.trade,
-            tick.closed_bar,
-        )
+        quote, trade = distorted(tick.quote, self._faults, "stream"), tick.trade
+        bars = self._due_bars(tick)
         for client in list(self.clients):
             if not client.is_authenticated:
                 continue
             strike_client(client, self._faults, stream="data", event="quote", symbol=quote.symbol)
             if client.wants("quotes", quote.symbol):
                 head = {"T": "q", "S": quote.symbol}
-                client.send({**head, **wire.quote_fields(quote)}, quote.at_ns)
+                client.send({**head, **data_wire.quote_fields(quote)}, quote.at_ns)
+                if client.hears:
+                    for listener in self.told_listeners:
+                        listener(quote)
             if trade is not None and client.wants("trades", trade.symbol):
                 head = {"T": "t", "S": trade.symbol}
-                client.send({**head, **wire.trade_fields(trade)}, trade.at_ns)
-            if bar is not None and client.wants("bars", bar.symbol):
-                client.send({"T": "b", "S": bar.symbol, **wire.bar_fields(bar)}, bar.at_ns)
+                client.send({**head, **data_wire.trade_fields(trade)}, trade.at_ns)
+            if client.wants("orderbooks", tick.quote.symbol):
+                client.send_book(tick.quote)
+            for channel, kind, bar in bars:
+                client.send_bar(channel, kind, bar)
+
+    def _due_bars(self, tick: Tick) -> list[tuple[str, str, Bar]]:
+        """What this tick makes due, and its channel.
+
+        With a closed minute: its bar, and the running day's. Half a minute later that bar once more
+        as updated: Alpaca does so when trades came late; here none does, the figures are the same.
+        """
+        symbol, due = tick.quote.symbol, []
+        if tick.closed_bar is not None:
+            self._closed_bars[symbol] = tick.closed_bar
+            today = self._exchange.history.days[symbol][-1]
+            due = [("bars", "b", tick.closed_bar), ("dailyBars", "d", today)]
+        elif (
+            symbol in self._closed_bars
+            and tick.quote.at_ns % (2 * _HALF_A_MINUTE_NS) >= _HALF_A_MINUTE_NS
+        ):
+            due = [("updatedBars", "u", self._closed_bars.pop(symbol))]
+        return due
 
     def _on_armed(self, fault: Fault) -> None:
         if fault.kind.seam is not Seam.FRAME:
@@ -187,9 +238,16 @@ class DataStream:
             return client.refuse(400)
         if len(set().union(*wanted.values(), *client.subscriptions.values())) > MAX_SYMBOLS:
             return client.refuse(405)
+        if any(_SYMBOL.fullmatch(one) is None for symbols in wanted.values() for one in symbols):
+            return client.refuse(400)
+        had_books = dict(client.subscriptions["orderbooks"])
         for channel, symbols in wanted.items():
             client.subscriptions[channel].update(dict.fromkeys(symbols))
         self._confirm(client)
+        for quote in self._exchange.market.quotes.values():
+            wants_now = client.wants("orderbooks", quote.symbol)
+            if wants_now and not {quote.symbol, "*"} & had_books.keys():
+                client.send_book(quote)
 
     def _unsubscribe(self, client: DataClient, request: Mapping[str, object]) -> None:
         unwanted = _symbols_by_channel(request)
@@ -198,6 +256,7 @@ class DataStream:
         for channel, symbols in unwanted.items():
             for symbol in symbols:
                 client.subscriptions[channel].pop(symbol, None)
+        client.forget_unwanted_books()
         self._confirm(client)
 
     def _confirm(self, client: DataClient) -> None:
@@ -210,7 +269,12 @@ class DataStream:
 
 
 def _symbols_by_channel(request: Mapping[str, object]) -> dict[str, list[str]] | None:
-    """The lists of symbols in a (un)subscribe message, or None when it is not well formed."""
+    """The lists of symbols in a (un)subscribe message, or None when it is not well formed.
+
+    A channel that there is not is not well formed either: it would never be heard of.
+    """
+    if any(value for name, value in request.items() if name not in {"action", *CHANNELS}):
+        return None
     found: dict[str, list[str]] = {}
     for channel in CHANNELS:
         symbols = request.get(channel) or []

@@ -11,7 +11,7 @@ from aiohttp import web
 from . import errors
 from .errors import ApiError
 from .faults import Fault, FaultBoard, Seam
-from .rest import read_json, refusal_response
+from .http_json import read_json, refusal_response
 
 _PAGE = (
     "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -43,7 +43,8 @@ async def _carry_out(request: web.Request, handler: Handler) -> web.StreamRespon
 async def _facts(request: web.Request) -> Mapping[str, object]:
     facts = {"method": request.method, "path": request.path}
     if request.method != "POST":
-        return facts
+        asked = request.query.get("symbols")
+        return facts | ({"symbol": asked} if asked else {})
     try:
         body = read_json(await request.text())
     except ApiError:

@@ -19,6 +19,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.http_status = http_status
         self.message = message
+        self.code = code
         self.body: Mapping[str, object] = (
             {"message": message} if code is None else {"code": code, "message": message, **fields}
         )
@@ -36,6 +37,10 @@ def malformed_body() -> ApiError:
     return ApiError(400, "request body format is invalid", 40010000)
 
 
+def unknown_field(name: str) -> ApiError:
+    return ApiError(400, f"request body format is invalid: unknown field {name}", 40010000)
+
+
 def invalid(message: str) -> ApiError:
     """A field that is missing or cannot be read."""
     return ApiError(422, message, 40010001)
@@ -49,6 +54,15 @@ def unprocessable(message: str) -> ApiError:
 def forbidden(message: str, **fields: object) -> ApiError:
     """Balance, minimum and wash-trade refusals share one code: the text tells them apart."""
     return ApiError(403, message, 40310000, **fields)
+
+
+def trading_suspended() -> ApiError:
+    return forbidden("new orders are rejected by user request")
+
+
+def bad_data_request(message: str) -> ApiError:
+    """The market data API refuses without a code."""
+    return ApiError(400, message)
 
 
 def order_not_found(order_id: str) -> ApiError:

@@ -20,6 +20,7 @@ class Seam(Enum):
     AUTH = auto()
     REQUEST = auto()
     POSITIONS = auto()
+    MARKET = auto()
     OPEN = auto()
     COLLAR = auto()
     FILL = auto()
@@ -40,6 +41,7 @@ FACTS: dict[Seam, tuple[str, ...]] = {
     Seam.AUTH: ("stream",),
     Seam.REQUEST: ("method", "path", "symbol", "side", "type", "client_order_id"),
     Seam.POSITIONS: ("route", "symbol"),
+    Seam.MARKET: ("symbol",),
     Seam.OPEN: _ORDER_FACTS,
     Seam.COLLAR: ("symbol", "side"),
     Seam.FILL: _ORDER_FACTS,
@@ -149,6 +151,19 @@ _KINDS = (
         Seam.POSITIONS,
         "the positions list lacks its last entry",
         match={"route": "list"},
+    ),
+    Kind(
+        "position_lags",
+        Seam.POSITIONS,
+        "of one position only `fraction` is told yet",
+        {"fraction": 0.5},
+        match={"route": "single"},
+    ),
+    Kind(
+        "market_moves",
+        Seam.MARKET,
+        "the market itself stands `percent` away from where its source has it (negative: below)",
+        {"percent": -3.0},
     ),
     Kind("reject_order", Seam.OPEN, "accepted by POST, then rejected by an event instead of new"),
     Kind(

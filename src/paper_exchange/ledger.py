@@ -16,7 +16,8 @@ def ledger_json(exchange: Exchange, key: str) -> wire.Json:
     """Everything that ever happened.
 
     Orders (closed ones too), executions, fees, activities, balances; `steps` are all updates of
-    all orders in the order in which they happened, with the true time.
+    all orders in the order in which they happened, with the true time; `quotes_told` are the usable
+    quotes that the data stream told of a sell's symbol in the seconds before it was taken.
     """
     account = wire.account_id(key)
     executions = [_execution_json(one) for one in exchange.activities.executions]
@@ -30,6 +31,13 @@ def ledger_json(exchange: Exchange, key: str) -> wire.Json:
             asdict(one) | {"amount": plain(one.amount)} for one in exchange.adjustments
         ],
         "balances": balances_json(exchange),
+        "quotes_told": {
+            order_id: [
+                {"bid": str(one.bid), "ask": str(one.ask), "seconds_before": one.seconds_before}
+                for one in told
+            ]
+            for order_id, told in exchange.quotes_told.before_orders.items()
+        },
     }
 
 
@@ -39,7 +47,7 @@ def balances_json(exchange: Exchange) -> wire.Json:
         "initial_cash": plain(exchange.initial_cash),
         "cash": plain(held.cash),
         "cash_available": plain(held.available_usd()),
-        "equity": plain(wire.equity(exchange)),
+        "equity": plain(exchange.equity()),
         "positions": [wire.position_json(exchange, one) for one in held.positions()],
         "coins": {
             one.symbol: {

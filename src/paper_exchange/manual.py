@@ -3,6 +3,15 @@
 from .fault_table import manual as fault_manual
 
 MANUAL = """\
+what it answers (all else is refused, and so is any parameter or field it does not know):
+  /v2/account, its configurations (suspend_trade stops new orders), activities, portfolio/history
+  /v2/orders (create, list, one, by client id, replace, cancel one and all), /v2/positions (list,
+  one, close one by qty or percentage, close all), /v2/assets, /v2/clock
+  /v1beta3/crypto/us: latest and historical quotes, trades, bars (pages; what the market brought
+  since the start), latest/orderbooks (one level), snapshots
+  data stream: quotes, trades, bars, updatedBars, dailyBars, orderbooks; trading stream:
+  trade_updates
+
 control API (JSON, no keys; numbers may be JSON numbers or strings):
   GET  /control/state       market, newest quotes, balances, open orders, clients, requests, config
   GET  /control/ledger      all orders, executions, activities, balances: the exchange's own records
@@ -18,7 +27,8 @@ control API (JSON, no keys; numbers may be JSON numbers or strings):
   POST /control/balance     {"unit":"USD"|"BTC/USD","set":"5"} or {"unit":...,"add":"-0.1"};
                             "price" optional: entry price of a new position. No event tells of it
   POST /control/config      {"latency_seconds":0.005,"partial_fill_probability":0.1,
-                            "duplicate_ids_refused":true,"rate_limit_per_minute":200}   any of them
+                            "duplicate_ids_refused":true,"symbols_filter":"pair"|"joined"|"both",
+                            "rate_limit_per_minute":200}   any of them
   POST /control/order       {"order_id":"..."|"client_order_id":"...",
                             "action":"expire"|"reject"|"cancel"}   at once, whatever it was doing
   GET  /control/faults      those armed, how often each struck, the last 1000 strikes with facts

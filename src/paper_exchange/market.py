@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from .clock import NANOS
+from .decimals import floor_to
 
 _MINUTE_NS = 60 * NANOS
 
@@ -24,6 +25,14 @@ class Quote:
     def is_usable(self) -> bool:
         """Fit to trade on: finite, positive, not crossed."""
         return self.bid.is_finite() and self.ask.is_finite() and 0 < self.bid <= self.ask
+
+
+def moved(quote: Quote, percent: Decimal, price_increment: Decimal) -> Quote:
+    """The quote `percent` higher (negative: lower), still one that the book can have."""
+    factor = 1 + percent / 100
+    bid = max(price_increment, floor_to(quote.bid * factor, price_increment))
+    ask = max(bid + price_increment, floor_to(quote.ask * factor, price_increment))
+    return replace(quote, bid=bid, ask=ask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,23 @@ class Bar:
     value: Decimal
     trade_count: int
     at_ns: int
+
+    @classmethod
+    def of(cls, trade: Trade, at_ns: int) -> "Bar":
+        """The bar that begins with this trade; `at_ns` is the beginning of its time."""
+        price, size = trade.price, trade.size
+        return cls(trade.symbol, price, price, price, price, size, size * price, 1, at_ns)
+
+    def followed_by(self, later: "Bar") -> "Bar":
+        return replace(
+            self,
+            high=max(self.high, later.high),
+            low=min(self.low, later.low),
+            close=later.close,
+            volume=self.volume + later.volume,
+            value=self.value + later.value,
+            trade_count=self.trade_count + later.trade_count,
+        )
 
     def including(self, trade: Trade) -> "Bar":
         return replace(
@@ -113,9 +139,7 @@ class MarketBoard:
         if running is not None and running.at_ns == minute_ns:
             bar, closed = running.including(trade), None
         else:
-            price, size = trade.price, trade.size
-            bar = Bar(trade.symbol, price, price, price, price, size, size * price, 1, minute_ns)
-            closed = running
+            bar, closed = Bar.of(trade, minute_ns), running
         self._running_bars[trade.symbol] = bar
         if closed is not None:
             self.bars[trade.symbol] = closed

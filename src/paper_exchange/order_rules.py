@@ -22,6 +22,20 @@ MAX_ORDER_COST = Decimal(200_000)
 
 E = TypeVar("E", bound=Enum)
 
+_TICKET_FIELDS = frozenset(
+    {"symbol", "qty", "notional", "side", "type", "time_in_force", "limit_price", "stop_price",
+     "client_order_id", "order_class", "extended_hours", "position_intent"}
+)  # fmt: skip
+_REPLACEABLE_FIELDS = frozenset(
+    {"qty", "limit_price", "stop_price", "time_in_force", "client_order_id"}
+)
+_STOCK_FIELDS = frozenset(
+    {"advanced_instructions", "legs", "notional", "stop_loss", "take_profit", "trail",
+     "trail_percent", "trail_price"}
+)  # fmt: skip
+_INTENTS = {Side.BUY: "buy_to_open", Side.SELL: "sell_to_close"}
+"""Coins cannot be sold short."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
@@ -40,6 +54,7 @@ class Ticket:
 
 def parse_ticket(request: Mapping[str, object], assets: AssetCatalog) -> Ticket:
     """Reads the body of POST /v2/orders."""
+    _check_fields(request, _TICKET_FIELDS)
     asset = _asset(request.get("symbol"), assets)
     order_class = request.get("order_class")
     if order_class not in (None, "", "simple"):
@@ -65,6 +80,10 @@ def parse_ticket(request: Mapping[str, object], assets: AssetCatalog) -> Ticket:
         stop_price=_positive(request.get("stop_price"), "stop_price"),
         client_order_id=_client_order_id(request.get("client_order_id")),
     )
+    if request.get("extended_hours"):
+        raise errors.unprocessable("extended hours orders are not allowed for crypto")
+    if (intent := request.get("position_intent")) not in (None, _INTENTS[ticket.side]):
+        raise errors.invalid(f"invalid position_intent {intent} of a {ticket.side.value} order")
     _check_prices(ticket)
     _check_size(ticket)
     return ticket
@@ -75,6 +94,9 @@ def parse_replacement(request: Mapping[str, object], order: Order, asset: Asset)
 
     What is not named stays; the quantity is what is still unfilled.
     """
+    _check_fields(request, _REPLACEABLE_FIELDS)
+    if order.notional is not None:
+        raise errors.unprocessable("notional orders cannot be replaced")
     remaining = None if order.qty is None else order.qty - order.filled_qty
     time_in_force = request.get("time_in_force")
     ticket = Ticket(
@@ -87,7 +109,7 @@ def parse_replacement(request: Mapping[str, object], order: Order, asset: Asset)
             time_in_force, TimeInForce, errors.unprocessable("invalid crypto time_in_force")
         ),
         qty=_positive(request.get("qty"), "qty") or remaining,
-        notional=order.notional,
+        notional=None,
         limit_price=_positive(request.get("limit_price"), "limit_price") or order.limit_price,
         stop_price=_positive(request.get("stop_price"), "stop_price") or order.stop_price,
         client_order_id=_client_order_id(request.get("client_order_id")),
@@ -125,6 +147,16 @@ def find_wash_trade(ticket: Ticket, open_orders: list[Order]) -> tuple[Order, st
                 continue
         return order, f"opposite side {order.type.value.partition('_')[0]} order exists"
     return None
+
+
+def _check_fields(request: Mapping[str, object], known: frozenset[str]) -> None:
+    """Nothing that a body asks for is ignored: it is known, or refused. Null asks for nothing."""
+    for name, value in request.items():
+        if value is None or name in known:
+            continue
+        if name in _STOCK_FIELDS:
+            raise errors.unprocessable(f"{name} is not supported for crypto orders")
+        raise errors.unknown_field(name)
 
 
 def _asset(symbol: object, assets: AssetCatalog) -> Asset:

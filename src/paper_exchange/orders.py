@@ -4,7 +4,7 @@ All transitions stand in TRANSITIONS; an absent pair is a prohibition. Orders ar
 makes a new record, and the book holds the newest one. Decides nothing about prices or balances.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -192,6 +192,7 @@ class OrderBook:
         self._id_by_client_id: dict[str, str] = {}
         self._open_ids: dict[str, dict[str, None]] = {}
         self._submitted_ids: list[str] = []
+        self.put_listeners: list[Callable[[Order], None]] = []
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -210,6 +211,8 @@ class OrderBook:
             open_ids[order.id] = None
         else:
             open_ids.pop(order.id, None)
+        for listener in self.put_listeners:
+            listener(order)
 
     def get(self, order_id: str) -> Order | None:
         return self._orders.get(order_id)

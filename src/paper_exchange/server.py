@@ -20,14 +20,17 @@ from .data_stream import DataStream
 from .disturbance import handle_disturbed
 from .errors import ApiError
 from .exchange import Exchange
-from .faults import FaultBoard
-from .market import Quote
+from .faults import FaultBoard, Seam
+from .http_json import refusal_response
+from .journal import Journal, StateFileError
+from .market import Quote, moved
 from .market_feed import MarketFeed
 from .replay import ReplayError, load_recording, replay_quotes
-from .rest import TradingApi, refusal_response
+from .rest import TradingApi, admitted
 from .state import TradeUpdate
 from .synthetic import TimedQuote, synthetic_quotes
 from .trade_stream import TradeStream
+from .wire import account_id
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +72,19 @@ class PaperExchange:
         self.faults = FaultBoard(self.config.seed)
         self.clock = Clock(self.faults)
         self.exchange = Exchange(self.config, self.clock, self._schedule, self.faults)
+        self.failure: StateFileError | None = None
+        """Why it ended by itself: what can no longer be kept must not go on."""
+        self._journal = self._open_journal()
         queue_limit = self.config.client_queue_limit
         keys = {"key": self.config.key, "secret": self.config.secret}
-        self.data_stream = DataStream(self.faults, queue_limit=queue_limit, **keys)
+        self.data_stream = DataStream(self.exchange, queue_limit=queue_limit, **keys)
         self.trade_stream = TradeStream(self.exchange, queue_limit=queue_limit, **keys)
         self.trading_api = TradingApi(
             self.exchange, rate_limit=self.config.rate_limit_per_minute, **keys
         )
+        self.data_api = MarketDataApi(self.exchange, rate_limit=self.config.rate_limit_per_minute)
         self.exchange.tick_listeners.append(self.data_stream.on_tick)
+        self.data_stream.told_listeners.append(self.exchange.quotes_told.take)
         self.exchange.trade_update_listeners += [self.trade_stream.on_trade_update, _log_update]
         self.feed = self._build_feed()
         self.control = Control(
@@ -84,6 +92,7 @@ class PaperExchange:
                 config=self.config,
                 exchange=self.exchange,
                 trading_api=self.trading_api,
+                data_api=self.data_api,
                 data_stream=self.data_stream,
                 trade_stream=self.trade_stream,
                 feed=self.feed,
@@ -99,7 +108,7 @@ class PaperExchange:
         """Listens and starts the market. Raises OSError when the port is taken."""
         app = web.Application(middlewares=[self._answer_errors, self._admit])
         self.trading_api.add_routes(app.router)
-        MarketDataApi(self.exchange).add_routes(app.router)
+        self.data_api.add_routes(app.router)
         self.control.add_routes(app.router)
         app.router.add_get("/v1beta3/crypto/us", self.data_stream.handle)
         app.router.add_get("/stream", self.trade_stream.handle)
@@ -109,6 +118,7 @@ class PaperExchange:
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self.config.port).start()
         self.urls = Urls.at_port(self._runner.addresses[0][1])
+        self.exchange.resume()
         self._spawn(self._close_days())
         if self.feed is not None:
             self._spawn(self.feed.run())
@@ -123,6 +133,24 @@ class PaperExchange:
             client.outbox.cut(code=WSCloseCode.GOING_AWAY)
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _open_journal(self) -> Journal | None:
+        """Raises StateFileError."""
+        if self.config.state_file is None:
+            return None
+        journal = Journal(
+            self.config.state_file,
+            account_id=account_id(self.config.key),
+            on_failure=self._fail,
+        )
+        self.exchange.keep_in(journal)
+        return journal
+
+    def _fail(self, error: StateFileError) -> None:
+        self.failure = error
+        self.stopping.set()
 
     def _schedule(
         self, delay_seconds: float, function: Callable[..., None], *args: object
@@ -159,9 +187,11 @@ class PaperExchange:
 
     def _post(self, timed: TimedQuote) -> None:
         now_ns = self.clock.now_ns()
-        self.exchange.post_quote(
-            Quote(timed.symbol, timed.bid, timed.bid_size, timed.ask, timed.ask_size, now_ns)
-        )
+        quote = Quote(timed.symbol, timed.bid, timed.bid_size, timed.ask, timed.ask_size, now_ns)
+        for fault in self.faults.visit(Seam.MARKET, symbol=timed.symbol):
+            step = self.exchange.asset(timed.symbol).price_increment
+            quote = moved(quote, fault.number("percent"), step)
+        self.exchange.post_quote(quote)
 
     async def _close_days(self) -> None:
         """Posts the fees after every midnight UTC."""
@@ -187,12 +217,13 @@ class PaperExchange:
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Keys and rate limit of everything under /v2, and the faults of HTTP."""
+        """Keys and rate limit of everything under /v2, the rate limit of data, HTTP's faults."""
         if request.path.startswith("/v1beta3/crypto/us/"):
-            return await handle_disturbed(request, handler, self.faults)
-        if not request.path.startswith("/v2/"):
+            headers = admitted(self.data_api.meter)
+        elif request.path.startswith("/v2/"):
+            headers = self.trading_api.admit(request)
+        else:
             return await handler(request)
-        headers = self.trading_api.admit(request)
         try:
             response = await handle_disturbed(request, handler, self.faults)
         except ApiError as refusal:

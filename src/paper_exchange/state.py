@@ -8,21 +8,26 @@ nothing.
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol
 
 from . import errors
-from .account import Account
+from .account import Account, Position
 from .activities import ActivityLog
 from .assets import Asset, AssetCatalog
 from .clock import Clock
-from .config import ExchangeConfig
+from .config import ExchangeConfig, SymbolsFilter
+from .decimals import ZERO
+from .equity import EquityCurve
 from .faults import FaultBoard
 from .fees import FeeSchedule
+from .history import History
 from .market import MarketBoard, Tick
 from .orders import Event, Order, OrderBook, advance
+from .profile import AccountProfile
 
 
 class Scheduler(Protocol):
@@ -69,6 +74,7 @@ class Habits:
     latency_seconds: float
     partial_fill_probability: float
     duplicate_ids_refused: bool
+    symbols_filter: SymbolsFilter
 
 
 class State:
@@ -79,7 +85,10 @@ class State:
         self.clock = clock
         self.faults = faults
         self.habits = Habits(
-            config.latency_seconds, config.partial_fill_probability, config.duplicate_ids_refused
+            config.latency_seconds,
+            config.partial_fill_probability,
+            config.duplicate_ids_refused,
+            config.symbols_filter,
         )
         self.assets = AssetCatalog(config.assets)
         self.book = OrderBook()
@@ -87,16 +96,36 @@ class State:
         self.initial_cash = config.cash
         self.adjustments: list[Adjustment] = []
         self.steps: list[Step] = []
+        self.profile = AccountProfile(clock.now_ns(), config.cash)
+        self.equity_curve = EquityCurve()
         self.market = MarketBoard()
+        self.history = History()
         self.activities = ActivityLog()
         self.fees = FeeSchedule(
             maker=config.maker_fee, taker=config.taker_fee, usd_increment=config.usd_fee_increment
         )
         self.steps_in_flight = 0
         self.trade_update_listeners: list[Callable[[TradeUpdate], None]] = []
-        self.tick_listeners: list[Callable[[Tick], None]] = []
-        self.schedule = schedule
-        self._id_counts: Counter[str] = Counter()
+        self.tick_listeners: list[Callable[[Tick], None]] = [self.history.on_tick]
+        self.turn_listeners: list[Callable[[], None]] = []
+        self.id_counts: Counter[str] = Counter()
+        self._schedule = schedule
+        self._depth = 0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """What one call changes belongs together; when the outermost one ends it is kept.
+
+        Nothing of it has left the process by then: what is told waits for the event loop.
+        """
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                for listener in self.turn_listeners:
+                    listener()
 
     def order(self, order_id: str) -> Order:
         """Raises ApiError (404)."""
@@ -134,6 +163,16 @@ class State:
         for listener in self.trade_update_listeners:
             listener(update)
 
+    def run(self, function: Callable[..., None], *args: object) -> None:
+        with self.turn():
+            function(*args)
+
+    def schedule(
+        self, delay_seconds: float, function: Callable[..., None], *args: object
+    ) -> object:
+        """A turn of its own, later."""
+        return self._schedule(delay_seconds, self.run, function, *args)
+
     def later(self, function: Callable[[str], None], order_id: str) -> None:
         """A step of an order that takes the usual time."""
         self.steps_in_flight += 1
@@ -141,8 +180,8 @@ class State:
 
     def new_id(self, kind: str) -> str:
         """The n-th id of its kind is the same for the same seed, whatever happened between."""
-        self._id_counts[kind] += 1
-        bits = random.Random(f"{self.seed}:{kind}:{self._id_counts[kind]}").getrandbits(128)
+        self.id_counts[kind] += 1
+        bits = random.Random(f"{self.seed}:{kind}:{self.id_counts[kind]}").getrandbits(128)
         return str(uuid.UUID(int=bits, version=4))
 
     def set_balance(self, unit: str, amount: Decimal, price: Decimal | None = None) -> None:
@@ -161,6 +200,16 @@ class State:
 
     def balance(self, unit: str) -> Decimal:
         return self.account.cash if unit == "USD" else self.account.qty(self.asset(unit).symbol)
+
+    def price(self, position: Position) -> Decimal:
+        """The last trade's, or the entry price while there was none."""
+        trade = self.market.trades.get(position.symbol)
+        return trade.price if trade is not None else position.avg_entry_price
+
+    def equity(self) -> Decimal:
+        """Cash and coins, in USD."""
+        values = (one.qty * self.price(one) for one in self.account.positions())
+        return self.account.cash + sum(values, ZERO)
 
     def _step(self, function: Callable[[str], None], order_id: str) -> None:
         self.steps_in_flight -= 1

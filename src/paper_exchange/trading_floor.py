@@ -27,7 +27,7 @@ class TradingFloor:
     def __init__(self, state: State) -> None:
         self._state = state
         self._held_by: dict[str, list[str]] = {}
-        state.faults.cleared_listeners.append(self._let_go)
+        state.faults.cleared_listeners.append(lambda fault: state.run(self._let_go, fault))
 
     def accept(
         self,
@@ -98,6 +98,18 @@ class TradingFloor:
                 self._match(order, quote)
             elif order.has_arrived and not order.is_triggered:
                 self._trigger_if_reached(order, quote)
+
+    def resume(self) -> None:
+        """What was put off when the process ended is put off anew; faults hold nothing any more."""
+        for order in self._state.book.all_open():
+            order = self._state.note(order, is_held=False, holds_after_part=False)
+            match order.status:
+                case Status.PENDING_NEW:
+                    self._state.later(self._open, order.id)
+                case Status.PENDING_CANCEL:
+                    self._state.later(self._finish_cancel, order.id)
+                case _ if not order.has_arrived:
+                    self._state.later(self._arrive, order.id)
 
     # Onto the book
 

@@ -13,7 +13,6 @@ from .assets import Asset
 from .clock import NANOS, rfc3339
 from .decimals import ZERO, plain
 from .exchange import Exchange
-from .market import Bar, Quote, Trade
 from .orders import Order
 from .state import TradeUpdate
 
@@ -38,10 +37,10 @@ def _time(at_ns: int | None) -> str | None:
     return None if at_ns is None else rfc3339(at_ns)
 
 
-def account_json(exchange: Exchange, key: str, created_at_ns: int, last_equity: Decimal) -> Json:
-    account = exchange.account
-    holdings = sum((_market_value(exchange, one) for one in account.positions()), ZERO)
-    equity = account.cash + holdings
+def account_json(exchange: Exchange, key: str) -> Json:
+    account, profile = exchange.account, exchange.profile
+    equity = exchange.equity()
+    holdings = equity - account.cash
     free = account.available_usd()
     identity = account_id(key)
     return {
@@ -59,19 +58,18 @@ def account_json(exchange: Exchange, key: str, created_at_ns: int, last_equity: 
         "effective_buying_power": plain(free),
         "non_marginable_buying_power": plain(free),
         "options_buying_power": plain(free),
-        "bod_dtbp": "0",
         "cash": plain(account.cash),
         "accrued_fees": "0",
         "portfolio_value": plain(equity),
         "trading_blocked": False,
         "transfers_blocked": False,
         "account_blocked": False,
-        "created_at": rfc3339(created_at_ns),
-        "trade_suspended_by_user": False,
+        "created_at": rfc3339(profile.created_at_ns),
+        "trade_suspended_by_user": profile.is_suspended,
         "multiplier": str(_MULTIPLIER),
         "shorting_enabled": False,
         "equity": plain(equity),
-        "last_equity": plain(last_equity),
+        "last_equity": plain(profile.last_equity),
         "long_market_value": plain(holdings),
         "short_market_value": "0",
         "position_market_value": plain(holdings),
@@ -85,14 +83,9 @@ def account_json(exchange: Exchange, key: str, created_at_ns: int, last_equity: 
     }
 
 
-def equity(exchange: Exchange) -> Decimal:
-    holdings = (_market_value(exchange, one) for one in exchange.account.positions())
-    return exchange.account.cash + sum(holdings, ZERO)
-
-
 def position_json(exchange: Exchange, position: Position) -> Json:
     asset = exchange.asset(position.symbol)
-    price = _current_price(exchange, position)
+    price = exchange.price(position)
     value = position.qty * price
     gain = value - position.cost_basis
     ratio = (gain / position.cost_basis).quantize(_RATIO_PLACES) if position.cost_basis else ZERO
@@ -236,45 +229,3 @@ def activity_json(activity: Activity, account: str) -> Json:
             if in_coins:
                 fee |= {"qty": _text(activity.qty), "price": _text(activity.price)}
             return fee
-
-
-# Market data: the same fields go out as JSON (times as text) and as msgpack (times as Timestamp).
-
-
-def quote_fields(quote: Quote) -> Json:
-    return {
-        "bp": float(quote.bid),
-        "bs": float(quote.bid_size),
-        "ap": float(quote.ask),
-        "as": float(quote.ask_size),
-    }
-
-
-def trade_fields(trade: Trade) -> Json:
-    return {
-        "p": float(trade.price),
-        "s": float(trade.size),
-        "i": trade.id,
-        "tks": trade.taker_side,
-    }
-
-
-def bar_fields(bar: Bar) -> Json:
-    return {
-        "o": float(bar.open),
-        "h": float(bar.high),
-        "l": float(bar.low),
-        "c": float(bar.close),
-        "v": float(bar.volume),
-        "n": bar.trade_count,
-        "vw": float(bar.value / bar.volume) if bar.volume else 0.0,
-    }
-
-
-def _current_price(exchange: Exchange, position: Position) -> Decimal:
-    trade = exchange.market.trades.get(position.symbol)
-    return trade.price if trade is not None else position.avg_entry_price
-
-
-def _market_value(exchange: Exchange, position: Position) -> Decimal:
-    return position.qty * _current_price(exchange, position)

@@ -14,7 +14,7 @@ they have used.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
 
@@ -33,7 +33,13 @@ from models.cycle_data import (
 )
 from models.events import Event, Severity, append_event
 from models.exchange import Position, Side
-from models.order_journal import ADOPTED, JournalEntry, Purpose, append_journal_entry
+from models.order_journal import (
+    ADOPTED,
+    JournalEntry,
+    Purpose,
+    append_journal_entry,
+    load_leftovers,
+)
 from models.trading_state import TradingState, load_trading_state
 from steering.preview import MarketView, load_market_view
 from steering.refused import Refused
@@ -43,7 +49,7 @@ from strategy.fees import compute_qty_before_fee
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import fetch_order_by_client_id, get_trading_client
-from utils.db_utils import transaction
+from utils.db_utils import thread_connection, transaction
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
@@ -100,7 +106,7 @@ def prepare_adoption(
         raise Refused(f"{asset.asset_symbol} cannot adopt anything: {problem}")
     view = load_market_view(settings, asset.asset_symbol)
     _check_nothing_claims(settings, asset, cycle, view)
-    position = _checked_position(asset, view)
+    position = _checked_position(connection, asset, view)
     with localcontext(Context(prec=60)):
         quantity = compute_qty_before_fee(position.qty, settings.taker_fee_rate)
         cost_usd = quantity * position.average_entry_price
@@ -155,8 +161,16 @@ def _check_nothing_claims(
         )
 
 
-def _checked_position(asset: DcaAsset, view: MarketView) -> Position:
+def _checked_position(
+    connection: MySQLConnectionAbstract, asset: DcaAsset, view: MarketView
+) -> Position:
+    """The coins that can be adopted: what earlier cycles left is paid for in the journal already,
+    and is sold with the next cycle.
+    """
     symbol, position = asset.asset_symbol, view.position
+    if position is not None:
+        leftover = load_leftovers(connection, asset.id).get(asset.id, Decimal(0))
+        position = replace(position, qty=max(Decimal(0), position.qty - leftover))
     if position is None or is_unsellable(position.qty, view.rules):
         held = "none" if position is None else f"only {position.qty.normalize():f}"
         raise Refused(f"there are no coins of {symbol} to adopt: the account holds {held}")
@@ -175,7 +189,8 @@ def carry_out_adoption(settings: Settings, adoption: Adoption, now: datetime) ->
     asset = adoption.asset
     view = load_market_view(settings, asset.asset_symbol)
     _check_nothing_claims(settings, asset, adoption.cycle, view)
-    if _checked_position(asset, view).qty != adoption.position_qty:
+    position = _checked_position(thread_connection(), asset, view)
+    if position.qty != adoption.position_qty:
         raise Refused(f"the position of {asset.asset_symbol} has just changed: look again")
 
     def work(connection: MySQLConnectionAbstract) -> DcaCycle:

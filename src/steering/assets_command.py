@@ -136,6 +136,9 @@ class AssetsCommand:
         asset, keep_coins = self._configured(), self._options.keep_coins
         check_removal(asset, keep_coins=keep_coins)
         self._confirm(f"Forget {self._symbol}? Its history stays in the journal.")
+        if not self._as_json:
+            seconds = f"{self._settings.unknown_outcome_seconds:g} s"
+            self._console.print(f"Waiting {seconds}: a buy may be on its way.")
         cycle = finish_removal(asset, keep_coins=keep_coins)
         text = f"{self._symbol} is removed."
         if cycle is not None and cycle.is_open and cycle.quantity > 0:

@@ -353,7 +353,9 @@ class Closer:
             self._client,
             rules,
             resolve=reconciler.resolve,
-            limits=BuyLimits(self._settings, self._client, reconciler.blocked_symbols),
+            limits=BuyLimits(
+                self._settings, self._client, reconciler.blocked_symbols, rules_of=rules.get
+            ),
             why_no_orders=lambda: None if lock.hold() else "another daemon has taken the account",
         )
         reconciler.recover()

@@ -16,7 +16,7 @@ from config import Settings
 from models.asset_config import DcaAsset
 from models.exchange import AssetRules, ExchangeOrder, Position, Quote, Side
 from models.meta import check_account, check_schema
-from models.trading_state import TradingState, load_all_trading_states
+from models.trading_state import TradingState, load_all_trading_states, with_leftovers
 from steering.refused import Refused
 from strategy.asset_checks import Finding, check_asset, find_number_problems
 from strategy.deal_plan import DealPlan, compute_remaining_usd, plan_deal
@@ -30,6 +30,7 @@ from utils.alpaca_client_rest import (
     fetch_orders,
     fetch_position,
     get_trading_client,
+    pass_over_unreadable,
 )
 
 
@@ -119,7 +120,7 @@ def load_market_view(settings: Settings, symbol: str) -> MarketView:
         rules=rules,
         quote=fetch_latest_quote(symbol),
         position=fetch_position(client, symbol),
-        open_orders=tuple(fetch_orders(client, status="open")),
+        open_orders=tuple(fetch_orders(client, status="open", on_unreadable=pass_over_unreadable)),
         buying_power_usd=fetch_buying_power_usd(client),
     )
 
@@ -143,7 +144,7 @@ def load_preview(
     if problems := find_number_problems(asset):
         raise Refused("; ".join(problems))
     view = load_market_view(settings, asset.asset_symbol)
-    states = load_all_trading_states(connection)
+    states = with_leftovers(connection, load_all_trading_states(connection))
     state = next((s for s in states if s.asset.id == asset.id), None)
     fee_rate = settings.taker_fee_rate
     findings, plan = check_asset(asset, view.rules, fee_rate, view.quote.ask)
@@ -219,9 +220,11 @@ def _foreign_coins(preview: Preview, view: MarketView) -> list[str]:
     if state is not None and state.cycle.latest_order_id is not None:
         return []
     symbol, position = view.rules.symbol, view.position
-    if position is not None and not is_unsellable(position.qty, view.rules):
+    qty = Decimal(0) if position is None else position.qty
+    foreign = qty if state is None else state.foreign_coins(qty)
+    if not is_unsellable(foreign, view.rules):
         return [
-            f"the account holds {position.qty.normalize():f} {symbol.partition('/')[0]} that no"
+            f"the account holds {foreign.normalize():f} {symbol.partition('/')[0]} that no"
             f" deal claims: nothing is bought while they are there; scripts/assets adopt {symbol}"
             " makes a deal of them"
         ]

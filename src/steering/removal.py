@@ -1,11 +1,17 @@
 """Forgetting an asset without losing coins or orders.
 
-Owns: that no order of ours is left without its cycle. Buying is switched off first, then the
-exchange is asked; the rows go last.
+Owns: that no order of ours is left without its cycle. Buying is switched off first: every buy reads
+the row once more just before it is sent, so that no later one goes out. One that was already on its
+way is at the exchange, or will never be, when an order's outcome counts as known: the exchange is
+asked before and after that time, and the rows go last.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+from config import get_settings
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle, get_latest_cycle
 from models.exchange import ExchangeOrder
@@ -49,18 +55,26 @@ def check_removal(asset: DcaAsset, *, keep_coins: bool) -> DcaCycle | None:
     return cycle
 
 
-def finish_removal(asset: DcaAsset, *, keep_coins: bool) -> DcaCycle | None:
+def finish_removal(
+    asset: DcaAsset, *, keep_coins: bool, wait: Callable[[float], None] = time.sleep
+) -> DcaCycle | None:
     """Remove it; the latest cycle as it was.
+
+    Args:
+        wait: lets UNKNOWN_OUTCOME_SECONDS pass. An order that arrives meanwhile is announced by
+            nothing that this program hears.
 
     Raises:
         Refused, ExchangeError, DatabaseError: it is still there, as it was before.
     """
     if asset.is_enabled:
-        disable_asset(asset)  # from here on no new buy is decided; one may be on its way
+        disable_asset(asset)  # from here on no new buy is sent; one may be on its way
     try:
+        check_removal(asset, keep_coins=keep_coins)
+        wait(get_settings().unknown_outcome_seconds)
         cycle = check_removal(asset, keep_coins=keep_coins)
         delete_asset(asset, cycle)
-    except Exception:  # whatever the reason: it must go on trading as before
+    except BaseException:  # whatever the reason, Ctrl-C too: it must go on trading as before
         if asset.is_enabled:
             enable_asset(asset)
         raise

@@ -1,7 +1,7 @@
 """The life of a cycle: which fact leads from which status to which, and what it writes. Pure.
 
     cooldown --over--> watching --buy order--> buying --its end--> watching
-                       watching --sell order-> selling --filled--> complete, and a new cycle in
+                       watching --sell order-> selling --sold out--> complete, and a new cycle in
                        cooldown watching --no position on the exchange----> error, and a new cycle
                        in watching
 
@@ -23,11 +23,11 @@ from typing import Any
 
 from models.asset_config import DcaAsset
 from models.cycle_data import CycleStatus, DcaCycle
-from models.events import Event
+from models.events import Event, Severity
 from models.exchange import AssetRules, ExchangeOrder, Side
 from models.order_journal import JournalEntry, Purpose
 from strategy.fees import compute_coin_fee, compute_usd_fee
-from strategy.sizing import is_dust, is_unsellable, round_stored
+from strategy.sizing import is_dust, is_explained_by_fees, round_stored
 
 
 class Fact(StrEnum):
@@ -35,8 +35,7 @@ class Fact(StrEnum):
     SELL_OPENED = "sell_opened"
     BUY_ENDED = "buy_ended"  # filled, canceled, expired or rejected, with whatever was filled
     BUY_REPLACED = "buy_replaced"  # the user edited it: another order goes on in its place
-    SELL_FILLED = "sell_filled"
-    SELL_ENDED = "sell_ended"  # canceled, expired or rejected, with whatever was sold
+    SELL_ENDED = "sell_ended"  # filled, canceled, expired or rejected, with whatever was sold
     SELL_REPLACED = "sell_replaced"
     ORDER_MISSING = "order_missing"  # the exchange knows neither the order nor the id it would have
     COOLDOWN_OVER = "cooldown_over"
@@ -47,14 +46,15 @@ class Next(Enum):
     """Where a transition leads.
 
     REST is `watching`, or `cooldown` while that is not over and no coins are held, or `complete`
-    after a sell that left only dust, or when the user wants it closed and there is nothing to sell.
+    after a sell that left no more than fees and dust explain (filled or not: a position that lagged
+    can have named fewer coins than there are), or when the user wants it closed and there is
+    nothing to sell.
     """
 
     BUYING = "buying"
     SELLING = "selling"
     REST = "rest"
     SAME = "same"
-    COMPLETE = "complete"
     WATCHING = "watching"
     ERROR = "error"
 
@@ -66,7 +66,6 @@ TRANSITIONS: Mapping[tuple[CycleStatus, Fact], Next] = MappingProxyType(
         (_S.WATCHING, _F.SELL_OPENED): Next.SELLING,
         (_S.WATCHING, _F.BUY_ENDED): Next.REST,
         (_S.WATCHING, _F.BUY_REPLACED): Next.BUYING,
-        (_S.WATCHING, _F.SELL_FILLED): Next.COMPLETE,
         (_S.WATCHING, _F.SELL_ENDED): Next.REST,
         (_S.WATCHING, _F.SELL_REPLACED): Next.SELLING,
         (_S.WATCHING, _F.POSITION_GONE): Next.ERROR,
@@ -74,7 +73,6 @@ TRANSITIONS: Mapping[tuple[CycleStatus, Fact], Next] = MappingProxyType(
         (_S.BUYING, _F.SELL_OPENED): Next.SELLING,
         (_S.BUYING, _F.BUY_ENDED): Next.REST,
         (_S.BUYING, _F.BUY_REPLACED): Next.SAME,
-        (_S.BUYING, _F.SELL_FILLED): Next.COMPLETE,
         (_S.BUYING, _F.SELL_ENDED): Next.REST,
         (_S.BUYING, _F.SELL_REPLACED): Next.SELLING,
         (_S.BUYING, _F.ORDER_MISSING): Next.REST,
@@ -82,7 +80,6 @@ TRANSITIONS: Mapping[tuple[CycleStatus, Fact], Next] = MappingProxyType(
         (_S.SELLING, _F.SELL_OPENED): Next.SAME,
         (_S.SELLING, _F.BUY_ENDED): Next.REST,
         (_S.SELLING, _F.BUY_REPLACED): Next.BUYING,
-        (_S.SELLING, _F.SELL_FILLED): Next.COMPLETE,
         (_S.SELLING, _F.SELL_ENDED): Next.REST,
         (_S.SELLING, _F.SELL_REPLACED): Next.SAME,
         (_S.SELLING, _F.ORDER_MISSING): Next.REST,
@@ -129,8 +126,6 @@ def fact_of(order: ExchangeOrder) -> Fact:
     """What an order's state means for its cycle."""
     buys = order.side is Side.BUY
     match order.status:
-        case "filled" if not buys:
-            return Fact.SELL_FILLED
         case "filled" | "canceled" | "expired" | "rejected":
             return Fact.BUY_ENDED if buys else Fact.SELL_ENDED
         case "replaced":
@@ -282,31 +277,41 @@ def compute_fill_updates(
 def _sold(
     cycle: DcaCycle, order: ExchangeOrder, target: Next, around: Circumstances
 ) -> CycleChange:
-    left = _left_after_sale(cycle, order.filled_qty)
-    goes_on = order.status == "replaced"
-    if target is Next.COMPLETE or (
-        not goes_on and leaves_only_dust(cycle, order.filled_qty, around)
-    ):
-        left_in_account = max(Decimal(0), left - around.coin_fees)
-        return _completed(cycle, order, left_in_account, around)
+    left = max(Decimal(0), cycle.quantity - order.filled_qty)
+    if order.status != "replaced" and is_sold_out(cycle, order.filled_qty, around):
+        return _completed(cycle, order, max(Decimal(0), left - around.coin_fees), around)
     updates = _after_end(cycle, order, target, left, around)
     if order.filled_qty > 0:
         updates["quantity"] = left
     return CycleChange(
         cycle_updates=updates,
         journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, around),
+        events=(_incomplete_sale(cycle, order, left),) if order.status == "filled" else (),
     )
 
 
-def _left_after_sale(cycle: DcaCycle, sold_qty: Decimal) -> Decimal:
-    return max(Decimal(0), cycle.quantity - sold_qty)
+def is_sold_out(cycle: DcaCycle, sold_qty: Decimal, around: Circumstances) -> bool:
+    """Whether `sold_qty` was sold and what is left of the cycle is no more than the coin fees
+    explain, or cannot be sold.
+    """
+    return sold_qty > 0 and is_explained_by_fees(
+        cycle.quantity, cycle.quantity - sold_qty, around.coin_fees, around.rules, around.fee_rate
+    )
 
 
-def leaves_only_dust(cycle: DcaCycle, sold_qty: Decimal, around: Circumstances) -> bool:
-    """Whether `sold_qty` was sold and what is left after the coin fees cannot be sold."""
-    left = _left_after_sale(cycle, sold_qty)
-    left_in_account = min(left - around.coin_fees, left * (1 - around.fee_rate))
-    return sold_qty > 0 and is_unsellable(left_in_account, around.rules)
+def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Event:
+    return Event(
+        kind="sale_incomplete",
+        severity=Severity.WARNING,
+        reason=(
+            f"sell order {order.client_order_id} was filled with"
+            f" {order.filled_qty.normalize():f} coins, {left.normalize():f} of the cycle are left:"
+            " it goes on with them"
+        ),
+        asset_id=cycle.asset_id,
+        symbol=order.symbol,
+        cycle_id=cycle.id,
+    )
 
 
 def _completed(

@@ -7,9 +7,11 @@ Alpaca refuses a second order with the same client_order_id, for ever (alpaca-fa
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from models.cycle_data import DcaCycle
+from models.exchange import UnreadableOrder
 
 PREFIX = "dca-"
 _PATTERN = re.compile(r"dca-([1-9][0-9]{0,9})-([0-9a-zA-Z]{8})-(0|[1-9][0-9]{0,9})", re.ASCII)
@@ -39,3 +41,10 @@ def parse_client_order_id(text: str) -> OrderIdentity | None:
 def has_our_prefix(text: str) -> bool:
     """Whether a client_order_id claims to be ours, well-formed or not."""
     return text.startswith(PREFIX)
+
+
+def may_be_ours(order: UnreadableOrder, linked: Collection[str], symbols: Collection[str]) -> bool:
+    """Whether an order that cannot be read concerns us: by its id, by the cycles that are linked to
+    it, or because all orders on the symbols of our assets do.
+    """
+    return has_our_prefix(order.client_order_id) or order.id in linked or order.symbol in symbols

@@ -22,7 +22,7 @@ from strategy.lifecycle import (
     build_journal_entry,
     compute_fill_updates,
     is_closed_without_sale,
-    leaves_only_dust,
+    is_sold_out,
     resting_status,
     target_of,
 )
@@ -131,7 +131,7 @@ def compute_correction(
     completes = (
         cycle.status is CycleStatus.WATCHING
         and order.side is Side.SELL
-        and leaves_only_dust(cycle, extra_qty, around)
+        and is_sold_out(cycle, extra_qty, around)
     )
     updates = _correction_updates(cycle, order, extra_qty, extra_price, known_qty, around)
     if completes:

@@ -89,18 +89,24 @@ def size_buy(amount_usd: Decimal, ask: Decimal, rules: AssetRules) -> SizedBuy:
 
 
 def size_take_profit(
-    quantity: Decimal, coin_fees: Decimal, available: Decimal, rules: AssetRules, fee_rate: Decimal
+    quantity: Decimal,
+    coin_fees: Decimal,
+    available: Decimal,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    leftover: Decimal = Decimal(0),
 ) -> Decimal:
     """Coins to sell of a cycle that bought `quantity` while `available` are free in the account.
 
     The exchange took its fee from the coins, so fewer are there than were filled; where more are
-    there than the cycle holds, they are the user's own and stay.
+    there than the cycle holds, they are the user's own and stay. `leftover`: coins that earlier
+    cycles could not sell; they go with this sale.
 
     Raises:
         SizingError: when what is there is dust.
     """
-    ours = quantity - compute_coins_taken(quantity, coin_fees, fee_rate)
-    wanted = ours if available > quantity else available
+    ours = quantity - compute_coins_taken(quantity, coin_fees, fee_rate) + leftover
+    wanted = ours if available > quantity + leftover else available
     qty = floor_quantity(wanted, rules)
     if is_unsellable(wanted, rules):
         raise SizingError(f"only {available} coins are free, below what can be sold")
@@ -111,10 +117,26 @@ def is_short_beyond_fees(
     quantity: Decimal, coin_fees: Decimal, available: Decimal, rules: AssetRules, fee_rate: Decimal
 ) -> bool:
     """Whether more coins are missing from the account than fees and rounding explain."""
-    # Fees are rounded up per execution and the rate is our estimate: a tenth more explains both.
+    return quantity - available > _explained(quantity, coin_fees, rules, fee_rate)
+
+
+def is_explained_by_fees(
+    quantity: Decimal, left: Decimal, coin_fees: Decimal, rules: AssetRules, fee_rate: Decimal
+) -> bool:
+    """Whether `left` of the `quantity` that was bought is only what the fees took, or so little
+    more that it cannot be sold.
+    """
+    return is_unsellable(left - _explained(quantity, coin_fees, rules, fee_rate), rules)
+
+
+def _explained(
+    quantity: Decimal, coin_fees: Decimal, rules: AssetRules, fee_rate: Decimal
+) -> Decimal:
+    """Coins that may be missing of `quantity`. Fees are rounded up per execution and the rate is
+    our estimate: a tenth more explains both.
+    """
     taken = compute_coins_taken(quantity, coin_fees, fee_rate)
-    explained = taken * Decimal("1.1") + rules.min_trade_increment
-    return available < quantity - explained
+    return taken * Decimal("1.1") + rules.min_trade_increment
 
 
 def minimum_base_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:

@@ -25,13 +25,16 @@ class Triggers:
     """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >= the
     other.
 
-    None means never. `buy_not_before` holds a buy back until then whatever the price.
+    None means never. `buy_not_before` holds a buy back until then whatever the price. While a buy
+    rests, a bid at or above `cancel_buy_at_or_above` asks for its cancellation: nothing can be sold
+    before it has ended.
     """
 
     buy_at_or_below: Decimal | None = None
     buy_purpose: Purpose | None = None
     buy_not_before: datetime | None = None
     sell_at_or_above: Decimal | None = None
+    cancel_buy_at_or_above: Decimal | None = None
 
 
 NEVER = Triggers()
@@ -39,12 +42,16 @@ NEVER = Triggers()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now. `amount_usd` is set for buys; a take profit sells the whole position."""
+    """What to do now. `amount_usd` is set for buys; a take profit sells the whole position.
+
+    `cancels_buy`: the take profit is reached while a buy rests, which is canceled first.
+    """
 
     side: Side
     purpose: Purpose
     trigger_price: Decimal
     amount_usd: Decimal | None = None
+    cancels_buy: bool = False
 
     @property
     def at_any_price(self) -> bool:
@@ -81,11 +88,15 @@ def compute_early_restart_trigger(asset: DcaAsset) -> Decimal | None:
 
 
 def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Triggers:
-    """The prices that matter in `state`. An order under way (buying, selling) waits for its end."""
+    """The prices that matter in `state`. An order under way (buying, selling) waits for its end,
+    but a buy that rests does not keep what is held from its take profit.
+    """
     asset, cycle = state.asset, state.cycle
     if state.other_symbol:
         return NEVER  # the quantity counts other coins than those whose price we would compare
     holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
+    if cycle.status is CycleStatus.BUYING:
+        return Triggers(cancel_buy_at_or_above=_cancel_buy_trigger(asset, cycle, holds_coins))
     if cycle.close_requested:  # no buys, not even a base order: it would be sold at once
         is_closing = _is_closing(state, rules, fee_rate)
         return Triggers(sell_at_or_above=ANY_SELL_PRICE) if is_closing else NEVER
@@ -105,11 +116,7 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
                 buy_not_before=state.cooldown_until if after_error else None,
             )
         case CycleStatus.WATCHING:
-            sell = (
-                compute_take_profit_trigger(asset, cycle)
-                if cycle.average_purchase_price > 0
-                else None
-            )
+            sell = _sell_trigger(asset, cycle)
             if not asset.is_enabled or cycle.safety_orders >= asset.max_safety_orders:
                 return Triggers(sell_at_or_above=sell)
             return Triggers(
@@ -119,6 +126,18 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
             )
         case _:
             return NEVER
+
+
+def _sell_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal | None:
+    """None where no average price is known: a target could not be told."""
+    has_price = cycle.average_purchase_price > 0
+    return compute_take_profit_trigger(asset, cycle) if has_price else None
+
+
+def _cancel_buy_trigger(asset: DcaAsset, cycle: DcaCycle, holds_coins: bool) -> Decimal | None:
+    if cycle.close_requested:
+        return ANY_SELL_PRICE
+    return _sell_trigger(asset, cycle) if holds_coins else None
 
 
 def _is_closing(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> bool:
@@ -161,6 +180,9 @@ def decide(
         return Decision(Side.BUY, purpose, triggers.buy_at_or_below, _amount_usd(state, purpose))
     if triggers.sell_at_or_above is not None and bid >= triggers.sell_at_or_above:
         return Decision(Side.SELL, Purpose.TAKE_PROFIT, triggers.sell_at_or_above)
+    cancel = triggers.cancel_buy_at_or_above
+    if cancel is not None and bid >= cancel:
+        return Decision(Side.SELL, Purpose.TAKE_PROFIT, cancel, cancels_buy=True)
     return None
 
 

@@ -42,13 +42,14 @@ def judge_unclaimed(
         return Verdict.HARMLESS
     is_ours = state is not None and state.cycle.is_open and not state.other_symbol
     books, coin_fees = Decimal(0), Decimal(0)
+    leftover = state.leftover if state is not None else Decimal(0)
     if state is not None and is_ours:
         if state.cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING):
             return Verdict.UNDECIDED
         books, coin_fees = state.cycle.quantity, state.coin_fees
     if now - (order.ended_at or now) < SETTLE_TIME:
         return Verdict.UNDECIDED
-    has_more = not is_unsellable(account_qty - (books - coin_fees), rules)
+    has_more = not is_unsellable(account_qty - (books - coin_fees) - leftover, rules)
     has_fewer = is_short_beyond_fees(books, coin_fees, account_qty, rules, fee_rate)
     return Verdict.MATTERS if has_more or has_fewer else Verdict.HARMLESS
 
@@ -59,3 +60,16 @@ def describe_unclaimed(order: ExchangeOrder) -> str:
         f"order {order.client_order_id} ({order.id}) on {order.symbol} belongs to no cycle:"
         " buys wait"
     )
+
+
+def describe_foreign_coins(qty: Decimal) -> str:
+    """What is told of coins that stand where a base order would be placed."""
+    return (
+        f"the account holds {qty.normalize():f} coins that no cycle bought: no base order is placed"
+        " while they are there"
+    )
+
+
+def cure_of_foreign_coins(symbol: str) -> str:
+    """What a person can do about them."""
+    return f"scripts/assets adopt {symbol} makes a cycle of them; or sell them on Alpaca's page"

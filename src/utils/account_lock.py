@@ -1,29 +1,57 @@
 """One daemon per Alpaca account and database, on whatever host: a named lock of the database
 server.
 
-The server frees it when the connection ends, so a crash never leaves it behind; when this whole
-machine is gone and no end can arrive, after LOCK_IDLE_SECONDS without a word from us.
+The server frees it when the connection ends, so a crash never leaves it behind. Where the line dies
+silently, no end arrives and the dead session keeps it for LOCK_IDLE_SECONDS more. Therefore a
+holder also takes a second lock under a token that nobody else has: whoever finds that one session
+has both knows that it is his own of before, and ends it. The server itself answers that, so that a
+connection id which another daemon has been given since (they begin anew with the server) is never
+taken for ours.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import secrets
+from pathlib import Path
 
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from utils.db_utils import close_quietly, execute_query, get_db_connection
+from config import get_settings
+from utils.db_utils import (
+    DatabaseError,
+    DatabaseUnavailable,
+    close_quietly,
+    execute_query,
+    get_db_connection,
+)
+from utils.heartbeat import read_boot_id
+from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
 
 LOCK_IDLE_SECONDS = 60
+# A line counts as dead after this. Asked every quarter of LOCK_IDLE_SECONDS, with as much for a new
+# connection, we know of a loss before the server gives the lock to another.
+ANSWER_SECONDS = 10
+FILE_NAME = "account_lock"
+_KILLED_SECONDS = 5  # by then the server has ended a session that it was told to
 
 
 class AccountLock:
-    """Held on a connection of its own. Calls must not overlap."""
+    """Held on a connection of its own. Calls must not overlap.
 
-    def __init__(self, account_id: str) -> None:
+    Args:
+        run_dir: where the token stands for a process that starts again; the settings' when None.
+    """
+
+    def __init__(self, account_id: str, run_dir: Path | None = None) -> None:
         self._name = _lock_name(account_id)
+        self._run_dir = run_dir
+        self._token: OwnToken | None = None
         self._connection: MySQLConnectionAbstract | None = None
 
     def hold(self) -> bool:
@@ -36,19 +64,42 @@ class AccountLock:
         """
         if self._connection is not None and self._is_ours(self._connection):
             return True
-        self.release()
-        self._connection = get_db_connection()
+        self._disconnect()
+        if self._token is None:
+            self._token = OwnToken((self._run_dir or get_settings().run_dir) / FILE_NAME)
+        self._connection = get_db_connection(statement_seconds=ANSWER_SECONDS)
         execute_query(f"SET SESSION wait_timeout = {LOCK_IDLE_SECONDS}", db_conn=self._connection)
-        row = execute_query(
-            "SELECT GET_LOCK(%s, 0) AS taken",
-            (self._name,),
-            fetch_one=True,
-            db_conn=self._connection,
-        )
-        if row["taken"] == 1:
+        if self._take(self._connection, self._token.name):
             return True
-        self.release()
+        self._disconnect()
         return False
+
+    def _take(self, connection: MySQLConnectionAbstract, own_name: str) -> bool:
+        """Whether the lock is ours now, taken from our own dead session where that has it."""
+        if not _get_lock(connection, self._name, 0):
+            holder = self._find_own_session(connection, own_name)
+            if holder is None:
+                return False
+            reason = "our own session of before: its line died"
+            log_event(log, logging.WARNING, "account.retaken", connection=holder, reason=reason)
+            _kill(connection, holder)
+            if not _get_lock(connection, self._name, _KILLED_SECONDS):
+                if self._find_own_session(connection, own_name) is None:
+                    return False
+                raise DatabaseUnavailable("our own session of before still holds the account")
+        # A holder without it is merely not known again.
+        _get_lock(connection, own_name, _KILLED_SECONDS)
+        return True
+
+    def _find_own_session(self, connection: MySQLConnectionAbstract, own_name: str) -> int | None:
+        """The id of the session that holds the account, if it is one of ours."""
+        row = execute_query(
+            "SELECT IS_USED_LOCK(%s) AS holder, IS_USED_LOCK(%s) AS ours",
+            (self._name, own_name),
+            fetch_one=True,
+            db_conn=connection,
+        )
+        return row["holder"] if row["holder"] == row["ours"] else None
 
     def _is_ours(self, connection: MySQLConnectionAbstract) -> bool:
         try:
@@ -63,9 +114,71 @@ class AccountLock:
 
     def release(self) -> None:
         """Give the lock back."""
+        self._disconnect()
+        if self._token is not None:
+            self._token.close()
+            self._token = None
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             close_quietly(connection)
+
+
+class OwnToken:
+    """A name that only this process uses, and before it only processes of its file that are dead.
+
+    The file is locked while its user lives, and the kernel frees it however he ends. What stands in
+    it counts only in the very file and boot in which it was written: the user of a copied folder or
+    of a copied disk is another one, and may be alive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = f"dca-own-{secrets.token_hex(16)}"
+        self._file = -1
+        try:
+            self._share(path)
+        except OSError as error:  # also: its user lives. Then nobody needs to know us again
+            log.debug("account_lock.unknown_again reason=%s", error)
+
+    def _share(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(self._file)
+        boot = read_boot_id() or secrets.token_hex(4)  # where no boot has a name, nobody is known
+        here = f"{boot}/{status.st_dev}/{status.st_ino}"
+        words = os.read(self._file, 200).decode("ascii", "replace").split()
+        if len(words) == 2 and words[1] == here and words[0].startswith("dca-own-"):
+            self.name = words[0]
+            return
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{self.name} {here}\n".encode("ascii"), 0)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """From now on another process may use the name."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _get_lock(connection: MySQLConnectionAbstract, name: str, seconds: int) -> bool:
+    query = "SELECT GET_LOCK(%s, %s) AS taken"
+    row = execute_query(query, (name, seconds), fetch_one=True, db_conn=connection)
+    return bool(row["taken"] == 1)
+
+
+def _kill(connection: MySQLConnectionAbstract, holder: int) -> None:
+    """Everybody may end the sessions of his own database user."""
+    try:
+        execute_query(f"KILL CONNECTION {int(holder)}", db_conn=connection)
+    except DatabaseUnavailable:
+        raise
+    except DatabaseError as error:  # it has just ended, or was another user's: the lock will tell
+        log.debug("account_lock.kill_failed reason=%s", error)
 
 
 def find_lock_holder(db_conn: MySQLConnectionAbstract, account_id: str) -> str | None:

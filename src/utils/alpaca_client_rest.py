@@ -8,9 +8,11 @@ client_order_id.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -26,6 +28,7 @@ from models.exchange import (
     ExchangeOrder,
     Position,
     Quote,
+    UnreadableOrder,
     WireError,
     decimal_from_wire,
     is_crypto,
@@ -40,6 +43,7 @@ from utils.alpaca_http import (
     NotFound,
     OrderOutcomeUnknown,
     RateLimited,
+    UnreadableAnswer,
     call_once,
     pace_requests,
     read,
@@ -59,6 +63,7 @@ __all__ = [
     "ExchangeUnavailable",
     "OrderOutcomeUnknown",
     "RateLimited",
+    "UnreadableAnswer",
     "normalize_symbol",
 ]
 
@@ -348,19 +353,85 @@ def _parsed(parse: Any, raw: Any) -> Any:
     try:
         return parse(raw)
     except (WireError, AttributeError) as error:
-        raise ExchangeUnavailable(f"unusable answer: {error}") from error
+        raise UnreadableAnswer(f"unusable answer: {error}") from error
+
+
+def refuse_unreadable(order: UnreadableOrder) -> None:
+    """What is done with such an order of a list where the caller has no better idea.
+
+    Raises:
+        UnreadableAnswer: always: without it the list is not complete.
+    """
+    raise UnreadableAnswer(f"order {order.client_order_id or order.id}: {order.problem}")
+
+
+def pass_over_unreadable(order: UnreadableOrder) -> None:
+    """For those who only look: whether it is ours, and what follows, is the daemon's to say."""
+    log.debug("order.passed_over id=%s reason=%s", order.id, order.problem)
 
 
 def fetch_orders(
-    client: TradingClient, *, status: str, after: datetime | None = None
+    client: TradingClient,
+    *,
+    status: str,
+    after: datetime | None = None,
+    on_unreadable: Callable[[UnreadableOrder], None] = refuse_unreadable,
 ) -> list[ExchangeOrder]:
     """Crypto orders by `status` (open, closed, all), sent after `after`, oldest first, all pages.
+
+    Args:
+        on_unreadable: called with each order that cannot be read and is therefore missing: the
+            list is complete only for what that order cannot be.
 
     Raises:
         ExchangeError: when the list is not complete; a partial list is never returned.
     """
-    pages = _order_pages(client, status, after)
-    return [_parsed(ExchangeOrder.from_wire, raw) for raw in pages if is_crypto(raw)]
+    return _read_orders(_order_pages(client, status, after), on_unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """One page of the past: every order of it that was submitted after `reaches` is here.
+
+    `reaches` is None where the page is the last one: there are no older orders.
+    """
+
+    orders: list[ExchangeOrder]
+    unreadable: list[UnreadableOrder]
+    reaches: datetime | None
+
+
+def fetch_order_page(client: TradingClient, before: datetime | None = None) -> OrderPage:
+    """The newest crypto orders of any status, of those that were submitted up to `before`.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    params: dict[str, Any] = {"status": "all", "limit": PAGE_SIZE, "direction": "desc"}
+    if before is not None:
+        # `until` excludes its own moment, and orders of one instant can straddle the page.
+        params["until"] = (before + timedelta(microseconds=1)).isoformat()
+    page = _order_page(client, params)
+    reaches = _last_submission(page) if len(page) >= PAGE_SIZE else None
+    if reaches is not None and before is not None and reaches >= before:
+        raise ExchangeUnavailable("the list of orders does not end")
+    unreadable: list[UnreadableOrder] = []
+    return OrderPage(_read_orders(page, unreadable.append), unreadable, reaches)
+
+
+def _read_orders(
+    raw_orders: Iterable[dict[str, Any]], on_unreadable: Callable[[UnreadableOrder], None]
+) -> list[ExchangeOrder]:
+    """One order that cannot be read must not hide the others."""
+    orders = []
+    for raw in raw_orders:
+        if not is_crypto(raw):
+            continue
+        try:
+            orders.append(ExchangeOrder.from_wire(raw))
+        except (WireError, AttributeError) as error:
+            on_unreadable(UnreadableOrder.from_wire(raw, str(error)))
+    return orders
 
 
 def _order_pages(
@@ -373,31 +444,62 @@ def _order_pages(
         params: dict[str, Any] = {"status": status, "limit": PAGE_SIZE, "direction": "asc"}
         if cursor is not None:
             params["after"] = cursor.isoformat()
-        page = read(lambda params=params: client.get("/orders", params))
-        if not isinstance(page, list) or not all(isinstance(raw, dict) for raw in page):
-            raise ExchangeUnavailable("the list of orders is not a list of orders")
+        page = _order_page(client, params)
         fresh = [raw for raw in page if raw.get("id") not in seen]
         seen.update(str(raw.get("id")) for raw in fresh)
         yield from fresh
-        if len(page) < PAGE_SIZE or not fresh:
+        if len(page) < PAGE_SIZE:
             return
+        if not fresh:
+            raise ExchangeUnavailable("the list of orders does not end")
         # One microsecond back: orders of the same instant can straddle the page.
-        last = _parsed(lambda raw: raw.get("submitted_at"), page[-1])
-        cursor = _parsed(lambda text: time_from_wire(text, "submitted_at"), last)
-        cursor -= timedelta(microseconds=1)
+        cursor = _last_submission(page) - timedelta(microseconds=1)
 
 
-def fetch_positions(client: TradingClient) -> dict[str, Position]:
+def _order_page(client: TradingClient, params: dict[str, Any]) -> list[dict[str, Any]]:
+    page = read(lambda: client.get("/orders", params))
+    if not isinstance(page, list) or not all(isinstance(raw, dict) for raw in page):
+        raise ExchangeUnavailable("the list of orders is not a list of orders")
+    return page
+
+
+def _last_submission(page: list[dict[str, Any]]) -> datetime:
+    """When the last order of a page was submitted, as far as that can be read."""
+    for raw in reversed(page):
+        with contextlib.suppress(WireError):
+            return time_from_wire(raw.get("submitted_at"), "submitted_at")
+    raise UnreadableAnswer("a page of orders without any time")
+
+
+def fetch_positions(
+    client: TradingClient, *, on_unreadable: Callable[[str], None] | None = None
+) -> dict[str, Position]:
     """Every position by symbol ('BTC/USD').
+
+    Args:
+        on_unreadable: called with the symbol of each that cannot be read and is therefore missing:
+            that is not "no position". Without it such a list is an error.
 
     Raises:
         ExchangeError: when nothing certain was answered; never an empty dict instead.
     """
     raw = read(lambda: client.get("/positions"))
-    if not isinstance(raw, list):
-        raise ExchangeUnavailable("the list of positions is not a list")
-    positions = [_parsed(Position.from_wire, item) for item in raw if is_crypto(item)]
-    return {position.symbol: position for position in positions}
+    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
+        raise ExchangeUnavailable("the list of positions is not a list of positions")
+    positions = {}
+    for item in raw:
+        if not is_crypto(item):
+            continue
+        try:
+            position = Position.from_wire(item)
+        except WireError as error:
+            if on_unreadable is None:
+                raise UnreadableAnswer(f"unusable answer: {error}") from error
+            with contextlib.suppress(WireError):  # no crypto pair: no asset of ours
+                on_unreadable(normalize_symbol(str(item.get("symbol"))))
+            continue
+        positions[position.symbol] = position
+    return positions
 
 
 def fetch_position(client: TradingClient, symbol: str) -> Position | None:
@@ -421,13 +523,19 @@ def fetch_open_orders_of(client: TradingClient, symbol: str) -> list[ExchangeOrd
     Raises:
         ExchangeError: when nothing certain was answered.
     """
+    # Asked for without `symbols`: Alpaca's description wants BTCUSD there, users saw that only
+    # BTC/USD matches, and the wrong spelling answers an empty list, which would mean "none open".
     wanted = normalize_symbol(symbol)
-    params = {"status": "open", "limit": PAGE_SIZE, "symbols": wanted}
-    page = read(lambda: client.get("/orders", params))
-    if not isinstance(page, list):
-        raise ExchangeUnavailable("the list of orders is not a list")
-    orders = [_parsed(ExchangeOrder.from_wire, raw) for raw in page]
-    return [order for order in orders if order.symbol == wanted]
+    pages = _order_pages(client, status="open")
+    return [_parsed(ExchangeOrder.from_wire, raw) for raw in pages if _may_be_of(wanted, raw)]
+
+
+def _may_be_of(symbol: str, raw: dict[str, Any]) -> bool:
+    """Where no symbol can be read it may be this one."""
+    try:
+        return normalize_symbol(str(raw.get("symbol"))) == symbol
+    except WireError:
+        return is_crypto(raw)
 
 
 def fetch_asset_rules(

@@ -60,6 +60,10 @@ class ExchangeUnavailable(ExchangeError):
     """Network, time-out, 429, 5xx or an unreadable body: nothing certain is known."""
 
 
+class UnreadableAnswer(ExchangeUnavailable):
+    """It came, and what it says cannot be: asked again it says the same."""
+
+
 class RateLimited(ExchangeUnavailable):
     """429, or our own count came before it: nothing was done."""
 

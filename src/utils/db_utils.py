@@ -35,7 +35,22 @@ Row = dict[str, Any]
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 30
 _REPLAY_WAITS_SECONDS = (0.05, 0.25, 1.0)
-_LOST_CONNECTION = {-1, 1053, 1927, 2000, 2002, 2003, 2005, 2006, 2013, 2014, 2055, 4031}
+_LOST_CONNECTION = {-1, 1053, 1927, 2000, 2002, 2003, 2005, 2006, 2013, 2014, 2055, 3169, 4031}
+# Trouble of the server, not of the statement: it was interrupted (KILL QUERY, a time limit of
+# MariaDB's or MySQL's; 3024 is also the driver's own read time-out), or there is no room, no memory
+# or no leave to write now. Each passes, and none says anything about the row.
+_INTERRUPTED = {1028, errorcode.ER_QUERY_INTERRUPTED, 1969, errorcode.ER_QUERY_TIMEOUT}
+_CANNOT_WRITE_NOW = {
+    1021,  # disk full
+    errorcode.ER_OUTOFMEMORY,
+    errorcode.ER_OUT_OF_SORTMEMORY,
+    errorcode.ER_OUT_OF_RESOURCES,
+    errorcode.ER_RECORD_FILE_FULL,  # InnoDB's word for a full disk
+    errorcode.ER_LOCK_TABLE_FULL,
+    errorcode.ER_OPTION_PREVENTS_STATEMENT,  # --read-only: a replica, or a fail-over
+    errorcode.ER_READ_ONLY_MODE,
+}
+_TO_BE_TRIED_AGAIN = _LOST_CONNECTION | _INTERRUPTED | _CANNOT_WRITE_NOW
 _CONFLICT = {errorcode.ER_LOCK_DEADLOCK, errorcode.ER_LOCK_WAIT_TIMEOUT}
 _REFUSED_SETTINGS = {
     errorcode.ER_BAD_DB_ERROR: "DB_NAME",
@@ -58,7 +73,9 @@ class DatabaseError(Exception):
 
 
 class DatabaseUnavailable(DatabaseError):
-    """No connection, or it was lost: the outcome of what ran is unknown. Worth trying again."""
+    """No connection, it was lost, or the server did not finish the statement for a reason of its
+    own: the outcome of what ran is unknown. Worth trying again.
+    """
 
 
 class TransactionConflict(DatabaseError):
@@ -71,8 +88,8 @@ class DuplicateRow(DatabaseError):
 
 def _wrapped(error: mysql.connector.Error) -> DatabaseError:
     errno = error.errno if error.errno is not None else -1
-    text = f"database: {error.msg or error}"
-    if errno in _LOST_CONNECTION:
+    text = " ".join(f"database: {error.msg or error}".split())  # the driver likes line breaks
+    if errno in _TO_BE_TRIED_AGAIN:
         return DatabaseUnavailable(text, errno)
     if errno in _CONFLICT:
         return TransactionConflict(text, errno)
@@ -81,8 +98,14 @@ def _wrapped(error: mysql.connector.Error) -> DatabaseError:
     return DatabaseError(text, errno)
 
 
-def get_db_connection() -> MySQLConnectionAbstract:
+def get_db_connection(
+    *, statement_seconds: int = STATEMENT_TIMEOUT_SECONDS
+) -> MySQLConnectionAbstract:
     """A new connection as DB_* say: autocommit, UTC session, READ COMMITTED, strict types.
+
+    Args:
+        statement_seconds: how long a statement may go without an answer before the line counts as
+            lost.
 
     Raises:
         DatabaseUnavailable: with one line that names the server, the reason and the cure, never
@@ -112,8 +135,8 @@ def get_db_connection() -> MySQLConnectionAbstract:
             ],  # an UPDATE to the same value still counts its row
             init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
             connection_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=STATEMENT_TIMEOUT_SECONDS,
-            write_timeout=STATEMENT_TIMEOUT_SECONDS,
+            read_timeout=statement_seconds,
+            write_timeout=statement_seconds,
         )
     except mysql.connector.Error as error:
         raise DatabaseUnavailable(
@@ -234,7 +257,8 @@ def execute_query(
         after an INSERT into a table with one, else the number of rows matched.
 
     Raises:
-        DatabaseUnavailable: no connection or lost on the way; a write may or may not have happened.
+        DatabaseUnavailable: no connection, lost on the way or interrupted; a write may or may not
+            have happened.
         DatabaseError: the statement was refused.
     """
     connection = db_conn if db_conn is not None else thread_connection()

@@ -18,6 +18,22 @@ FILE_NAME = "heartbeat.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """What keeps an asset (`symbol` None: the daemon as a whole) from what it wants to do.
+
+    `since` is monotonic seconds. `is_stalled`: for so long that a person was told. `is_wished`: the
+    user wants it so. `cure`: what a person can do, where there is something.
+    """
+
+    symbol: str | None
+    since: float
+    reason: str
+    cure: str | None = None
+    is_stalled: bool = False
+    is_wished: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """What the daemon knows of itself.
 
@@ -38,6 +54,7 @@ class Heartbeat:
     last_update_at: float | None
     last_sweep_at: float | None
     symbols: list[str]
+    held_back: tuple[HeldBack, ...] = ()
 
     def age_seconds(self) -> float:
         """How old this beat is; infinite when it is from before the last boot."""
@@ -68,6 +85,7 @@ def load_heartbeat(run_dir: Path) -> Heartbeat | None:
     """The last beat, or None when there is none or it is unreadable."""
     try:
         raw: dict[str, Any] = json.loads((run_dir / FILE_NAME).read_text("utf-8"))
+        raw["held_back"] = tuple(HeldBack(**held) for held in raw.get("held_back", ()))
         return Heartbeat(**raw)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return None

@@ -20,6 +20,8 @@ LONGEST_BACKOFF_SECONDS = 300.0
 MOST_DOUBLINGS = 10
 REFUSALS_UNTIL_PAUSE = 5
 PAUSE_SECONDS = 3600.0
+MOST_CANCEL_REQUESTS = 5  # of one order; then it is order_manager's matter
+FIRST_CANCEL_SECONDS = 2.0  # how long a cancel request may take; twice as long each time
 
 
 class PlacementGuard:
@@ -34,6 +36,9 @@ class PlacementGuard:
         self._ask_at = 0.0
         self._first_not_found_at: float | None = None
         self._allowed_at = {side: 0.0 for side in Side}
+        self._canceled_order_id: str | None = None
+        self._cancel_requests = 0
+        self._cancel_again_at = 0.0
 
     def is_waiting_for(self, identity: str) -> bool:
         """Whether an order with this id was sent and its outcome has not been settled."""
@@ -104,6 +109,23 @@ class PlacementGuard:
                 reason=f"{refusals} orders in a row were refused: see the lines above",
             )
         self._allowed_at[side] = now + seconds
+
+    def may_cancel(self, order_id: str) -> bool:
+        """Whether the end of this order was not asked for often enough yet."""
+        return self._requests_for(order_id) < MOST_CANCEL_REQUESTS
+
+    def seconds_until_cancel(self, order_id: str, now: float) -> float:
+        """How long the last request for the end of this order may still take."""
+        return max(0.0, self._cancel_again_at - now) if self._requests_for(order_id) else 0.0
+
+    def canceling(self, order_id: str, now: float) -> None:
+        """The end of this order is about to be asked for."""
+        self._cancel_requests = self._requests_for(order_id) + 1
+        self._canceled_order_id = order_id
+        self._cancel_again_at = now + FIRST_CANCEL_SECONDS * 2 ** (self._cancel_requests - 1)
+
+    def _requests_for(self, order_id: str) -> int:
+        return self._cancel_requests if order_id == self._canceled_order_id else 0
 
     def succeeded(self, side: Side) -> None:
         """An order was filled: refusals start from zero."""

@@ -1,26 +1,33 @@
 """When a request may go out: the allowance of any 60 seconds, shared by all our processes.
 
-Owns: the times of the last minute's requests, in one small file of the run folder, so that daemon
-and caretakers share one minute and a daemon that starts again does not forget its own. Knows no
-endpoint. Source of the allowance: Alpaca counts 200 requests a minute and account, and says in
-X-RateLimit headers what is left of its own minute.
+Owns: how many requests of the last minute let another one out. Their times stand in the run folder
+(request_claims), so that daemon and caretakers share one minute and a daemon that starts again does
+not forget its own. Knows no endpoint. Source of the allowance: Alpaca counts 200 requests a minute
+and account, and says in X-RateLimit headers what is left of its own minute.
+
+The bound: of all that `take` lets out, no 60 seconds hold more than the allowance, however many
+processes ask at once and wherever one is suspended or killed. Only a process that is suspended
+after `take` has returned can send later than it counted: one request for each of its threads.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from utils.logging_setup import log_event
-from utils.state_file import load_state, locked, save_state
+from utils.request_claims import ClaimsVanished, RequestClaims, compute_period
+from utils.state_file import load_state, save_state
 
 log = logging.getLogger(__name__)
 
-FILE_NAME = "requests.json"
+FILE_NAME = "requests"  # the stem: see request_claims
+LIMIT_FILE_NAME = "request_limit.json"
 USUAL_LIMIT = 200  # until an answer says another one
 LARGEST_LIMIT = 100_000  # whatever says more is garbage
 MINUTE_SECONDS = 60.0
@@ -32,8 +39,10 @@ SHARE_FOR_READS = 0.8
 # programs of the user are counted in it.
 SHARE_KEPT_FOR_ORDERS = 0.1
 LONGEST_WAIT_SECONDS = 20.0
-# A suspended process can hold the lock: then our own memory must do, or orders would wait for it.
-_LOCK_SECONDS = 1.0
+# What was claimed goes out within this, or is claimed anew: a process can be suspended in between.
+CLAIM_SECONDS = 1.0
+WINDOW_SECONDS = MINUTE_SECONDS + CLAIM_SECONDS  # the first of a minute may have gone out so late
+_CLAIM_TRIES = 3
 _ALONE_SECONDS = 5.0
 
 
@@ -45,13 +54,15 @@ class RequestPace:
     """Counts what this machine sends to one account, and lets requests wait. For all threads.
 
     Args:
-        path: the shared file; without one, or while it cannot be used, this process counts alone.
+        path: folder and stem of the shared files; without, or while they cannot be used, this
+            process counts alone.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
         self._lock = threading.Lock()
-        self._sent: list[float] = []  # time.monotonic(): the same clock in every process here
+        self._claims = RequestClaims(path, WINDOW_SECONDS) if path else None
+        self._limit_path = path.with_name(LIMIT_FILE_NAME) if path else None
+        self._sent: list[float] = []  # ours; time.monotonic(), the same clock in every process here
         self._limit: int | None = None
         self._remaining: int | None = None
         self._resets_at = 0.0  # monotonic, too: a wrong wall clock must hold nobody back
@@ -89,6 +100,8 @@ class RequestPace:
         if not 0 <= limit <= LARGEST_LIMIT:
             return
         with self._lock:
+            if limit != self._limit:
+                self._save_limit(limit)
             self._limit, self._remaining = limit, remaining
             # Its minute ends within a minute, whatever our clock or a header makes of it.
             reset_seconds = min(max(0.0, reset_seconds), MINUTE_SECONDS)
@@ -97,10 +110,12 @@ class RequestPace:
     def requests_left(self) -> int | None:
         """How many requests are still allowed now; None when there is no limit."""
         with self._lock:
-            limit, now = self._known_limit(), time.monotonic()
+            now = time.monotonic()
+            counted = len(self._counted(now))
+            limit = self._known_limit()
             if not limit:
                 return None
-            ours = limit - len(_within_minute(self._sent, now))
+            ours = limit - counted
             theirs = self._remaining if now < self._resets_at else None
             return max(0, ours if theirs is None else min(ours, theirs))
 
@@ -110,50 +125,92 @@ class RequestPace:
     def _try(self, reads: bool) -> float:
         """0 when the request was counted, otherwise the seconds until it may be tried again."""
         with self._lock:
-            if self._path is None or time.monotonic() < self._alone_until:
-                return self._count({}, reads)
-            wait_seconds = None
+            now = time.monotonic()
+            counted = self._counted(now)
+            wait_seconds = self._wait_seconds(counted, now, reads)
+            if wait_seconds or not self._known_limit():
+                return wait_seconds
             try:
-                with locked(self._path.with_suffix(".lock"), _LOCK_SECONDS):
-                    wait_seconds = self._count(load_state(self._path), reads)
-                    save_state(self._path, {"limit": self._limit, "sent": self._sent})
+                if self._claims is not None and not self._is_alone:
+                    now, wait_seconds = self._claim(self._claims, reads)
+            except OSError as error:
+                self._count_alone(error)
+            if not wait_seconds:
+                self._sent.append(now)
+                self._has_begun = True
+            return wait_seconds
+
+    def _claim(self, claims: RequestClaims, reads: bool) -> tuple[float, float]:
+        """When it was claimed, and 0 or the seconds to wait: then nothing stays claimed.
+
+        Raises:
+            OSError: the files cannot be used.
+        """
+        for _ in range(_CLAIM_TRIES):
+            now = time.monotonic()
+            try:
+                claims.open(now, self._sent)
+                claims.claim(now)
+            except ClaimsVanished:
+                claims.close()
+                continue
+            wait_seconds = self._wait_seconds(claims.known(now), now, reads)
+            claimed_at = time.monotonic()
+            is_late = claimed_at - now > CLAIM_SECONDS
+            if not (is_late or compute_period(claimed_at) != compute_period(now) or wait_seconds):
+                return now, 0.0
+            claims.withdraw(now)
+            if wait_seconds:
+                return now, wait_seconds
+        raise TimeoutError("it takes too long to write there")
+
+    def _counted(self, now: float) -> list[float]:
+        """The requests of the window, sorted: everybody's, or what we know while we count alone."""
+        self._sent = [at for at in self._sent if at > now - WINDOW_SECONDS]
+        if self._claims is None:
+            return self._sent
+        if now >= self._alone_until:
+            try:
+                self._claims.open(now, self._sent)
+                self._claims.catch_up()
                 self._is_alone = False
             except OSError as error:
-                if not self._is_alone:
-                    log_event(log, logging.WARNING, "requests.counted_alone", reason=error)
-                self._is_alone = True
-                self._alone_until = time.monotonic() + _ALONE_SECONDS
-            return self._count({}, reads) if wait_seconds is None else wait_seconds
+                self._count_alone(error)
+        if self._limit is None:
+            self._limit = self._load_limit()
+        known = self._claims.known(now)
+        return sorted({*known, *self._sent}) if self._is_alone else known
 
-    def _count(self, shared: Mapping[str, Any], reads: bool) -> float:
-        now = time.monotonic()
-        self._sent = _within_minute({*_times(shared.get("sent")), *self._sent}, now)
-        known = shared.get("limit")
-        if self._limit is None and type(known) is int and 0 <= known <= LARGEST_LIMIT:
-            self._limit = known
+    def _count_alone(self, error: OSError) -> None:
+        """For a while: a disk that is full now is full for the next request, too."""
+        assert self._claims is not None, "only its files can fail"
+        if not self._is_alone:
+            log_event(log, logging.WARNING, "requests.counted_alone", reason=error)
+        self._is_alone = True
+        self._alone_until = time.monotonic() + _ALONE_SECONDS
+        self._claims.close()
+
+    def _wait_seconds(self, counted: Sequence[float], now: float, reads: bool) -> float:
+        """0 when another request may go out after those that are counted."""
         limit = self._known_limit()
         if not limit:
             return 0.0  # an exchange that does not count
         waits = reads and self._has_begun
         allowed = max(1, int(limit * SHARE_FOR_READS)) if waits else limit
-        excess = len(self._sent) - allowed
-        wait_seconds = self._sent[excess] + MINUTE_SECONDS - now if excess >= 0 else 0.0
+        excess = len(counted) - allowed
+        wait_seconds = counted[excess] + WINDOW_SECONDS - now if excess >= 0 else 0.0
         is_low = self._remaining is not None and self._remaining <= limit * SHARE_KEPT_FOR_ORDERS
         if waits and is_low:
             wait_seconds = max(wait_seconds, self._resets_at - now)
-        if wait_seconds <= 0:
-            self._sent.append(now)
-            self._has_begun = True
         return max(wait_seconds, 0.0)
 
+    def _load_limit(self) -> int | None:
+        """What an answer to some process of ours said last."""
+        known = load_state(self._limit_path).get("limit") if self._limit_path else None
+        return known if type(known) is int and 0 <= known <= LARGEST_LIMIT else None
 
-def _times(saved: object) -> Iterable[float]:
-    """What is a time of what stands in the file: anybody could have written there."""
-    if not isinstance(saved, list):
-        return ()
-    return (moment for moment in saved if isinstance(moment, int | float))
-
-
-def _within_minute(moments: Iterable[float], now: float) -> list[float]:
-    """Sorted; those of a clock that began anew with the machine lie in the future and are left."""
-    return sorted(moment for moment in moments if now - MINUTE_SECONDS < moment <= now)
+    def _save_limit(self, limit: int) -> None:
+        if self._limit_path is not None:
+            # Not worth a word: each process hears it with its first answer.
+            with contextlib.suppress(OSError):
+                save_state(self._limit_path, {"limit": limit})

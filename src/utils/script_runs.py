@@ -17,7 +17,10 @@ _SUFFIX = ".last_run.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptRunRecord:
-    """How a run ended. `done` and `failed` count steps; `reason`: why it could not finish."""
+    """How a run ended. `done` and `failed` count steps; `reason`: why it could not finish.
+
+    `first_run_at`: when the first one that left a record here began (None: not known).
+    """
 
     script: str
     started_at: datetime
@@ -26,6 +29,7 @@ class ScriptRunRecord:
     done: int = 0
     failed: int = 0
     reason: str | None = None
+    first_run_at: datetime | None = None
 
     def age_seconds(self, now: datetime) -> float:
         """How long ago the run ended, by the wall clock."""
@@ -33,16 +37,21 @@ class ScriptRunRecord:
 
 
 def save_script_run(run_dir: Path, record: ScriptRunRecord) -> None:
-    """Replace the script's record whole; a reader sees the old or the new one, never half.
+    """Replace the script's record whole; a reader sees the old or the new one, never half. When it
+    first ran is kept.
 
     Raises:
         OSError: when the folder cannot be written.
     """
+    path = run_dir / f"{record.script}{_SUFFIX}"
+    before = _load(path)
+    first_run_at = record.first_run_at or (before and before.first_run_at) or record.started_at
     texts = asdict(record) | {
         "started_at": record.started_at.isoformat(),
         "finished_at": record.finished_at.isoformat(),
+        "first_run_at": first_run_at.isoformat(),
     }
-    save_state(run_dir / f"{record.script}{_SUFFIX}", texts)
+    save_state(path, texts)
 
 
 def load_script_runs(run_dir: Path) -> list[ScriptRunRecord]:
@@ -54,7 +63,8 @@ def load_script_runs(run_dir: Path) -> list[ScriptRunRecord]:
 def _load(path: Path) -> ScriptRunRecord | None:
     raw = load_state(path)
     try:
-        for name in ("started_at", "finished_at"):
+        raw.setdefault("first_run_at", raw["started_at"])  # one of an older version
+        for name in ("started_at", "finished_at", "first_run_at"):
             raw[name] = datetime.fromisoformat(raw[name]).astimezone(UTC)
         return ScriptRunRecord(**raw)
     except (ValueError, TypeError, KeyError):

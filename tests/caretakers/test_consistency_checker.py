@@ -1,6 +1,7 @@
 """consistency_checker's work on the local exchange and a real database."""
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -375,11 +376,17 @@ def test_more_coins_than_the_cycle_bought_are_a_warning(check, quoted, db_conn, 
     assert events(db_conn) == [("position_excess", "warning")]
 
 
-def test_coins_that_keep_the_bot_from_buying_are_an_error(check, quoted, db_conn, make_asset):
+def test_coins_that_keep_the_bot_from_buying_are_an_error_that_names_symbol_and_cure(
+    check, quoted, db_conn, make_asset, caplog
+):
     create_cycle(db_conn, make_asset().id, "watching")
     quoted.set_balance("BTC/USD", "0.5", "50000")
     check()
     assert events(db_conn) == [("position_unexpected", "error")]
+    [line] = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert line.startswith("position.unexpected symbol=BTC/USD cycle=")
+    assert "the account holds 0.5 coins that no cycle bought" in line
+    assert "scripts/assets adopt BTC/USD makes a cycle of them" in line
 
 
 def test_coins_that_were_reported_can_still_turn_out_to_be_gone(check, quoted, db_conn, make_asset):
@@ -461,3 +468,67 @@ def test_many_positions_that_seem_to_be_gone_stay_within_the_allowance(
     check_consistency(run)
     assert len(run.plan) == consistency_look.MOST_SUSPECTS
     assert quoted.state()["requests"]["total"] - before <= 70
+
+
+def test_after_the_second_cycle_that_ends_in_error_nothing_more_is_touched_and_a_person_is_told(
+    check, settings, quoted, db_conn, make_asset, caplog, monkeypatch
+):
+    """An exchange that says 404 for every position, run after run."""
+    cycles = [
+        hold(db_conn, make_asset(f"{coin}/USD"), "1") for coin in ("BTC", "ETH", "SOL", "LTC")
+    ]
+
+    def ended():
+        return [get_cycle(db_conn, one.id).status for one in cycles].count(CycleStatus.ERROR)
+
+    for _ in range(3):
+        run = real_run(settings)
+        check_consistency(run)
+        assert ended() == 2
+        assert [step["action"] for step in run.failed] == ["hold back"]
+    kinds = [kind for kind, severity in events(db_conn) if severity == "error"]
+    assert kinds == ["position_gone", "position_gone", "positions_doubted"]
+    told = [one.getMessage() for one in caplog.records if "positions.doubted" in one.getMessage()]
+    assert len(told) == 1
+    assert "SOL/USD" in told[0]
+    monkeypatch.setattr(consistency_checking, "HOLD_SECONDS", 0.0)
+    check_consistency(real_run(settings))
+    assert ended() == 4, "the user sold them: it goes on when the time has passed"
+
+
+def test_many_cycles_that_wait_for_lost_orders_are_freed_within_the_allowance(
+    settings, quoted, db_conn, make_asset, monkeypatch
+):
+    monkeypatch.setattr(consistency_look, "MOST_LOST", 3)
+    coins = ("BTC", "ETH", "SOL", "LTC", "DOGE", "LINK", "AVAX")
+    for number, coin in enumerate(coins):
+        lost = f"{UUID[:-2]}{number:02}"
+        create_cycle(db_conn, make_asset(f"{coin}/USD").id, "buying", latest_order_id=lost)
+    freed = []
+    for _ in range(3):
+        before = quoted.state()["requests"]["by_route"].get("GET /v2/orders/{order_id}", 0)
+        run = real_run(settings)
+        check_consistency(run)
+        freed.append(len(run.done))
+        after = quoted.state()["requests"]["by_route"]["GET /v2/orders/{order_id}"]
+        assert after - before <= 2 * 3, "two looks"
+    assert freed == [3, 3, 1]
+
+
+def test_an_order_that_cannot_be_read_proves_nothing_and_holds_up_no_other(
+    settings, quoted, client, db_conn, make_asset
+):
+    """It filled something without a price. The coins of its symbol are not called gone."""
+    held, other = hold(db_conn, make_asset(), "0.1"), hold(db_conn, make_asset("ETH/USD"), "1")
+    order_id = str(buy(client, held, price=1000, qty="0.02").id)
+    quoted.settle()
+    inside = quoted.server.exchange
+
+    async def spoil():
+        order = inside.order(order_id)
+        inside.book.put(replace(order, filled_qty=Decimal("0.001"), filled_value=Decimal(0)))
+
+    quoted.run(spoil())
+    check_consistency(real_run(settings))
+    assert get_cycle(db_conn, held.id) == held
+    assert get_cycle(db_conn, other.id).status == "error"

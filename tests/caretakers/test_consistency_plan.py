@@ -74,6 +74,7 @@ def holding(**fields):
 
 GONE = [(Action.END_IN_ERROR, "position_gone")]
 THERE = {"position_qty": Decimal("0.1"), "position_is_dust": False}
+FOREIGN = THERE | {"surplus": Decimal("0.01")}
 NO_BOOKS = {"cycle": build_cycle(), "books_hold_dust": True}
 
 
@@ -92,9 +93,10 @@ NO_BOOKS = {"cycle": build_cycle(), "books_hold_dust": True}
         (THERE | {"short_by": Decimal("0.01"), "open_orders": 1}, []),
         (THERE | {"surplus": Decimal("0.01"), "current_order": build_order()}, APPLY),
         (NO_BOOKS, []),
-        (NO_BOOKS | THERE, [(Action.REPORT, "position_unexpected")]),
-        (NO_BOOKS | THERE | {"open_orders": 2}, []),
-        (NO_BOOKS | THERE | {"current_order": build_order(**FILLED)}, APPLY),
+        (NO_BOOKS | THERE, []),  # what earlier cycles left
+        (NO_BOOKS | FOREIGN, [(Action.REPORT, "position_unexpected")]),
+        (NO_BOOKS | FOREIGN | {"open_orders": 2}, []),
+        (NO_BOOKS | FOREIGN | {"current_order": build_order(**FILLED)}, APPLY),
         ({"cycle": build_cycle(status="selling", quantity=Decimal(1))}, []),
         ({"cycle": build_cycle(status="buying", quantity=Decimal(1))}, []),
         ({"cycle": build_cycle(status="cooldown")}, []),
@@ -211,7 +213,7 @@ def test_people_are_told_where_they_must_act():
     assert severity(holdings=[holding()]) == [Severity.ERROR]
     assert severity(holdings=[holding(**THERE, short_by=Decimal(1))]) == [Severity.ERROR]
     assert severity(holdings=[holding(**THERE, surplus=Decimal(1))]) == [Severity.WARNING]
-    assert severity(holdings=[holding(**NO_BOOKS | THERE)]) == [Severity.ERROR]
+    assert severity(holdings=[holding(**NO_BOOKS | FOREIGN)]) == [Severity.ERROR]
     assert severity(orders=[own(build_order(), None, order_seq=None)]) == [Severity.ERROR]
     assert severity(waiting=[waiting()]) == [Severity.WARNING]
 

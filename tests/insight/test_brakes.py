@@ -9,8 +9,9 @@ import pytest
 from bot_parts import BotParts
 from builders import build_asset, build_cycle, build_state
 from buy_limits import BuyLimits, Usage
-from config import load_settings
+from config import get_settings, load_settings, reset_settings
 from insight.brake_look import look_at_brakes
+from insight.status import StatusReader
 from models.order_journal import Purpose
 from models.trading_state import load_trading_state
 from utils.db_utils import thread_connection
@@ -22,7 +23,7 @@ def usage(bought="0", on_order=None, open_cycles=0):
     return Usage(
         bought_today_usd=Decimal(bought),
         on_order_usd={symbol: Decimal(usd) for symbol, usd in (on_order or {}).items()},
-        open_cycles=open_cycles,
+        open_symbols=frozenset(f"COIN{number}/USD" for number in range(open_cycles)),
     )
 
 
@@ -60,8 +61,6 @@ async def test_a_buy_that_no_cycle_shows_yet_counts_as_an_open_cycle(
 ):
     """Three assets see their first quote in the same second."""
     monkeypatch.setenv("MAX_OPEN_CYCLES", "1")
-    from config import get_settings, reset_settings
-
     reset_settings()
     start("watching")
     start("watching", symbol="ETH/USD")
@@ -73,3 +72,61 @@ async def test_a_buy_that_no_cycle_shows_yet_counts_as_an_open_cycle(
     blocked = limits.why_no_buys(state, Purpose.BASE, Decimal(100))
     assert "MAX_OPEN_CYCLES=1 is reached" in blocked.reason
     await parts.market.stop()
+
+
+@pytest.fixture
+async def one_cycle(bot_environment, exchange, db_conn, monkeypatch):
+    """A bot that may have one open cycle."""
+    monkeypatch.setenv("MAX_OPEN_CYCLES", "1")
+    reset_settings()
+    parts = BotParts(get_settings(), exchange)
+    yield parts
+    await parts.market.stop()
+
+
+DUST = {"quantity": Decimal("0.000000001"), "average_purchase_price": Decimal(50000)}
+COINS = DUST | {"quantity": Decimal("0.002")}
+
+
+def why_no_base_order(parts, symbol):
+    state = load_trading_state(thread_connection(), symbol)
+    block = parts.limits.why_no_buys(state, Purpose.BASE, Decimal(100))
+    return block and block.reason
+
+
+async def test_dust_is_no_open_cycle_and_keeps_no_asset_from_buying(one_cycle, start):
+    """A base order that was filled to a few dust coins is bought again, and others may buy, too."""
+    start("watching", **DUST)
+    start("watching", symbol="ETH/USD")
+    for symbol in ("BTC/USD", "ETH/USD"):
+        assert why_no_base_order(one_cycle, symbol) is None
+    assert one_cycle.limits.load_usage().open_cycles == 0
+
+
+async def test_an_asset_never_stands_in_its_own_way(one_cycle, start):
+    start("watching", **COINS)
+    start("watching", symbol="ETH/USD")
+    assert why_no_base_order(one_cycle, "BTC/USD") is None
+    assert "MAX_OPEN_CYCLES=1 is reached" in why_no_base_order(one_cycle, "ETH/USD")
+
+
+async def test_a_base_order_that_was_filled_to_dust_is_bought_again_under_the_brake(
+    one_cycle, start, exchange
+):
+    start("watching", **DUST)
+    await one_cycle.see(one_cycle.quote_both(50000, 50000))
+    [order] = one_cycle.orders()
+    assert order.symbol == "BTC/USD"
+
+
+async def test_coins_of_a_symbol_that_alpaca_knows_no_more_count(one_cycle, start, make_asset):
+    start("watching", symbol="NOSUCH/USD", coins="", **DUST)
+    start("watching")
+    assert "MAX_OPEN_CYCLES=1 is reached" in why_no_base_order(one_cycle, "BTC/USD")
+
+
+async def test_status_counts_as_the_brake_does(one_cycle, start, settings):
+    start("watching", **DUST)
+    start("watching", symbol="ETH/USD", quantity=Decimal("0.1"))
+    [brake] = StatusReader(get_settings()).load().brakes
+    assert (brake.name, brake.used) == ("MAX_OPEN_CYCLES", Decimal(1))

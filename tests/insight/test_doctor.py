@@ -76,7 +76,8 @@ def test_a_bot_that_is_set_up_fails_nothing_and_nothing_is_changed(
     assert seen.found("quote stream") == [(OK, "reachable, the keys are taken -> None")]
     assert seen.found("trade stream") == [(OK, "reachable, the keys are taken -> None")]
     subjects = {one["subject"] for one in seen.json["findings"]}
-    grouped = {"assets", "folders", "caretakers"}  # their lines bear the single names
+    # Their lines bear the single names.
+    grouped = {"assets", "folders", "caretakers", "held back"}
     assert {check.subject for check in CHECKS} - subjects == grouped
 
 

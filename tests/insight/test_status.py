@@ -10,6 +10,7 @@ import pytest
 from bot_parts import BotParts
 from caretaker_runs import note_runs
 from config import get_settings, reset_settings
+from fixtures_trading import leave_coins
 from insight import doctor_command, status_command
 from insight import status as status_module
 from models.asset_config import update_asset_config
@@ -127,6 +128,18 @@ def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
     shown = capsys.readouterr().out
     assert "all time +19.00 USD in 2 deals" in shown
     assert "~" not in shown
+
+
+def test_what_earlier_cycles_left_is_shown_and_holds_nothing_back(
+    status, stopped, cycle, exchange, db_conn, capsys
+):
+    exchange.set_balance("BTC/USD", "0.6", "50000")
+    assert status().json["assets"][0]["held"] is not None, "a stranger's, as far as is known"
+    leave_coins(db_conn, "BTC/USD", "1.6", "1.0")
+    [asset] = status().json["assets"]
+    assert (asset["leftover"], asset["held"]) == ("0.6", None)
+    assert status_command.main([]) == 0
+    assert "0.6 BTC/USD: of earlier cycles, sold with the next" in capsys.readouterr().out
 
 
 async def test_an_open_order_is_shown_with_its_age_and_a_very_old_one_is_wrong(

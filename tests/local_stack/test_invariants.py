@@ -10,11 +10,16 @@ import pytest
 
 from builders import FEE_RATE, NOW, SYMBOL, build_asset, build_cycle, build_entry, build_order
 from builders import build_rules as rules_of
+from local_stack.chaos_fees import find_fee_faults
+from local_stack.chaos_lull import find_blindness, trace_left_buy
+from local_stack.chaos_market_blows import LeftBuy
 from local_stack.cycle_books import Books, Fill, OrderStep, match_books
 from local_stack.holdings import find_unreported
 from local_stack.invariants import find_excess_requests, find_unsettled, find_violations
-from local_stack.ladders import find_overspent
+from local_stack.ladders import find_oversold, find_overspent
+from local_stack.take_profits import find_left_behind
 from models.cycle_data import CycleStatus
+from models.exchange import Side
 from models.order_journal import Purpose
 
 D = Decimal
@@ -179,6 +184,16 @@ def test_more_sold_than_bought_is_found():
     assert "money: sold no more than bought" in rules_broken(story.books(ended))
 
 
+def test_what_cycles_before_could_not_sell_may_be_sold_with_the_next_one():
+    story, held = bought_twice()
+    story.order(2, "sell", "0.0030075", "51000", "0.0030075", purpose=Purpose.TAKE_PROFIT)
+    [cycle] = match_books(story.books(held)).cycles
+    assert len(list(find_oversold(cycle, {}, D("0.000007")))) == 2, (
+        "when it was sent, and at the end"
+    )
+    assert list(find_oversold(cycle, {}, D("0.0000075"))) == []
+
+
 def test_a_late_fill_that_was_corrected_is_sound():
     story, held = bought_twice()
     late = story.order(2, "buy", "0.001", "47000", "0.0004", status="canceled")
@@ -292,6 +307,135 @@ def test_a_balance_changed_behind_the_bots_back_must_be_told():
     assert find_unreported(books, {SYMBOL: D("0.001")}, told) == []
 
 
-def test_more_than_200_requests_in_a_minute_are_too_many():
-    assert list(find_excess_requests(200)) == []
-    assert len(list(find_excess_requests(201))) == 1
+def test_a_minute_with_200_requests_is_one_too_many():
+    assert list(find_excess_requests(199)) == []
+    assert len(list(find_excess_requests(200))) == 1
+
+
+@pytest.mark.parametrize(
+    ("bids", "is_found"),
+    [
+        (("50320",), False),
+        (("50320", "47000"), False),  # the newest may still have been on its way
+        (("50319.9", "47000"), True),
+        ((), True),
+    ],
+)
+def test_a_take_profit_needs_a_bid_at_its_target_among_the_quotes_that_could_decide(bids, is_found):
+    story, ended, resting = sold()
+    sale = story.orders[-1]
+    told = {sale.id: tuple(D(bid) for bid in bids)}
+    broken = rules_broken(story.books(ended, resting, quotes_told=told))
+    assert broken == ({"sale: at a bid that is there"} if is_found else set())
+    wanted = replace(ended, close_requested=True)
+    assert rules_broken(story.books(wanted, resting, quotes_told=told)) == set()
+
+
+def sold_in_part(**row):
+    """The position lagged and told less: that much was sold, and filled."""
+    story, held = bought_twice()
+    story.order(2, "sell", "0.0015", "51000", "0.0015", purpose=Purpose.TAKE_PROFIT)
+    return story, replace(held, **{"order_seq": 3, "quantity": D("0.0015")} | row)
+
+
+def test_a_filled_sell_that_leaves_coins_leaves_them_in_the_cycle():
+    story, row = sold_in_part()
+    assert find_violations(story.books(row)) == []
+    complete = replace(row, status=CycleStatus.COMPLETE, quantity=D("0.003"))
+    left_behind = {"row", "sale: nothing left behind"}
+    books = story.books(complete, build_cycle(id=43))
+    assert rules_broken(books) == left_behind
+    assert rules_broken(replace(books, taken={SYMBOL: D("0.001")})) == left_behind
+    assert rules_broken(replace(books, taken={SYMBOL: D("0.0015")})) == {"row"}
+
+
+def test_coins_that_came_late_may_stay_behind_until_the_bot_knew_of_them():
+    story, held = bought_twice()
+    late = story.order(2, "buy", "0.001", "47000", "0", "canceled")
+    story.order(3, "sell", "0.0029925", "51000", "0.0029925", purpose=Purpose.TAKE_PROFIT)
+    story.steps.insert(-3, OrderStep(late.id, "fill", story.steps[-4].at, D("0.001"), D(47000)))
+    story.fills.append(Fill(late.id, SYMBOL, late.side, D("0.001"), D(47000), D(0)))
+    ended = replace(held, status=CycleStatus.COMPLETE, order_seq=4)
+    sent_at = story.steps[-3].at
+
+    def left_behind(booked_at):
+        story.booked_at[late.id] = booked_at
+        [cycle, _] = match_books(story.books(ended, build_cycle(id=43))).cycles
+        return list(find_left_behind(cycle, story.books(ended)))
+
+    assert left_behind(sent_at + timedelta(seconds=1)) == []
+    assert len(left_behind(sent_at - timedelta(seconds=3))) == 1
+
+
+def settled_fees(story, *fees):
+    """The rows of the journal with these fees, posted."""
+    names = [("fee_qty" if row.side is Side.BUY else "fee_usd") for row in story.journal]
+    return tuple(
+        replace(row, fee_is_estimated=False, **{name: D(fee)})
+        for row, name, fee in zip(story.journal, names, fees, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("sale_fee", "rules"),
+    [
+        ("0.39", set()),
+        ("0.2290", {"fees: profit not overstated"}),  # the maker's rate explains it
+        ("0.2289", {"fees: what a rate explains", "fees: profit not overstated"}),
+    ],
+)
+def test_settled_fees_say_no_less_than_what_was_taken(sale_fee, rules):
+    story, ended, resting = sold()
+    journal = settled_fees(story, "0.000005", "0.0000025", sale_fee)
+    taken = (D("0.000005"), D("0.0000025"), D("0.39"))
+    fills = tuple(replace(one, fee=fee) for one, fee in zip(story.fills, taken, strict=True))
+    books = story.books(ended, resting, journal=journal, fills=fills)
+    assert {one.rule for one in find_fee_faults(books)} == rules
+
+
+def test_an_estimated_fee_may_be_short_by_the_cent_that_was_rounded_up():
+    story, ended, resting = sold()
+    rows = settled_fees(story, "0.000005", "0.0000025", "0.3815")
+    journal = (*rows[:2], replace(rows[2], fee_is_estimated=True))
+    taken = (D("0.000005"), D("0.0000025"), D("0.39"))
+    fills = tuple(replace(one, fee=fee) for one, fee in zip(story.fills, taken, strict=True))
+    books = story.books(ended, resting, journal=journal, fills=fills)
+    assert list(find_fee_faults(books)) == []
+    assert len(list(find_fee_faults(replace(books, journal=rows)))) == 1
+
+
+def left_buy(*events):
+    """A safety buy that the market left behind at NOW, and what came of it: (seconds, event)."""
+    left = LeftBuy(symbol=SYMBOL, order_id="buy", cycle_id=42, moved_at=NOW)
+    orders = [
+        {"id": "buy", "side": "buy", "client_order_id": "dca-42-a1b2c3d4-1"},
+        {"id": "sell", "side": "sell", "client_order_id": "dca-42-a1b2c3d4-2"},
+        {"id": "other", "side": "sell", "client_order_id": "dca-41-a1b2c3d4-2"},
+    ]
+    steps = [
+        {
+            "order_id": order_id,
+            "event": event,
+            "at": (NOW + timedelta(seconds=seconds)).isoformat(),
+            "qty": None,
+            "price": None,
+        }
+        for seconds, order_id, event in events
+    ]
+    return left, trace_left_buy(left, {"orders": orders, "steps": steps})
+
+
+@pytest.mark.parametrize(
+    ("events", "waited_seconds", "count"),
+    [
+        ([(1, "buy", "pending_cancel"), (2, "sell", "pending_new")], 3, 0),
+        ([(6, "buy", "canceled"), (7, "sell", "pending_new")], 8, 1),
+        ([(1, "buy", "pending_cancel"), (2, "other", "pending_new")], 31, 1),
+        ([], 31, 2),
+        ([(0.2, "buy", "fill")], 31, 0),
+    ],
+    ids=["sold", "canceled late", "not sold", "blind", "it filled"],
+)
+def test_a_resting_buy_must_be_canceled_and_the_position_sold(events, waited_seconds, count):
+    left, traced = left_buy(*events)
+    assert len(find_blindness(left, traced, waited_seconds)) == count

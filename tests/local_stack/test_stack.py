@@ -126,3 +126,10 @@ def test_what_a_killed_owner_left_is_found_and_ended_by_the_next_one(tmp_path):
 
     assert not any(is_alive(process) for process in left)
     assert not folder.exists()
+
+
+def test_what_is_kept_of_a_run_is_nothing_abandoned(tmp_path):
+    kept = tmp_path / "demo-failed-7" / "logs"
+    kept.mkdir(parents=True)
+    remove_abandoned("demo", tmp_path)
+    assert kept.exists()

@@ -3,16 +3,18 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import requests
 from alpaca.data.historical import CryptoHistoricalDataClient
 from alpaca.data.live import CryptoDataStream
 from alpaca.trading.client import TradingClient
 from alpaca.trading.stream import TradingStream
 
+from alpaca_description import check_answer
 from paper_exchange.clock import Clock
 from paper_exchange.config import ExchangeConfig
 from paper_exchange.exchange import Exchange
@@ -88,9 +90,18 @@ class Clients:
         self.exchange = exchange
         self.trading = TradingClient(*keys, url_override=exchange.urls.trading_url)
         self.data = CryptoHistoricalDataClient(url_override=exchange.urls.data_url)
+        # Whatever a test asks for with the SDK, the answer is as Alpaca describes it.
+        for client in (self.trading, self.data):
+            client._session.hooks["response"].append(self._check)
         self.trade_updates: list[dict[str, Any]] = []
         self.quotes: list[dict[str, Any]] = []
+        self.heard: dict[str, list[Any]] = {}
         self._streams: list[Any] = []
+
+    def _check(self, answer: requests.Response, **_options: Any) -> None:
+        garbled = [one for one in self.exchange.faults()["all"] if one["name"].startswith("http_")]
+        if not garbled:
+            check_answer(answer)
 
     def listen_to_trades(self, key: str | None = None, *, wait: bool = True) -> TradingStream:
         config = self.exchange.config
@@ -113,6 +124,14 @@ class Clients:
         return stream
 
     def listen_to_quotes(self, *symbols: str, raw_data: bool = True) -> CryptoDataStream:
+        stream = self.listen_to(symbols, ["quotes"], raw_data=raw_data)
+        self.quotes = self.heard["quotes"]
+        return stream
+
+    def listen_to(
+        self, symbols: Sequence[str], channels: Iterable[str], *, raw_data: bool = True
+    ) -> CryptoDataStream:
+        """One stream with these channels, as the SDK names them; `heard` keeps what comes."""
         config = self.exchange.config
         stream = CryptoDataStream(
             config.key,
@@ -122,10 +141,13 @@ class Clients:
         )
         stream._reconnect_min_backoff = 0.05
 
-        async def keep(quote: dict[str, Any]) -> None:
-            self.quotes.append(quote)
+        for channel in channels:
+            heard = self.heard.setdefault(channel, [])
 
-        stream.subscribe_quotes(keep, *symbols)
+            async def keep(message: Any, heard: list[Any] = heard) -> None:
+                heard.append(message)
+
+            getattr(stream, f"subscribe_{channel}")(keep, *symbols)
         self._start(stream)
         wait_until(lambda: any(one["subscriptions"] for one in self.state()["clients"]["data"]))
         return stream
@@ -182,6 +204,23 @@ def desk() -> Desk:
 @pytest.fixture
 def eventually() -> Callable[..., None]:
     return wait_until
+
+
+@pytest.fixture
+def turn_clock() -> Callable[..., int]:
+    """Turns the exchange's clock forward: to this second of the minute (or of the next `of`).
+
+    Returns the nanoseconds since the epoch that it then shows.
+    """
+
+    def turn(exchange: RunningExchange, *, second: int, of: int = 60) -> int:
+        async def read() -> int:
+            return exchange.server.clock.now_ns()
+
+        exchange.arm("skew_clock", seconds=(second - exchange.run(read()) / 1e9) % of)
+        return exchange.run(read())
+
+    return turn
 
 
 @pytest.fixture

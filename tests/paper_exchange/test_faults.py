@@ -5,6 +5,7 @@ import json
 import math
 import time
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import aiohttp
 import msgpack
@@ -14,8 +15,11 @@ from alpaca.common.exceptions import APIError
 from alpaca.data.requests import CryptoLatestQuoteRequest
 from alpaca.trading.enums import OrderStatus
 
+from paper_exchange.config import ExchangeConfig, MarketConfig, MarketKind
 from paper_exchange.fault_table import KINDS
 from paper_exchange.faults import FaultBoard, Seam
+from paper_exchange.server import PaperExchange
+from paper_exchange.synthetic import synthetic_quotes
 
 BTC = "BTC/USD"
 BUY = {"symbol": BTC, "side": "buy", "type": "limit", "time_in_force": "gtc"}
@@ -265,6 +269,40 @@ def test_the_positions_list_can_be_empty_or_partial_for_once(clients):
     answers = [ask(clients, "GET", "/v2/positions/BTCUSD") for _ in range(2)]
     assert [one.status_code for one in answers] == [404, 200]
     assert answers[0].json()["code"] == 40410000
+
+
+def test_a_position_can_lag_behind_its_fills(clients):
+    clients.exchange.set_balance(BTC, "1", "50000")
+    clients.exchange.arm("position_lags", count=1, fraction=0.4)
+    told = [ask(clients, "GET", "/v2/positions/BTCUSD").json() for _ in range(2)]
+    assert [(one["qty"], one["qty_available"]) for one in told] == [("0.4", "0.4"), ("1", "1")]
+    clients.exchange.arm("position_lags", count=1, match={"route": "list"})
+    [position] = ask(clients, "GET", "/v2/positions").json()
+    assert (position["qty"], position["qty_available"]) == ("0.5", "0.5")
+
+
+def test_a_request_for_quotes_can_be_told_by_its_symbol(clients):
+    clients.exchange.push_quote(BTC, 60_000, 60_010)
+    clients.exchange.arm("http_500", match={"path": "*/latest/quotes", "symbol": "ETH/USD"})
+    request = CryptoLatestQuoteRequest(symbol_or_symbols=BTC)
+    assert clients.data.get_crypto_latest_quote(request)[BTC].bid_price == 60_000
+    assert clients.exchange.strikes("http_500") == 0
+
+
+def test_the_market_itself_can_move_for_a_while():
+    market = MarketConfig(kind=MarketKind.SYNTHETIC, symbols=(BTC,), speed=0, paused=True)
+
+    def bids(*faults):
+        server = PaperExchange(ExchangeConfig(market=market, faults=faults, seed=3))
+        source = synthetic_quotes([server.exchange.asset(BTC)], 3)
+        for _ in range(5):
+            server._post(next(source))
+            yield server.exchange.market.quote(BTC).bid
+
+    plain, fallen = list(bids()), list(bids({"name": "market_moves", "count": 3}))
+    ratios = [low / high for low, high in zip(fallen, plain, strict=True)]
+    assert all(abs(one - Decimal("0.97")) < Decimal("1e-6") for one in ratios[:3])
+    assert ratios[3:] == [1, 1]
 
 
 # Orders

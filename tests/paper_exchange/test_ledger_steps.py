@@ -30,3 +30,22 @@ def test_a_refused_request_counts_for_the_peak_but_not_for_the_peak_of_accepted_
     for second in range(3):
         meter.count(float(second))
     assert (meter.peak_per_minute, meter.accepted_peak_per_minute) == (3, 2)
+
+
+def test_the_ledger_knows_what_the_stream_told_before_a_sell(clients, eventually):
+    clients.exchange.set_balance("BTC/USD", "1", "50000")
+    clients.listen_to_quotes("BTC/USD")
+    for bid in (60_000, 60_100):
+        clients.exchange.push_quote("BTC/USD", bid, bid + 10)
+    clients.exchange.arm("quote_zero", count=1)
+    clients.exchange.push_quote("BTC/USD", 60_200, 60_210)
+    eventually(lambda: len(clients.quotes) == 3)
+    sale = {"symbol": "BTC/USD", "side": "sell", "type": "market", "time_in_force": "gtc"}
+    order = clients.trading.post("/orders", {**sale, "qty": "0.1"})
+
+    told = clients.exchange.ledger()["quotes_told"][order["id"]]
+
+    assert [one["bid"] for one in told] == ["60000", "60100"], "the zero is nothing to decide on"
+    moments = [one["seconds_before"] for one in told]
+    assert moments == sorted(moments, reverse=True)
+    assert min(moments) >= 0

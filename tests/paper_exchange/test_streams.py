@@ -226,6 +226,71 @@ def test_trades_and_wildcards_can_be_subscribed(exchange):
     assert (trade["T"], trade["S"], trade["p"]) == ("t", BTC, 60_010)
 
 
+CHANNELS = ("quotes", "trades", "bars", "updated_bars", "daily_bars", "orderbooks")
+
+
+@pytest.mark.parametrize("raw_data", [True, False])
+def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(
+    clients, eventually, turn_clock, raw_data
+):
+    exchange = clients.exchange
+    exchange.push_quote(BTC, 60_000, 60_010, bid_size=2)
+    clients.listen_to([BTC], CHANNELS, raw_data=raw_data)
+    turn_clock(exchange, second=31)  # nothing of the minute before is due any more
+    exchange.push_quote(BTC, 60_020, 60_030)
+    turn_clock(exchange, second=1)
+    exchange.push_quote(BTC, 60_040, 60_050)  # closes the minute
+    turn_clock(exchange, second=31)
+    exchange.push_quote(BTC, 60_040, 60_060)
+    eventually(lambda: all(clients.heard[channel] for channel in CHANNELS))
+    eventually(lambda: len(clients.heard["orderbooks"]) >= 4)
+    if raw_data:
+        kinds = {channel: clients.heard[channel][0]["T"] for channel in CHANNELS}
+        assert list(kinds.values()) == ["q", "t", "b", "u", "d", "o"]
+        first, second = clients.heard["orderbooks"][:2]
+        assert (first["r"], first["b"], first["a"]) == (
+            True,
+            [{"p": 60_000, "s": 2}],
+            [{"p": 60_010, "s": 1}],
+        )
+        assert "r" not in second
+        assert second["b"] == [{"p": 60_000, "s": 0}, {"p": 60_020, "s": 1}]
+    else:
+        (updated,) = clients.heard["updated_bars"]
+        closed = clients.heard["bars"][-1]
+        assert (updated.timestamp, updated.close) == (closed.timestamp, closed.close)
+        assert clients.heard["daily_bars"][-1].high == 60_050
+        assert clients.heard["orderbooks"][0].reset
+
+
+def test_what_would_never_be_served_is_not_confirmed(exchange):
+    async def script(new):
+        one = new()
+        await one.log_in()
+        for wrong in ({"news": ["*"]}, {"quotes": ["BTCUSD"]}, {"orderbooks": ["btc/usd"]}):
+            answer = await one.say({"action": "subscribe", **wrong})
+            assert answer == [{"T": "error", "code": 400, "msg": "invalid syntax"}], wrong
+
+    converse(exchange, script)
+
+
+def test_an_order_book_is_sent_whole_to_whoever_subscribes_again(exchange):
+    exchange.push_quote(BTC, 60_000, 60_010)
+    book = {"b": [{"p": 60_000, "s": 1}], "a": [{"p": 60_010, "s": 1}], "r": True}
+
+    async def script(new):
+        one = new()
+        await one.log_in()
+        for _ in range(2):
+            await one.say({"action": "subscribe", "orderbooks": ["*"]})
+            (whole,) = await one.hear()
+            del whole["t"]
+            assert whole == {"T": "o", "S": BTC, **book}
+            await one.say({"action": "unsubscribe", "orderbooks": ["*"]})
+
+    converse(exchange, script)
+
+
 def small_socket(address):
     """A socket that soon has no room for what it does not read."""
     family, kind, protocol, _, _ = address

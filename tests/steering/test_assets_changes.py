@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot_parts import BotParts
+from bot_parts import BotParts, wire_quote
 from config import reset_settings
 from models.asset_config import get_all_assets, get_asset_config
 from models.cycle_data import (
@@ -17,8 +17,11 @@ from models.cycle_data import (
     update_cycle,
 )
 from models.events import get_events
+from models.exchange import Quote
 from models.meta import put_meta
 from models.order_journal import get_entries_of_cycle
+from steering.refused import Refused
+from steering.removal import finish_removal
 from strategy.order_identity import compute_client_order_id
 from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
 from utils.db_utils import execute_query
@@ -248,6 +251,71 @@ def test_an_asset_with_an_order_is_never_removed(assets, exchange, db_conn, btc,
         assert "order" in said.errors
     assert get_asset_config(db_conn, "BTC/USD").is_enabled
     assert get_latest_cycle(db_conn, btc.id).id == cycle.id
+
+
+# A buy that is on its way while the asset is removed.
+
+
+@pytest.mark.parametrize("quotes_before", range(6))
+@pytest.mark.parametrize("command", ["remove", "disable"])
+async def test_no_buy_is_sent_after_the_asset_was_removed_or_disabled(
+    assets, settings, exchange, db_conn, btc, command, quotes_before
+):
+    """The bot decides from a row that it read before; the command comes between two looks at the
+    quote, at each of them in turn.
+    """
+    parts, seen = BotParts(settings, exchange), []
+
+    def newest_quote():
+        seen.append(1)
+        if len(seen) == quotes_before + 1:
+            assert assets(command, "BTC/USD", *(["--yes"] * (command == "remove"))).code == 0
+        wire = wire_quote("BTC/USD", 60000, 60000)
+        return Quote.from_wire("BTC/USD", wire)
+
+    parts.placer.consider("BTC/USD", newest_quote)
+    exchange.settle()
+    if len(seen) <= quotes_before:  # nobody disturbed it
+        assert len(parts.orders()) == 1
+    else:
+        assert parts.orders() == []
+    await parts.market.stop()
+
+
+@pytest.mark.parametrize("limit", [50000, 60000], ids=["it rests", "it is filled"])
+@pytest.mark.parametrize("options", [{"keep_coins": False}, {"keep_coins": True}])
+def test_a_buy_that_reaches_the_exchange_late_keeps_its_cycle_and_is_booked(
+    assets, settings, exchange, db_conn, btc, limit, options
+):
+    """Its POST was under way when the exchange said for the first time that there is none."""
+    cycle = get_latest_cycle(db_conn, btc.id)
+    client = get_trading_client()
+
+    def arrive(seconds):
+        assert seconds == settings.unknown_outcome_seconds
+        identity = compute_client_order_id(cycle)
+        place_limit_buy_order(client, "BTC/USD", Decimal("0.001"), limit, client_order_id=identity)
+        exchange.settle()
+
+    with pytest.raises(Refused, match="order"):
+        finish_removal(btc, **options, wait=arrive)
+    assert get_asset_config(db_conn, "BTC/USD").is_enabled, "it goes on as before"
+    parts = BotParts(settings, exchange)
+    parts.reconciler.recover()
+    [order] = parts.orders()
+    found = get_cycle(db_conn, cycle.id)
+    assert order.is_ended or found.latest_order_id == order.id
+    assert found.quantity == order.filled_qty
+    assert parts.reconciler.blocked_symbols() == set()
+
+
+def test_a_removal_that_is_interrupted_leaves_the_asset_as_it_was(assets, exchange, db_conn, btc):
+    def interrupt(_seconds):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finish_removal(btc, keep_coins=False, wait=interrupt)
+    assert get_asset_config(db_conn, "BTC/USD").is_enabled
 
 
 # Warnings

@@ -160,7 +160,7 @@ def show_quotes(world: World, *quotes: dict[str, Any]) -> None:
             client,
             rules,
             resolve=reconciler.resolve,
-            limits=BuyLimits(settings, client, reconciler.blocked_symbols),
+            limits=BuyLimits(settings, client, reconciler.blocked_symbols, rules_of=rules.get),
             why_no_orders=lambda: None,
         )
         market = MarketDataHandler(settings, rules, placer)
