@@ -19,8 +19,8 @@ from local_stack.processes import end_process
 from models.cycle_data import COLUMNS, DcaCycle
 from models.exchange import ExchangeOrder, Side
 from reconciler import Reconciler
-from strategy.order_identity import PREFIX
 from strategy.fees import compute_coin_fee
+from strategy.order_identity import PREFIX
 from strategy.sizing import floor_quantity, is_unsellable
 from utils.alpaca_client_rest import cancel_order, place_market_sell_order
 from utils.asset_rules_cache import AssetRulesCache
