@@ -273,10 +273,16 @@ class OrderPlacer:
         final = self._decide(state, rules, quote)
         if quote is None or final is None or final.purpose is not decision.purpose:
             return _NOTHING
-        # So does the newest row: who disables an asset, or removes it, must find no buy after that.
-        if load_trading_state(thread_connection(), rules.symbol) != state:
+        if self._has_changed(state):
             return _NOTHING
         return self._place_buy(state, rules, final, quote)
+
+    def _has_changed(self, state: TradingState) -> bool:
+        """Whether the row is another one than the decision was made on: the newest decides, too.
+        Who disables an asset, removes it or takes a close back must find no order after that.
+        """
+        newest = load_trading_state(thread_connection(), state.asset.asset_symbol)
+        return newest != replace(state, leftover=Decimal(0))
 
     def _check_base_order(
         self, state: TradingState, rules: AssetRules, quote: Quote | None
@@ -388,6 +394,8 @@ class OrderPlacer:
             if final is None or final.side is not Side.SELL:
                 return _NOTHING
             decision = final
+        if self._has_changed(state):
+            return _NOTHING
         if short:
             log_event(
                 log,

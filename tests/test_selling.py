@@ -106,6 +106,28 @@ async def test_a_confirmation_that_has_become_old_is_asked_for_again(
     assert sells(parts) == []
 
 
+@pytest.mark.parametrize("removes", [True, False])
+async def test_no_sell_is_sent_for_a_cycle_that_was_removed_or_taken_back_meanwhile(
+    parts, start, exchange, db_conn, removes
+):
+    """`assets remove --keep-coins` and `bot close --withdraw` come while the position is slow."""
+    cycle = start(**HELD)
+    await parts.see()
+    exchange.arm("http_slow", count=1, seconds=0.6, match={"path": "/v2/positions/BTCUSD"})
+    if not removes:
+        update_cycle(db_conn, cycle.id, {"close_requested": True})
+    before = count(exchange, POSITION)
+    await parts.market.on_crypto_quote(parts.quote_both(51500, 51501))
+    await until(lambda: count(exchange, POSITION) > before, "the position was not asked for")
+    if removes:
+        execute_query("DELETE FROM dca_cycles", db_conn=db_conn)
+        execute_query("DELETE FROM dca_assets", db_conn=db_conn)
+    else:
+        update_cycle(db_conn, cycle.id, {"close_requested": False})
+    await parts.market.settled()
+    assert sells(parts) == []
+
+
 # A filled sell that did not sell all.
 
 
