@@ -95,28 +95,77 @@ def match_charges(
     """Gives each charge the postings that are its fee exactly; those that are left over.
 
     Two charges may change places where the amounts fit both: what all of them paid stays the same.
+    A half of one taker's fee can be the maker's fee of another execution, so both ways are tried,
+    and the one that leaves less over counts. Where anything is left that casts a doubt on a maker's
+    fee (it can be a part of a fee of which the rest is not posted yet), that fee is taken back.
     """
     in_time = sorted(charges, key=lambda one: (one.until, one.order_id))
-    matching = _Matching(posted, rates)
-    for charge in in_time:
-        matching.give_one(charge)
-    left = matching.close()
-    for parts in range(1, _MOST_PARTS + 1):
-        for rate in rates.both:
-            for charge in in_time:
-                # Of one that has the maker's fee, too: it can be three fifths of the taker's.
-                missing = charge.fee_at(rate) - charge.paid
-                found = _find_parts(charge, missing, left, parts) if missing > 0 else []
-                charge.postings += found
-                taken = {id(one) for one in found}
-                left = [one for one in left if id(one) not in taken]
+    known = list(posted)
+    ways = ((rates.both,), ((rates.taker,), rates.both))
+
+    def leftovers(stages: Sequence[tuple[Decimal, ...]]) -> tuple[int, int]:
+        left = _match(in_time, known, stages)
+        return sum(not one.postings for one in in_time), len(left)
+
+    left = _match(in_time, known, min(ways, key=leftovers))
+    while (doubtful := _find_doubtful(in_time, left, rates)) is not None:
+        left += doubtful.postings
+        doubtful.postings = []
     return left
+
+
+def _match(
+    charges: Sequence[Charge],
+    posted: Iterable[FeeActivity],
+    stages: Sequence[tuple[Decimal, ...]],
+) -> list[FeeActivity]:
+    """At the rates of one stage after the other: single postings, then the sums of a few."""
+    left = list(posted)
+    for charge in charges:
+        charge.postings = []
+    for rates in stages:
+        matching = _Matching(left, rates)
+        for charge in charges:
+            if not charge.postings:
+                matching.give_one(charge)
+        left = matching.close()
+        for parts in range(1, _MOST_PARTS + 1):
+            for rate in rates:
+                for charge in charges:
+                    # Of one that has the maker's fee, too: it can be three fifths of the taker's.
+                    missing = charge.fee_at(rate) - charge.paid
+                    found = _find_parts(charge, missing, left, parts) if missing > 0 else []
+                    charge.postings += found
+                    taken = {id(one) for one in found}
+                    left = [one for one in left if id(one) not in taken]
+    return left
+
+
+def _find_doubtful(
+    charges: Sequence[Charge], left: Sequence[FeeActivity], rates: FeeRates
+) -> Charge | None:
+    """A charge with the maker's fee, while there is more that can be its own, or one without any
+    whose part it can have.
+    """
+    without = [one for one in charges if not one.postings and one.fee_at(rates.maker) > 0]
+    for charge in charges:
+        if not charge.postings or charge.paid == charge.fee_at(rates.taker):
+            continue
+        if any(charge.can_have(one) for one in left):
+            return charge
+        if any(
+            other.side is charge.side and other.can_have(one)
+            for other in without
+            for one in charge.postings
+        ):
+            return charge
+    return None
 
 
 class _Matching:
     """Charges and single postings, so that as many as possible fit."""
 
-    def __init__(self, posted: Iterable[FeeActivity], rates: FeeRates) -> None:
+    def __init__(self, posted: Iterable[FeeActivity], rates: tuple[Decimal, ...]) -> None:
         self._posted = sorted(posted, key=lambda one: (day_of(one), str(one.posted_at), one.id))
         self._rates = rates
         self._by_amount: dict[tuple[Side, Decimal], list[FeeActivity]] = {}
@@ -154,7 +203,7 @@ class _Matching:
 
     def _fitting(self, charge: Charge) -> list[FeeActivity]:
         """The taker's fee first, the earliest first."""
-        fees = [fee for fee in map(charge.fee_at, self._rates.both) if fee > 0]
+        fees = [fee for fee in map(charge.fee_at, self._rates) if fee > 0]
         same = (one for fee in fees for one in self._by_amount.get((charge.side, fee), ()))
         return [one for one in same if charge.can_have(one)]
 

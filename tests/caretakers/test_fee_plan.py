@@ -147,6 +147,20 @@ def test_half_a_fee_is_not_taken_for_the_whole():
     )
 
 
+def test_the_half_of_one_fee_is_not_taken_for_the_makers_fee_of_another():
+    """0.0125 and 0.0075: the maker's fee of the small buy is half of the taker's of the large."""
+    entries = [bought("large", "6"), bought("small", "5")]
+    halves = [("0.0075", "a"), ("0.0075", "b"), ("0.00625", "c"), ("0.00625", "d")]
+    posted = [fee(coins=coins, name=name) for coins, name in halves]
+    assert settled(entries, posted) == {"large": Decimal("0.015"), "small": Decimal("0.0125")}
+    for missing in range(len(posted)):
+        some = posted[:missing] + posted[missing + 1 :]
+        found = settled(entries, some)
+        assert found.get("large", Decimal("0.015")) == Decimal("0.015")
+        assert found.get("small", Decimal("0.0125")) == Decimal("0.0125")
+    assert settled(entries, posted[:1]) == {}, "it may be either, or a part of one"
+
+
 def test_a_fee_that_is_missing_among_many_is_not_spread_over_the_others():
     entries = [sold(name, "10") for name in "abcd"]
     posted = [fee(usd="2.50", name=str(number)) for number in range(3)]
