@@ -205,7 +205,7 @@ class Chaos:
 
         While a program still waits on a dead connection any delay is that connection's.
         """
-        if self.line.has_dead_clients():
+        if self.line.has_dead_clients() or not self._renew_streams():
             return
         market = self.blows.market
         market.last_left_buy = None
@@ -215,6 +215,29 @@ class Chaos:
             self.records = self._read()
             self._check(self._sold_though_left(left, take_profit_of(left, self.records.books)))
         self.blows.end()
+
+    def _renew_streams(self) -> bool:
+        """A stream that the storm left mute stays so for ever: new ones. Whether they came."""
+        exchange = self.stack.exchange
+        before = exchange.state()["clients"]
+        for stream in ("trading", "data"):
+            exchange.control("faults", name="cut_stream", count=1, match={"stream": stream})
+
+        def have_come() -> bool:
+            now, beat = exchange.state()["clients"], self.stack.heartbeat()
+            return (
+                all(
+                    now[name] > before[name] for name in ("trading_connections", "data_connections")
+                )
+                and any(one["listening"] for one in now["trading"])
+                and any(one["subscriptions"] for one in now["data"])
+                and beat is not None
+                and beat.state == "trading"
+            )
+
+        came = self._tick_until(have_come, LULL_SECONDS)
+        exchange.control("faults", clear="cut_stream")
+        return came
 
     def _sold_though_left(self, left: LeftBuy, target: Decimal | None) -> list[Violation]:
         """`target` None: it was no safety order after all, nothing is held."""
