@@ -42,6 +42,12 @@ def held() -> HeldBack | None:
     return next(iter(all_held()), None)
 
 
+def beats_trading() -> bool:
+    """Trading can begin, and a base order be filled, between two heartbeats."""
+    beat = load_heartbeat(get_settings().run_dir)
+    return beat is not None and beat.state == "trading"
+
+
 def quote_until(exchange, condition, bid=50000, ask=50001, seconds=60.0):
     def quoted() -> bool:
         exchange.push_quote(BTC, bid, ask)
@@ -174,6 +180,7 @@ def test_a_stall_is_mailed_once_stops_the_ping_and_restarts_nothing(
         with DaemonProcess(environment) as daemon:
             daemon.wait_until_trading()
             quote_until(exchange, lambda: get_cycle(db_conn, cycle.id).quantity > 0)
+            wait_until(beats_trading)
             watchdog(environment)
             assert len(asked) == 1
             update_asset_config(db_conn, asset_id, {"safety_order_amount": Decimal(5)})
