@@ -84,6 +84,14 @@ def amount_of(posting: FeeActivity, side: Side) -> Decimal:
     return posting.coins if side is Side.BUY else posting.usd
 
 
+def is_near(posting: FeeActivity, charge: Charge) -> bool:
+    """Whether `posting` is a fee of that coin, side and time, though maybe of another execution."""
+    if amount_of(posting, charge.side) <= 0 or posting.symbol not in (None, charge.symbol):
+        return False
+    days = LATEST_POSTING.days
+    return -days <= (day_of(posting) - charge.until.date()).days <= days
+
+
 def day_of(posting: FeeActivity) -> date:
     """When it was posted: `date` was seen to be that day, and need not be."""
     return posting.day if posting.posted_at is None else posting.posted_at.date()
@@ -136,22 +144,51 @@ def _match(
                     missing = charge.fee_at(rate) - charge.paid
                     found = _find_parts(charge, missing, left, parts) if missing > 0 else []
                     charge.postings += found
-                    taken = {id(one) for one in found}
-                    left = [one for one in left if id(one) not in taken]
+                    left = _without(left, found)
+        for charge in charges:
+            left = _exchange_for_parts(charge, charges, left, rates[0])
     return left
+
+
+def _exchange_for_parts(
+    charge: Charge, charges: Sequence[Charge], left: list[FeeActivity], rate: Decimal
+) -> list[FeeActivity]:
+    """A single posting that is the fee of `charge` at `rate`, from one that can have parts instead;
+    what is left then.
+    """
+    fee = charge.fee_at(rate)
+    if charge.paid == fee:
+        return left
+    for holder in charges:
+        if holder is charge or len(holder.postings) != 1:
+            continue
+        [single] = holder.postings
+        if amount_of(single, charge.side) != fee or not charge.can_have(single):
+            continue
+        free = [*left, *charge.postings]
+        for parts in range(2, _MOST_PARTS + 1):
+            if found := _find_parts(holder, holder.paid, free, parts):
+                holder.postings, charge.postings = found, [single]
+                return _without(free, found)
+    return left
+
+
+def _without(postings: Iterable[FeeActivity], taken: Iterable[FeeActivity]) -> list[FeeActivity]:
+    gone = {id(one) for one in taken}
+    return [one for one in postings if id(one) not in gone]
 
 
 def _find_doubtful(
     charges: Sequence[Charge], left: Sequence[FeeActivity], rates: FeeRates
 ) -> Charge | None:
-    """A charge with the maker's fee, while there is more that can be its own, or one without any
-    whose part it can have.
+    """A charge with the maker's fee, while anything of that time is left that fits nobody, or one
+    without any fee whose part it can have.
     """
     without = [one for one in charges if not one.postings and one.fee_at(rates.maker) > 0]
     for charge in charges:
         if not charge.postings or charge.paid == charge.fee_at(rates.taker):
             continue
-        if any(charge.can_have(one) for one in left):
+        if any(is_near(one, charge) for one in left):
             return charge
         if any(
             other.side is charge.side and other.can_have(one)

@@ -22,6 +22,7 @@ from caretakers.fee_matching import (
     Charge,
     FeeRates,
     amount_of,
+    is_near,
     match_charges,
 )
 from models.exchange import Side
@@ -108,7 +109,7 @@ def plan_fee_settlements(
                 row.fee_is_estimated for one in group.charges for row in rows.get(one.order_id, ())
             ):
                 problems.append(group.as_settlement(side, symbol))
-    return [*_settlements(rows, charges, paid, last_day), *problems]
+    return [*_settlements(rows, charges, paid, last_day, rates), *problems]
 
 
 def _is_charged(entry: JournalEntry) -> bool:
@@ -209,9 +210,10 @@ def _judge(
     next.
     """
     groups = _days_that_hang_together([one for one in charges if not one.postings])
+    strays = []
     for posting in left:
         if amount_of(posting, side) != 0 and (symbol is None or posting.symbol in (None, symbol)):
-            _put(posting, groups)
+            strays += [] if _put(posting, groups) else [posting]
     judged: list[_Group] = []
     waiting: _Group | None = None
     for group in groups:
@@ -220,6 +222,10 @@ def _judge(
         together = group if waiting is None else group.with_earlier(waiting)
         for candidate in (together, group):
             _weigh(candidate, side, rates)
+            if any(is_near(one, charge) for one in strays for charge in candidate.charges):
+                # Postings changed places: what is here may be a part of what another has.
+                candidate.problem = "beside others that fit no execution"
+                candidate.is_late = True
         if together.problem is None:
             judged.append(together)
             waiting = None
@@ -245,11 +251,12 @@ def _days_that_hang_together(charges: Iterable[Charge]) -> list[_Group]:
     return groups
 
 
-def _put(posting: FeeActivity, groups: Sequence[_Group]) -> None:
-    """To the newest days that it can have been posted for."""
+def _put(posting: FeeActivity, groups: Sequence[_Group]) -> bool:
+    """To the newest days that it can have been posted for; whether there are any."""
     fitting = [one for one in groups if any(charge.can_have(posting) for charge in one.charges)]
     if fitting:
         fitting[-1].postings.append(posting)
+    return bool(fitting)
 
 
 def _weigh(group: _Group, side: Side, rates: FeeRates) -> None:
@@ -293,15 +300,24 @@ def _settlements(
     charges: Iterable[Charge],
     paid: dict[int, Decimal],
     last_day: date,
+    rates: FeeRates,
 ) -> list[FeeSettlement]:
-    """Of each coin and side the orders all of whose executions have their fee."""
+    """Of each coin and side the orders all of whose executions have their fee.
+
+    Less than the taker's is believed once all can have been posted: it can be three fifths of it.
+    """
     of_order: dict[str, list[Charge]] = {}
     for charge in charges:
         of_order.setdefault(charge.order_id, []).append(charge)
     groups: dict[tuple[Side, str], list[tuple[JournalEntry, Decimal]]] = {}
     for order_id, entries in rows.items():
         parts = of_order[order_id]
-        is_finished = all(one.until.date() <= last_day for one in parts)
+        is_finished = all(
+            one.until.date() <= last_day
+            if paid[id(one)] >= one.fee_at(rates.taker)
+            else one.until.date() <= last_day - LATEST_POSTING
+            for one in parts
+        )
         if not is_finished or not all(paid[id(one)] for one in parts):
             continue
         total = sum((paid[id(one)] for one in parts), Decimal(0))

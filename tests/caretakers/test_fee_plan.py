@@ -161,6 +161,22 @@ def test_the_half_of_one_fee_is_not_taken_for_the_makers_fee_of_another():
     assert settled(entries, posted[:1]) == {}, "it may be either, or a part of one"
 
 
+def test_one_whole_fee_goes_to_the_sell_that_no_parts_can_fit():
+    """The first took the last one's whole fee: two parts that are older than the last were left."""
+    seconds = {"first": 0, "second": 38, "last": 88}
+    entries = [sold(name, "0.44", at=NOON + timedelta(seconds=s)) for name, s in seconds.items()]
+    times = [("0.04", 0), ("0.07", 7200), ("0.04", 38), ("0.07", 7238), ("0.11", 88)]
+    posted = [
+        replace(fee(usd=usd, name=str(late)), posted_at=NOON + timedelta(seconds=late))
+        for usd, late in times
+    ]
+    assert settled(entries, posted) == dict.fromkeys(seconds, Decimal("0.11"))
+    soon = NOON + timedelta(days=1, hours=12)
+    for missing in range(len(posted)):
+        found = settled(entries, posted[:missing] + posted[missing + 1 :], soon)
+        assert all(one == Decimal("0.11") for one in found.values()), times[missing]
+
+
 def test_a_fee_that_is_missing_among_many_is_not_spread_over_the_others():
     entries = [sold(name, "10") for name in "abcd"]
     posted = [fee(usd="2.50", name=str(number)) for number in range(3)]
