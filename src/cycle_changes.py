@@ -54,6 +54,7 @@ class Applied(Enum):
     UNCLAIMED = "unclaimed"  # it has our prefix, and no cycle can claim it
     NOT_OURS = "not_ours"
     FORBIDDEN = "forbidden"
+    UNRESOLVED = "unresolved"  # it ends the cycle, if no order of the cycle is on its way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +67,38 @@ class Result:
 
 
 def apply_order(
-    order: ExchangeOrder, rules: AssetRules, fee_rate: Decimal, now: datetime, source: str
+    order: ExchangeOrder,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    now: datetime,
+    source: str,
+    *,
+    find_current: Callable[[DcaCycle], ExchangeOrder | None] | None = None,
 ) -> Result:
     """Bring the database to what `order` says. Applying the same order again changes nothing.
 
     An ended order must have been read over REST: its `filled_qty` counts.
 
+    Args:
+        find_current: asks the exchange for the one order that the cycle's state can have. A fill
+            that comes after its order had ended can end a cycle that has sent its next order
+            already: that order is applied first. Without it such a fill is left UNRESOLVED.
+
     Raises:
         DatabaseError: nothing was written.
+        ExchangeError: what `find_current` raises; nothing was written.
     """
 
-    def work(connection: MySQLConnectionAbstract) -> Result:
-        return _apply(connection, order, rules, fee_rate, now)
+    def work(is_alone: bool) -> Result:
+        return transaction(
+            lambda connection: _apply(connection, order, rules, fee_rate, now, is_alone)
+        )
 
-    result = transaction(work)
+    result = work(is_alone=False)
+    if result.applied is Applied.UNRESOLVED and find_current and result.cycle:
+        if (current := find_current(result.cycle)) is not None:
+            apply_order(current, rules, fee_rate, now, source)
+        result = work(is_alone=True)
     _report(result, order, source)
     return result
 
@@ -90,6 +109,7 @@ def _apply(
     rules: AssetRules,
     fee_rate: Decimal,
     now: datetime,
+    is_alone: bool,
 ) -> Result:
     cycle, claimed_seq = _find_cycle(connection, order)
     if cycle is None:
@@ -123,6 +143,8 @@ def _apply(
     change = compute_correction(cycle, order, journaled, seq, around)
     if change is None:
         return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
+    if change.next_cycle is not None and not is_alone:
+        return Result(applied=Applied.UNRESOLVED, cycle=cycle)
     write_change(connection, cycle, change)
     return Result(applied=Applied.CORRECTED, cycle=cycle, change=change)
 

@@ -280,7 +280,14 @@ class Reconciler:
     def _apply(self, order: ExchangeOrder, source: str) -> Result:
         try:
             rules = self._rules.get(order.symbol)
-            result = apply_order(order, rules, self._fee_rate, datetime.now(UTC), source=source)
+            result = apply_order(
+                order,
+                rules,
+                self._fee_rate,
+                datetime.now(UTC),
+                source=source,
+                find_current=self._find_current,
+            )
             if result.applied is Applied.UNCLAIMED:
                 self._unclaimed.found(order)
             else:
@@ -292,6 +299,9 @@ class Reconciler:
         if result.applied in (Applied.CHANGED, Applied.CORRECTED):
             self._on_change(order)
         return result
+
+    def _find_current(self, cycle: DcaCycle) -> ExchangeOrder | None:
+        return fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
 
     def _unwritable(self, order: ExchangeOrder, error: Exception) -> Result:
         """The tables refuse this one order, or Alpaca knows its coin no more: its symbol rests, a

@@ -22,8 +22,8 @@ from alpaca.trading.client import TradingClient
 
 from cycle_changes import Applied, apply_order
 from models.exchange import ExchangeOrder, ForeignAssetClass, TradeUpdate, WireError
-from strategy.order_identity import has_our_prefix
-from utils.alpaca_client_rest import ExchangeError, fetch_order
+from strategy.order_identity import compute_client_order_id, has_our_prefix
+from utils.alpaca_client_rest import ExchangeError, fetch_order, fetch_order_by_client_id
 from utils.asset_rules_cache import AssetRulesCache
 from utils.db_utils import DatabaseError
 from utils.logging_setup import log_event
@@ -198,7 +198,14 @@ class TradeUpdateHandler:
                 return Applied.NOTHING_NEW  # hardly ours: nothing of ours waits behind it
             order = fetched
         result = apply_order(
-            order, self._rules.get(order.symbol), self._fee_rate, datetime.now(UTC), source="stream"
+            order,
+            self._rules.get(order.symbol),
+            self._fee_rate,
+            datetime.now(UTC),
+            source="stream",
+            find_current=lambda cycle: fetch_order_by_client_id(
+                self._client, compute_client_order_id(cycle)
+            ),
         )
         match result.applied:
             case Applied.CHANGED | Applied.CORRECTED:
@@ -210,7 +217,7 @@ class TradeUpdateHandler:
             case Applied.UNCLAIMED:
                 self._on_unclaimed(order)
                 self._request_sweep("no cycle claims an order")
-            case Applied.NOTHING_NEW | Applied.FORBIDDEN:
+            case Applied.NOTHING_NEW | Applied.FORBIDDEN | Applied.UNRESOLVED:
                 pass
         return result.applied
 

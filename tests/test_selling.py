@@ -350,3 +350,55 @@ def test_an_unclaimed_order_does_not_matter_because_of_what_earlier_cycles_left(
     state = replace(state, leftover=left)
     explained = judge_unclaimed(order, state, left, build_rules(), FEE_RATE, late)
     assert (more, explained) == (Verdict.MATTERS, Verdict.HARMLESS)
+
+
+# A sell that fills after it was canceled, while the next order is on its way.
+
+
+@pytest.mark.parametrize("finds", ["the stream", "a sweep"])
+async def test_a_late_sale_does_not_end_a_cycle_that_has_sent_its_next_buy(
+    parts, start, exchange, db_conn, finds
+):
+    """The coins of that buy would belong to nobody until a later cycle sells them."""
+    cycle = start(**HELD)
+    exchange.arm("rest_market_order")
+    exchange.arm("fill_late", seconds=0.3)
+    await parts.see(parts.quote_both(51500, 51501))
+    exchange.settle()
+    [sell] = sells(parts)
+    exchange.cancel(sell.id)
+    await asyncio.to_thread(parts.apply_update, sells(parts)[0], "canceled")
+    after = get_cycle(db_conn, cycle.id)
+    assert (after.status, after.order_seq) == ("watching", 1)
+    identity = compute_client_order_id(after)  # sent, and its event has not come yet
+    await asyncio.to_thread(
+        place_limit_buy_order, parts.client, BTC, Decimal("0.001"), Decimal(49000),
+        client_order_id=identity,
+    )  # fmt: skip
+    await until(lambda: sells(parts)[0].filled_qty > 0, "the late fill did not come")
+    if finds == "the stream":
+        await asyncio.to_thread(parts.apply_update, sells(parts)[0], "fill")
+    else:
+        await asyncio.to_thread(parts.sweep)
+    after = get_cycle(db_conn, cycle.id)
+    assert (after.status, after.quantity) == ("buying", 0)
+    await asyncio.to_thread(exchange.push_quote, BTC, 48999, 49000)
+    exchange.settle()
+    await asyncio.to_thread(parts.sweep)
+    after = get_cycle(db_conn, cycle.id)
+    assert (after.status, after.quantity) == ("watching", Decimal("0.001"))
+
+
+async def test_a_late_sale_ends_a_cycle_that_has_sent_nothing_since(
+    parts, start, exchange, db_conn
+):
+    cycle = start(**HELD)
+    exchange.arm("rest_market_order")
+    exchange.arm("fill_late", seconds=0.1)
+    await parts.see(parts.quote_both(51500, 51501))
+    exchange.settle()
+    exchange.cancel(sells(parts)[0].id)
+    await asyncio.to_thread(parts.apply_update, sells(parts)[0], "canceled")
+    await until(lambda: sells(parts)[0].filled_qty > 0, "the late fill did not come")
+    await asyncio.to_thread(parts.apply_update, sells(parts)[0], "fill")
+    assert get_cycle(db_conn, cycle.id).status == "complete"

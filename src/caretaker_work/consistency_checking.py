@@ -168,6 +168,10 @@ class ConsistencyChecker:
                 return "known meanwhile"
             case Applied.AHEAD:
                 return self._catch_up(finding)
+            case Applied.UNRESOLVED:
+                self._reconciler.recover()  # asks the exchange first, which no transaction may
+                _tell(finding)
+                return None
             case refused:
                 if refused is Applied.UNCLAIMED:
                     reason = describe_unclaimed(order)

@@ -27,7 +27,7 @@ what is thrown at it:
   daemons; the exchange's refusal of duplicate ids switched off; coins and orders changed by hand;
   the line to the database dead without a word; a price that is gone while a sale is checked; a
   position that lags behind its fills; a market that leaves a buy behind. At the end the fees are
-  posted late, in parts, under wrong dates and at either rate, and settled two days later.
+  posted late, in parts, under wrong dates and at either rate, and settled four days later.
   Requests must stay below 200 in every minute.
 
 exit codes: 0 every invariant held; 1 one did not, or the run could not be made; 2 wrong arguments.

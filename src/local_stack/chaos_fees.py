@@ -21,7 +21,7 @@ from local_stack.stack import LocalStack
 from models.exchange import Side
 from models.order_journal import JournalEntry
 
-LATER_SECONDS = 2.5 * 86_400  # then the run's day is over, and every fee posted
+LATER_SECONDS = 4.5 * 86_400  # the day is over, every fee posted, a lower one believed
 SETTLER, SETTLER_SECONDS = "scripts/consistency_checker.py", 120.0
 MAKER_RATE = Decimal("0.0015")  # of the local exchange: the least it takes
 _CENT, _SMALLEST_COIN = Decimal("0.01"), Decimal("1e-9")
