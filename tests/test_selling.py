@@ -18,6 +18,7 @@ from builders import FEE_RATE, NOW, build_order, build_rules, build_state
 from caretaker_process import real_run
 from caretaker_work import consistency_checking
 from caretaker_work.consistency_checking import check_consistency
+from cycle_changes import Applied, apply_order
 from fixtures_trading import leave_coins
 from models.asset_config import get_asset_config
 from models.cycle_data import (
@@ -340,6 +341,30 @@ def test_what_earlier_cycles_left_is_not_adopted_a_second_time(settings, start, 
     leave_coins(db_conn, "AVAX/USD", "1.1", "1.0")
     with pytest.raises(Refused, match="there are no coins of AVAX/USD to adopt"):
         prepare_adoption(settings, db_conn, asset)
+
+
+async def test_what_a_buy_filled_after_its_cycle_was_sold_is_no_leftover(
+    parts, start, exchange, db_conn, caplog
+):
+    """A whole order bought at 50 USD must not go with a cycle that began at 20 USD."""
+    cycle = start(symbol="AVAX/USD", coins="2")
+    leave_coins(db_conn, "AVAX/USD", "1.6", "1.6")
+    late = build_order(
+        cycle,
+        id=f"{cycle.id}-0",
+        symbol="AVAX/USD",
+        status="canceled",
+        filled_qty="3.6",
+        filled_avg_price="36.67",
+    )
+    rules = await asyncio.to_thread(parts.rules.get, "AVAX/USD")
+    assert apply_order(late, rules, FEE_RATE, NOW, "test").applied is Applied.CORRECTED
+    assert load_leftovers(db_conn) == {}
+    await parts.see(parts.quote_both(20, 20.01, "AVAX/USD"))
+    assert parts.orders() == []
+    assert "existing position found on Alpaca: 2" in caplog.text
+    adoption, _ = prepare_adoption(parts.settings, db_conn, get_asset_config(db_conn, "AVAX/USD"))
+    assert adoption.position_qty == 2, "it can be made a cycle of its own"
 
 
 def test_an_unclaimed_order_does_not_matter_because_of_what_earlier_cycles_left():

@@ -19,6 +19,8 @@ from utils.db_utils import execute_query, utc_from_db
 
 # The final status of rows behind which no order stands: coins that a user gave to a cycle.
 ADOPTED = "adopted"
+# The note of rows that were added when more turned out to be filled of an order that had ended.
+LATE_FILL = "late fill of an ended order"
 _IDS_AT_ONCE = 1000  # a statement stays small, however long the list
 
 
@@ -219,8 +221,10 @@ def load_leftovers(
     asset, or of all that have any.
 
     Too few to be sold, each time; what a later cycle sold of them is subtracted. A cycle that ended
-    in `error` left nothing: its coins are gone. Read where an order is about to be sent, not with
-    every refresh: it grows with the journal.
+    in `error` left nothing: its coins are gone. What a buy filled after its cycle was sold is no
+    leftover but a position that a person was told of: the next cycle must not sell it at a target
+    that knows nothing of its cost. Read where an order is about to be sent, not with every refresh:
+    it grows with the journal.
     """
     rows = execute_query(
         "SELECT c.asset_id, SUM(IF(o.side = 'buy', o.filled_qty - o.fee_qty, -o.filled_qty)) AS qty"
@@ -229,8 +233,11 @@ def load_leftovers(
         "  JOIN dca_orders o"
         "    ON o.cycle_id = c.id AND o.asset_id = c.asset_id AND o.symbol = a.asset_symbol"
         " WHERE c.status = 'complete' AND (%s IS NULL OR c.asset_id = %s)"
+        "   AND NOT (o.side = 'buy' AND o.note <=> %s AND NOT EXISTS"
+        "       (SELECT 1 FROM dca_orders s WHERE s.cycle_id = c.id AND s.asset_id = c.asset_id"
+        "           AND s.side = 'sell' AND s.id > o.id))"
         " GROUP BY c.asset_id HAVING qty > 0",
-        (asset_id, asset_id),
+        (asset_id, asset_id, LATE_FILL),
         fetch_all=True,
         db_conn=db_conn,
     )

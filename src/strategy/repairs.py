@@ -13,7 +13,7 @@ from typing import Any
 from models.cycle_data import CycleStatus, DcaCycle
 from models.events import Event, Severity
 from models.exchange import ExchangeOrder, Side
-from models.order_journal import JournalEntry, Purpose
+from models.order_journal import LATE_FILL, JournalEntry, Purpose
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import (
     Circumstances,
@@ -161,7 +161,7 @@ def compute_correction(
             fee_usd=Decimal(0)
             if buys
             else compute_usd_fee(extra_qty, extra_price, around.fee_rate),
-            note="late fill of an ended order",
+            note=LATE_FILL,
         ),
         events=(
             Event(
