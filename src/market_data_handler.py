@@ -222,9 +222,10 @@ class MarketDataHandler:
             case Outcome.SKIPPED:
                 self._note(watch, reason, placement.level, cure=cure, is_wished=placement.is_wished)
                 return
-            case Outcome.REFUSED:
+            case Outcome.REFUSED | Outcome.UNKNOWN:
+                # Unknown, too: orders that nobody answers for hours are none. A fill ends it.
                 self.stalls.hold(watch.symbol, reason, time.monotonic(), cure=cure)
-            case Outcome.SENT | Outcome.UNKNOWN:
+            case Outcome.SENT:
                 self.stalls.trying(watch.symbol)
             case Outcome.WAITING:
                 return

@@ -426,7 +426,10 @@ class OrderPlacer:
         if reason := self._why_no_orders():
             raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
         if cycle.latest_order_id is None or not guard.may_cancel(cycle.latest_order_id):
-            return Placement(outcome=Outcome.WAITING, quiet_seconds=SKIP_SECONDS, side=Side.SELL)
+            raise _Skip(
+                "the take profit is reached, and the buy that rests does not end",
+                cure="cancel it on Alpaca's page",
+            )
         if (wait_seconds := guard.seconds_until_cancel(cycle.latest_order_id, now)) > 0:
             return Placement(outcome=Outcome.WAITING, quiet_seconds=wait_seconds, side=Side.SELL)
         if not decision.at_any_price:

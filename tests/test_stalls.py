@@ -16,6 +16,7 @@ from builders import build_order
 from models.asset_config import update_asset_config
 from models.exchange import AssetRules, Side
 from stall_watch import THE_DAEMON, StallWatch, log_edges
+from utils import placement_guard
 from utils.alpaca_client_rest import place_limit_buy_order
 from utils.db_utils import execute_query
 from utils.stop_files import set_wish
@@ -180,6 +181,49 @@ async def test_orders_that_are_rejected_again_and_again_are_one_stall(parts, sta
         assert stalls.edges(now + ALERT_SECONDS + 5) == []
     parts.market.order_changed(build_order(status="rejected"))
     assert [edge.has_begun for edge in stalls.edges(now + ALERT_SECONDS + 5)] == [True]
+
+
+async def test_orders_that_nobody_answers_again_and_again_are_a_stall_until_one_fills(
+    parts, start, exchange
+):
+    """The exchange answers every question, and each POST with an error: nothing is sold."""
+    start(**HELD)
+    exchange.arm("http_500", match={"path": "/v2/orders", "method": "POST"})
+    await parts.see()
+    guard = parts.placer.guard(BTC)
+    guard._unknown_outcome_seconds = 0.0
+    for _ in range(4):
+        guard._ask_at = 0.0
+        wake(parts)
+        await parts.see(parts.quote_both(51500, 51501))
+    assert exchange.strikes("http_500") >= 2
+    [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
+    assert has_begun
+    assert "HTTP 500" in reason
+    exchange.clear_faults()
+    for _ in range(3):
+        guard._ask_at = 0.0
+        wake(parts)
+        await parts.see(parts.quote_both(51500, 51501))
+    parts.sweep()
+    assert told(parts) == [(False, "an order was filled")]
+
+
+async def test_a_buy_that_does_not_end_and_keeps_coins_from_their_take_profit_is_a_stall(
+    parts, start, exchange, monkeypatch
+):
+    monkeypatch.setattr(placement_guard, "FIRST_CANCEL_SECONDS", 0.0)
+    exchange.arm("rest_after_part", fraction=0.5)
+    start(**HELD)
+    await parts.see(parts.quote_both(48990, 49000))
+    parts.sweep()
+    exchange.arm("http_500", match={"method": "DELETE"})
+    for _ in range(placement_guard.MOST_CANCEL_REQUESTS + 1):
+        wake(parts)
+        await parts.see(parts.quote_both(51500, 51501))
+    [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
+    assert has_begun
+    assert "the buy that rests does not end" in reason
 
 
 # What does not count.
