@@ -89,6 +89,24 @@ def die(lock: AccountLock) -> None:
     lock.release()
 
 
+def test_a_lock_that_is_freed_while_we_look_who_has_it_is_no_other_daemons(
+    line, make_lock, monkeypatch
+):
+    """A dead session is ended by the server at any moment; the daemon must not end with it."""
+    query = "SELECT GET_LOCK(%s, 0) AS taken"
+    dying = get_db_connection()
+    execute_query(query, (f"dca-bot-{OURS}",), fetch_one=True, db_conn=dying)
+    find = AccountLock._find_own_session
+
+    def ends_before(self, connection, own_name):
+        dying.close()
+        wait_until(lambda: holder_of(line.direct) is None)
+        return find(self, connection, own_name)
+
+    monkeypatch.setattr(AccountLock, "_find_own_session", ends_before)
+    assert make_lock().hold()
+
+
 def test_a_process_that_starts_again_takes_it_from_its_dead_predecessor(line, make_lock):
     lock = make_lock()
     assert lock.hold()

@@ -76,20 +76,23 @@ class AccountLock:
 
     def _take(self, connection: MySQLConnectionAbstract, own_name: str) -> bool:
         """Whether the lock is ours now, taken from our own dead session where that has it."""
-        if not _get_lock(connection, self._name, 0):
-            holder = self._find_own_session(connection, own_name)
-            if holder is None:
-                return False
-            reason = "our own session of before: its line died"
-            log_event(log, logging.WARNING, "account.retaken", connection=holder, reason=reason)
-            _kill(connection, holder)
-            if not _get_lock(connection, self._name, _KILLED_SECONDS):
-                if self._find_own_session(connection, own_name) is None:
-                    return False
-                raise DatabaseUnavailable("our own session of before still holds the account")
+        if not _get_lock(connection, self._name, 0) and not self._retake(connection, own_name):
+            return False
         # A holder without it is merely not known again.
         _get_lock(connection, own_name, _KILLED_SECONDS)
         return True
+
+    def _retake(self, connection: MySQLConnectionAbstract, own_name: str) -> bool:
+        if (holder := self._find_own_session(connection, own_name)) is not None:
+            reason = "our own session of before: its line died"
+            log_event(log, logging.WARNING, "account.retaken", connection=holder, reason=reason)
+            _kill(connection, holder)
+            if _get_lock(connection, self._name, _KILLED_SECONDS):
+                return True
+            if self._find_own_session(connection, own_name) is not None:
+                raise DatabaseUnavailable("our own session of before still holds the account")
+        # Another's; or its session ended between two of these questions, and it is nobody's.
+        return _get_lock(connection, self._name, 0)
 
     def _find_own_session(self, connection: MySQLConnectionAbstract, own_name: str) -> int | None:
         """The id of the session that holds the account, if it is one of ours."""
