@@ -204,14 +204,39 @@ class MarketDataHandler:
 
     async def _consider(self, watch: SymbolWatch) -> Placement:
         """Where a buy limit is set, buys have their turn one after another: whoever waits for it
-        holds no thread, or sells and bookings would wait for buyers.
+        holds no thread, or sells and bookings would wait for buyers. It does not keep its own
+        symbol from a sale either.
         """
         consider = partial(self._placer.consider, watch.symbol, lambda: self._usable_quote(watch))
-        placement = await asyncio.to_thread(consider)
-        if placement.outcome is not Outcome.NEEDS_TURN:
-            return placement
-        async with self._buy_turn:
-            return await asyncio.to_thread(consider, has_turn=True)
+        while (placement := await asyncio.to_thread(consider)).outcome is Outcome.NEEDS_TURN:
+            if not await self._wait_for_turn(watch):
+                continue
+            try:
+                return await asyncio.to_thread(consider, has_turn=True)
+            finally:
+                self._buy_turn.release()
+        return placement
+
+    async def _wait_for_turn(self, watch: SymbolWatch) -> bool:
+        """True with the turn to buy; False without it, when a quote reaches the sell trigger."""
+        turn = asyncio.create_task(self._buy_turn.acquire())
+        wake = asyncio.create_task(watch.wake.wait())
+        has_turn = False
+        try:
+            while not turn.done():
+                await asyncio.wait({turn, wake}, return_when=asyncio.FIRST_COMPLETED)
+                if turn.done() or not wake.done():
+                    continue
+                watch.wake.clear()  # the newest quote decides when the turn comes
+                if watch.bid >= watch.sell_above:
+                    return False
+                wake = asyncio.create_task(watch.wake.wait())
+            has_turn = True
+            return True
+        finally:
+            wake.cancel()
+            if not has_turn and not turn.cancel():
+                self._buy_turn.release()
 
     def _report(self, watch: SymbolWatch, placement: Placement) -> None:
         """What became of a crossed trigger, for the log and for who asks what is held back."""

@@ -129,6 +129,32 @@ async def test_no_sell_is_sent_for_a_cycle_that_was_removed_or_taken_back_meanwh
     assert sells(parts) == []
 
 
+async def test_a_symbol_that_waits_for_its_turn_to_buy_sells_when_its_target_is_reached(
+    settings, exchange, start
+):
+    """With a limit set there is one buy at a time, and each can take minutes."""
+    parts = BotParts(replace(settings, max_open_cycles=50), exchange)
+    try:
+        start(symbol="ETH/USD")
+        start(**HELD)
+        exchange.push_quote("ETH/USD", 3000, 3001)
+        exchange.arm("http_slow", count=1, seconds=5, match={"path": "/v2/positions/ETHUSD"})
+        await parts.see()
+        await parts.market.on_crypto_quote(parts.quote_both(3000, 3001, "ETH/USD"))
+        await until(parts.market._buy_turn.locked, "nobody buys")
+        await parts.market.on_crypto_quote(parts.quote_both(49000, 49001))
+        await until(lambda: parts.market._buy_turn._waiters, "nobody waits for the turn")
+        await parts.market.on_crypto_quote(parts.quote_both(49000.5, 49001))
+        await parts.market.on_crypto_quote(await asyncio.to_thread(parts.quote_both, 51500, 51501))
+        await until(lambda: sells(parts), "nothing was sold")
+        assert parts.market._buy_turn.locked(), "the other buy is still under way"
+        await parts.market.settled()
+        assert [order.symbol for order in parts.orders() if order.side is Side.BUY] == ["ETH/USD"]
+        assert not parts.market._buy_turn.locked()
+    finally:
+        await parts.market.stop()
+
+
 # A filled sell that did not sell all.
 
 
