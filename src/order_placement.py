@@ -117,6 +117,17 @@ class _Skip(Exception):
         )
 
 
+def _nothing(quote: Quote | None) -> Placement:
+    """The state asks for no order at `quote`.
+
+    Raises:
+        _Skip: that cannot be told without one.
+    """
+    if quote is None:
+        raise _Skip("the newest quote is too old", 1.0)
+    return _NOTHING
+
+
 class OrderPlacer:
     """Places the orders of all symbols; calls for one symbol must not overlap (each has one
     worker).
@@ -169,9 +180,7 @@ class OrderPlacer:
             rules = self._rules.get(symbol)
             quote = newest_quote()
             if (decision := self._decide(state, rules, quote)) is None:
-                if quote is None:
-                    raise _Skip("the newest quote is too old", 1.0)
-                return _NOTHING
+                return _nothing(quote)
             side = decision.side
             if decision.cancels_buy:
                 return self._cancel_resting_buy(state, rules, decision)
@@ -239,9 +248,9 @@ class OrderPlacer:
         if reason := self._why_no_orders():
             # Whoever halts says so, louder.
             raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
-        decision = self._decide(state, rules, newest_quote())
-        if decision is None:
-            return _NOTHING
+        quote = newest_quote()
+        if (decision := self._decide(state, rules, quote)) is None:
+            return _nothing(quote)
         if decision.side is Side.SELL:
             return self._place_take_profit(state, rules, decision, newest_quote)
         assert decision.amount_usd is not None, "a buy always names its amount"
@@ -272,7 +281,7 @@ class OrderPlacer:
         quote = newest_quote()
         final = self._decide(state, rules, quote)
         if quote is None or final is None or final.purpose is not decision.purpose:
-            return _NOTHING
+            return _nothing(quote)
         if self._has_changed(state):
             return _NOTHING
         return self._place_buy(state, rules, final, quote)
@@ -390,9 +399,10 @@ class OrderPlacer:
             # The checks took time: the newest quote decides, as it does for a buy.
             if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
                 self._confirm_take_profit(rules, decision)
-            final = self._decide(state, rules, newest_quote())
+            quote = newest_quote()
+            final = self._decide(state, rules, quote)
             if final is None or final.side is not Side.SELL:
-                return _NOTHING
+                return _nothing(quote)
             decision = final
         if self._has_changed(state):
             return _NOTHING

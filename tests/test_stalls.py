@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -109,11 +110,19 @@ async def away(parts, start, exchange):
     return "HTTP 500", None
 
 
+async def quotes_that_die_before_the_position_is_known(parts, start, exchange):
+    parts.market._settings = replace(parts.settings, max_quote_age_seconds=0.3)
+    start(**HELD)
+    exchange.arm("http_slow", seconds=0.5, match={"path": "/v2/positions/BTCUSD"})
+    await parts.see(parts.quote_both(51500, 51501))
+    return "the newest quote is too old", None
+
+
 @pytest.mark.parametrize(
     "situation",
     [
         wide_spread, late_quotes, below_the_minimum, not_tradable, foreign_coins, foreign_order,
-        refused_order, rejected_order, away,
+        refused_order, rejected_order, away, quotes_that_die_before_the_position_is_known,
     ],
     ids=lambda situation: situation.__name__,
 )  # fmt: skip
