@@ -236,6 +236,10 @@ class OrderPlacer:
                 guard.found(now)
             else:
                 guard.not_found(now)
+                if not guard.is_waiting_for(identity):
+                    # Once is an accident. Again and again it is an exchange that takes no orders.
+                    reason = "the order that was sent does not exist: it is decided anew"
+                    raise _Skip(reason, UNAVAILABLE_SECONDS)
         return Placement(outcome=Outcome.WAITING, quiet_seconds=guard.seconds_until_ask(now))
 
     def _place(

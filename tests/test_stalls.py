@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import order_placement
 from bot_parts import BotParts, wire_quote
 from builders import build_order
 from models.asset_config import update_asset_config
@@ -233,6 +234,21 @@ async def test_a_buy_that_does_not_end_and_keeps_coins_from_their_take_profit_is
     [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
     assert has_begun
     assert "the buy that rests does not end" in reason
+
+
+async def test_orders_that_are_accepted_and_never_exist_are_a_stall(parts, start, monkeypatch):
+    monkeypatch.setattr(order_placement, "place_market_sell_order", lambda *_, **__: object())
+    start(**HELD)
+    await parts.see()
+    guard = parts.placer.guard(BTC)
+    guard._unknown_outcome_seconds = 0.0
+    for _ in range(3):  # it is sent, and missed twice
+        guard._ask_at = 0.0
+        wake(parts)
+        await parts.see(parts.quote_both(51500, 51501))
+    [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
+    assert has_begun
+    assert "does not exist" in reason
 
 
 # What does not count.
