@@ -66,11 +66,12 @@ def examine(*, with_mail: bool = False) -> Iterator[Finding]:
     """
     try:
         settings, problems = inspect_settings(read_environment())
-    except SettingsError as error:  # the file cannot be read at all
-        settings, problems = inspect_settings({})
-        problems = error.problems + problems
+    except SettingsError as error:  # the file cannot be read at all: nothing in it is known
+        settings, _ = inspect_settings({})
+        world = World(settings, error.problems, are_settings_known=False)
+    else:
+        world = World(settings, problems)
     use_settings(settings)
-    world = World(settings, problems)
     checks = (*CHECKS, TEST_MAIL) if with_mail else CHECKS
     under_way = [
         (check, Pending(lambda check=check: check.work(world), seconds=CHECK_SECONDS))

@@ -69,11 +69,16 @@ class World:
 
     Args:
         problems: what is wrong with `settings`, which may be incomplete then.
+        are_settings_known: False when `.env` could not be read: `settings` are no more than the
+            defaults then, and nothing may be said or asked on their word.
     """
 
-    def __init__(self, settings: Settings, problems: list[str]) -> None:
+    def __init__(
+        self, settings: Settings, problems: list[str], *, are_settings_known: bool = True
+    ) -> None:
         self.settings = settings
         self.problems = problems
+        self.are_settings_known = are_settings_known
         self._account = Pending(self._ask_account, seconds=ANSWER_SECONDS)
         self._database = Pending(self._ask_database, seconds=ANSWER_SECONDS)
         self._market = Pending(self._ask_market, seconds=ANSWER_SECONDS + 2)
@@ -113,8 +118,13 @@ class World:
         """Rules, prices and open orders. Raises ExchangeError, TookTooLong, NotChecked."""
         return self._market.result()
 
+    def _need(self, names: str) -> None:
+        """Nothing is asked with settings that may lead to somebody else."""
+        if not self.are_settings_known or any(names in problem for problem in self.problems):
+            raise NotChecked("its settings are wrong (see settings)")
+
     def _ask_account(self) -> Account:
-        _need(self.problems, "ALPACA_")
+        self._need("ALPACA_")
         return fetch_account(get_trading_client())
 
     def _ask_market(self) -> Market:
@@ -130,7 +140,7 @@ class World:
         )
 
     def _ask_database(self) -> DatabaseFacts:
-        _need(self.problems, "DB_")
+        self._need("DB_")
         connection = thread_connection()
         asked_at = datetime.now(UTC)
         row = execute_query(
@@ -170,9 +180,3 @@ def _known(pending: Pending[T], why: str) -> T:
         return pending.result()
     except (ExchangeError, DatabaseError, TookTooLong, NotChecked):
         raise NotChecked(why) from None
-
-
-def _need(problems: list[str], names: str) -> None:
-    """Nothing is asked with settings that may lead to somebody else."""
-    if any(names in problem for problem in problems):
-        raise NotChecked("its settings are wrong (see settings)")

@@ -25,6 +25,8 @@ CLOCK_WARN_SECONDS = 2.0
 
 def check_money(world: World) -> list[Finding]:
     settings = world.settings
+    if not world.are_settings_known:
+        return [warn("money", "not checked: which money it is stands in .env (see settings)")]
     where = f"orders go to {settings.trading_host}"
     if settings.is_live:
         found = [warn("money", f"LIVE ACCOUNT: REAL MONEY, {where}")]

@@ -62,7 +62,9 @@ def check_env_file(world: World) -> list[Finding]:
         if path.stat().st_uid not in (os.geteuid(), 0):
             found.append(warn(".env", "it belongs to another user, who can change it", None))
         written = read_env_file()
-    except (OSError, SettingsError) as error:
+    except SettingsError:  # what it is stands in the lines of the settings
+        return found
+    except OSError as error:
         return [*found, fail(".env", str(error), f"ls -l {quoted}")]
     for name in written.keys() - setting_names() - _FOREIGN_NAMES:
         near = difflib.get_close_matches(name.upper(), setting_names(), n=1)

@@ -184,6 +184,21 @@ def test_an_unreadable_env_file_is_told(doctor, well, env_file):
     assert "cannot read bot.env" in str(doctor().found("settings"))
 
 
+def test_a_file_that_is_no_settings_leaves_the_money_unknown(doctor, well, env_file):
+    env_file.write_text(env_file.read_text() + "ALPACA_PAPER=false\nthis is no setting\n")
+    seen = doctor()
+    [(level, text)] = seen.found("settings")
+    assert level is FAIL
+    assert "that is no setting" in text
+    assert "is missing" not in text, "it may well be there"
+    assert seen.failed == {"settings"}
+    [(level, text)] = seen.found("money")
+    assert level is WARN
+    assert text.startswith("not checked")
+    assert seen.found(".env") == []
+    assert "see settings" in seen.found("database")[0][1]
+
+
 @pytest.mark.parametrize(
     ("off_seconds", "level", "words"),
     [(0.5, OK, "agrees"), (5, WARN, "s off"), (-60, FAIL, "every quote seems too old")],
