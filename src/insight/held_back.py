@@ -46,6 +46,11 @@ class HeldLook:
         return not self.is_wished and (self.is_stalled or lasts)
 
     @property
+    def tells_of_coins(self) -> bool:
+        """Whether this is what `ask_for_foreign_coins` would say."""
+        return self.symbol is not None and self.cure == cure_of_foreign_coins(self.symbol)
+
+    @property
     def words(self) -> str:
         """Why, and since when."""
         if self.seconds is None:

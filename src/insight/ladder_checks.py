@@ -30,8 +30,9 @@ def check_assets(world: World) -> list[Finding]:
     found: list[Finding] = []
     for asset in books.assets:
         found += _check_one(world, asset, books.states.get(asset.id), market)
-    daemon = load_daemon_look(world.settings)  # what it says of an asset is said (held back)
-    untold = [s for s in books.states.values() if not daemon.held(s.asset.asset_symbol)]
+    daemon = load_daemon_look(world.settings)  # what it says of coins is said (held back)
+    told = {held.symbol for held in daemon.held_back if held.tells_of_coins}
+    untold = [s for s in books.states.values() if s.asset.asset_symbol not in told]
     foreign = ask_for_foreign_coins(untold, market.rules, world.settings.taker_fee_rate, set())
     return found + [fail(one.symbol or SUBJECT, one.words, one.cure) for one in foreign.values()]
 

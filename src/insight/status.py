@@ -98,7 +98,7 @@ class StatusReader:
 
     def load(self) -> Status:
         """One look: at most one request for the open orders, one for all quotes, the rules, and one
-        for the positions where a base order waits that the daemon says nothing of.
+        for the positions where a base order waits and the daemon tells of no coins.
         """
         settings = self._settings
         pending_orders = Pending(self._ask_exchange, seconds=ANSWER_SECONDS)
@@ -111,7 +111,8 @@ class StatusReader:
         pending_quotes = Pending(lambda: fetch_latest_quotes(known), seconds=ANSWER_SECONDS)
         usage, usage_problem, foreign, positions_problem = None, None, None, None
         if books is not None and orders is not None:
-            untold = [s for s in books.states.values() if not daemon.held(s.asset.asset_symbol)]
+            told = {held.symbol for held in daemon.held_back if held.tells_of_coins}
+            untold = [s for s in books.states.values() if s.asset.asset_symbol not in told]
             pending_coins = Pending(lambda: self._ask_for_coins(untold), seconds=ANSWER_SECONDS)
             work = Pending(lambda: self._load_usage(orders), seconds=ANSWER_SECONDS)
             usage, usage_problem = _settled(work)

@@ -132,6 +132,19 @@ def test_coins_of_somebody_else_are_said_while_no_daemon_runs(
     assert status().code == 0, "dust is in nobody's way"
 
 
+def test_coins_of_somebody_else_are_said_although_another_reason_holds_the_asset_back(
+    status, doctor, cycle, caretakers_ran, exchange, bot_environment, monkeypatch
+):
+    monkeypatch.setattr(held_back, "SETTLE_SECONDS", 0.1)
+    exchange.set_balance(BTC, "0.5", "50000")
+    with DaemonProcess(bot_environment) as daemon:
+        daemon.wait_until_trading()
+        quote_until(exchange, lambda: held() is not None, bid=48000)
+        assert "the spread is wider" in held().reason
+        assert ADOPT in status().problems
+        assert doctor().failed == {BTC}
+
+
 def test_what_earlier_cycles_could_not_sell_is_ours_and_keeps_nobody_back(
     status, doctor, cycle, caretakers_ran, exchange, db_conn, make_asset, monkeypatch
 ):
