@@ -14,6 +14,7 @@ from config import get_settings, reset_settings
 from daemon_process import DaemonProcess, wait_until
 from local_stack.mariadb import PrivateMariaDB
 from models.cycle_data import create_cycle
+from models.meta import apply_schema, get_meta, put_meta
 from silent_proxy import silent_proxy
 from utils import account_lock
 from utils.account_lock import AccountLock, find_lock_holder
@@ -105,6 +106,20 @@ def test_a_lock_that_is_freed_while_we_look_who_has_it_is_no_other_daemons(
 
     monkeypatch.setattr(AccountLock, "_find_own_session", ends_before)
     assert make_lock().hold()
+
+
+def test_a_line_that_dies_in_a_transaction_keeps_no_row_locked(line, monkeypatch):
+    """The dead session would hold its locks for hours: the cycle could not be changed any more."""
+    with closing(get_db_connection()) as over_the_line:
+        apply_schema(over_the_line)
+        put_meta(over_the_line, "row", "old")
+        over_the_line.start_transaction()
+        execute_query(
+            "UPDATE dca_meta SET value = 'half done' WHERE name = 'row'", db_conn=over_the_line
+        )
+        line.go_silent()
+        put_meta(line.direct, "row", "new")  # waits until the server has ended the dead session
+        assert get_meta(line.direct, "row") == "new"
 
 
 def test_a_process_that_starts_again_takes_it_from_its_dead_predecessor(line, make_lock):

@@ -53,6 +53,9 @@ def read_records(
     ledger = stack.exchange.ledger()
     connection = stack.connect()
     try:
+        # One moment of the database: a fill that is booked between two reads broke an invariant.
+        execute_query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", db_conn=connection)
+        execute_query("START TRANSACTION WITH CONSISTENT SNAPSHOT", db_conn=connection)
         booked = execute_query(
             "SELECT alpaca_order_id AS id, MAX(created_at) AS at FROM dca_orders GROUP BY 1",
             fetch_all=True,

@@ -64,6 +64,19 @@ _SQL_MODE = (
 )
 
 
+IDLE_TRANSACTION_SECONDS = 10
+# A line that dies without a word leaves its session standing, and the rows that its transaction has
+# locked: the server must end it, or their cycles could not be changed for hours. Our transactions
+# never wait for anything but the database. MySQL knows only sessions that are idle at all; those
+# that we open again find it out by themselves. Each server takes its own half for the other's
+# comment.
+_SESSION = (
+    "SET SESSION /*M!100300 tx_isolation = 'READ-COMMITTED',"
+    f" idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS} */"
+    "/*!80000 transaction_isolation = 'READ-COMMITTED', wait_timeout = 60 */"
+)
+
+
 class DatabaseError(Exception):
     """A statement failed. `errno` is the server's or the driver's number."""
 
@@ -133,7 +146,7 @@ def get_db_connection(
             client_flags=[
                 ClientFlag.FOUND_ROWS
             ],  # an UPDATE to the same value still counts its row
-            init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            init_command=_SESSION,
             connection_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=statement_seconds,
             write_timeout=statement_seconds,
