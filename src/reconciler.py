@@ -33,6 +33,8 @@ from strategy.repairs import compute_missing_order_change
 from unclaimed_orders import UnclaimedOrders
 from utils.alpaca_client_rest import (
     ExchangeRefused,
+    ExchangeUnavailable,
+    RateLimited,
     UnreadableAnswer,
     fetch_order,
     fetch_order_by_client_id,
@@ -51,6 +53,7 @@ log = logging.getLogger(__name__)
 LONG_OPEN = timedelta(minutes=15)
 EVENT_DUE = timedelta(seconds=15)  # an event this late was not late but lost
 MOST_CATCH_UP_ORDERS = 200
+MOST_UNANSWERED = 3  # questions in a row about one order, beside a list that was answered
 MOST_LOST_CYCLES = 30  # two questions each, and a minute has 160 for reads of all processes
 
 
@@ -90,6 +93,7 @@ class Reconciler:
         self._fee_rate = fee_rate
         self._confirm = timedelta(seconds=confirm_seconds)
         self._on_change = on_change
+        self._unanswered: dict[int, int] = {}  # by cycle
         self._missing_since: dict[tuple[int, int, str | None], datetime] = {}
         self._asked_at: dict[tuple[int, int, str | None], datetime] = {}
         self._lists = OrderLists(client)
@@ -265,7 +269,9 @@ class Reconciler:
             else:
                 self._note(self._apply(order, "lookup"), order, result)
 
-    def _cannot_read(self, cycle: DcaCycle, error: UnreadableAnswer, result: SweepResult) -> None:
+    def _cannot_read(
+        self, cycle: DcaCycle, error: ExchangeUnavailable, result: SweepResult
+    ) -> None:
         """One order that cannot be read must not keep a recovery from its end."""
         result.unresolved_cycles += 1
         self._unclaimed.cannot_read_order_of(cycle, str(error))
@@ -332,6 +338,17 @@ class Reconciler:
         except UnreadableAnswer as error:
             self._cannot_read(cycle, error, result)
             return
+        except RateLimited:
+            raise
+        except ExchangeUnavailable as error:
+            # The list was answered, so the exchange is there: one order that it never tells of must
+            # not keep the others from trading.
+            self._unanswered[cycle.id] = self._unanswered.get(cycle.id, 0) + 1
+            if self._unanswered[cycle.id] < MOST_UNANSWERED:
+                raise
+            self._cannot_read(cycle, error, result)
+            return
+        self._unanswered.pop(cycle.id, None)
         key = _state_key(cycle)
         if order is not None:
             applied = self._apply(order, "lookup")

@@ -17,7 +17,7 @@ from bot_parts import BotParts
 from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
-from reconciler import Reconciler, log_sweep
+from reconciler import MOST_UNANSWERED, Reconciler, log_sweep
 from strategy.order_identity import compute_client_order_id
 from utils import alpaca_http, db_utils
 from utils.alpaca_client_rest import place_limit_buy_order, place_market_sell_order
@@ -476,4 +476,21 @@ def test_one_of_ours_that_is_too_old_for_the_list_keeps_no_recovery_from_its_end
     parts.reconciler.sweep()
     found = get_cycle(db_conn, cycle.id)
     assert (found.status, found.order_seq) == ("watching", 1)
+    assert parts.reconciler.blocked_symbols() == set()
+
+
+def test_one_order_that_the_exchange_never_tells_of_keeps_no_start_from_its_end(
+    parts, start, exchange, db_conn
+):
+    start("buying", latest_order_id=FAKE)
+    start(symbol="ETH/USD")
+    exchange.arm("http_500", match={"path": f"/v2/orders/{FAKE}"})
+    for _ in range(MOST_UNANSWERED - 1):
+        with pytest.raises(ExchangeUnavailable):
+            parts.reconciler.recover()
+    assert parts.reconciler.recover().unresolved_cycles == 1
+    assert parts.reconciler.blocked_symbols() == {BTC}
+    exchange.clear_faults()
+    parts.reconciler.sweep()
+    parts.reconciler.sweep()
     assert parts.reconciler.blocked_symbols() == set()

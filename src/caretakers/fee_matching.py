@@ -116,9 +116,10 @@ def match_charges(
         return sum(not one.postings for one in in_time), len(left)
 
     left = _match(in_time, known, min(ways, key=leftovers))
-    while (doubtful := _find_doubtful(in_time, left, rates)) is not None:
-        left += doubtful.postings
-        doubtful.postings = []
+    while doubtful := _find_doubtful(in_time, left, rates):
+        for charge in doubtful:
+            left += charge.postings
+            charge.postings = []
     return left
 
 
@@ -180,23 +181,25 @@ def _without(postings: Iterable[FeeActivity], taken: Iterable[FeeActivity]) -> l
 
 def _find_doubtful(
     charges: Sequence[Charge], left: Sequence[FeeActivity], rates: FeeRates
-) -> Charge | None:
-    """A charge with the maker's fee, while anything of that time is left that fits nobody, or one
-    without any fee whose part it can have.
+) -> list[Charge]:
+    """Those with the maker's fee, while anything of that time is left that fits nobody, or one is
+    without any fee that can have a part of theirs.
     """
     without = [one for one in charges if not one.postings and one.fee_at(rates.maker) > 0]
-    for charge in charges:
-        if not charge.postings or charge.paid == charge.fee_at(rates.taker):
-            continue
-        if any(is_near(one, charge) for one in left):
-            return charge
-        if any(
-            other.side is charge.side and other.can_have(one)
-            for other in without
-            for one in charge.postings
-        ):
-            return charge
-    return None
+    return [
+        charge
+        for charge in charges
+        if charge.postings
+        and charge.paid != charge.fee_at(rates.taker)
+        and (
+            any(is_near(one, charge) for one in left)
+            or any(
+                other.side is charge.side and other.can_have(one)
+                for other in without
+                for one in charge.postings
+            )
+        )
+    ]
 
 
 class _Matching:
