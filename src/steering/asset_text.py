@@ -191,9 +191,9 @@ def show_adoption(console: Console, adoption: Adoption, plan: DealPlan) -> None:
     console.print(Text(f"{symbol}: coins that no deal claims", style="bold"))
     console.print(
         f"The account holds {number(adoption.position_qty)} at an average of"
-        f" {price(adoption.average_price)} USD: about {number(adoption.cost_usd, 2)} USD, as much"
-        f" as the base order and {adoption.safety_orders} of"
-        f" {adoption.asset.max_safety_orders} safety orders.",
+        f" {price(adoption.average_price)} USD: about {number(adoption.cost_usd, 2)} USD with the"
+        " coins that a taker's fee took of them, as much as the base order and"
+        f" {adoption.safety_orders} of {adoption.asset.max_safety_orders} safety orders.",
         soft_wrap=True,
     )
     _show_plan(console, plan)

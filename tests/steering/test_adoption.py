@@ -57,6 +57,7 @@ def test_without_yes_the_rest_of_the_deal_is_shown_and_nothing_changes(
     said = assets("adopt", "BTC/USD")
     assert said.code == 2
     assert "add --yes" in said.errors
+    assert "as much as the base order and 2 of" in said.output
     assert "safety 3" in said.output
     assert "safety 2" not in said.output
     assert assets("adopt", "BTC/USD", "--json").json["adoption"]["quantity"] == "0.004"
