@@ -89,7 +89,9 @@ class AssetsCommand:
         preview = self._preview(asset)
         self._confirm(f"Add {self._symbol} and let the bot buy it?", preview)
         saved = asset_changes.save_new_asset(asset)
-        self._tell(f"{self._symbol} is added: the base order comes at the next price.", saved)
+        unless = ", unless a warning says otherwise" if preview.warnings else ""
+        text = f"{self._symbol} is added: the base order comes at the next price{unless}."
+        self._tell(text, saved)
 
     def show(self) -> None:
         self._open_account()
