@@ -54,9 +54,17 @@ def settle_fees_days_later(stack: LocalStack, seed: int) -> None:
     except subprocess.TimeoutExpired:
         raise StackError(f"{SETTLER} did not end within {SETTLER_SECONDS:.0f} s") from None
     exchange.control("faults", clear=True)
-    if ended.returncode != 0:
+    if ended.returncode != 0 and not _is_only_held_back(ended.stdout + ended.stderr):
         said = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["it gave no reason"]
         raise StackError(f"{SETTLER} ended with code {ended.returncode}: {said[0]}")
+
+
+def _is_only_held_back(output: str) -> bool:
+    """Whether nothing failed but what the caretaker leaves alone on purpose: after coins were taken
+    from two cycles by hand, it touches no third one for an hour.
+    """
+    failed = [line for line in output.splitlines() if "FAILED" in line]
+    return bool(failed) and all("FAILED: hold back" in line for line in failed)
 
 
 def find_fee_faults(books: Books) -> Iterator[Violation]:
