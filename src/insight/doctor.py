@@ -64,14 +64,14 @@ def examine(*, with_mail: bool = False) -> Iterator[Finding]:
     Args:
         with_mail: send one test mail.
     """
+    are_known = True
     try:
         settings, problems = inspect_settings(read_environment())
     except SettingsError as error:  # the file cannot be read at all: nothing in it is known
         settings, _ = inspect_settings({})
-        world = World(settings, error.problems, are_settings_known=False)
-    else:
-        world = World(settings, problems)
+        problems, are_known = error.problems, False
     use_settings(settings)
+    world = World(settings, problems, are_settings_known=are_known)
     checks = (*CHECKS, TEST_MAIL) if with_mail else CHECKS
     under_way = [
         (check, Pending(lambda check=check: check.work(world), seconds=CHECK_SECONDS))
