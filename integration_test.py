@@ -1,7 +1,7 @@
 """The integration tests of the plan's phases: `python integration_test.py`, see --help.
 
 Owns the command line, the order of the tests and the count of what passed. The tests stand in
-local_stack.integration.
+tests/integration/.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
-import utils.own_python  # noqa: F401 - first: what follows needs the packages
+sys.path[:0] = [str(Path(__file__).resolve().parent / room) for room in ("src", "tests")]
+import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
 
 # isort: split
-from local_stack.integration.cleanup import clean_up
-from local_stack.integration.opening import KEPT_LOGS, Refused, open_world
-from local_stack.integration.phases_1_to_3 import (
+from integration.cleanup import clean_up
+from integration.opening import KEPT_LOGS, Refused, open_world
+from integration.phases_1_to_3 import (
     test_phase1_asset_and_cycle_crud,
     test_phase2_alpaca_rest_api_order_cycle,
     test_phase3_websocket_connection_and_data_receipt,
 )
-from local_stack.integration.phases_4_to_6 import (
+from integration.phases_4_to_6 import (
     test_phase4_marketdata_places_base_order,
     test_phase5_marketdata_places_safety_order,
     test_phase6_marketdata_places_take_profit_order,
 )
-from local_stack.integration.phases_7_to_9 import (
+from integration.phases_7_to_9 import (
     test_phase7_tradingstream_processes_buy_fill,
     test_phase8_tradingstream_processes_sell_fill,
     test_phase9_tradingstream_handles_order_cancellation,
 )
-from local_stack.integration.phases_10_to_13 import (
+from integration.phases_10_to_13 import (
     test_phase10_order_manager_cleans_orders,
     test_phase11_cooldown_manager_updates_status,
     test_phase12_consistency_checker_scenarios,
     test_phase13_watchdog_restarts_app,
 )
-from local_stack.integration.report import CheckFailed, Report
-from local_stack.integration.world import World
+from integration.report import CheckFailed, Report
+from integration.world import World
 
 Test = Callable[[World], None]
 TESTS: tuple[Test, ...] = (

@@ -98,7 +98,7 @@ bootstrap_pip() {
     [ -n "$wheel" ] || wheel="$(compgen -G "$folder/pip-*.whl" | tail -n 1 || true)"
   done
   if [ -z "$wheel" ]; then
-    "$PYTHON" "$ROOT/src/local_stack/debian_packages.py" "$LOCAL/pip" python3-pip-whl ||
+    "$PYTHON" "$ROOT/src/mariadb_server/debian_packages.py" "$LOCAL/pip" python3-pip-whl ||
       fail "pip could not be fetched (the line above says why): install python3-venv, or check the network."
     wheel="$(compgen -G "$LOCAL/pip/usr/share/python-wheels/pip-*.whl" | tail -n 1 || true)"
   fi

@@ -1,7 +1,7 @@
 """Compares the books with the exchange, repairs and reports (phase 12). For cron: every 5 minutes.
 
-A shell only: what follows from what stands in src/caretakers/consistency_plan.py, how it is done in
-src/caretaker_work/consistency_checking.py.
+A shell only: what follows from what stands in src/caretakers/plans/consistency_checker.py, how it
+is done in src/caretakers/consistency_checker.py.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-import utils.own_python  # noqa: F401 - first: what follows needs the packages
+import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
 
 # isort: split
-from utils.script_shell import Script, ScriptRun, run_script
+from caretakers.runner import Script, ScriptRun, run_script
 
 SCRIPT = Script(
     name="consistency_checker",
@@ -43,8 +43,8 @@ def main() -> int:
 
 
 def _work(run: ScriptRun) -> None:
-    from caretaker_work.consistency_checking import check_consistency  # loads the SDK: a second
-    from caretaker_work.fee_settling import settle_fees
+    from caretakers.consistency_checker import check_consistency  # loads the SDK: a second
+    from caretakers.fee_settlement import settle_fees
 
     check_consistency(run)
     settle_fees(run)

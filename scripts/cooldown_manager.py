@@ -1,7 +1,7 @@
 """Lets cycles whose cooldown is over buy again (phase 11). For cron: every minute.
 
-A shell only: when a rest is over stands in src/caretakers/cooldown_plan.py, how it is ended in
-src/caretaker_work/cooldown_ending.py.
+A shell only: when a rest is over stands in src/caretakers/plans/cooldown_manager.py, how it is
+ended in src/caretakers/cooldown_manager.py.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-import utils.own_python  # noqa: F401 - first: what follows needs the packages
+import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
 
 # isort: split
-from caretaker_work.cooldown_ending import end_cooldowns
-from utils.script_shell import Script, run_script
+from caretakers.cooldown_manager import end_cooldowns
+from caretakers.runner import Script, run_script
 
 SCRIPT = Script(
     name="cooldown_manager",

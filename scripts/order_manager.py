@@ -1,7 +1,7 @@
 """Cancels open orders that are stale, stuck or orphaned (phase 10). For cron: every minute.
 
-A shell only: what is canceled and why stands in src/caretakers/order_plan.py, how in
-src/caretaker_work/order_cancelling.py.
+A shell only: what is canceled and why stands in src/caretakers/plans/order_manager.py, how in
+src/caretakers/order_manager.py.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-import utils.own_python  # noqa: F401 - first: what follows needs the packages
+import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
 
 # isort: split
-from utils.script_shell import Script, ScriptRun, run_script
+from caretakers.runner import Script, ScriptRun, run_script
 
 SCRIPT = Script(
     name="order_manager",
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _work(run: ScriptRun) -> None:
-    from caretaker_work.order_cancelling import manage_orders  # loads the SDK, which takes a second
+    from caretakers.order_manager import manage_orders  # loads the SDK, which takes a second
 
     manage_orders(run)
 

@@ -1,7 +1,7 @@
 """Keeps the daemon alive (phase 13). For cron: every minute.
 
-A shell only: what is done and when stands in src/caretakers/watchdog_plan.py, how in
-src/caretaker_work/watching.py.
+A shell only: what is done and when stands in src/caretakers/plans/watchdog.py, how in
+src/caretakers/watchdog.py.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-import utils.own_python  # noqa: F401 - first: what follows needs the packages
+import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
 
 # isort: split
-from caretaker_work.watching import watch
-from utils.script_shell import Script, run_script
+from caretakers.runner import Script, run_script
+from caretakers.watchdog import watch
 
 SCRIPT = Script(
     name="watchdog",

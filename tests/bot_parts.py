@@ -12,19 +12,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from alpaca.trading.client import TradingClient
-
-from buy_limits import BuyLimits
 from config import Settings
-from market_data_handler import MarketDataHandler
-from models.exchange import ExchangeOrder, TradeUpdate
+from domain.orders import ExchangeOrder, TradeUpdate
 from models.trading_state import load_all_trading_states
-from order_placement import OrderPlacer
 from paper_exchange.threaded import RunningExchange
-from reconciler import Reconciler
-from trade_update_handler import TradeUpdateHandler
-from utils.alpaca_client_rest import fetch_orders, get_trading_client
-from utils.asset_rules_cache import AssetRulesCache
+from trading.engine import build_engine
+from trading.market_data_handler import MarketDataHandler
+from trading.trade_update_handler import TradeUpdateHandler
+from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
 
 
@@ -40,28 +35,20 @@ class BotParts:
 
     settings: Settings
     exchange: RunningExchange
-    client: TradingClient = field(default_factory=get_trading_client)
     changed: list[ExchangeOrder] = field(default_factory=list)
     sweeps_requested: list[str] = field(default_factory=list)
     why_no_orders: Callable[[], str | None] = lambda: None
 
     def __post_init__(self) -> None:
         fee_rate = self.settings.taker_fee_rate
-        self.rules = AssetRulesCache(self.client, self.settings.minimum_order_usd)
-        self.reconciler = Reconciler(
-            self.client, self.rules, fee_rate, confirm_seconds=0, on_change=self._order_changed
-        )
-        self.limits = BuyLimits(
-            self.settings, self.client, self.reconciler.blocked_symbols, rules_of=self.rules.get
-        )
-        self.placer = OrderPlacer(
+        engine = build_engine(
             self.settings,
-            self.client,
-            self.rules,
-            resolve=self.reconciler.resolve,
-            limits=self.limits,
+            confirm_seconds=0,
+            on_change=self._order_changed,
             why_no_orders=lambda: self.why_no_orders(),
         )
+        self.client, self.rules, self.reconciler = engine.client, engine.rules, engine.reconciler
+        self.limits, self.placer = engine.limits, engine.placer
         self.market = MarketDataHandler(self.settings, self.rules, self.placer)
         self.updates = TradeUpdateHandler(
             self.client,

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from models.asset_config import DcaAsset
-from models.cycle_data import CycleStatus, DcaCycle
-from models.exchange import AssetRules, ExchangeOrder, Side
-from models.order_journal import JournalEntry, Purpose
-from models.trading_state import TradingState
-from strategy.lifecycle import Circumstances
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.journal import JournalEntry, Purpose
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder, Side
+from domain.trading_state import TradingState
+from strategy.booking import Circumstances
 from strategy.order_identity import compute_client_order_id
 
 NOW = datetime(2024, 3, 1, 12, 0, tzinfo=UTC)

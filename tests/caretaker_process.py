@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from caretakers.runner import ScriptRun
 from config import PROJECT_ROOT, Settings
-from utils.script_shell import ScriptRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from config import Settings
-from insight.caretaker_look import PERIOD_SECONDS
-from utils.script_runs import ScriptRunRecord, save_script_run
+from monitoring.status.caretaker_status import PERIOD_SECONDS
+from runtime.script_runs import ScriptRunRecord, save_script_run
 
 
 def note_runs(settings: Settings, *, age_seconds: float = 1.0, **outcome: Any) -> None:

@@ -14,8 +14,9 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 import config
 from config import Settings, get_settings, reset_settings
-from local_stack.mariadb import PrivateMariaDB
-from models.asset_config import DcaAsset, create_asset
+from domain.asset import DcaAsset
+from mariadb_server.server import PrivateMariaDB
+from models.asset_config import create_asset
 from models.meta import apply_schema
 from paper_exchange.threaded import RunningExchange
 from utils.db_utils import close_quietly, close_thread_connection, execute_query, get_db_connection

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_stack.mariadb import PrivateMariaDB
 from local_stack.scratch import scratch_folder
+from mariadb_server.server import PrivateMariaDB
 
 
 @pytest.fixture(scope="session")

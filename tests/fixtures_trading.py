@@ -12,13 +12,14 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from bot_parts import BotParts
 from builders import NOW, build_entry, build_order
 from config import Settings
-from models.asset_config import DcaAsset
-from models.cycle_data import DcaCycle, create_cycle, update_cycle
-from models.exchange import Side
+from domain.asset import DcaAsset
+from domain.cycle import DcaCycle
+from domain.orders import Side
+from models.cycle_data import create_cycle, update_cycle
 from models.order_journal import append_journal_entry
 from models.trading_state import load_trading_state
-from paper_exchange import wire
-from paper_exchange.state import TradeUpdate
+from paper_exchange.api import wire
+from paper_exchange.core.state import TradeUpdate
 from paper_exchange.threaded import RunningExchange
 from strategy.order_identity import compute_client_order_id
 

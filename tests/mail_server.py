@@ -16,7 +16,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from local_stack.endpoint import free_port
+from mariadb_server.endpoint import free_port
 
 TLS_FOLDER = Path(__file__).resolve().parent / "tls"
 CA_FILE = TLS_FOLDER / "ca.pem"  # signed server.pem, for localhost and 127.0.0.1, until 2126

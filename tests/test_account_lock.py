@@ -12,13 +12,14 @@ import pytest
 
 from config import get_settings, reset_settings
 from daemon_process import DaemonProcess, wait_until
-from local_stack.mariadb import PrivateMariaDB
+from mariadb_server.server import PrivateMariaDB
 from models.cycle_data import create_cycle
 from models.meta import apply_schema, get_meta, put_meta
+from runtime import account_lock
+from runtime.account_lock import AccountLock, find_lock_holder
 from silent_proxy import silent_proxy
-from utils import account_lock
-from utils.account_lock import AccountLock, find_lock_holder
-from utils.alpaca_client_rest import fetch_account_id, get_trading_client
+from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_queries import fetch_account_id
 from utils.db_utils import (
     DatabaseError,
     close_thread_connection,

@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from config import PROJECT_ROOT
-from local_stack.chaos_arguments import parse_arguments
-from local_stack.chaos_plan import FAULTS, FEE_POSTINGS, Blow, plan_fee_postings, plan_storm
-from paper_exchange.fault_table import KINDS
-from paper_exchange.faults import FaultBoard
+from local_stack.chaos.arguments import parse_arguments
+from local_stack.chaos.plan import FAULTS, FEE_POSTINGS, Blow, plan_fee_postings, plan_storm
+from paper_exchange.faults.armed import FaultBoard
+from paper_exchange.faults.table import KINDS
 
 RUN_SECONDS = 400.0  # a bound for a busy machine; on a free one it takes about 90
 
@@ -21,7 +21,7 @@ RUN_SECONDS = 400.0  # a bound for a busy machine; on a free one it takes about 
 def test_a_short_run_under_every_kind_of_blow_breaks_no_invariant():
     """The seed is fixed, so that the same things are thrown each time."""
     run = subprocess.run(
-        [sys.executable, "-m", "local_stack.chaos", "--minutes", "1", "--seed", "4", "--json"],
+        [sys.executable, "-m", "cli.chaos", "--minutes", "1", "--seed", "4", "--json"],
         cwd=PROJECT_ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -21,13 +21,15 @@ from builders import (
     build_state,
 )
 from caretaker_process import real_run
-from caretaker_work.order_cancelling import manage_orders
-from caretakers.order_plan import Claims, Fault, Surroundings, plan_order_repairs
+from caretakers.order_manager import manage_orders
+from caretakers.plans.order_manager import Claims, Fault, Surroundings, plan_order_repairs
+from domain.cycle import CycleStatus
+from domain.journal import Purpose
+from domain.orders import Side
 from models.asset_config import update_asset_config
-from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle, update_cycle
-from models.exchange import Side
-from models.order_journal import Purpose, get_entries_of_cycle
-from strategy.lifecycle import compute_order_change
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
+from models.order_journal import get_entries_of_cycle
+from strategy.booking import compute_order_change
 from strategy.repairs import compute_missing_order_change
 from strategy.sizing import is_dust
 from strategy.triggers import (
@@ -38,7 +40,8 @@ from strategy.triggers import (
     decide,
     decide_close,
 )
-from utils.alpaca_client_rest import fetch_orders, get_trading_client, place_limit_buy_order
+from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
+from utils.alpaca_queries import fetch_orders
 
 RULES = build_rules()
 HOLDS = {"quantity": Decimal("0.002"), "close_requested": True}
@@ -216,7 +219,7 @@ async def test_the_second_opinion_on_prices_is_not_asked_for(
     def ask(symbol: str) -> None:
         raise AssertionError(f"the price of {symbol} does not matter")
 
-    monkeypatch.setattr("order_placement.fetch_latest_quote", ask)
+    monkeypatch.setattr("trading.order_placement.fetch_latest_quote", ask)
     exchange.push_quote("BTC/USD", 30000, 30001)
     await parts.see()
     assert len(parts.orders()) == 1

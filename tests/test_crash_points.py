@@ -11,8 +11,8 @@ from typing import Any
 
 from bot_parts import BotParts
 from crash_points import Crash, Effects, end_all_connections, watched
+from domain.orders import TradeUpdate
 from models.cycle_data import create_cycle, get_latest_cycle
-from models.exchange import TradeUpdate
 from paper_exchange.threaded import RunningExchange
 from utils.db_utils import execute_query
 

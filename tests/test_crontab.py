@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli import install_crontab as crontab_command
 from daemon_process import wait_until
-from local_stack import crontab_command
 from models.cycle_data import create_cycle
 from project_copy import copy_project, write_env_file
-from test_watchdog import buys
-from utils.crontab_entries import (
+from runtime.crontab import (
     CrontabError,
     Installation,
     compute_block,
     drop_block,
     put_block,
 )
-from utils.pid_file import read_pid_file
+from runtime.pid_file import read_pid_file
+from test_watchdog import buys
 
 ROOT = Path("/opt/bot")
 PLAIN = Installation(root=ROOT, python="/opt/bot/.venv/bin/python", log_dir=ROOT / "logs")

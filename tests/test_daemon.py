@@ -14,12 +14,14 @@ import pytest
 
 from config import PROJECT_ROOT
 from daemon_process import DaemonProcess, wait_until
-from local_stack.processes import servers_below
-from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle
+from domain.cycle import CycleStatus
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle
 from models.meta import put_meta
 from models.order_journal import get_entries_of_cycle
-from utils.alpaca_client_rest import fetch_orders, get_trading_client
-from utils.heartbeat import load_heartbeat
+from runtime.heartbeat import load_heartbeat
+from runtime.process_table import servers_below
+from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_queries import fetch_orders
 
 
 def push(exchange, bid=50000, ask=50001, symbol="BTC/USD"):

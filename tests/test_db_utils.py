@@ -14,9 +14,10 @@ import pytest
 import utils.db_utils as db_utils
 from config import reset_settings
 from daemon_process import wait_until
-from local_stack.mariadb import PrivateMariaDB
-from utils import account_lock, private_database
-from utils.account_lock import AccountLock
+from mariadb_server.server import PrivateMariaDB
+from runtime import account_lock
+from runtime.account_lock import AccountLock
+from utils import private_database
 from utils.db_utils import (
     DatabaseError,
     DatabaseUnavailable,

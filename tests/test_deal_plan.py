@@ -14,9 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from builders import build_asset, build_cycle, build_rules, build_state
-from models.order_journal import Purpose
+from domain.journal import Purpose
 from strategy.asset_checks import check_asset, compute_least_order_usd
-from strategy.deal_plan import DealPlan, compute_remaining_usd, plan_deal
+from strategy.cycle_plan import DealPlan, compute_remaining_usd, plan_deal
 from strategy.sizing import is_dust, size_buy
 
 

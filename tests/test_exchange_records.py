@@ -15,14 +15,10 @@ from hypothesis import strategies as st
 from msgpack import Timestamp
 
 from builders import ORDER_ID, build_wire_order, build_wire_update
-from models.exchange import (
-    AssetRules,
-    ExchangeOrder,
+from domain.market import AssetRules, Position, Quote
+from domain.orders import ExchangeOrder, Side, TradeUpdate
+from domain.wire import (
     ForeignAssetClass,
-    Position,
-    Quote,
-    Side,
-    TradeUpdate,
     WireError,
     decimal_from_wire,
     is_crypto,

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import build_asset, build_cycle, build_rules
-from models.exchange import ExchangeOrder, Side
-from models.order_journal import Purpose
-from paper_exchange.fees import FeeSchedule
-from paper_exchange.orders import Side as ExchangeSide
+from domain.journal import Purpose
+from domain.orders import ExchangeOrder, Side
+from paper_exchange.core.fees import FeeSchedule
+from paper_exchange.core.orders import Side as ExchangeSide
+from strategy.booking import Circumstances, build_journal_entry
 from strategy.fees import compute_coin_fee, compute_qty_before_fee, compute_usd_fee
-from strategy.lifecycle import Circumstances, build_journal_entry
 from strategy.sizing import is_dust, size_take_profit
 
 RATE = Decimal("0.0025")

@@ -12,11 +12,13 @@ from decimal import Decimal
 from typing import Any
 
 from config import load_settings
-from market_data_handler import MarketDataHandler
-from models.exchange import Quote, TradeUpdate, WireError
+from domain.market import Quote
+from domain.orders import TradeUpdate
+from domain.wire import WireError
 from strategy.triggers import ANY_PRICE, Triggers
-from symbol_watch import SymbolWatch
-from trade_update_handler import TradeUpdateHandler
+from trading.market_data_handler import MarketDataHandler
+from trading.quote_watch import SymbolWatch
+from trading.trade_update_handler import TradeUpdateHandler
 
 INPUTS = 100_000
 _ORDER_ID = "61e69015-8549-4bfd-b9c3-01e75843f47d"

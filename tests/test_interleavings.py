@@ -27,14 +27,15 @@ from hypothesis.stateful import (
 )
 
 from bot_parts import BotParts
-from caretaker_work.cooldown_ending import end_cooldown
+from caretakers.cooldown_manager import end_cooldown
 from config import get_settings, reset_settings
 from crash_points import Crash, Effects, end_all_connections, watched
-from local_stack.mariadb import PrivateMariaDB
+from domain.cycle import CycleStatus
+from domain.orders import TradeUpdate
+from mariadb_server.server import PrivateMariaDB
 from models.asset_config import create_asset
 from models.cooldowns import load_cooldowns
-from models.cycle_data import CycleStatus, create_cycle, get_cycles_by_status
-from models.exchange import TradeUpdate
+from models.cycle_data import create_cycle, get_cycles_by_status
 from models.meta import apply_schema
 from models.order_journal import get_entries_of_cycle
 from paper_exchange.threaded import RunningExchange

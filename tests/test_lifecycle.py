@@ -22,18 +22,12 @@ from builders import (
     build_order,
     build_rules,
 )
-from models.cycle_data import CycleStatus
-from models.exchange import ENDED_STATUSES, Side
-from models.order_journal import Purpose
+from domain.cycle import CycleStatus
+from domain.journal import Purpose
+from domain.orders import ENDED_STATUSES, Side
+from strategy.booking import compute_average_purchase_price, compute_order_change
 from strategy.fees import compute_usd_fee
-from strategy.lifecycle import (
-    TRANSITIONS,
-    Fact,
-    ForbiddenTransition,
-    compute_average_purchase_price,
-    compute_order_change,
-    fact_of,
-)
+from strategy.lifecycle import TRANSITIONS, Fact, ForbiddenTransition, fact_of
 from strategy.repairs import (
     compute_cooldown_over_change,
     compute_missing_order_change,

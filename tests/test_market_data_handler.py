@@ -12,14 +12,12 @@ from decimal import Decimal
 import pytest
 from alpaca.data.models import Quote as SdkQuote
 
-import market_data_handler
-import order_placement
 from bot_parts import BotParts, wire_quote
 from config import get_settings, reset_settings
+from domain.orders import Side
 from models.cycle_data import get_cycle, update_cycle
-from models.exchange import Side
 from strategy.order_identity import compute_client_order_id
-from utils import placement_guard
+from trading import market_data_handler, order_placement, placement_guard
 from utils.alpaca_client_rest import place_limit_buy_order
 from utils.db_utils import execute_query
 
@@ -573,7 +571,7 @@ async def test_an_exchange_that_cannot_be_asked_means_no_order(parts, start, exc
 async def test_a_database_that_is_away_costs_a_pause_and_no_order(
     parts, start, db_conn, exchange, monkeypatch, caplog
 ):
-    monkeypatch.setattr("market_data_handler.DATABASE_WAIT_SECONDS", 0)
+    monkeypatch.setattr("trading.market_data_handler.DATABASE_WAIT_SECONDS", 0)
     start()
     await parts.see()
     quote = parts.quote_both(50000, 50001)

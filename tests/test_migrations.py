@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from cli.database_upgrade import main
 from config import PROJECT_ROOT, reset_settings
 from daemon_process import DaemonProcess, wait_until
-from models.cycle_data import CycleStatus, get_cycle
+from domain.cycle import CycleStatus
+from models.cycle_data import get_cycle
 from models.meta import (
     SCHEMA_VERSION,
     ForeignDatabase,
@@ -31,8 +33,8 @@ from models.meta import (
     put_meta,
 )
 from models.order_journal import get_entries_of_cycle
-from steering.database_upgrade import main
-from utils.alpaca_client_rest import fetch_orders, get_trading_client, place_limit_buy_order
+from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
+from utils.alpaca_queries import fetch_orders
 from utils.db_utils import execute_query, get_db_connection
 
 OLD_SCHEMAS = Path(__file__).parent / "old_schemas"

@@ -11,6 +11,10 @@ from decimal import Decimal
 import pytest
 
 from builders import NOW, build_entry, build_order
+from domain.cycle import CycleStatus, DcaCycle
+from domain.events import Event, Severity
+from domain.journal import Purpose
+from domain.orders import Side
 from models import cycle_data
 from models.asset_config import (
     create_asset,
@@ -21,8 +25,6 @@ from models.asset_config import (
     update_asset_config,
 )
 from models.cycle_data import (
-    CycleStatus,
-    DcaCycle,
     create_cycle,
     get_cycle,
     get_cycle_by_latest_order,
@@ -32,8 +34,7 @@ from models.cycle_data import (
     lock_cycle,
     update_cycle,
 )
-from models.events import Event, Severity, append_event, event_exists, get_events
-from models.exchange import Side
+from models.events import append_event, event_exists, get_events
 from models.meta import (
     ForeignDatabase,
     apply_schema,
@@ -43,7 +44,6 @@ from models.meta import (
     put_meta,
 )
 from models.order_journal import (
-    Purpose,
     append_journal_entry,
     get_bought_usd_since,
     get_entries_ended_since,

@@ -15,8 +15,8 @@ import pytest
 
 from config import PROJECT_ROOT, Settings, SettingsError, load_settings
 from daemon_process import wait_until
-from local_stack.endpoint import free_port
 from mail_server import CA_FILE, HOST, MailServer, hanging_server
+from mariadb_server.endpoint import free_port
 from utils import notifications
 from utils.alert_outbox import Batch, changed, load_outbox
 from utils.logging_setup import log_event, setup_logging

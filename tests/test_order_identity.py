@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_cycle
-from models.cycle_data import CycleStatus
+from domain.cycle import CycleStatus
 from strategy.order_identity import (
     OrderIdentity,
     compute_client_order_id,

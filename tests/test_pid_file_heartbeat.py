@@ -12,14 +12,15 @@ import psutil
 import pytest
 
 from daemon_process import wait_until
-from utils import heartbeat as heartbeat_module
-from utils.heartbeat import Heartbeat, HeldBack, load_heartbeat, read_boot_id, save_heartbeat
-from utils.pid_file import AlreadyRunning, PidFile, PidRecord, read_pid_file
+from runtime import heartbeat as heartbeat_module
+from runtime.heartbeat import Heartbeat, HeldBack, load_heartbeat, save_heartbeat
+from runtime.pid_file import AlreadyRunning, PidFile, PidRecord, read_pid_file
+from utils.state_file import read_boot_id
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from utils.pid_file import PidFile
+from runtime.pid_file import PidFile
 with PidFile(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from models.exchange import Side
-from utils.placement_guard import (
+from domain.orders import Side
+from trading.placement_guard import (
     LINK_SECONDS,
     LONGEST_BACKOFF_SECONDS,
     PAUSE_SECONDS,

@@ -12,13 +12,14 @@ from decimal import Decimal
 
 import pytest
 
-import cycle_changes
 from bot_parts import BotParts
-from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle, update_cycle
+from domain.cycle import CycleStatus
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
-from reconciler import MOST_UNANSWERED, Reconciler, log_sweep
 from strategy.order_identity import compute_client_order_id
+from trading import cycle_changes
+from trading.reconciler import MOST_UNANSWERED, Reconciler, log_sweep
 from utils import alpaca_http, db_utils
 from utils.alpaca_client_rest import place_limit_buy_order, place_market_sell_order
 from utils.alpaca_http import ExchangeUnavailable, UnreadableAnswer
@@ -98,7 +99,7 @@ def test_a_sweep_claims_a_repair_only_of_what_no_event_is_about_to_tell(
     with caplog.at_level(logging.INFO):
         result = parts.reconciler.sweep() if source == "sweep" else parts.reconciler.recover()
         log_sweep(result, source, datetime.now(UTC))
-    [line] = [one for one in caplog.records if one.name == "reconciler"]
+    [line] = [one for one in caplog.records if one.name == "trading.reconciler"]
     assert (line.levelno, line.getMessage().split()[0]) == (level, name)
     assert "changed=1" in line.getMessage()
 
@@ -220,7 +221,7 @@ def test_a_cycle_that_moves_while_it_is_looked_at_is_left_alone(parts, start, db
         update_cycle(db_conn, cycle.id, {"latest_order_id": "another"})
         return apply_to_cycle(*args, **kwargs)
 
-    monkeypatch.setattr("reconciler.apply_to_cycle", moved_meanwhile)
+    monkeypatch.setattr("trading.reconciler.apply_to_cycle", moved_meanwhile)
     assert parts.reconciler.sweep().reset_cycles == 0
     found = get_cycle(db_conn, cycle.id)
     assert (found.status, found.latest_order_id) == ("buying", "another")

@@ -14,13 +14,14 @@ import pytest
 
 from bot_parts import BotParts
 from config import get_settings
+from domain.cycle import CycleStatus
 from fixtures_bot import exchange_of_bot
-from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_cycles_by_status
+from models.cycle_data import create_cycle, get_cycle, get_cycles_by_status
 from models.events import get_events
 from models.trading_state import load_all_trading_states
-from paper_exchange.assets import DEFAULT_ASSETS
-from reconciler import MOST_LOST_CYCLES
+from paper_exchange.core.assets import DEFAULT_ASSETS
 from strategy.order_identity import compute_client_order_id
+from trading.reconciler import MOST_LOST_CYCLES
 from utils import alpaca_client_rest, alpaca_http
 from utils.alpaca_http import ExchangeUnavailable
 from utils.db_utils import execute_query

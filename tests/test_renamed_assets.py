@@ -12,15 +12,18 @@ import pytest
 
 from bot_parts import BotParts
 from caretaker_process import real_run
-from caretaker_work.consistency_checking import check_consistency
-from models.asset_config import DcaAsset, get_asset_config
-from models.cycle_data import CycleStatus, get_cycle, get_latest_cycle, update_cycle
-from models.exchange import Side
-from models.order_journal import JournalEntry, Purpose, append_journal_entry
+from caretakers.consistency_checker import check_consistency
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus
+from domain.journal import JournalEntry, Purpose
+from domain.orders import Side
+from models.asset_config import get_asset_config
+from models.cycle_data import get_cycle, get_latest_cycle, update_cycle
+from models.order_journal import append_journal_entry
 from models.trading_state import load_trading_state
-from steering.adoption import prepare_adoption
-from steering.closing import prepare_close
-from steering.refused import Refused
+from operations.adopt_coins import prepare_adoption
+from operations.close_cycle import prepare_close
+from operations.refused import Refused
 from strategy.asset_checks import find_state_problem
 from utils.alpaca_client_rest import place_limit_buy_order
 from utils.db_utils import execute_query

@@ -17,9 +17,9 @@ from builders import (
     build_entry,
     build_order,
 )
-from models.cycle_data import CycleStatus
-from models.events import Severity
-from models.order_journal import Purpose
+from domain.cycle import CycleStatus
+from domain.events import Severity
+from domain.journal import Purpose
 from strategy.repairs import (
     compute_correction,
     compute_missing_order_change,

@@ -19,13 +19,9 @@ from hypothesis import strategies as st
 from daemon_process import wait_until
 from pace_process import start
 from utils import alpaca_http, request_pace
-from utils.alpaca_client_rest import (
-    fetch_latest_quote,
-    fetch_orders,
-    get_trading_client,
-    place_limit_buy_order,
-)
+from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
 from utils.alpaca_http import RateLimited
+from utils.alpaca_queries import fetch_latest_quote, fetch_orders
 from utils.request_claims import PERIOD_SECONDS
 from utils.request_pace import (
     FILE_NAME,

@@ -15,19 +15,12 @@ from alpaca.trading.models import Order, TradeAccount
 from builders import build_wire_order
 from canned_server import Answer, canned_server
 from config import SettingsError, reset_settings
-from utils import alpaca_http, asset_rules_cache
+from trading import asset_rules_cache
+from trading.asset_rules_cache import AssetRulesCache
+from utils import alpaca_http
 from utils.alpaca_client_rest import (
     cancel_order,
-    fetch_account_id,
-    fetch_asset_rules,
-    fetch_latest_quote,
-    fetch_open_orders_of,
-    fetch_order,
-    fetch_order_by_client_id,
     fetch_order_page,
-    fetch_orders,
-    fetch_position,
-    fetch_positions,
     get_account_info,
     get_latest_crypto_price,
     get_open_orders,
@@ -44,7 +37,17 @@ from utils.alpaca_http import (
     RateLimited,
     UnreadableAnswer,
 )
-from utils.asset_rules_cache import AssetRulesCache
+from utils.alpaca_queries import (
+    fetch_account_id,
+    fetch_asset_rules,
+    fetch_latest_quote,
+    fetch_open_orders_of,
+    fetch_order,
+    fetch_order_by_client_id,
+    fetch_orders,
+    fetch_position,
+    fetch_positions,
+)
 from utils.request_pace import RequestPace
 
 BTC, FAR = "BTC/USD", Decimal(1000)

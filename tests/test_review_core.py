@@ -25,25 +25,24 @@ from builders import (
 )
 from canned_server import canned_server
 from config import get_settings, reset_settings
-from main_app import Bot
+from domain.cycle import CycleStatus
+from domain.orders import Side, TradeUpdate
+from domain.wire import ForeignAssetClass
 from models.cooldowns import load_cooldowns
-from models.cycle_data import CycleStatus, create_cycle, get_cycle, update_cycle
+from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.events import get_events
-from models.exchange import ForeignAssetClass, Side, TradeUpdate
 from models.trading_state import load_all_trading_states, load_trading_state
-from reconciler import Reconciler
 from strategy.order_identity import compute_client_order_id
 from strategy.repairs import compute_correction
-from utils import asset_rules_cache
-from utils.alpaca_client_rest import (
-    ExchangeRefused,
-    fetch_orders,
-    get_trading_client,
-    place_limit_buy_order,
-)
-from utils.asset_rules_cache import AssetRulesCache
+from trading import asset_rules_cache
+from trading import bot as trading_bot
+from trading.asset_rules_cache import AssetRulesCache
+from trading.bot import Bot
+from trading.placement_guard import PlacementGuard
+from trading.reconciler import Reconciler
+from utils.alpaca_client_rest import ExchangeRefused, get_trading_client, place_limit_buy_order
+from utils.alpaca_queries import fetch_orders
 from utils.db_utils import DatabaseUnavailable, execute_query
-from utils.placement_guard import PlacementGuard
 
 BTC = "BTC/USD"
 # As Alpaca documents the parent of a multi-leg options order: its texts are empty.
@@ -67,7 +66,12 @@ async def until(condition, seconds=15.0):
 @pytest.fixture
 async def bot(settings, db_conn):
     """The daemon's parts without its tasks."""
-    bot = Bot(settings, "account")
+    bot = Bot(
+        settings,
+        "account",
+        on_quote=main_app.on_crypto_quote,
+        on_trade_update=main_app.on_crypto_trade_update,
+    )
     yield bot
     await bot.stop()
 
@@ -129,7 +133,7 @@ async def test_after_a_gap_longer_than_a_sweeps_look_back_the_next_one_is_a_reco
     bot, exchange, db_conn, start, monkeypatch, caplog
 ):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(main_app, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(trading_bot, "RETRY_SECONDS", 0.05)
     cycle, sweep, is_down = start(), bot.reconciler.sweep, False
 
     def sweep_or_fail():
@@ -202,7 +206,12 @@ async def test_buyers_that_wait_for_their_turn_hold_up_no_fill_no_refresh_and_no
     """A buy limit, an exchange that is slow to list what is open, and fewer threads than buyers."""
     monkeypatch.setenv("MAX_BUY_USD_PER_DAY", "1000000")
     reset_settings()
-    bot = Bot(get_settings(), "account")
+    bot = Bot(
+        get_settings(),
+        "account",
+        on_quote=main_app.on_crypto_quote,
+        on_trade_update=main_app.on_crypto_trade_update,
+    )
     bot._recovered = True
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
     buyers = ["ETH/USD", "SOL/USD", "LTC/USD", "LINK/USD", "AVAX/USD"]
@@ -402,7 +411,9 @@ def test_orders_of_a_lost_database_are_not_asked_for_one_by_one_for_ever(
     for number in range(3):
         send(parts, None, BTC, "0.002", "50000", f"dca-99{number}-a1b2c3d4-0")
     parts.reconciler.sweep()
-    monkeypatch.setattr("order_lists.fetch_orders", lambda *_, **__: [])  # they are old by now
+    monkeypatch.setattr(
+        "trading.order_lists.fetch_orders", lambda *_, **__: []
+    )  # they are old by now
     before = exchange.state()["requests"]["total"]
     parts.reconciler.sweep()
     assert exchange.state()["requests"]["total"] == before + 1, "the coins of their symbol"
@@ -420,9 +431,9 @@ def test_an_order_that_was_seen_between_two_looks_must_be_missed_twice_again(
     def sweep_blindly():
         """The exchange's replica lags: it knows nothing of the order."""
         with monkeypatch.context() as lagging:
-            lagging.setattr("order_lists.fetch_orders", lambda *_, **__: [])
-            lagging.setattr("reconciler.fetch_order", lambda *_: None)
-            lagging.setattr("reconciler.fetch_order_by_client_id", lambda *_: None)
+            lagging.setattr("trading.order_lists.fetch_orders", lambda *_, **__: [])
+            lagging.setattr("trading.reconciler.fetch_order", lambda *_: None)
+            lagging.setattr("trading.reconciler.fetch_order_by_client_id", lambda *_: None)
             return sweeper.sweep()
 
     assert sweep_blindly().unresolved_cycles == 1

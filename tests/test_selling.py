@@ -12,29 +12,25 @@ from decimal import Decimal
 
 import pytest
 
-import order_placement
 from bot_parts import BotParts, wire_quote
 from builders import FEE_RATE, NOW, build_order, build_rules, build_state
 from caretaker_process import real_run
-from caretaker_work import consistency_checking
-from caretaker_work.consistency_checking import check_consistency
-from cycle_changes import Applied, apply_order
+from caretakers import consistency_checker as consistency_checking
+from caretakers.consistency_checker import check_consistency
+from domain.cycle import OPEN_STATUSES
+from domain.orders import Side
 from fixtures_trading import leave_coins
 from models.asset_config import get_asset_config
-from models.cycle_data import (
-    OPEN_STATUSES,
-    get_cycle,
-    get_cycles_by_status,
-    update_cycle,
-)
-from models.exchange import Side
+from models.cycle_data import get_cycle, get_cycles_by_status, update_cycle
 from models.order_journal import load_leftovers
-from steering.adoption import prepare_adoption
-from steering.refused import Refused
+from operations.adopt_coins import prepare_adoption
+from operations.refused import Refused
 from strategy.order_identity import compute_client_order_id
 from strategy.unclaimed import Verdict, judge_unclaimed
-from utils import placement_guard
-from utils.alpaca_client_rest import fetch_position, place_limit_buy_order
+from trading import order_placement, placement_guard
+from trading.cycle_changes import Applied, apply_order
+from utils.alpaca_client_rest import place_limit_buy_order
+from utils.alpaca_queries import fetch_position
 from utils.db_utils import execute_query
 
 BTC = "BTC/USD"

@@ -12,16 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 
-import order_placement
 from bot_parts import BotParts, wire_quote
 from builders import build_order
+from domain.market import AssetRules
+from domain.orders import Side
 from models.asset_config import update_asset_config
-from models.exchange import AssetRules, Side
-from stall_watch import THE_DAEMON, StallWatch, log_edges
-from utils import placement_guard
+from runtime.operator_flags import set_wish
+from trading import order_placement, placement_guard
+from trading.stall_watch import THE_DAEMON, StallWatch, log_edges
 from utils.alpaca_client_rest import place_limit_buy_order
 from utils.db_utils import execute_query
-from utils.stop_files import set_wish
 
 BTC = "BTC/USD"
 HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}

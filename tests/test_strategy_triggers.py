@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import FEE_RATE, NOW, build_asset, build_cycle, build_rules, build_state
-from models.cycle_data import CycleStatus
-from models.exchange import Side
-from models.order_journal import Purpose
+from domain.cycle import CycleStatus
+from domain.journal import Purpose
+from domain.orders import Side
 from strategy.triggers import (
     ANY_PRICE,
     NEVER,

@@ -16,23 +16,19 @@ from decimal import Decimal
 import pytest
 from alpaca.trading.models import TradeUpdate as SdkTradeUpdate
 
-import trade_update_handler
 from bot_parts import BotParts
 from builders import build_wire_update
-from cycle_changes import Applied, apply_order
 from models.asset_config import get_asset_by_id
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
 from strategy import unclaimed
 from strategy.order_identity import compute_client_order_id
+from trading import trade_update_handler
+from trading.cycle_changes import Applied, apply_order
 from utils import alpaca_http
-from utils.alpaca_client_rest import (
-    cancel_order,
-    fetch_order,
-    place_limit_buy_order,
-    place_market_sell_order,
-)
+from utils.alpaca_client_rest import cancel_order, place_limit_buy_order, place_market_sell_order
+from utils.alpaca_queries import fetch_order
 from utils.db_utils import close_thread_connection, execute_query
 
 BTC = "BTC/USD"

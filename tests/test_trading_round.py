@@ -3,7 +3,8 @@
 from decimal import Decimal
 
 from bot_parts import BotParts
-from models.cycle_data import CycleStatus, create_cycle, get_cycle, get_latest_cycle
+from domain.cycle import CycleStatus
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle
 from models.order_journal import get_entries_of_cycle
 
 

@@ -12,13 +12,15 @@ from decimal import Decimal
 import pytest
 
 from daemon_process import wait_until
-from models.cycle_data import CycleStatus, get_cycle, update_cycle
+from domain.cycle import CycleStatus
+from models.cycle_data import get_cycle, update_cycle
 from models.events import get_events
 from strategy import unclaimed
 from strategy.order_identity import compute_client_order_id
 from test_reconciler import BTC, FAR, HELD, buy
 from utils import alpaca_http
-from utils.alpaca_client_rest import cancel_order, fetch_order, place_market_sell_order
+from utils.alpaca_client_rest import cancel_order, place_market_sell_order
+from utils.alpaca_queries import fetch_order
 from utils.db_utils import execute_query
 
 FOREIGN = "dca-999-a1b2c3d4-0"

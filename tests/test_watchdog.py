@@ -21,8 +21,7 @@ from config import PROJECT_ROOT, get_settings, reset_settings
 from daemon_process import DaemonProcess, wait_until
 from mail_server import MailServer
 from models.cycle_data import create_cycle, get_cycle
-from test_notifications import mail_environment
-from utils.daemon_process import (
+from runtime.daemon_process import (
     bound_output,
     find_daemon,
     is_gone,
@@ -31,9 +30,10 @@ from utils.daemon_process import (
     start_on_purpose,
     stop_on_purpose,
 )
-from utils.heartbeat import load_heartbeat
-from utils.pid_file import PidFile, PidRecord, read_pid_file
-from utils.stop_files import STOPPED, set_wish
+from runtime.heartbeat import load_heartbeat
+from runtime.operator_flags import STOPPED, set_wish
+from runtime.pid_file import PidFile, PidRecord, read_pid_file
+from test_notifications import mail_environment
 
 Environment = dict[str, str]
 WATCHDOG = PROJECT_ROOT / "scripts" / "watchdog.py"

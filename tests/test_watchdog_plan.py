@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from caretakers.watchdog_plan import (
+from caretakers.plans.watchdog import (
     BACK_OFF_SECONDS,
     REMIND_SECONDS,
     START_SECONDS,

@@ -20,6 +20,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from domain.market import AssetRules
+
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
@@ -185,3 +187,12 @@ def last_line(path: Path) -> str:
         if lines:
             return lines[-1]
     return "it gave no reason"
+
+
+MINIMUM_ORDER_USD = Decimal(10)
+
+
+def fetch_rules(exchange: ExchangeProcess, symbol: str) -> AssetRules:
+    """What the exchange accepts for `symbol`."""
+    raw = exchange.get(f"/v2/assets/{symbol.replace('/', '')}")
+    return AssetRules.from_wire(raw, min_cost_usd=MINIMUM_ORDER_USD)

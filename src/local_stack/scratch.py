@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from local_stack.debian_packages import LOCAL_FOLDER, exclusive_lock
-from local_stack.processes import end_process, processes_of_stack, servers_below
+from mariadb_server.debian_packages import LOCAL_FOLDER, exclusive_lock
+from runtime.process_table import end_process, processes_of_stack, servers_below
 
 
 @contextlib.contextmanager

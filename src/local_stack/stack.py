@@ -34,14 +34,15 @@ import psutil
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from config import PROJECT_ROOT, Settings
+from domain.asset import DcaAsset
 from local_stack.exchange_process import ExchangeProcess, StackError, last_line
-from local_stack.mariadb import PrivateMariaDB
-from local_stack.processes import STACK_MARK, end_process, processes_of_stack
-from models.asset_config import DcaAsset, create_asset, get_all_assets
+from mariadb_server.server import PrivateMariaDB
+from models.asset_config import create_asset, get_all_assets
 from models.cycle_data import create_cycle
 from models.meta import apply_schema
+from runtime.heartbeat import Heartbeat, load_heartbeat
+from runtime.process_table import STACK_MARK, end_process, processes_of_stack
 from utils.db_utils import close_quietly
-from utils.heartbeat import Heartbeat, load_heartbeat
 
 START_SECONDS = 60.0
 SCRIPT_SECONDS = 120.0

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from domain.cycle import CycleStatus, DcaCycle
+from domain.rows import Row, utc_from_db
+from domain.trading_state import Cooldown
 from models import cycle_data
-from models.cycle_data import CycleStatus, DcaCycle
-from utils.db_utils import Row, execute_query, utc_from_db
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cooldown:
-    """A cycle in `cooldown`, and when the cycle before it ended (None: there is no such cycle)."""
-
-    cycle: DcaCycle
-    asset_symbol: str
-    cooldown_seconds: int
-    previous_completed_at: datetime | None
-
+from utils.db_utils import execute_query
 
 # The previous cycle is the ended one that came before by (created_at, id): two rows can carry the
 # same time, and a row inserted later with an earlier time must not count.

@@ -5,27 +5,13 @@ A record and its query; what a deal earned, others compute.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from domain.cycle import CycleStatus
+from domain.journal import Deal, JournalEntry
+from domain.rows import utc_from_db
 from models import order_journal
-from models.cycle_data import CycleStatus
-from models.order_journal import JournalEntry
-from utils.db_utils import execute_query, utc_from_db
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deal:
-    """One cycle with its ended orders, oldest first. `status` is None where its row is gone."""
-
-    cycle_id: int
-    symbol: str
-    entries: tuple[JournalEntry, ...]
-    status: CycleStatus | None
-    completed_at: datetime | None
-
+from utils.db_utils import execute_query
 
 _QUERY = f"""
 SELECT {", ".join(f"o.{name}" for name in order_journal.COLUMNS)},

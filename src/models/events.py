@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from domain.events import Event, EventAge, EventRow, Severity
 from utils.db_utils import execute_query
-
-
-class Severity(StrEnum):
-    INFO = "info"  # money or state moved
-    WARNING = "warning"  # it healed itself
-    ERROR = "error"  # a person is needed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One row of `dca_events`. `kind` is `noun_past_participle`; `reason` one line for a person."""
-
-    kind: str
-    severity: Severity
-    reason: str
-    asset_id: int | None = None
-    symbol: str | None = None
-    cycle_id: int | None = None
 
 
 def append_event(db_conn: MySQLConnectionAbstract, event: Event) -> None:
@@ -61,14 +42,6 @@ def event_exists(
         db_conn=db_conn,
     )
     return row is not None
-
-
-@dataclass(frozen=True, slots=True)
-class EventAge:
-    """What an event said and how many seconds ago, by the database's clock."""
-
-    reason: str
-    seconds: float
 
 
 def get_event_ages(
@@ -113,17 +86,6 @@ def get_events(db_conn: MySQLConnectionAbstract, limit: int = 50) -> list[dict[s
         db_conn=db_conn,
     )
     return rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
-    """An event as it was written; `created_at` is aware UTC."""
-
-    kind: str
-    reason: str
-    symbol: str | None
-    cycle_id: int | None
-    created_at: datetime
 
 
 def get_error_events(

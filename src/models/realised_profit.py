@@ -7,30 +7,13 @@ cycle whose row is gone (its asset was removed) when anything of it was sold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from domain.journal import RealisedProfit
 from utils.db_utils import execute_query
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealisedProfit:
-    """Deals and USD after fees: of all time, and since the moment that was asked for.
-
-    Estimated: the fee of an order in it is not posted yet.
-    """
-
-    symbol: str
-    deals: int
-    profit_usd: Decimal
-    recent_deals: int
-    recent_profit_usd: Decimal
-    is_estimated: bool = False
-    recent_is_estimated: bool = False
-
 
 _QUERY = """
 SELECT symbol, COUNT(*) AS deals, SUM(profit_usd) AS profit_usd,

@@ -11,16 +11,16 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from .clock import parse_time
-from .config import ExchangeConfig, MarketConfig, MarketKind, SymbolsFilter
-from .decimals import to_decimal
-from .errors import ApiError
-from .faults import FaultBoard
-from .journal import Journal, StateFileError
-from .manual import MANUAL
-from .replay import ReplayError
-from .server import PaperExchange, Urls
-from .wire import account_id
+from paper_exchange.api.wire import account_id
+from paper_exchange.core.clock import parse_time
+from paper_exchange.core.config import ExchangeConfig, MarketConfig, MarketKind, SymbolsFilter
+from paper_exchange.core.decimals import to_decimal
+from paper_exchange.core.errors import ApiError
+from paper_exchange.core.journal import Journal, StateFileError
+from paper_exchange.faults.armed import FaultBoard
+from paper_exchange.faults.manual import MANUAL
+from paper_exchange.quotes.replay import ReplayError
+from paper_exchange.server import PaperExchange, Urls
 
 DESCRIPTION = """\
 A local exchange that unmodified Alpaca clients can talk to. It listens on 127.0.0.1 only, prints

@@ -14,20 +14,21 @@ from decimal import Decimal
 
 from aiohttp import web
 
-from . import errors, wire
-from .clock import NANOS, rfc3339
-from .config import ExchangeConfig, SymbolsFilter
-from .data_rest import MarketDataApi
-from .data_stream import DataStream
-from .decimals import to_decimal
-from .errors import ApiError
-from .exchange import Exchange
-from .http_json import read_json
-from .ledger import balances_json, ledger_json, order_shape, quote_json
-from .market import Quote
-from .market_feed import MarketFeed
-from .rest import TradingApi
-from .trade_stream import TradeStream
+from paper_exchange.api import wire
+from paper_exchange.api.data_rest import MarketDataApi
+from paper_exchange.api.data_stream import DataStream
+from paper_exchange.api.http_json import read_json
+from paper_exchange.api.ledger import balances_json, ledger_json, order_shape, quote_json
+from paper_exchange.api.rest import TradingApi
+from paper_exchange.api.trade_stream import TradeStream
+from paper_exchange.core import errors
+from paper_exchange.core.clock import NANOS, rfc3339
+from paper_exchange.core.config import ExchangeConfig, SymbolsFilter
+from paper_exchange.core.decimals import to_decimal
+from paper_exchange.core.errors import ApiError
+from paper_exchange.core.exchange import Exchange
+from paper_exchange.core.prices import Quote
+from paper_exchange.quotes.pacing import MarketFeed
 
 Body = Mapping[str, object]
 Call = Callable[[Body], "wire.Json | Awaitable[wire.Json]"]

@@ -11,26 +11,26 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import WSCloseCode, web
 
-from .assets import AssetCatalog
-from .clock import Clock, parse_time
-from .config import ExchangeConfig, MarketKind
-from .control import Control, Parts
-from .data_rest import MarketDataApi
-from .data_stream import DataStream
-from .disturbance import handle_disturbed
-from .errors import ApiError
-from .exchange import Exchange
-from .faults import FaultBoard, Seam
-from .http_json import refusal_response
-from .journal import Journal, StateFileError
-from .market import Quote, moved
-from .market_feed import MarketFeed
-from .replay import ReplayError, load_recording, replay_quotes
-from .rest import TradingApi, admitted
-from .state import TradeUpdate
-from .synthetic import TimedQuote, synthetic_quotes
-from .trade_stream import TradeStream
-from .wire import account_id
+from paper_exchange.api.data_rest import MarketDataApi
+from paper_exchange.api.data_stream import DataStream
+from paper_exchange.api.http_faults import handle_disturbed
+from paper_exchange.api.http_json import refusal_response
+from paper_exchange.api.rest import TradingApi, admitted
+from paper_exchange.api.trade_stream import TradeStream
+from paper_exchange.api.wire import account_id
+from paper_exchange.control import Control, Parts
+from paper_exchange.core.assets import AssetCatalog
+from paper_exchange.core.clock import Clock, parse_time
+from paper_exchange.core.config import ExchangeConfig, MarketKind
+from paper_exchange.core.errors import ApiError
+from paper_exchange.core.exchange import Exchange
+from paper_exchange.core.journal import Journal, StateFileError
+from paper_exchange.core.prices import Quote, moved
+from paper_exchange.core.state import TradeUpdate
+from paper_exchange.faults.armed import FaultBoard, Seam
+from paper_exchange.quotes.pacing import MarketFeed
+from paper_exchange.quotes.replay import ReplayError, load_recording, replay_quotes
+from paper_exchange.quotes.synthetic import TimedQuote, synthetic_quotes
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
-from .config import ExchangeConfig
-from .server import PaperExchange, Urls
+from paper_exchange.core.config import ExchangeConfig
+from paper_exchange.server import PaperExchange, Urls
 
 _START_SECONDS = 30
 _CALL_SECONDS = 30

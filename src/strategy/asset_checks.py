@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
 
-from models.asset_config import DcaAsset
-from models.exchange import AssetRules, WireError, normalize_symbol
-from models.order_journal import Purpose
-from models.trading_state import TradingState
-from strategy.deal_plan import DealPlan, describe_order, plan_deal
+from domain.asset import DcaAsset
+from domain.journal import Purpose
+from domain.market import AssetRules
+from domain.trading_state import TradingState
+from domain.wire import WireError, normalize_symbol
+from strategy.cycle_plan import DealPlan, describe_order, plan_deal
 from strategy.fees import compute_qty_before_fee
 from strategy.sizing import MAXIMUM_ORDER_USD, minimum_base_order_usd, round_to_increment
 

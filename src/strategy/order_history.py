@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from models.cycle_data import DcaCycle
-from models.exchange import ExchangeOrder, UnreadableOrder
+from domain.cycle import DcaCycle
+from domain.orders import ExchangeOrder, UnreadableOrder
 from strategy.order_identity import compute_client_order_id, parse_client_order_id
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)

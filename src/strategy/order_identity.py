@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from models.cycle_data import DcaCycle
-from models.exchange import UnreadableOrder
+from domain.cycle import DcaCycle
+from domain.orders import UnreadableOrder
 
 PREFIX = "dca-"
 _PATTERN = re.compile(r"dca-([1-9][0-9]{0,9})-([0-9a-zA-Z]{8})-(0|[1-9][0-9]{0,9})", re.ASCII)

@@ -10,22 +10,21 @@ from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any
 
-from models.cycle_data import CycleStatus, DcaCycle
-from models.events import Event, Severity
-from models.exchange import ExchangeOrder, Side
-from models.order_journal import LATE_FILL, JournalEntry, Purpose
-from strategy.fees import compute_coin_fee, compute_usd_fee
-from strategy.lifecycle import (
+from domain.cycle import CycleStatus, DcaCycle
+from domain.events import Event, Severity
+from domain.journal import LATE_FILL, JournalEntry, Purpose
+from domain.orders import ExchangeOrder, Side
+from strategy.booking import (
     Circumstances,
     CycleChange,
-    Fact,
     build_journal_entry,
     compute_fill_updates,
     is_closed_without_sale,
     is_sold_out,
     resting_status,
-    target_of,
 )
+from strategy.fees import compute_coin_fee, compute_usd_fee
+from strategy.lifecycle import Fact, target_of
 from strategy.sizing import is_dust, round_stored
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal, localcontext
 
-from models.exchange import AssetRules
+from domain.market import AssetRules
 from strategy.fees import compute_coin_fee, compute_coins_taken
 
 MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from models.asset_config import DcaAsset
-from models.cycle_data import CycleStatus, DcaCycle
-from models.exchange import AssetRules, Side
-from models.order_journal import Purpose
-from models.trading_state import TradingState
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.journal import Purpose
+from domain.market import AssetRules
+from domain.orders import Side
+from domain.trading_state import TradingState
 from strategy.sizing import is_dust
 
 ANY_PRICE = Decimal("Infinity")

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 
-from models.cycle_data import CycleStatus
-from models.exchange import AssetRules, ExchangeOrder
-from models.trading_state import TradingState
+from domain.cycle import CycleStatus
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder
+from domain.trading_state import TradingState
 from strategy.sizing import is_short_beyond_fees, is_unsellable
 
 SETTLE_TIME = timedelta(minutes=1)  # a fill, its booking and its position can lie so far apart

@@ -23,24 +23,13 @@ from alpaca.trading.models import Order, TradeAccount
 from pydantic import ValidationError
 
 from config import Settings, get_settings
-from models.exchange import (
-    AssetRules,
-    ExchangeOrder,
-    Position,
-    Quote,
-    UnreadableOrder,
-    WireError,
-    decimal_from_wire,
-    is_crypto,
-    normalize_symbol,
-    time_from_wire,
-)
+from domain.orders import ExchangeOrder, UnreadableOrder
+from domain.wire import WireError, is_crypto, normalize_symbol, time_from_wire
 from utils.alpaca_http import (
     CredentialsRefused,
     ExchangeError,
     ExchangeRefused,
     ExchangeUnavailable,
-    NotFound,
     OrderOutcomeUnknown,
     RateLimited,
     UnreadableAnswer,
@@ -277,78 +266,6 @@ def _plain(number: float | Decimal) -> str:
 # ------------------------------------------------------
 
 
-def fetch_account_id(client: TradingClient) -> str:
-    """The account's id.
-
-    Raises:
-        ExchangeError: CredentialsRefused when the keys are wrong.
-    """
-    account = read(lambda: client.get("/account"))
-    if not isinstance(account, dict) or not account.get("id"):
-        raise ExchangeUnavailable("the account has no id in the exchange's answer")
-    return str(account["id"])
-
-
-def fetch_buying_power_usd(client: TradingClient) -> Decimal:
-    """What crypto buys can still cost: margin does not count, and open buys have reserved theirs.
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    account = read(lambda: client.get("/account"))
-    return _parsed(
-        lambda raw: decimal_from_wire(
-            raw.get("non_marginable_buying_power"), "non_marginable_buying_power"
-        ),
-        account,
-    )
-
-
-def fetch_crypto_symbols(client: TradingClient) -> list[str]:
-    """Every crypto pair that can be traded ('BTC/USD').
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    raw = read(lambda: client.get("/assets", {"asset_class": "crypto", "status": "active"}))
-    if not isinstance(raw, list):
-        raise ExchangeUnavailable("the list of assets is not a list")
-    return sorted(
-        str(item["symbol"])
-        for item in raw
-        if isinstance(item, dict) and item.get("tradable") is True and item.get("symbol")
-    )
-
-
-def fetch_order(client: TradingClient, order_id: str) -> ExchangeOrder | None:
-    """The order with this Alpaca id, or None when the exchange says that there is none.
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    try:
-        uuid.UUID(order_id)
-    except ValueError:
-        return None  # Alpaca's ids are UUIDs: such an order cannot exist there
-    return _one_order(client, f"/orders/{order_id}", {})
-
-
-def fetch_order_by_client_id(client: TradingClient, client_order_id: str) -> ExchangeOrder | None:
-    """The order with this client_order_id, or None when the exchange says that there is none.
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    return _one_order(client, "/orders:by_client_order_id", {"client_order_id": client_order_id})
-
-
-def _one_order(client: TradingClient, path: str, params: dict[str, str]) -> ExchangeOrder | None:
-    try:
-        return _parsed(ExchangeOrder.from_wire, read(lambda: client.get(path, params)))
-    except NotFound:
-        return None
-
-
 def _parsed(parse: Any, raw: Any) -> Any:
     try:
         return parse(raw)
@@ -368,25 +285,6 @@ def refuse_unreadable(order: UnreadableOrder) -> None:
 def pass_over_unreadable(order: UnreadableOrder) -> None:
     """For those who only look: whether it is ours, and what follows, is the daemon's to say."""
     log.debug("order.passed_over id=%s reason=%s", order.id, order.problem)
-
-
-def fetch_orders(
-    client: TradingClient,
-    *,
-    status: str,
-    after: datetime | None = None,
-    on_unreadable: Callable[[UnreadableOrder], None] = refuse_unreadable,
-) -> list[ExchangeOrder]:
-    """Crypto orders by `status` (open, closed, all), sent after `after`, oldest first, all pages.
-
-    Args:
-        on_unreadable: called with each order that cannot be read and is therefore missing: the
-            list is complete only for what that order cannot be.
-
-    Raises:
-        ExchangeError: when the list is not complete; a partial list is never returned.
-    """
-    return _read_orders(_order_pages(client, status, after), on_unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,100 +369,9 @@ def _last_submission(page: list[dict[str, Any]]) -> datetime:
     raise UnreadableAnswer("a page of orders without any time")
 
 
-def fetch_positions(
-    client: TradingClient, *, on_unreadable: Callable[[str], None] | None = None
-) -> dict[str, Position]:
-    """Every position by symbol ('BTC/USD').
-
-    Args:
-        on_unreadable: called with the symbol of each that cannot be read and is therefore missing:
-            that is not "no position". Without it such a list is an error.
-
-    Raises:
-        ExchangeError: when nothing certain was answered; never an empty dict instead.
-    """
-    raw = read(lambda: client.get("/positions"))
-    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
-        raise ExchangeUnavailable("the list of positions is not a list of positions")
-    positions = {}
-    for item in raw:
-        if not is_crypto(item):
-            continue
-        try:
-            position = Position.from_wire(item)
-        except WireError as error:
-            if on_unreadable is None:
-                raise UnreadableAnswer(f"unusable answer: {error}") from error
-            with contextlib.suppress(WireError):  # no crypto pair: no asset of ours
-                on_unreadable(normalize_symbol(str(item.get("symbol"))))
-            continue
-        positions[position.symbol] = position
-    return positions
-
-
-def fetch_position(client: TradingClient, symbol: str) -> Position | None:
-    """The position of `symbol`; None only when Alpaca itself says 404 for it.
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    name = normalize_symbol(symbol).replace(
-        "/", ""
-    )  # with the slash Alpaca answers 404 for every symbol
-    try:
-        return _parsed(Position.from_wire, read(lambda: client.get(f"/positions/{name}")))
-    except NotFound:
-        return None
-
-
-def fetch_open_orders_of(client: TradingClient, symbol: str) -> list[ExchangeOrder]:
-    """The open orders of one symbol.
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    # Asked for without `symbols`: Alpaca's description wants BTCUSD there, users saw that only
-    # BTC/USD matches, and the wrong spelling answers an empty list, which would mean "none open".
-    wanted = normalize_symbol(symbol)
-    pages = _order_pages(client, status="open")
-    return [_parsed(ExchangeOrder.from_wire, raw) for raw in pages if _may_be_of(wanted, raw)]
-
-
 def _may_be_of(symbol: str, raw: dict[str, Any]) -> bool:
     """Where no symbol can be read it may be this one."""
     try:
         return normalize_symbol(str(raw.get("symbol"))) == symbol
     except WireError:
         return is_crypto(raw)
-
-
-def fetch_asset_rules(
-    client: TradingClient, symbol: str, *, min_cost_usd: Decimal
-) -> AssetRules | None:
-    """What the exchange accepts for `symbol`, raw and exact, or None when it does not know the
-    symbol.
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    name = normalize_symbol(symbol).replace("/", "")
-    try:
-        raw = read(lambda: client.get(f"/assets/{name}"))
-    except NotFound:
-        return None
-    return _parsed(lambda source: AssetRules.from_wire(source, min_cost_usd=min_cost_usd), raw)
-
-
-def fetch_latest_quote(symbol: str) -> Quote:
-    """The newest quote of `symbol` over REST.
-
-    Raises:
-        ExchangeError: when there is none or nothing certain was answered.
-    """
-    wanted = normalize_symbol(symbol)
-    answer = read(lambda: get_data_client().get("/crypto/us/latest/quotes", {"symbols": wanted}))
-    try:
-        raw = answer["quotes"][wanted]
-    except (KeyError, TypeError):
-        raise ExchangeUnavailable(f"no quote of {wanted} in the answer") from None
-    return _parsed(lambda source: Quote.from_wire(wanted, source), raw)

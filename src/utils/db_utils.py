@@ -26,11 +26,11 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from mysql.connector.constants import ClientFlag
 
 from config import Settings, get_settings
+from domain.rows import Row
 from utils.private_database import is_private_database
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Row = dict[str, Any]
 
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 30
@@ -350,8 +350,3 @@ def _rollback_quietly(connection: MySQLConnectionAbstract) -> None:
         log.debug("transaction.rollback_failed reason=%s", error)
         close_quietly(connection)
         _told_lost.add(connection)
-
-
-def utc_from_db(value: datetime | None) -> datetime | None:
-    """A DATETIME of ours is UTC; the driver returns it naive."""
-    return None if value is None else value.replace(tzinfo=UTC)

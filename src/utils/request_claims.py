@@ -21,7 +21,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.heartbeat import read_boot_id
+from utils.state_file import read_boot_id
 
 PERIOD_SECONDS = 300.0  # at 200 requests a minute 20 kB, and much longer than what is counted
 

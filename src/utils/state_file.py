@@ -62,3 +62,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(state, file)
     scratch.replace(path)
+
+
+def read_boot_id() -> str:
+    """Linux's id of this boot; empty elsewhere."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""

@@ -10,27 +10,23 @@ import requests
 from alpaca.common.exceptions import APIError
 
 from caretaker_process import dry_run, real_run
-from caretaker_work import consistency_checking, consistency_look
-from caretaker_work.consistency_checking import check_consistency
-from models.cycle_data import (
-    CycleStatus,
-    create_cycle,
-    get_cycle,
-    get_latest_cycle,
-    update_cycle,
-)
+from caretakers import consistency_checker as consistency_checking
+from caretakers import consistency_snapshot as consistency_look
+from caretakers.consistency_checker import check_consistency
+from domain.cycle import CycleStatus
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
 from strategy import unclaimed
 from strategy.order_identity import compute_client_order_id
 from utils.alpaca_client_rest import (
     ExchangeError,
-    fetch_position,
     get_trading_client,
     place_limit_buy_order,
     place_market_sell_order,
 )
 from utils.alpaca_http import ExchangeUnavailable, call_once
+from utils.alpaca_queries import fetch_position
 from utils.db_utils import execute_query, get_db_connection
 
 UUID = "c2470331-8993-4051-bf5d-428d5bdc9a48"

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from builders import NOW, OTHER_ORDER_ID, build_cycle, build_order
-from caretakers.consistency_plan import (
+from caretakers.plans.consistency_checker import (
     Action,
     Holding,
     OwnOrder,
@@ -15,8 +15,8 @@ from caretakers.consistency_plan import (
     confirmed,
     plan_repairs,
 )
-from models.cooldowns import Cooldown
-from models.events import Severity
+from domain.events import Severity
+from domain.trading_state import Cooldown
 
 FILLED = {"status": "filled", "filled_qty": "0.002", "filled_avg_price": "50000"}
 CANCELED = {"status": "canceled"}

@@ -9,10 +9,11 @@ import pytest
 
 from builders import NOW, build_cycle
 from caretaker_process import dry_run, real_run
-from caretaker_work.cooldown_ending import end_cooldown, end_cooldowns
-from caretakers.cooldown_plan import is_cooldown_over, plan_cooldown_ends, why_endless
+from caretakers.cooldown_manager import end_cooldown, end_cooldowns
+from caretakers.plans.cooldown_manager import is_cooldown_over, plan_cooldown_ends, why_endless
 from config import get_settings
-from models.cooldowns import Cooldown, load_cooldown, load_cooldowns
+from domain.trading_state import Cooldown
+from models.cooldowns import load_cooldown, load_cooldowns
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from utils.db_utils import execute_query
 

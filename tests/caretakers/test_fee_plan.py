@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import build_entry
-from caretakers.fee_matching import Charge, FeeRates
-from caretakers.fee_plan import allot, last_settled_day, plan_fee_settlements
-from models.exchange import Side, WireError
-from models.fee_activity import Execution, FeeActivity
-from models.order_journal import ADOPTED
+from caretakers.plans.fee_matching import Charge, FeeRates
+from caretakers.plans.fee_settlement import allot, last_settled_day, plan_fee_settlements
+from domain.fee_activity import Execution, FeeActivity
+from domain.journal import ADOPTED
+from domain.orders import Side
+from domain.wire import WireError
 
 DAY = date(2024, 3, 1)
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)

@@ -6,20 +6,19 @@ from decimal import Decimal
 import pytest
 
 from caretaker_process import dry_run, real_run
-from caretaker_work.fee_settling import settle_fees
+from caretakers.fee_settlement import settle_fees
 from models.cycle_data import create_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
-from reconciler import Reconciler
 from strategy.order_identity import compute_client_order_id
+from trading.engine import build_engine
 from utils.alpaca_client_rest import (
     get_trading_client,
     place_limit_buy_order,
     place_market_sell_order,
 )
 from utils.alpaca_http import ExchangeUnavailable
-from utils.alpaca_records import fetch_trade_records
-from utils.asset_rules_cache import AssetRulesCache
+from utils.alpaca_queries import fetch_trade_records
 
 DAY = 86400
 # Late enough for the day to be finished, and early enough for a fee to be posted still.
@@ -60,8 +59,7 @@ def traded(settings, exchange, db_conn, make_asset, days_ago, in_parts):
     identity = compute_client_order_id(cycle, 2)
     place_market_sell_order(client, "BTC/USD", Decimal("0.0032"), client_order_id=identity)
     fill()
-    rules = AssetRulesCache(client, settings.minimum_order_usd)
-    Reconciler(client, rules, settings.taker_fee_rate, confirm_seconds=0).recover()
+    build_engine(settings, confirm_seconds=0).reconciler.recover()
     exchange.clear_faults(skew)
     return lambda: get_entries_of_cycle(db_conn, cycle.id)
 
@@ -118,8 +116,7 @@ def test_fees_of_today_wait_for_the_end_of_the_day(settings, exchange, db_conn, 
     identity = compute_client_order_id(cycle)
     place_limit_buy_order(client, "BTC/USD", Decimal("0.002"), 50001, client_order_id=identity)
     exchange.settle()
-    rules = AssetRulesCache(client, settings.minimum_order_usd)
-    Reconciler(client, rules, settings.taker_fee_rate, confirm_seconds=0).recover()
+    build_engine(settings, confirm_seconds=0).reconciler.recover()
     exchange.end_of_day()
     before = exchange.state()["requests"]["total"]
     assert settle(settings).plan == []

@@ -3,19 +3,18 @@
 import pytest
 
 from caretaker_process import dry_run, real_run
-from caretaker_work import order_cancelling
-from caretaker_work.order_cancelling import manage_orders
+from caretakers import order_manager as order_cancelling
+from caretakers.order_manager import manage_orders
 from daemon_process import wait_until
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.events import get_events
 from strategy.order_identity import compute_client_order_id
 from utils.alpaca_client_rest import (
-    fetch_order,
-    fetch_orders,
     get_trading_client,
     place_limit_buy_order,
     place_market_sell_order,
 )
+from utils.alpaca_queries import fetch_order, fetch_orders
 from utils.db_utils import execute_query
 
 HOUR = 3600

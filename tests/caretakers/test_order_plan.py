@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from builders import NOW, build_cycle, build_order
-from caretakers.order_plan import (
+from caretakers.plans.order_manager import (
     ASK_AGAIN_SECONDS,
     LONG_CANCEL_SECONDS,
     AskedSeconds,

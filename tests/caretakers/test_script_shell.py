@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
+from caretakers import runner as script_shell
+from caretakers.runner import Script, StepFailed, run_script
 from config import get_settings, reset_settings
 from models.meta import put_meta
-from utils import script_shell
+from runtime.script_runs import load_script_runs
 from utils.db_utils import DatabaseUnavailable
-from utils.script_runs import load_script_runs
-from utils.script_shell import Script, StepFailed, run_script
 
 SCRIPT = Script(name="try_out", summary="Tries.", manual="Tries things.", needs_database=False)
 STEP = {"action": "try", "symbol": "BTC/USD", "reason": "it was there"}

@@ -15,9 +15,10 @@ from caretaker_process import run_script, start_script
 from config import PROJECT_ROOT, get_settings
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle
 from models.meta import get_meta
-from utils.alpaca_client_rest import fetch_orders, get_trading_client, place_limit_buy_order
+from runtime.script_runs import load_script_runs
+from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
+from utils.alpaca_queries import fetch_orders
 from utils.db_utils import execute_query
-from utils.script_runs import load_script_runs
 
 SCRIPTS = ("order_manager", "cooldown_manager", "consistency_checker")
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from caretaker_runs import note_runs
+from cli import doctor as doctor_command
+from cli import status as status_command
 from config import get_settings, reset_settings
-from insight import doctor_command, status_command
-from insight.findings import Level
-from models.cycle_data import DcaCycle, create_cycle
+from domain.cycle import DcaCycle
+from models.cycle_data import create_cycle
+from monitoring.doctor.findings import Level
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import pytest
 
 from bot_parts import BotParts
 from builders import build_asset, build_cycle, build_state
-from buy_limits import BuyLimits, Usage
 from config import get_settings, load_settings, reset_settings
-from insight.brake_look import look_at_brakes
-from insight.status import StatusReader
-from models.order_journal import Purpose
+from domain.journal import Purpose
 from models.trading_state import load_trading_state
+from monitoring.status.buy_limit_status import look_at_brakes
+from monitoring.status.status import StatusReader
+from trading.buy_limits import BuyLimits, Usage
 from utils.db_utils import thread_connection
 
 REQUIRED = dict.fromkeys(("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "DB_USER", "DB_NAME"), "x")

@@ -12,20 +12,21 @@ import pytest
 from canned_server import Answer, canned_server
 from caretaker_runs import note_runs
 from config import PROJECT_ROOT, get_settings
-from insight import doctor as doctor_module
-from insight import doctor_world
-from insight.database_checks import parse_version
-from insight.doctor import CHECKS, Check
-from insight.exchange_checks import cure_of_wrong_keys
-from insight.findings import Level
 from mail_server import MailServer, hanging_server
 from models.asset_config import update_asset_config
 from models.cycle_data import update_cycle
 from models.meta import put_meta
-from utils.account_lock import AccountLock
-from utils.alpaca_client_rest import fetch_account_id, get_trading_client
-from utils.crontab_entries import Installation, compute_block
-from utils.daemon_process import project_python
+from monitoring.doctor import doctor as doctor_module
+from monitoring.doctor import facts as doctor_world
+from monitoring.doctor.database_checks import parse_version
+from monitoring.doctor.doctor import CHECKS, Check
+from monitoring.doctor.exchange_checks import cure_of_wrong_keys
+from monitoring.doctor.findings import Level
+from runtime.account_lock import AccountLock
+from runtime.crontab import Installation, compute_block
+from runtime.daemon_process import project_python
+from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_queries import fetch_account_id
 from utils.db_utils import execute_query
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
@@ -228,7 +229,7 @@ def test_streams_that_refuse_are_told_apart_from_those_that_others_hold(doctor, 
 
 
 def test_a_stream_that_never_answers_is_bounded(doctor, well, exchange, monkeypatch):
-    monkeypatch.setattr("insight.stream_probe.STEP_SECONDS", 0.5)
+    monkeypatch.setattr("monitoring.doctor.stream_probe.STEP_SECONDS", 0.5)
     exchange.arm("mute_stream", match={"stream": "data"})
     with hanging_server() as port:
         monkeypatch.setenv("ALPACA_DATA_STREAM_URL", f"ws://127.0.0.1:{port}/data")
@@ -400,7 +401,7 @@ def test_folders_logs_and_disk_are_looked_at(doctor, well, set_env, tmp_path, mo
         file.truncate(30_000_000)
     assert "app.log grow without end" in doctor().found("log rotation")[0][1]
     with monkeypatch.context() as patch:
-        patch.setattr("insight.machine_checks.LEAST_FREE_BYTES", 10**18)
+        patch.setattr("monitoring.doctor.machine_checks.LEAST_FREE_BYTES", 10**18)
         assert "disk" in doctor().failed
     (tmp_path / "a-file").write_text("")
     set_env(LOG_DIR=str(tmp_path / "a-file" / "logs"))
@@ -439,7 +440,7 @@ def test_versions_of_both_servers_are_read(text, version):
 
 
 def test_a_wrong_argument_ends_with_2(capsys):
-    from insight.doctor_command import main
+    from cli.doctor import main
 
     assert main(["--males"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

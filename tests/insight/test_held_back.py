@@ -14,19 +14,20 @@ import pytest
 
 from builders import build_entry, build_order
 from caretaker_runs import note_runs
+from cli import assets as assets_command
+from cli import status as status_command
 from config import PROJECT_ROOT, get_settings
 from daemon_process import DaemonProcess, wait_until
-from insight import held_back, status_command
 from mail_server import MailServer
 from models.asset_config import get_asset_config, update_asset_config
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.order_journal import append_journal_entry
-from steering import assets_command
+from monitoring.status import held_back
+from runtime.heartbeat import HeldBack, load_heartbeat
+from runtime.operator_flags import set_wish
 from test_notifications import mail_environment
 from test_watchdog import ping_server
 from utils.db_utils import execute_query
-from utils.heartbeat import HeldBack, load_heartbeat
-from utils.stop_files import set_wish
 
 BTC = "BTC/USD"
 ADOPT = "scripts/assets adopt BTC/USD makes a cycle of them; or sell them on Alpaca's page"

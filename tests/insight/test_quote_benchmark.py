@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from insight.quote_benchmark import main
+from cli.benchmark import main
 
 
 def test_the_help_is_whole_and_names_the_command_as_it_is_called(capsys):

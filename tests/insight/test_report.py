@@ -19,29 +19,28 @@ from matplotlib.text import Text
 
 from bot_parts import BotParts
 from builders import build_entry, build_order
-from caretaker_work.fee_settling import write_fees
-from caretakers.fee_matching import FeeRates
-from caretakers.fee_plan import plan_fee_settlements
-from insight import report_command
-from insight.capital import CapitalCurve, CapitalUse
-from insight.deal_figures import CapitalStep, compute_capital_steps, compute_figures
-from insight.report import By, compute_report
-from insight.report_spans import read_moment
+from caretakers.fee_settlement import write_fees
+from caretakers.plans.fee_matching import FeeRates
+from caretakers.plans.fee_settlement import plan_fee_settlements
+from cli import report as report_command
+from cli.time_ranges import read_moment
+from domain.cycle import CycleStatus
+from domain.fee_activity import Execution, FeeActivity
+from domain.journal import Deal, Purpose
 from models.asset_config import get_asset_by_id
-from models.cycle_data import CycleStatus, create_cycle, get_latest_cycle, update_cycle
-from models.deals import Deal, load_deals
-from models.fee_activity import Execution, FeeActivity
-from models.order_journal import (
-    Purpose,
-    append_journal_entry,
-    get_entries_ended_since,
-)
+from models.cycle_data import create_cycle, get_latest_cycle, update_cycle
+from models.deals import load_deals
+from models.order_journal import append_journal_entry, get_entries_ended_since
 from models.realised_profit import get_realised_profits
+from operations.refused import Refused
+from performance.capital import CapitalCurve, CapitalUse
+from performance.cycle_results import CapitalStep, compute_capital_steps, compute_figures
+from performance.report import By, compute_report
 from said import Said, runner
-from steering.asset_text import ESTIMATE_LEGEND
-from steering.refused import Refused
-from utils.alpaca_client_rest import fetch_orders, get_trading_client
+from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_queries import fetch_orders
 from utils.db_utils import execute_query
+from utils.formatting import ESTIMATE_LEGEND
 
 D = Decimal
 # Fees are posted for a day, not for an order: a coin fee that was rounded up is shared by its day.

@@ -17,12 +17,13 @@ import pytest
 
 from config import PROJECT_ROOT, get_settings
 from daemon_process import DaemonProcess, wait_until
-from insight import daemon_look, doctor_world
-from insight import doctor as doctor_module
-from insight import status as status_module
-from local_stack.processes import servers_below
-from utils.heartbeat import load_heartbeat
-from utils.stop_files import set_wish
+from monitoring.doctor import doctor as doctor_module
+from monitoring.doctor import facts as doctor_world
+from monitoring.status import daemon_status as daemon_look
+from monitoring.status import status as status_module
+from runtime.heartbeat import load_heartbeat
+from runtime.operator_flags import set_wish
+from runtime.process_table import servers_below
 
 
 def quote(exchange, price=50000):
@@ -244,7 +245,7 @@ def watch_on_terminal(environment):
     """`status --watch` on a terminal of its own, ended by Ctrl-C; code and what it showed."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "insight.status_command", "--watch", "--interval", "1"],
+        [sys.executable, "-P", "-m", "cli.status", "--watch", "--interval", "1"],
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "40", **environment},
         stdin=theirs,
         stdout=theirs,

@@ -9,17 +9,19 @@ import pytest
 
 from bot_parts import BotParts
 from caretaker_runs import note_runs
+from cli import doctor as doctor_command
+from cli import status as status_command
 from config import get_settings, reset_settings
+from domain.events import Event, Severity
 from fixtures_trading import leave_coins
-from insight import doctor_command, status_command
-from insight import status as status_module
 from models.asset_config import update_asset_config
 from models.cycle_data import create_cycle, get_cycle, update_cycle
-from models.events import Event, Severity, append_event
+from models.events import append_event
 from models.meta import put_meta
-from steering.asset_text import ESTIMATE_LEGEND
+from monitoring.status import status as status_module
+from runtime.operator_flags import set_wish
 from utils.db_utils import execute_query
-from utils.stop_files import set_wish
+from utils.formatting import ESTIMATE_LEGEND
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ async def test_an_open_order_is_shown_with_its_age_and_a_very_old_one_is_wrong(
     assert (order["side"], order["limit_price"], seen.code) == ("buy", "50001", 0)
     assert Decimal(order["filled_qty"]) == Decimal(order["qty"]) / 2
     assert 0 <= order["age_seconds"] < 30
-    monkeypatch.setattr("insight.asset_look.LONG_OPEN_SECONDS", 0.0)
+    monkeypatch.setattr("monitoring.status.asset_status.LONG_OPEN_SECONDS", 0.0)
     assert "the buy order of BTC/USD is open for" in status().problems
 
 

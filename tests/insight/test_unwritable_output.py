@@ -32,11 +32,11 @@ def run_into(redirection: str, *command: str) -> Said:
 @pytest.mark.parametrize(
     "command",
     [
-        ("insight.status_command",),
-        ("insight.status_command", "--json"),
-        ("insight.report_command",),
-        ("insight.report_command", "--csv"),
-        ("insight.report_command", "--json"),
+        ("cli.status",),
+        ("cli.status", "--json"),
+        ("cli.report",),
+        ("cli.report", "--csv"),
+        ("cli.report", "--json"),
     ],
     ids=" ".join,
 )
@@ -48,7 +48,7 @@ def test_an_answer_that_cannot_be_written_is_one_line_and_code_1(
     assert said.code == 1
 
 
-@pytest.mark.parametrize("command", ["insight.status_command", "insight.report_command"])
+@pytest.mark.parametrize("command", ["cli.status", "cli.report"])
 def test_a_reader_who_has_seen_enough_is_no_error(db_conn, command):
     said = run_into("| exec true", command)
     assert said.errors == ""

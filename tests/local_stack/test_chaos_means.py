@@ -14,14 +14,14 @@ import psutil
 import pytest
 
 from config import PROJECT_ROOT, reset_settings
-from local_stack import chaos_undo
-from local_stack.chaos_database_line import DatabaseLine
-from local_stack.chaos_load import busy_processes
-from local_stack.chaos_lock_watch import LockWatch
-from local_stack.chaos_undo import Lookouts
-from local_stack.mariadb import PrivateMariaDB
-from local_stack.processes import processes_of_stack
-from utils.account_lock import AccountLock, find_lock_holder
+from local_stack.chaos import undo as chaos_undo
+from local_stack.chaos.database_line import DatabaseLine
+from local_stack.chaos.load import busy_processes
+from local_stack.chaos.lock_watch import LockWatch
+from local_stack.chaos.undo import Lookouts
+from mariadb_server.server import PrivateMariaDB
+from runtime.account_lock import AccountLock, find_lock_holder
+from runtime.process_table import processes_of_stack
 from utils.db_utils import close_quietly, execute_query, get_db_connection
 
 ACCOUNT = "a-line-that-dies"
@@ -128,15 +128,15 @@ def test_a_script_can_run_as_if_it_were_days_later(tmp_path):
     script.write_text(
         "import sys\n"
         "def load():\n"  # as the scripts do
-        "    from caretaker_work import fee_settling\n"
+        "    from caretakers import fee_settlement\n"
         "    from utils import request_pace\n"
-        "    return fee_settling, request_pace\n"
-        "fee_settling, request_pace = load()\n"
-        "now = fee_settling.datetime.now(fee_settling.UTC)\n"
+        "    return fee_settlement, request_pace\n"
+        "fee_settlement, request_pace = load()\n"
+        "now = fee_settlement.datetime.now(fee_settlement.UTC)\n"
         "print(now.isoformat(), request_pace.time.time(), *sys.argv[1:])\n"
     )
     run = subprocess.run(
-        [sys.executable, "-m", "local_stack.chaos_later", "172800", str(script), "--once"],
+        [sys.executable, "-m", "local_stack.chaos.later", "172800", str(script), "--once"],
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,

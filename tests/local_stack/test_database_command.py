@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from local_stack import database_command
-from local_stack.database_command import env_file_value, main
-from local_stack.mariadb import PrivateMariaDB
+from cli import database as database_command
+from cli.database import env_file_value, main
+from mariadb_server.server import PrivateMariaDB
 
 
 @pytest.fixture

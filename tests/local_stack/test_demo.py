@@ -15,19 +15,20 @@ import pytest
 from rich.console import Console
 
 from config import PROJECT_ROOT
-from local_stack.cycle_books import Fill, OrderStep
-from local_stack.debian_packages import LOCAL_FOLDER
-from local_stack.demo_checks import Circumstances
-from local_stack.demo_plan import parse_arguments
-from local_stack.demo_records import BotRecords, ExchangeRecords
-from local_stack.demo_report import print_summary, summary_as_json
-from local_stack.demo_summary import Summary, summarise
-from local_stack.processes import processes_of_stack
-from models.asset_config import DcaAsset
-from models.cycle_data import CycleStatus, DcaCycle
-from models.exchange import AssetRules, ExchangeOrder, Side
-from models.order_journal import JournalEntry, Purpose
-from steering.asset_text import ESTIMATE_LEGEND
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.journal import JournalEntry, Purpose
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder, Side
+from local_stack.audit.ledgers import Fill, OrderStep
+from local_stack.demo.arguments import parse_arguments
+from local_stack.demo.checks import Circumstances
+from local_stack.demo.records import BotRecords, ExchangeRecords
+from local_stack.demo.report import print_summary, summary_as_json
+from local_stack.demo.summary import Summary, summarise
+from mariadb_server.debian_packages import LOCAL_FOLDER
+from runtime.process_table import processes_of_stack
+from utils.formatting import ESTIMATE_LEGEND
 
 HEADER = "timestamp,symbol,bid,bid_size,ask,ask_size\n"
 SPEED = 10

@@ -13,23 +13,17 @@ import pytest
 
 import config
 from config import PROJECT_ROOT, reset_settings
-from local_stack.integration import opening, processes
-from local_stack.integration.opening import Refused, open_world
-from local_stack.integration.report import CheckFailed, Report
+from integration import opening, processes
+from integration.opening import Refused, open_world
+from integration.report import CheckFailed, Report
 from models.asset_config import get_all_assets
 from models.cycle_data import create_cycle
 from models.meta import get_meta
+from runtime.account_lock import AccountLock
+from runtime.pid_file import PidFile
 from strategy.order_identity import compute_client_order_id
-from utils.account_lock import AccountLock
-from utils.alpaca_client_rest import (
-    fetch_account_id,
-    fetch_open_orders_of,
-    fetch_order,
-    fetch_position,
-    get_trading_client,
-    place_limit_buy_order,
-)
-from utils.pid_file import PidFile
+from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
+from utils.alpaca_queries import fetch_account_id, fetch_open_orders_of, fetch_order, fetch_position
 
 SYMBOL = "BTC/USD"
 

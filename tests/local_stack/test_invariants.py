@@ -10,17 +10,17 @@ import pytest
 
 from builders import FEE_RATE, NOW, SYMBOL, build_asset, build_cycle, build_entry, build_order
 from builders import build_rules as rules_of
-from local_stack.chaos_fees import find_fee_faults
-from local_stack.chaos_lull import find_blindness, trace_left_buy
-from local_stack.chaos_market_blows import LeftBuy
-from local_stack.cycle_books import Books, Fill, OrderStep, match_books
-from local_stack.holdings import find_unreported
-from local_stack.invariants import find_excess_requests, find_unsettled, find_violations
-from local_stack.ladders import find_oversold, find_overspent
-from local_stack.take_profits import find_left_behind
-from models.cycle_data import CycleStatus
-from models.exchange import Side
-from models.order_journal import Purpose
+from domain.cycle import CycleStatus
+from domain.journal import Purpose
+from domain.orders import Side
+from local_stack.audit.holdings import find_unreported
+from local_stack.audit.invariants import find_excess_requests, find_unsettled, find_violations
+from local_stack.audit.ledgers import Books, Fill, OrderStep, match_books
+from local_stack.audit.spending import find_oversold, find_overspent
+from local_stack.audit.take_profits import find_left_behind
+from local_stack.chaos.fees import find_fee_faults
+from local_stack.chaos.lull import find_blindness, trace_left_buy
+from local_stack.chaos.market_faults import LeftBuy
 
 D = Decimal
 

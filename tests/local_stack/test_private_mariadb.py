@@ -13,11 +13,11 @@ import mysql.connector
 import psutil
 import pytest
 
-from local_stack.mariadb import MariaDBError, PrivateMariaDB
-from local_stack.mariadb_binaries import ServerBinaries, candidates
-from local_stack.mariadb_datadir import DataFolderError, create_data_folder
-from local_stack.processes import servers_below
 from local_stack.scratch import scratch_folder
+from mariadb_server.binaries import ServerBinaries, candidates
+from mariadb_server.data_folder import DataFolderError, create_data_folder
+from mariadb_server.server import MariaDBError, PrivateMariaDB
+from runtime.process_table import servers_below
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_starting_twice_keeps_the_same_server(server: PrivateMariaDB) -> None:
 
 def test_two_programs_that_start_it_at_once_share_one_server(server: PrivateMariaDB) -> None:
     start = (
-        "import sys; from local_stack.mariadb import PrivateMariaDB as P; P(sys.argv[1]).start()"
+        "import sys; from mariadb_server.server import PrivateMariaDB as P; P(sys.argv[1]).start()"
     )
     programs = [
         subprocess.Popen([sys.executable, "-c", start, str(server.folder)]) for _ in range(2)
@@ -230,7 +230,7 @@ def test_a_new_run_removes_what_a_killed_run_left_but_not_what_lives(tmp_path: P
     program = (
         "import sys, os, pathlib\n"
         "from local_stack.scratch import scratch_folder\n"
-        "from local_stack.mariadb import PrivateMariaDB\n"
+        "from mariadb_server.server import PrivateMariaDB\n"
         "with scratch_folder('test', pathlib.Path(sys.argv[1])) as folder:\n"
         "    PrivateMariaDB(folder / 'mariadb').start()\n"
         "    os.kill(os.getpid(), 9)\n"

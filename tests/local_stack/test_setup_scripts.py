@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.debian_packages import PROJECT_ROOT
 from local_stack.test_counts import counts_of_integration, counts_of_pytest
+from mariadb_server.debian_packages import PROJECT_ROOT
 
 PYTHON_NAMES = ("python3", "python3.11", "python3.12", "python3.13", "python3.14")
 

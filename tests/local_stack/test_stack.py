@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from local_stack.exchange_process import StackError
-from local_stack.processes import processes_of_stack, servers_below
 from local_stack.scratch import remove_abandoned, scratch_folder
 from local_stack.stack import LocalStack
+from runtime.process_table import processes_of_stack, servers_below
 
 ASSET = {
     "base_order_amount": 100,

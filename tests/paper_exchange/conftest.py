@@ -15,12 +15,12 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.stream import TradingStream
 
 from alpaca_description import check_answer
-from paper_exchange.clock import Clock
-from paper_exchange.config import ExchangeConfig
-from paper_exchange.exchange import Exchange
-from paper_exchange.market import Quote
-from paper_exchange.orders import Order
-from paper_exchange.state import TradeUpdate
+from paper_exchange.core.clock import Clock
+from paper_exchange.core.config import ExchangeConfig
+from paper_exchange.core.exchange import Exchange
+from paper_exchange.core.orders import Order
+from paper_exchange.core.prices import Quote
+from paper_exchange.core.state import TradeUpdate
 from paper_exchange.threaded import RunningExchange
 
 WAIT_SECONDS = 10.0

@@ -5,8 +5,8 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paper_exchange.errors import ApiError
-from paper_exchange.orders import Side
+from paper_exchange.core.errors import ApiError
+from paper_exchange.core.orders import Side
 
 D = Decimal
 CENTS = st.integers(min_value=1_000_00, max_value=1_500_00).map(lambda cents: D(cents) / 100)

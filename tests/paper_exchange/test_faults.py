@@ -15,11 +15,11 @@ from alpaca.common.exceptions import APIError
 from alpaca.data.requests import CryptoLatestQuoteRequest
 from alpaca.trading.enums import OrderStatus
 
-from paper_exchange.config import ExchangeConfig, MarketConfig, MarketKind
-from paper_exchange.fault_table import KINDS
-from paper_exchange.faults import FaultBoard, Seam
+from paper_exchange.core.config import ExchangeConfig, MarketConfig, MarketKind
+from paper_exchange.faults.armed import FaultBoard, Seam
+from paper_exchange.faults.table import KINDS
+from paper_exchange.quotes.synthetic import synthetic_quotes
 from paper_exchange.server import PaperExchange
-from paper_exchange.synthetic import synthetic_quotes
 
 BTC = "BTC/USD"
 BUY = {"symbol": BTC, "side": "buy", "type": "limit", "time_in_force": "gtc"}

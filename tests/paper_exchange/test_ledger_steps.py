@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from paper_exchange.clock import Clock
-from paper_exchange.ledger import ledger_json
-from paper_exchange.rate_limit import RequestMeter
+from paper_exchange.api.ledger import ledger_json
+from paper_exchange.api.rate_limit import RequestMeter
+from paper_exchange.core.clock import Clock
 
 
 def test_the_steps_stand_in_true_order_although_the_clock_of_the_wire_jumps_back(desk):

@@ -15,9 +15,9 @@ from alpaca.data.requests import (
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
-from paper_exchange import history
-from paper_exchange.clock import parse_time
-from paper_exchange.market import Bar
+from paper_exchange.core.clock import parse_time
+from paper_exchange.core.prices import Bar
+from paper_exchange.quotes import history
 
 BTC, ETH = "BTC/USD", "ETH/USD"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -88,7 +88,7 @@ def test_pages_join_to_the_whole_whatever_their_size(exchange, sort, limit):
 
 def test_the_sdk_turns_the_pages_itself(clients):
     async def fill():
-        from paper_exchange.market import Quote
+        from paper_exchange.core.prices import Quote
 
         server = clients.exchange.server
         for number in range(1_200):

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from paper_exchange.assets import DEFAULT_ASSETS, AssetCatalog
-from paper_exchange.clock import parse_time
-from paper_exchange.config import ExchangeConfig, MarketConfig, MarketKind
-from paper_exchange.market_feed import MarketFeed
-from paper_exchange.replay import ReplayError, load_recording, replay_quotes
-from paper_exchange.synthetic import synthetic_quotes
+from paper_exchange.core.assets import DEFAULT_ASSETS, AssetCatalog
+from paper_exchange.core.clock import parse_time
+from paper_exchange.core.config import ExchangeConfig, MarketConfig, MarketKind
+from paper_exchange.quotes.pacing import MarketFeed
+from paper_exchange.quotes.replay import ReplayError, load_recording, replay_quotes
+from paper_exchange.quotes.synthetic import synthetic_quotes
 from paper_exchange.threaded import RunningExchange
 
 HEADER = "timestamp,symbol,bid,bid_size,ask,ask_size\n"

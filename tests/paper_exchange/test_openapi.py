@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from alpaca_description import SEEN, Answers, check_answer, operations, schema
-from paper_exchange import order_rules
+from paper_exchange.core import order_rules
 
 BTC, ETH = "BTC/USD", "ETH/USD"
 DATA = "/v1beta3/crypto/us"

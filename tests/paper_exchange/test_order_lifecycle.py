@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from paper_exchange.errors import ApiError
-from paper_exchange.orders import TRANSITIONS, Event, IllegalTransition, Status, advance
+from paper_exchange.core.errors import ApiError
+from paper_exchange.core.orders import TRANSITIONS, Event, IllegalTransition, Status, advance
 
 D = Decimal
 
@@ -245,6 +245,6 @@ def _market_sell(qty):
 
 
 def _quote(desk, bid, ask):
-    from paper_exchange.market import Quote
+    from paper_exchange.core.prices import Quote
 
     return Quote("BTC/USD", D(bid), D(1), D(ask), D(1), desk.exchange.clock.now_ns())

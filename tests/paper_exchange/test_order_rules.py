@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from paper_exchange.errors import ApiError
+from paper_exchange.core.errors import ApiError
 
 D = Decimal
 GOOD = {

@@ -59,7 +59,7 @@ def test_account_assets_and_clock_are_parsed_by_the_sdk(clients):
 
 
 def test_the_same_key_is_the_same_account_and_another_key_another(clients):
-    from paper_exchange.wire import account_id
+    from paper_exchange.api.wire import account_id
 
     assert str(clients.trading.get_account().id) == account_id("local-key")
     assert account_id("local-key") != account_id("other-key")

@@ -11,10 +11,10 @@ from decimal import Decimal
 import pytest
 import requests
 
-from paper_exchange.config import ExchangeConfig
-from paper_exchange.journal import Journal, StateFileError
+from paper_exchange.api.wire import account_id
+from paper_exchange.core.config import ExchangeConfig
+from paper_exchange.core.journal import Journal, StateFileError
 from paper_exchange.threaded import RunningExchange
-from paper_exchange.wire import account_id
 
 BTC = "BTC/USD"
 KEYS = {"APCA-API-KEY-ID": "local-key", "APCA-API-SECRET-KEY": "local-secret"}

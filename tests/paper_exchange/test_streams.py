@@ -11,7 +11,7 @@ import pytest
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest
 
-from paper_exchange.config import ExchangeConfig
+from paper_exchange.core.config import ExchangeConfig
 from paper_exchange.threaded import RunningExchange
 
 BTC = "BTC/USD"

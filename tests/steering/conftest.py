@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 
+from cli.assets import main
 from fixtures_bot import exchange_of_bot
-from paper_exchange.assets import DEFAULT_ASSETS, Asset
+from paper_exchange.core.assets import DEFAULT_ASSETS, Asset
 from paper_exchange.threaded import RunningExchange
 from said import Said, runner
-from steering.assets_command import main
 
 COARSE = (
     Asset("WHOLE/USD", "Whole coins", Decimal(1), Decimal(1), Decimal("0.01")),

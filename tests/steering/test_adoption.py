@@ -8,20 +8,16 @@ from decimal import Decimal
 import pytest
 
 from bot_parts import BotParts
+from domain.cycle import CycleStatus
 from models.asset_config import get_asset_config
-from models.cycle_data import (
-    CycleStatus,
-    create_cycle,
-    get_cycle,
-    get_latest_cycle,
-    update_cycle,
-)
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_bought_usd_since, get_entries_of_cycle
-from steering.adoption import carry_out_adoption, count_safety_orders, prepare_adoption
-from steering.refused import Refused
+from operations.adopt_coins import carry_out_adoption, count_safety_orders, prepare_adoption
+from operations.refused import Refused
 from strategy.order_identity import compute_client_order_id
-from utils.alpaca_client_rest import fetch_position, get_trading_client, place_limit_buy_order
+from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
+from utils.alpaca_queries import fetch_position
 
 
 @pytest.fixture

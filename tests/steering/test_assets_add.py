@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import pytest
 
+from domain.cycle import CycleStatus
 from models.asset_config import get_all_assets, get_asset_config
-from models.cycle_data import CycleStatus, get_latest_cycle
+from models.cycle_data import get_latest_cycle
 from models.events import get_events
-from steering import asset_changes
-from steering.asset_input import DEFAULTS, build_asset, read_symbol, read_values
-from steering.refused import Refused
+from operations import asset_changes
+from operations.asset_input import DEFAULTS, build_asset, read_symbol, read_values
+from operations.refused import Refused
 from utils.db_utils import DatabaseError, close_thread_connection
 
 

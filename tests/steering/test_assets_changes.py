@@ -8,20 +8,15 @@ import pytest
 
 from bot_parts import BotParts, wire_quote
 from config import reset_settings
+from domain.cycle import CycleStatus
+from domain.market import Quote
 from models.asset_config import get_all_assets, get_asset_config
-from models.cycle_data import (
-    CycleStatus,
-    create_cycle,
-    get_cycle,
-    get_latest_cycle,
-    update_cycle,
-)
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
-from models.exchange import Quote
 from models.meta import put_meta
 from models.order_journal import get_entries_of_cycle
-from steering.refused import Refused
-from steering.removal import finish_removal
+from operations.refused import Refused
+from operations.remove_asset import finish_removal
 from strategy.order_identity import compute_client_order_id
 from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
 from utils.db_utils import execute_query

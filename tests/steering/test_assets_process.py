@@ -10,8 +10,9 @@ import time
 
 from config import PROJECT_ROOT
 from daemon_process import DaemonProcess, wait_until
+from domain.cycle import CycleStatus
 from models.asset_config import get_all_assets, get_asset_config
-from models.cycle_data import CycleStatus, get_cycle, get_latest_cycle
+from models.cycle_data import get_cycle, get_latest_cycle
 from models.order_journal import get_entries_of_cycle
 
 SCRIPT = str(PROJECT_ROOT / "scripts" / "assets")

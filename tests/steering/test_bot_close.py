@@ -9,27 +9,24 @@ from decimal import Decimal
 import pytest
 
 from bot_parts import BotParts
+from cli import bot as bot_command
 from config import get_settings
 from daemon_process import DaemonProcess, wait_until
+from domain.cycle import CycleStatus, DcaCycle
 from models.asset_config import get_asset_by_id
-from models.cycle_data import (
-    CycleStatus,
-    DcaCycle,
-    create_cycle,
-    get_cycle,
-    get_latest_cycle,
-    update_cycle,
-)
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
+from operations import close_execution
+from operations.close_cycle import prepare_close, request_close
+from operations.close_execution import Closer
+from runtime.account_lock import AccountLock
+from runtime.daemon_process import WATCHDOG_LOCK
 from said import Said, runner
-from steering import bot_command, closing
-from steering.asset_text import ESTIMATE_LEGEND
-from steering.closing import Closer, prepare_close, request_close
-from utils.account_lock import AccountLock
-from utils.alpaca_client_rest import fetch_account_id, fetch_position, get_trading_client
-from utils.daemon_process import WATCHDOG_LOCK
+from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_queries import fetch_account_id, fetch_position
 from utils.db_utils import close_thread_connection
+from utils.formatting import ESTIMATE_LEGEND
 from utils.state_file import locked
 
 SURE = ("--confirm", "BTC/USD")
@@ -37,8 +34,8 @@ SURE = ("--confirm", "BTC/USD")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(closing, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(closing, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(close_execution, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(close_execution, "LOOK_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -192,7 +189,7 @@ def test_a_first_buy_that_did_not_fill_ends_the_deal_without_a_sale(
 
 
 def test_a_take_profit_that_rests_is_sold_anew(bot, parts, exchange, db_conn, bought, monkeypatch):
-    monkeypatch.setattr(closing, "RESTING_SELL_SECONDS", 0.0)
+    monkeypatch.setattr(close_execution, "RESTING_SELL_SECONDS", 0.0)
     exchange.arm("rest_market_order", match={"side": "sell"}, count=1)
     update_cycle(db_conn, bought.id, {"close_requested": True})
     parts.placer.consider("BTC/USD", lambda: None)

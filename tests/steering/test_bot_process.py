@@ -15,17 +15,18 @@ import pytest
 
 from caretaker_process import run_script, start_script
 from caretaker_runs import note_runs
+from cli import assets as assets_command
+from cli import bot as bot_command
+from cli import report as report_command
 from config import PROJECT_ROOT, Settings, reset_settings
 from daemon_process import DaemonProcess, wait_until
-from insight import report_command
 from models.cycle_data import create_cycle, get_cycle
 from models.meta import put_meta
+from runtime import daemon_process as processes
+from runtime.crontab import Installation, compute_block
+from runtime.daemon_process import find_daemon, is_gone
+from runtime.operator_flags import PAUSED, STOPPED, set_wish
 from said import Said, runner
-from steering import assets_command, bot_command
-from utils import daemon_process as processes
-from utils.crontab_entries import Installation, compute_block
-from utils.daemon_process import find_daemon, is_gone
-from utils.stop_files import PAUSED, STOPPED, set_wish
 
 Environment = dict[str, str]
 
@@ -131,7 +132,7 @@ def test_a_daemon_that_does_not_listen_is_killed_with_a_word(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         f"sys.path.insert(0, {str(PROJECT_ROOT / 'src')!r})\n"
         "from config import get_settings\n"
-        "from utils.pid_file import PidFile\n"
+        "from runtime.pid_file import PidFile\n"
         "with PidFile(get_settings().pid_file):\n"
         "    time.sleep(600)\n"
     )
@@ -171,7 +172,7 @@ def test_start_says_why_it_does_not(bot, settings, exchange, db_conn, break_it, 
 def test_starts_at_once_from_everywhere_make_one_daemon(
     bot, bot_environment, settings, exchange, db_conn
 ):
-    command = [sys.executable, "-m", "steering.bot_command", "start"]
+    command = [sys.executable, "-m", "cli.bot", "start"]
     environment = {**os.environ, **bot_environment}
     starters = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

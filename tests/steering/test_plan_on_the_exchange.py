@@ -9,11 +9,12 @@ from fractions import Fraction
 import pytest
 
 from bot_parts import BotParts, wire_quote
-from models.cycle_data import CycleStatus, get_cycle, get_latest_cycle
-from models.exchange import Side
-from steering.asset_changes import save_new_asset
-from steering.asset_input import build_asset
-from steering.preview import load_preview
+from domain.cycle import CycleStatus
+from domain.orders import Side
+from models.cycle_data import get_cycle, get_latest_cycle
+from operations.asset_changes import save_new_asset
+from operations.asset_input import build_asset
+from operations.preview import load_preview
 
 FEE = Fraction(1, 400)
 

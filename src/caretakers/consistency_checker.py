@@ -1,0 +1,277 @@
+"""What consistency_checker does: looks twice, and repairs what both looks found alike.
+
+Every change is a lifecycle change of the reconciler's kind, in one guarded transaction, with a row
+in dca_events. What cannot be repaired is told to a person once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from caretakers.consistency_snapshot import ConsistencyLook
+from caretakers.plans.consistency_checker import Action, Finding, confirmed, plan_repairs
+from caretakers.runner import ScriptRun, StepFailed
+from domain.events import Event, Severity
+from domain.market import AssetRules
+from models.cycle_data import get_cycle
+from models.events import append_event, event_exists, get_event_ages
+from strategy.repairs import compute_missing_order_change, compute_position_gone_change
+from strategy.unclaimed import describe_unclaimed
+from trading.cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell_once
+from trading.engine import build_engine
+from utils.alpaca_client_rest import ExchangeRefused
+from utils.db_utils import thread_connection, transaction
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+# What was touched seconds ago (a fill that is being booked, a position that lags) settles in this
+# time; two looks this far apart that agree are a fact.
+SECONDS_BETWEEN_LOOKS = 10.0
+MOST_LOOKS = 3
+# Cycles that end in error in this time, by one run or by several: more is a sign of an exchange
+# that answers 404 for what is there.
+MOST_ENDED = 2
+HOLD_SECONDS = 3600.0
+HELD_KIND = "positions_doubted"
+
+
+def check_consistency(run: ScriptRun) -> None:
+    """Compare, repair, report.
+
+    Raises:
+        ExchangeError, DatabaseError: not finished; what was repaired stays, the next run goes on.
+    """
+    ConsistencyChecker(run).work()
+
+
+class ConsistencyChecker:
+    """One run over all cycles."""
+
+    def __init__(self, run: ScriptRun) -> None:
+        self._run = run
+        self._fee_rate = run.settings.taker_fee_rate
+        # One for the run: what it found for one cycle that is behind, it need not read again.
+        engine = build_engine(run.settings)
+        self._rules, self._reconciler = engine.rules, engine.reconciler
+        self._look = ConsistencyLook(engine.client, self._rules, self._fee_rate)
+
+    def work(self) -> None:
+        """Do what `check_consistency` says."""
+        findings = self._confirmed_findings()
+        for number, finding in enumerate(findings):
+            if not self._run.dry_run and _is_one_too_many(finding):
+                self._hold_back(findings[number:])
+                return
+            self._run.step(_described(finding), lambda finding=finding: self._perform(finding))
+
+    def _hold_back(self, findings: list[Finding]) -> None:
+        """So many positions do not vanish at once, but so many wrong 404s come from an exchange
+        that is ill: a person looks before anything else is touched.
+        """
+        gone = [one.symbol for one in findings if one.action is Action.END_IN_ERROR]
+        reason = (
+            f"{MOST_ENDED} cycles ended in error within {HOLD_SECONDS // 60:.0f} minutes, and the"
+            f" coins of {', '.join(gone)} seem to be gone, too: look at Alpaca's dashboard; nothing"
+            " more is touched until that time has passed, then it goes on"
+        )
+
+        def refuse() -> str:
+            if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS):
+                event = Event(kind=HELD_KIND, severity=Severity.ERROR, reason=reason)
+                append_event(thread_connection(), event)
+                announce((event,))
+            raise StepFailed("too many cycles ended in error: see dca_events")
+
+        step = {"action": "hold back", "reason": reason, "count": len(findings)}
+        self._run.step(step, refuse)
+
+    def _confirmed_findings(self) -> list[Finding]:
+        """What two looks in a row agree on; what moves meanwhile is left to the next run."""
+        pause_seconds = min(SECONDS_BETWEEN_LOOKS, self._run.settings.unknown_outcome_seconds)
+        before, sure = self._findings(), []
+        for _ in range(MOST_LOOKS - 1):
+            if not before:
+                return []
+            time.sleep(pause_seconds)  # for lags of the exchange: there is no condition to await
+            now = self._findings()
+            sure = confirmed(before, now)
+            if len(sure) == len(now):
+                break
+            before = now
+        return sure
+
+    def _findings(self) -> list[Finding]:
+        found = [one for one in plan_repairs(self._look.look()) if not _was_said(one)]
+        log_event(log, logging.INFO, "consistency.checked", findings=len(found))
+        for one in found:
+            log_event(
+                log,
+                logging.DEBUG,
+                "finding.seen",
+                action=one.action,
+                symbol=one.symbol,
+                reason=one.reason,
+            )
+        return found
+
+    def _perform(self, finding: Finding) -> str | None:
+        match finding.action:
+            case Action.APPLY_ORDER:
+                return self._apply(finding)
+            case Action.CATCH_UP:
+                return self._catch_up(finding)
+            case Action.RESET_CYCLE:
+                return self._reset(finding)
+            case Action.END_IN_ERROR:
+                return self._end_in_error(finding)
+            case Action.REPORT:
+                _tell(finding)
+                return None
+
+    def _rules_of(self, symbol: str) -> AssetRules:
+        try:
+            return self._rules.get(symbol)
+        except ExchangeRefused as error:
+            raise StepFailed(str(error)) from error
+
+    def _apply(self, finding: Finding) -> str | None:
+        """The fill and the row that says that it was found late, together."""
+        order, rules = finding.order, self._rules_of(finding.symbol)
+        assert order is not None, "there is an order in every finding about one"
+
+        def work(connection: MySQLConnectionAbstract) -> Result:
+            result = apply_order(
+                order, rules, self._fee_rate, datetime.now(UTC), source="consistency_checker"
+            )
+            if result.applied in (Applied.CHANGED, Applied.CORRECTED):
+                append_event(connection, _event_of(replace(finding, cycle=result.cycle)))
+            return result
+
+        result = transaction(work)
+        match result.applied:
+            case Applied.CHANGED | Applied.CORRECTED:
+                announce((_event_of(replace(finding, cycle=result.cycle)),))
+                return None
+            case Applied.NOTHING_NEW:
+                return "known meanwhile"
+            case Applied.AHEAD:
+                return self._catch_up(finding)
+            case Applied.UNRESOLVED:
+                self._reconciler.recover()  # asks the exchange first, which no transaction may
+                _tell(finding)
+                return None
+            case refused:
+                if refused is Applied.UNCLAIMED:
+                    reason = describe_unclaimed(order)
+                    tell_once(thread_connection(), "order_unclaimed", reason, order.symbol)
+                raise StepFailed(f"{refused.value}: see dca_events")
+
+    def _catch_up(self, finding: Finding) -> str | None:
+        """Ask for one order after the other until the exchange has no more."""
+        assert finding.cycle is not None, "only a cycle can be behind"
+        if get_cycle(thread_connection(), finding.cycle.id) == finding.cycle:
+            self._reconciler.recover()
+        after = get_cycle(thread_connection(), finding.cycle.id)
+        if after is not None and after.order_seq == finding.cycle.order_seq:
+            raise StepFailed("the orders between are missing on the exchange")
+        _tell(finding)
+        return None
+
+    def _reset(self, finding: Finding) -> str | None:
+        assert finding.cycle is not None, "only a cycle can be reset"
+        result = apply_to_cycle(
+            finding.cycle.id,
+            compute_missing_order_change,
+            expected=finding.cycle,
+            rules=self._rules_of(finding.symbol),
+            fee_rate=self._fee_rate,
+            now=datetime.now(UTC),
+        )
+        if result.applied is Applied.CHANGED and finding.cycle.latest_order_id is None:
+            # Nothing of ours writes this: a person or a fault did.
+            log_event(
+                log,
+                logging.ERROR,
+                "cycle.orderless",
+                symbol=finding.symbol,
+                cycle=finding.cycle.id,
+                reason=finding.reason,
+            )
+        return _said(result)
+
+    def _end_in_error(self, finding: Finding) -> str | None:
+        cycle = finding.cycle
+        assert cycle is not None, "only a cycle can end"
+        rules = self._rules_of(finding.symbol)
+        if not self._look.is_still_gone(cycle, finding.symbol):
+            return "there again"
+        result = apply_to_cycle(
+            cycle.id,
+            compute_position_gone_change,
+            expected=cycle,
+            rules=rules,
+            fee_rate=self._fee_rate,
+            now=datetime.now(UTC),
+        )
+        return _said(result)
+
+
+def _said(result: Result) -> str | None:
+    match result.applied:
+        case Applied.CHANGED:
+            return None
+        case Applied.NOTHING_NEW:
+            return "changed meanwhile"
+        case refused:
+            raise StepFailed(f"{refused.value}: see dca_events")
+
+
+def _is_one_too_many(finding: Finding) -> bool:
+    """Whether this cycle would be the third to end in error, of this run and of those before."""
+    if finding.action is not Action.END_IN_ERROR:
+        return False
+    ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS)
+    return len(ended) >= MOST_ENDED
+
+
+def _was_said(finding: Finding) -> bool:
+    """Orders are no cycle's, so what was said about them is known by its words."""
+    return finding.kind == "order_unclaimed" and event_exists(
+        thread_connection(), finding.kind, finding.reason
+    )
+
+
+def _event_of(finding: Finding) -> Event:
+    return Event(
+        kind=finding.kind,
+        severity=finding.severity,
+        reason=finding.reason,
+        asset_id=finding.cycle.asset_id if finding.cycle else None,
+        symbol=finding.symbol,
+        cycle_id=finding.cycle.id if finding.cycle else None,
+    )
+
+
+def _tell(finding: Finding) -> None:
+    """A row, and a line whose severity decides whether a person is mailed."""
+    event = _event_of(finding)
+    append_event(thread_connection(), event)
+    announce((event,))
+
+
+def _described(finding: Finding) -> dict[str, object]:
+    return {
+        "action": finding.action.value,
+        "symbol": finding.symbol,
+        "reason": finding.reason,
+        "kind": finding.kind,
+        "severity": finding.severity.value,
+        "cycle": finding.cycle.id if finding.cycle else None,
+        "order": finding.order.id if finding.order else None,
+    }

@@ -1,0 +1,295 @@
+"""One look at the books and at the exchange, for the consistency checker. Reads only.
+
+Costs a list of orders, a list of positions and a few queries; single questions are asked only about
+what does not fit, and only about so many of them. Any failed answer raises: it is never "empty".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from alpaca.trading.client import TradingClient
+
+from caretakers.plans.consistency_checker import (
+    Holding,
+    OwnOrder,
+    WaitingCycle,
+    World,
+    plan_repairs,
+)
+from domain.cycle import CycleStatus, DcaCycle
+from domain.journal import JournalEntry
+from domain.market import AssetRules, Position
+from domain.orders import ExchangeOrder, UnreadableOrder
+from domain.trading_state import TradingState
+from domain.wire import WireError, normalize_symbol
+from models.cooldowns import load_cooldowns
+from models.cycle_data import get_cycles_by_ids
+from models.events import get_kinds_by_cycle
+from models.order_journal import get_entries_ended_since
+from models.trading_state import load_all_trading_states, with_leftovers
+from strategy.fees import compute_coins_taken
+from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
+from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
+from strategy.unclaimed import Verdict, judge_unclaimed
+from trading.asset_rules_cache import AssetRulesCache
+from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
+from utils.alpaca_queries import (
+    fetch_open_orders_of,
+    fetch_order,
+    fetch_order_by_client_id,
+    fetch_orders,
+    fetch_position,
+    fetch_positions,
+)
+from utils.db_utils import thread_connection
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+RECENT = timedelta(hours=24)
+MOST_LOST = 20  # two questions each in every look
+MOST_SUSPECTS = 8  # three questions each in every look, and the daemon needs its requests
+WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
+REPORT_KINDS = ("position_short", "position_excess", "position_unexpected", "cooldown_endless")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyLook:
+    """Looks with one client; `rules` are fetched for those symbols only that do not fit."""
+
+    client: TradingClient
+    rules: AssetRulesCache
+    fee_rate: Decimal
+
+    def look(self) -> World:
+        """Read everything anew.
+
+        Raises:
+            ExchangeError, DatabaseError: something could not be read, so nothing is known.
+        """
+        now, connection = datetime.now(UTC), thread_connection()
+        unreadable: list[UnreadableOrder] = []
+        orders = {
+            one.id: one
+            for one in (
+                *fetch_orders(self.client, status="open", on_unreadable=unreadable.append),
+                *fetch_orders(
+                    self.client,
+                    status="all",
+                    after=now - RECENT,
+                    on_unreadable=unreadable.append,
+                ),
+            )
+        }
+        doubtful: set[str] = set()
+        positions = fetch_positions(self.client, on_unreadable=doubtful.add)
+        # The books after the exchange: what the daemon books meanwhile does not look lost.
+        states = with_leftovers(connection, load_all_trading_states(connection))
+        # The daemon tells of them and keeps their symbols from buying. What cannot be read proves
+        # nothing, least of all that an order or a position does not exist.
+        doubtful |= _symbols_of(unreadable, states)
+        states = [state for state in states if state.asset.asset_symbol not in doubtful]
+        journal = get_entries_ended_since(connection, now - RECENT - timedelta(hours=1))
+        reported = get_kinds_by_cycle(
+            connection, [state.cycle.id for state in states], REPORT_KINDS
+        )
+        clear = [order for order in orders.values() if order.symbol not in doubtful]
+        own_orders = _own_orders(clear, states, journal)
+        world = World(
+            now=now,
+            orders=tuple(self._judged(own, states, positions) for own in own_orders),
+            waiting=tuple(self._waiting_cycles(states, orders)),
+            cooldowns=tuple(load_cooldowns(connection)),
+            reported=frozenset(reported),
+        )
+        return replace(world, holdings=tuple(self._suspicious_holdings(states, positions, world)))
+
+    def _judged(
+        self, own: OwnOrder, states: Sequence[TradingState], positions: dict[str, Position]
+    ) -> OwnOrder:
+        """Those that nothing claims, judged as the daemon does."""
+        order = own.order
+        if own.cycle is not None or own.journaled_qty is not None or not order.is_ended:
+            return own
+        try:
+            rules = self.rules.get(order.symbol)
+        except ExchangeRefused:
+            return own  # Alpaca knows the coin no more: nobody can say what is dust of it
+        state = next((one for one in states if one.asset.asset_symbol == order.symbol), None)
+        position = positions.get(order.symbol)
+        account_qty = position.qty if position is not None else Decimal(0)
+        verdict = judge_unclaimed(
+            order, state, account_qty, rules, self.fee_rate, datetime.now(UTC)
+        )
+        return replace(own, matters=verdict is Verdict.MATTERS)
+
+    def _waiting_cycles(
+        self, states: Sequence[TradingState], listed: dict[str, ExchangeOrder]
+    ) -> Iterator[WaitingCycle]:
+        """Cycles in buying or selling with the order that they wait for. Asked about are only so
+        many of those whose order no list has: what is found of them is repaired, and the next run
+        asks about the next ones.
+        """
+        asked = 0
+        for state in states:
+            cycle, symbol = state.cycle, state.asset.asset_symbol
+            if cycle.status not in WAITING or state.other_symbol:
+                continue
+            order = listed.get(cycle.latest_order_id or "")
+            if order is None:
+                if asked == MOST_LOST:
+                    log_event(log, logging.WARNING, "waiting.postponed", after=MOST_LOST)
+                    return
+                asked += 1
+                try:
+                    order = self._ask_for_order_of(cycle)
+                except UnreadableAnswer as error:
+                    log_event(log, logging.INFO, "asset.skipped", symbol=symbol, reason=error)
+                    continue
+            yield WaitingCycle(cycle=cycle, symbol=symbol, order=order)
+
+    def _ask_for_order_of(self, cycle: DcaCycle) -> ExchangeOrder | None:
+        """Asked for by both its ids before it is none."""
+        order = fetch_order(self.client, cycle.latest_order_id) if cycle.latest_order_id else None
+        return order or fetch_order_by_client_id(self.client, compute_client_order_id(cycle))
+
+    def _suspicious_holdings(
+        self, states: Sequence[TradingState], positions: dict[str, Position], world: World
+    ) -> list[Holding]:
+        """Cycles whose coins do not fit the list of positions, measured one by one."""
+        measured: list[Holding] = []
+        # Renamed ones: the daemon says so; coins of another symbol are not gone.
+        suspects = [
+            state
+            for state in states
+            if state.cycle.status is CycleStatus.WATCHING
+            and not state.other_symbol
+            and not self._fits(state, positions.get(state.asset.asset_symbol))
+        ]
+        self.rules.prefetch(state.asset.asset_symbol for state in suspects)
+        for state in suspects:
+            if len(measured) == MOST_SUSPECTS:
+                log_event(log, logging.WARNING, "holdings.postponed", after=MOST_SUSPECTS)
+                break
+            try:
+                symbol = normalize_symbol(state.asset.asset_symbol)
+                rules = self.rules.get(symbol)
+                suspicion = self._measure(state, rules, positions.get(symbol))
+                if plan_repairs(replace(world, orders=(), waiting=(), holdings=(suspicion,))):
+                    measured.append(self._ask_about(state, rules))
+            except (WireError, ExchangeRefused, UnreadableAnswer) as error:
+                # The daemon says so as an ERROR: one sick asset must not hold up the others.
+                log_event(log, logging.INFO, "asset.skipped", asset=state.asset.id, reason=error)
+        return measured
+
+    def _fits(self, state: TradingState, position: Position | None) -> bool:
+        """Whether the list alone settles it, without the asset's rules."""
+        books, account = state.cycle.quantity, position.qty if position else Decimal(0)
+        fees = compute_coins_taken(books, state.coin_fees, self.fee_rate)
+        return (
+            books - fees <= account <= books + state.leftover
+            and (account > 0 or books == 0)
+            and (books > 0 or account <= state.leftover)
+        )
+
+    def _ask_about(self, state: TradingState, rules: AssetRules) -> Holding:
+        """The exchange's own answers: the position, the open orders, the cycle's order."""
+        position = fetch_position(self.client, rules.symbol)
+        open_orders = fetch_open_orders_of(self.client, rules.symbol)
+        identity = compute_client_order_id(state.cycle)
+        return replace(
+            self._measure(state, rules, position),
+            open_orders=len(open_orders),
+            current_order=fetch_order_by_client_id(self.client, identity),
+        )
+
+    def _measure(
+        self, state: TradingState, rules: AssetRules, position: Position | None
+    ) -> Holding:
+        books = state.cycle.quantity
+        account = position.qty if position else Decimal(0)
+        surplus = state.foreign_coins(account)
+        is_short = is_short_beyond_fees(books, state.coin_fees, account, rules, self.fee_rate)
+        return Holding(
+            cycle=state.cycle,
+            symbol=rules.symbol,
+            books_hold_dust=is_dust(books, rules, self.fee_rate),
+            position_qty=position.qty if position else None,
+            position_is_dust=is_unsellable(account, rules),
+            short_by=books - account - state.coin_fees if is_short else Decimal(0),
+            surplus=Decimal(0) if is_unsellable(surplus, rules) else surplus,
+        )
+
+    def is_still_gone(self, cycle: DcaCycle, symbol: str) -> bool:
+        """The last question before a cycle ends in error: nothing there, nothing on its way.
+
+        Raises:
+            ExchangeError: nothing certain was answered.
+        """
+        position = fetch_position(self.client, symbol)
+        if position is not None and not is_unsellable(position.qty, self.rules.get(symbol)):
+            return False
+        if fetch_open_orders_of(self.client, symbol):
+            return False
+        return fetch_order_by_client_id(self.client, compute_client_order_id(cycle)) is None
+
+
+def _symbols_of(orders: Sequence[UnreadableOrder], states: Sequence[TradingState]) -> set[str]:
+    """The symbols of which an order cannot be read, by its own symbol or by whose it is."""
+    symbols = {order.symbol for order in orders if order.symbol}
+    cycles = {
+        parsed.cycle_id
+        for order in orders
+        if (parsed := parse_client_order_id(order.client_order_id)) is not None
+    }
+    ids = {order.id for order in orders}
+    return symbols | {
+        state.asset.asset_symbol
+        for state in states
+        if state.cycle.id in cycles or state.cycle.latest_order_id in ids
+    }
+
+
+def _own_orders(
+    orders: Sequence[ExchangeOrder], states: Sequence[TradingState], journal: list[JournalEntry]
+) -> list[OwnOrder]:
+    """Orders of ours with the cycles that can claim them, the oldest first, booked ones not."""
+    booked: dict[str, Decimal] = {}
+    for entry in journal:
+        booked[entry.alpaca_order_id] = (
+            booked.get(entry.alpaca_order_id, Decimal(0)) + entry.filled_qty
+        )
+    linked = {state.cycle.latest_order_id for state in states if state.cycle.status in WAITING}
+    ours = [
+        order
+        for order in orders
+        if (has_our_prefix(order.client_order_id) or order.id in linked or order.id in booked)
+        and not (order.id in booked and booked[order.id] >= order.filled_qty)
+    ]
+    identities = {order.id: parse_client_order_id(order.client_order_id) for order in ours}
+    cycles = {state.cycle.id: state.cycle for state in states}
+    wanted = {identity.cycle_id for identity in identities.values() if identity}
+    cycles |= get_cycles_by_ids(thread_connection(), wanted - cycles.keys())
+    found = []
+    for order in sorted(
+        ours, key=lambda order: order.submitted_at or datetime.min.replace(tzinfo=UTC)
+    ):
+        identity = identities[order.id]
+        cycle = cycles.get(identity.cycle_id) if identity else None
+        if identity and cycle is not None and cycle.order_key != identity.order_key:
+            cycle = None
+        found.append(
+            OwnOrder(
+                order=order,
+                cycle=cycle,
+                order_seq=identity.order_seq if identity and cycle else None,
+                journaled_qty=booked.get(order.id),
+                is_linked=order.id in linked,
+            )
+        )
+    return found

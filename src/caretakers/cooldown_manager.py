@@ -1,0 +1,74 @@
+"""What cooldown_manager does: rests that are over go back to `watching`, one transaction each.
+
+Needs the database alone, and imports nothing of the exchange: it runs every minute.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from caretakers.plans.cooldown_manager import is_cooldown_over, plan_cooldown_ends
+from caretakers.runner import ScriptRun
+from domain.trading_state import Cooldown
+from models.cooldowns import load_cooldown, load_cooldowns
+from models.cycle_data import lock_cycle
+from strategy.repairs import compute_cooldown_over_change
+from trading.cycle_changes import write_change
+from utils.db_utils import thread_connection, transaction
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+
+def end_cooldowns(run: ScriptRun) -> None:
+    """End every cooldown that is over.
+
+    Raises:
+        DatabaseError: not finished; what was ended stays, the next run goes on.
+    """
+    now = datetime.now(UTC)
+    cooldowns = load_cooldowns(thread_connection())
+    ended = plan_cooldown_ends(cooldowns, now)
+    log_event(log, logging.INFO, "cooldowns.checked", resting=len(cooldowns), over=len(ended))
+    for cooldown in ended:
+        step = {
+            "action": "end cooldown",
+            "symbol": cooldown.asset_symbol,
+            "reason": f"{cooldown.cooldown_seconds} s have passed since"
+            f" {cooldown.previous_completed_at:%Y-%m-%d %H:%M:%S} UTC",
+            "cycle": cooldown.cycle.id,
+        }
+        run.step(step, lambda one=cooldown: None if end_cooldown(one, now) else "not needed")
+
+
+def end_cooldown(cooldown: Cooldown, now: datetime) -> bool:
+    """Put the cycle back to `watching` if it still is what was read and its rest still is over.
+
+    Raises:
+        DatabaseError: nothing was written.
+    """
+
+    def work(connection: MySQLConnectionAbstract) -> bool:
+        if lock_cycle(connection, cooldown.cycle.id) != cooldown.cycle:
+            return False
+        fresh = load_cooldown(connection, cooldown.cycle.id)
+        if fresh is None or not is_cooldown_over(fresh, now):
+            return False
+        write_change(connection, fresh.cycle, compute_cooldown_over_change(fresh.cycle))
+        return True
+
+    ended = transaction(work)
+    if ended:
+        log_event(
+            log,
+            logging.INFO,
+            "cycle.changed",
+            symbol=cooldown.asset_symbol,
+            cycle=cooldown.cycle.id,
+            status="cooldown>watching",
+            source="cooldown_manager",
+        )
+    return ended

@@ -1,0 +1,243 @@
+"""What order_manager does: reads the open orders and the claims, asks the exchange to cancel.
+
+Never writes a cycle (phase 10): the trade stream or the reconciler does when the order has ended.
+What was asked for is kept in dca_events, so that nothing is asked for every minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from alpaca.trading.client import TradingClient
+
+from caretakers.plans.order_manager import (
+    AskedSeconds,
+    Claims,
+    OrderAction,
+    OrderRepair,
+    Surroundings,
+    plan_order_repairs,
+)
+from caretakers.runner import ScriptRun, StepFailed
+from domain.cycle import OPEN_STATUSES, CycleStatus
+from domain.events import Event, EventAge, Severity
+from domain.orders import ExchangeOrder
+from domain.wire import WireError, normalize_symbol
+from models.asset_config import get_all_assets
+from models.cycle_data import get_cycles_by_status
+from models.events import append_event, get_event_ages
+from strategy.order_identity import compute_client_order_id
+from utils.alpaca_client_rest import (
+    ExchangeRefused,
+    cancel_order,
+    get_trading_client,
+    pass_over_unreadable,
+)
+from utils.alpaca_http import requests_left
+from utils.alpaca_queries import fetch_exchange_time, fetch_order, fetch_orders
+from utils.db_utils import thread_connection
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+# Of a minute's 200 requests these stay for the daemon and the other scripts.
+REQUESTS_KEPT_FOR_OTHERS = 80
+ASKED_MEMORY_SECONDS = 24 * 3600.0
+REPORT_MEMORY_SECONDS = 30 * 24 * 3600.0
+_ASKED_KINDS = ("order_cancel_requested", "order_cancel_refused")
+_REPORTED_KIND = "order_cancel_lasting"
+_ORDER_IN_REASON = re.compile(r"\(order ([0-9A-Za-z-]{1,64})\)$")
+
+
+def manage_orders(run: ScriptRun) -> None:
+    """Cancel what is stale, stuck or orphaned.
+
+    Raises:
+        ExchangeError, DatabaseError: not finished; the next run goes on.
+    """
+    OrderCanceller(run, get_trading_client()).work()
+
+
+@dataclass(slots=True)
+class OrderCanceller:
+    """One run over the open orders."""
+
+    run: ScriptRun
+    client: TradingClient
+
+    def work(self) -> None:
+        symbols = load_symbols()
+        orders = [
+            order
+            for order in fetch_orders(
+                self.client, status="open", on_unreadable=pass_over_unreadable
+            )
+            if order.symbol in symbols
+        ]
+        if not orders:
+            return
+        around = self._surroundings(symbols)
+        repairs = plan_order_repairs(orders, around)
+        log_event(log, logging.INFO, "orders.checked", open=len(orders), repairs=len(repairs))
+        for done, repair in enumerate(repairs):
+            if not self.run.dry_run and _allowance_is_low():
+                self._postpone(repairs[done:])
+                return
+            self.run.step(_described(repair), lambda repair=repair: self._perform(repair, around))
+
+    def _surroundings(self, symbols: frozenset[str]) -> Surroundings:
+        connection = thread_connection()
+        return Surroundings(
+            now=fetch_exchange_time(self.client),
+            stale_seconds=self.run.settings.stale_order_seconds,
+            symbols=symbols,
+            # Read after the orders: what has been claimed meanwhile is seen.
+            claims=load_claims(),
+            asked=_asked_seconds(get_event_ages(connection, _ASKED_KINDS, ASKED_MEMORY_SECONDS)),
+            reported=frozenset(
+                _order_ids(get_event_ages(connection, (_REPORTED_KIND,), REPORT_MEMORY_SECONDS))
+            ),
+        )
+
+    def _perform(self, repair: OrderRepair, around: Surroundings) -> str | None:
+        match repair.action:
+            case OrderAction.CANCEL:
+                return self._cancel(repair, around)
+            case OrderAction.NOTE:
+                _write_event("order_cancel_requested", Severity.INFO, repair)
+                return "its cancellation is under way"
+            case OrderAction.REPORT:
+                _write_event(_REPORTED_KIND, Severity.ERROR, repair)
+                return "its cancellation does not come to an end: look at it on Alpaca's dashboard"
+
+    def _cancel(self, repair: OrderRepair, around: Surroundings) -> str | None:
+        """Look once more, at the order and at who claims it, and ask."""
+        order = self._read_again(repair.order)
+        if order is None or order.is_ended:
+            return f"ended by itself ({order.status if order else 'gone'})"
+        again = plan_order_repairs([order], replace(around, claims=load_claims()))
+        if not again or again[0].action is not OrderAction.CANCEL:
+            return "not needed any more"
+        if cancel_order(self.client, order.id):
+            _write_event("order_cancel_requested", Severity.INFO, again[0])
+            return "asked for"
+        order = self._read_again(order)
+        if order is None or order.is_ended:
+            return f"ended by itself ({order.status if order else 'gone'})"
+        _write_event("order_cancel_refused", Severity.WARNING, again[0])
+        raise StepFailed("the exchange did not take the request")
+
+    def _read_again(self, order: ExchangeOrder) -> ExchangeOrder | None:
+        try:
+            return fetch_order(self.client, order.id)
+        except ExchangeRefused as error:
+            raise StepFailed(f"cannot read the order: {error}") from error
+
+    def _postpone(self, repairs: list[OrderRepair]) -> None:
+        """The daemon's orders matter more than the rest of a long list."""
+
+        def refuse() -> str:
+            raise StepFailed("this minute's requests are used up: the next run goes on")
+
+        step = {
+            "action": "postpone",
+            "reason": f"{len(repairs)} more orders",
+            "count": len(repairs),
+        }
+        self.run.step(step, refuse)
+
+
+def load_symbols() -> frozenset[str]:
+    """The symbols of all assets, enabled or not; they belong to the bot."""
+    symbols = set()
+    for asset in get_all_assets(thread_connection()):
+        try:
+            symbols.add(normalize_symbol(asset.asset_symbol))
+        except WireError as error:
+            log_event(log, logging.WARNING, "asset.skipped", asset=asset.id, reason=error)
+    return frozenset(symbols)
+
+
+def load_claims() -> Claims:
+    """What the open cycles claim, in one query."""
+    cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
+    waiting = (CycleStatus.BUYING, CycleStatus.SELLING)
+    closing = [cycle for cycle in cycles if cycle.close_requested]
+    return Claims(
+        closing=frozenset(
+            identity
+            for cycle in closing
+            for identity in (cycle.latest_order_id, compute_client_order_id(cycle))
+            if identity
+        ),
+        order_ids=frozenset(
+            cycle.latest_order_id
+            for cycle in cycles
+            if cycle.latest_order_id and cycle.status in waiting
+        ),
+        client_order_ids=frozenset(compute_client_order_id(cycle) for cycle in cycles),
+    )
+
+
+def _allowance_is_low() -> bool:
+    left = requests_left()
+    return left is not None and left < REQUESTS_KEPT_FOR_OTHERS
+
+
+def _described(repair: OrderRepair) -> dict[str, object]:
+    return {
+        "action": repair.action.value,
+        "symbol": repair.order.symbol,
+        "reason": repair.reason,
+        "fault": repair.fault.value,
+        "order": repair.order.id,
+        "client_order_id": repair.order.client_order_id,
+        "age_seconds": round(repair.age_seconds, 1),
+    }
+
+
+_LEVELS = {
+    Severity.INFO: logging.INFO,
+    Severity.WARNING: logging.WARNING,
+    Severity.ERROR: logging.ERROR,
+}
+
+
+def _write_event(kind: str, severity: Severity, repair: OrderRepair) -> None:
+    """The row that later runs count from, and its line in the log."""
+    order = repair.order
+    event = Event(
+        kind=kind,
+        severity=severity,
+        reason=f"{repair.reason} (order {order.id})",
+        symbol=order.symbol,
+    )
+    append_event(thread_connection(), event)
+    log_event(
+        log,
+        _LEVELS[severity],
+        kind.replace("_", ".", 1),
+        symbol=order.symbol,
+        side=order.side,
+        fault=repair.fault,
+        age=round(repair.age_seconds),
+        id=order.client_order_id,
+        order=order.id,
+    )
+
+
+def _asked_seconds(events: Iterable[EventAge]) -> dict[str, AskedSeconds]:
+    """By order id, from events oldest first."""
+    asked: dict[str, AskedSeconds] = {}
+    for event in events:
+        if match := _ORDER_IN_REASON.search(event.reason):
+            first = asked[match[1]].first if match[1] in asked else event.seconds
+            asked[match[1]] = AskedSeconds(first=first, last=event.seconds)
+    return asked
+
+
+def _order_ids(events: Iterable[EventAge]) -> set[str]:
+    return {match[1] for event in events if (match := _ORDER_IN_REASON.search(event.reason))}

@@ -1,0 +1,36 @@
+"""Which rests are over, and which can never end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from domain.trading_state import Cooldown
+
+# Clocks of the exchange and of this machine differ; an end that lies further ahead is no clock's.
+LARGEST_CLOCK_SKEW = timedelta(hours=1)
+
+
+def is_cooldown_over(cooldown: Cooldown, now: datetime) -> bool:
+    """Whether `cooldown_seconds` have passed since the previous cycle ended.
+
+    False without a previous cycle: there is nothing to count from, and a person must look.
+    """
+    ended_at = cooldown.previous_completed_at
+    # Compared as an age: `ended_at` plus a huge period could lie beyond the calendar.
+    return ended_at is not None and now - ended_at >= timedelta(seconds=cooldown.cooldown_seconds)
+
+
+def plan_cooldown_ends(cooldowns: Iterable[Cooldown], now: datetime) -> list[Cooldown]:
+    """The rests that are over."""
+    return [cooldown for cooldown in cooldowns if is_cooldown_over(cooldown, now)]
+
+
+def why_endless(cooldown: Cooldown, now: datetime) -> str | None:
+    """Why this rest does not end when it should, for a person; None when it does."""
+    ended_at = cooldown.previous_completed_at
+    if ended_at is None:
+        return "no cycle before it ended, so there is no end to count its rest from"
+    if ended_at > now + LARGEST_CLOCK_SKEW:
+        return f"the cycle before it claims to have ended in the future ({ended_at:%Y-%m-%d %H:%M})"
+    return None

@@ -1,0 +1,257 @@
+"""What the watchdog does (phase 13): look at the daemon, do what the plan says, tell a person.
+
+Owns: the effects and the memory between two runs (`watchdog.json` in the run folder). Decides
+nothing: that is caretakers/plans/watchdog.py. Needs neither the database nor the exchange, because
+it must work when they do not.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import psutil
+
+from caretakers.plans.watchdog import (
+    CRASH_LOOP_STARTS,
+    Beat,
+    Limits,
+    Look,
+    Memory,
+    Plan,
+    Verdict,
+    is_telling,
+    is_unwell_for_long,
+    plan_watch,
+    remember,
+)
+from caretakers.runner import ScriptRun, StepFailed
+from config import Settings
+from runtime.daemon_process import (
+    FIRST_BEAT_SECONDS,
+    OUTPUT_BYTES,
+    TERM_SECONDS,
+    DaemonError,
+    age_seconds,
+    bound_output,
+    end_daemon,
+    find_daemon,
+    is_suspended,
+    load_beat_of,
+    start_daemon,
+    wait_for_newer_beat,
+    wait_until_it_beats,
+)
+from runtime.heartbeat import Heartbeat
+from runtime.operator_flags import is_stopped
+from utils.logging_setup import log_event
+from utils.state_file import load_state, read_boot_id, save_state
+
+log = logging.getLogger(__name__)
+
+MEMORY_NAME = "watchdog.json"
+PING_SECONDS = 5.0
+HUNG_TERM_SECONDS = 3.0  # a blocked loop does not hear it anyway
+LAST_LOOK_SECONDS = 6.0  # before a hung one is ended: the whole machine may just have woken up
+
+
+def watch(run: ScriptRun) -> None:
+    """One run of the watchdog."""
+    settings = run.settings
+    limits = limits_of(settings)
+    memory = load_memory(settings)
+    process = find_daemon(settings)
+    look = look_at(process, settings)
+    plan = plan_watch(look, memory, limits, time.monotonic())
+    if process is not None and plan.is_hung:
+        patience = min(2 * settings.heartbeat_seconds, LAST_LOOK_SECONDS)
+        wait_for_newer_beat(process, settings, patience)
+        process = find_daemon(settings)
+        look = look_at(process, settings)
+        plan = plan_watch(look, memory, limits, time.monotonic())
+    if run.dry_run:
+        _do(run, plan, process, lambda: None)
+        return
+    for path in settings.log_dir.glob("*.out"):
+        bound_output(path, most_bytes=OUTPUT_BYTES)
+    after = remember(memory, look, plan, time.monotonic())
+    after = _tell(plan, memory, after, limits, process)
+    after = _ping(settings, plan, after)
+    _save_memory(settings, after)
+    _do(run, plan, process, lambda: _start(settings, plan, process, after))
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Those settings that the plan goes by."""
+    return Limits(
+        heartbeat_max_age_seconds=settings.heartbeat_max_age_seconds,
+        stream_lost_seconds=settings.stream_lost_seconds,
+        sweep_overdue_seconds=settings.sweep_overdue_seconds,
+    )
+
+
+def look_at(process: psutil.Process | None, settings: Settings) -> Look:
+    """What can be seen of the daemon now; `process` is `find_daemon`'s."""
+    wish = is_stopped(settings.run_dir)
+    if process is None:
+        return Look(process_age_seconds=None, is_stopped_on_purpose=wish)
+    beat = load_beat_of(process, settings)
+    return Look(
+        process_age_seconds=age_seconds(process),
+        is_stopped_on_purpose=wish,
+        is_suspended=is_suspended(process),
+        beat=_ages(beat, time.monotonic()) if beat is not None else None,
+    )
+
+
+def _ages(beat: Heartbeat, now: float) -> Beat:
+    def age(moment: float | None) -> float | None:
+        return now - moment if moment is not None else None
+
+    return Beat(
+        age_seconds=now - beat.beat_at,
+        state=beat.state,
+        reason=beat.reason,
+        has_symbols=bool(beat.symbols),
+        data_lost_seconds=age(beat.data_stream_lost_at),
+        trade_lost_seconds=age(beat.trade_stream_lost_at),
+        quote_age_seconds=age(beat.last_quote_at),
+        sweep_age_seconds=age(beat.last_sweep_at),
+        stall=_describe_stalls(beat, now),
+    )
+
+
+def _describe_stalls(beat: Heartbeat, now: float) -> str | None:
+    stalls = [
+        f"{held.symbol or 'the daemon'} is held back for {now - held.since:.0f} s: {held.reason}"
+        for held in beat.held_back
+        if held.is_stalled
+    ]
+    return "; ".join(stalls) or None
+
+
+def _tell(
+    plan: Plan, before: Memory, after: Memory, limits: Limits, process: psutil.Process | None
+) -> Memory:
+    """Log what was found; an ERROR, which is mailed, once and not every minute."""
+    pid = process.pid if process is not None else None
+    match plan.verdict:
+        case Verdict.WELL:
+            log_event(log, logging.INFO, "daemon.running", pid=pid, state="trading")
+            if before.told_at is not None and after.told_at is None:
+                log_event(log, logging.WARNING, "daemon.well_again", mail=True, pid=pid)
+        case Verdict.STARTING:
+            log_event(log, logging.INFO, "daemon.starting", pid=pid, reason=plan.reason)
+        case Verdict.STOPPED:
+            log_event(log, logging.INFO, "daemon.left_alone", pid=pid, reason=plan.reason)
+        case Verdict.STALLED:
+            log_event(log, logging.WARNING, "daemon.stalled", pid=pid, reason=plan.reason)
+        case Verdict.UNWELL | Verdict.WAIT:
+            now = time.monotonic()
+            is_error = is_unwell_for_long(after, limits, now) and is_telling(after, now)
+            level = logging.ERROR if is_error else logging.WARNING
+            log_event(log, level, f"daemon.{plan.verdict}", pid=pid, reason=plan.reason)
+            return replace(after, told_at=now) if is_error else after
+        case Verdict.START | Verdict.RESTART:
+            log_event(log, logging.WARNING, "daemon.missed", pid=pid, reason=plan.reason)
+    return after
+
+
+def _ping(settings: Settings, plan: Plan, memory: Memory) -> Memory:
+    """Only when all is well. A ping that fails is logged when it begins and when it ends."""
+    if settings.heartbeat_url is None or plan.verdict is not Verdict.WELL:
+        return memory
+    trouble = ping(settings.heartbeat_url)
+    if (trouble is None) != (memory.ping_trouble is None):
+        level = logging.INFO if trouble is None else logging.WARNING
+        name = "ping.answered" if trouble is None else "ping.failed"
+        log_event(log, level, name, reason=trouble)
+    return replace(memory, ping_trouble=trouble)
+
+
+def _do(
+    run: ScriptRun, plan: Plan, process: psutil.Process | None, start: Callable[[], str | None]
+) -> None:
+    """Plan the one step that there is, and do it unless this is a dry run."""
+    step = {"action": plan.verdict.value, "reason": plan.reason}
+    if process is not None:
+        step["pid"] = str(process.pid)
+    if plan.verdict in (Verdict.START, Verdict.RESTART):
+        run.step(step, start)
+    elif plan.verdict is Verdict.WAIT:
+        run.step(step, _cannot_start_yet)
+
+
+def _cannot_start_yet() -> str:
+    raise StepFailed("the daemon does not stay alive: see logs/app.log and logs/main_app.out")
+
+
+def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memory: Memory) -> str:
+    """End the old one if there is one, start a new one, and say what came of it."""
+    began_at = time.monotonic()
+    try:
+        if process is not None:
+            patience = HUNG_TERM_SECONDS if plan.is_hung else TERM_SECONDS
+            how = end_daemon(process, term_seconds=patience)
+            log_event(log, logging.WARNING, "daemon.ended", pid=process.pid, how=how)
+        if is_stopped(settings.run_dir):  # since we looked
+            return "stopped on purpose: not started"
+        child = start_daemon(settings)
+        started = wait_until_it_beats(child, settings, FIRST_BEAT_SECONDS)
+    except DaemonError as error:
+        now = time.monotonic()
+        level = logging.ERROR if is_telling(memory, now) else logging.WARNING
+        log_event(log, level, "daemon.start_failed", because=plan.reason, reason=error)
+        if level == logging.ERROR:
+            _save_memory(settings, replace(memory, told_at=now))
+        raise StepFailed(str(error)) from error
+    seconds = time.monotonic() - began_at
+    _tell_started(settings, plan, memory, started.pid, seconds)
+    return f"PID {started.pid} after {seconds:.1f} s"
+
+
+def _tell_started(settings: Settings, plan: Plan, memory: Memory, pid: int, seconds: float) -> None:
+    """Every start is mailed, but of a crash loop only that it is one."""
+    name = "daemon.started" if plan.verdict is Verdict.START else "daemon.restarted"
+    fields = {"pid": pid, "seconds": round(seconds, 1), "reason": plan.reason}
+    if memory.starts < CRASH_LOOP_STARTS:
+        log_event(log, logging.WARNING, name, mail=True, **fields)
+        return
+    log_event(log, logging.WARNING, name, **fields)
+    now = time.monotonic()
+    if is_telling(memory, now):
+        starts = {"starts": memory.starts, "reason": plan.reason}
+        log_event(log, logging.ERROR, "daemon.unsettled", pid=pid, **starts)
+        _save_memory(settings, replace(memory, told_at=now))
+
+
+def load_memory(settings: Settings) -> Memory:
+    """What the last run knew; nothing after a reboot, because its clock began anew."""
+    state = load_state(settings.run_dir / MEMORY_NAME)
+    if state.pop("boot_id", None) != read_boot_id():
+        return Memory()
+    try:
+        return Memory(**state)
+    except TypeError:
+        return Memory()
+
+
+def _save_memory(settings: Settings, memory: Memory) -> None:
+    """Keep it for the next run. Without a folder to write to there is no lock and no run either."""
+    state = {**asdict(memory), "boot_id": read_boot_id()}
+    save_state(settings.run_dir / MEMORY_NAME, state)
+
+
+def ping(url: str) -> str | None:
+    """GET `url`. None when it answered well, else one line why not, without the URL (a secret)."""
+    request = urllib.request.Request(url, headers={"User-Agent": "dca-crypto-bot"})
+    try:
+        with urllib.request.urlopen(request, timeout=PING_SECONDS):
+            return None
+    # ValueError: what only the HTTP library finds malformed in the URL.
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"{type(error).__name__}: {error}".replace(url, "the URL")

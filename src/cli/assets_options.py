@@ -1,0 +1,167 @@
+"""The words of `scripts/assets`: its commands, options and help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from cli.command_line import OneLineParser
+from operations.asset_input import DEFAULTS, TAKER_FEE
+
+HELP = """\
+What the bot trades, and how. A change is shown before it is saved: the plan of the deal with each
+order, its price and its size, and what would be left of a sale after fees.
+
+  scripts/assets add BTC/USD                      with the defaults (see scripts/assets add --help)
+  scripts/assets add btcusd --base 50 --safety 25 --max-safety 8 --deviation 2 --take-profit 1.5
+  scripts/assets list                             everything that is configured
+  scripts/assets show BTC/USD                     its plan at the price of now, and its open deal
+  scripts/assets show SOL/USD --base 100          the plan of something you may add
+  scripts/assets edit BTC/USD --take-profit 2     what is not named stays
+  scripts/assets disable BTC/USD                  no more buys; what it holds is still sold
+  scripts/assets enable BTC/USD
+  scripts/assets remove BTC/USD                   forget it; its history stays in the journal
+  scripts/assets adopt BTC/USD                    make a deal of coins that no deal claims
+
+A running bot notices within seconds; nothing has to be restarted."""
+EPILOG = """\
+exit codes: 0 done
+            1 could not: the database or Alpaca cannot be used now, or you said no
+            2 refused: the line says what would be right
+settings:   .env (see .env.example); changes are noted in LOG_DIR/assets.log and in dca_events"""
+ADD_HELP = """\
+Shows the plan of the deal, asks, and saves the asset with its first cycle. The bot buys the base
+order at the next price, a safety order each time the price is --deviation percent below the last
+buy, and sells everything when the price is --take-profit percent above the average.
+
+  scripts/assets add BTC/USD
+  scripts/assets add ETH/USD --base 100 --safety 50 --max-safety 4 --deviation 2.5 --fee-aware
+  scripts/assets add SOL/USD --yes --json         for a program: no question, exact numbers"""
+SHOW_HELP = """\
+The plan of a deal at the price of now, and the rest of the deal that is open. With options: what
+it would be with these values. Nothing is saved, and the symbol need not be configured.
+
+  scripts/assets show BTC/USD
+  scripts/assets show BTC/USD --take-profit 2 --max-safety 8"""
+EDIT_HELP = """\
+Shows the plan with the new values, asks, and saves them. What is not named stays as it is. A deal
+that is open goes on with the new values.
+
+  scripts/assets edit BTC/USD --take-profit 1.8 --cooldown 600
+  scripts/assets edit BTC/USD --early-restart off --fee-aware off"""
+ENABLE_HELP = """\
+Shows the plan and lets the asset buy; it gets a first cycle if it has none.
+
+  scripts/assets enable BTC/USD"""
+DISABLE_HELP = """\
+The asset buys no more. What it holds is still watched and sold at its take profit.
+
+  scripts/assets disable BTC/USD"""
+REMOVE_HELP = """\
+Forgets the asset and its cycles; orders stay in the journal. Refused while an order is open, and
+while it holds coins, unless you say what becomes of them:
+
+  scripts/assets remove BTC/USD                   holds nothing
+  scripts/bot close BTC/USD                       sell what it holds first
+  scripts/assets remove BTC/USD --keep-coins      the coins stay in the account and are yours"""
+ADOPT_HELP = """\
+Makes a deal of coins that stand in the account and that no deal claims: after a lost database, or
+after a sale by hand that left some. Quantity and average price come from Alpaca; how much of the
+ladder the coins have used up follows from what they cost. The asset must be configured.
+
+  scripts/assets adopt BTC/USD"""
+LIST_HELP = """\
+Everything that is configured, with its open cycle. Needs the database only.
+
+  scripts/assets list --json"""
+
+SUMMARIES = {
+    "add": "trade a new asset",
+    "list": "everything that is configured",
+    "show": "the plan of a deal, and the deal that is open",
+    "edit": "change values",
+    "enable": "let it buy",
+    "disable": "no more buys; sells go on",
+    "remove": "forget it",
+    "adopt": "make a deal of coins that no deal claims",
+}
+
+
+def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command and its options, as text.
+
+    Raises:
+        Refused: for arguments that do not fit, in one line.
+        SystemExit: after --help.
+    """
+    parser = _parser(OneLineParser(prog="scripts/assets", **_layout(HELP)))
+    return parser.parse_args(arguments)
+
+
+def _parser(parser: OneLineParser) -> OneLineParser:
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, *, symbol: bool = True) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=SUMMARIES[name], **_layout(text))
+        if symbol:
+            one.add_argument(
+                "symbol", metavar="SYMBOL", help="BTC/USD; btcusd and BTC-USD mean the same"
+            )
+        one.add_argument("--json", action="store_true", help="one JSON object, exact numbers")
+        return one
+
+    def asks(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--yes", action="store_true", help="do it without asking")
+
+    add = command("add", ADD_HELP)
+    _add_values(add, with_defaults=True)
+    asks(add)
+    command("list", LIST_HELP, symbol=False)
+    _add_values(command("show", SHOW_HELP), with_defaults=False)
+    edit = command("edit", EDIT_HELP)
+    _add_values(edit, with_defaults=False)
+    asks(edit)
+    command("enable", ENABLE_HELP)
+    command("disable", DISABLE_HELP)
+    remove = command("remove", REMOVE_HELP)
+    remove.add_argument(
+        "--keep-coins", action="store_true", help="forget what it holds: the coins are yours"
+    )
+    asks(remove)
+    asks(command("adopt", ADOPT_HELP))
+    return parser
+
+
+def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
+    """The values of an asset; all are text here, so that every refusal speaks alike."""
+
+    def value(option: str, metavar: str, text: str, **more: object) -> None:
+        default = DEFAULTS[option]
+        if with_defaults:
+            text += f" (default: {default or 'off'})"
+        parser.add_argument(f"--{option.replace('_', '-')}", metavar=metavar, help=text, **more)
+
+    value("base", "USD", "size of the base order")
+    value("safety", "USD", "size of each safety order")
+    value("max_safety", "COUNT", "safety orders in one deal at most")
+    value("deviation", "PERCENT", "a safety order comes so far below the last buy")
+    value("take_profit", "PERCENT", "everything is sold so far above the average price")
+    value("cooldown", "SECONDS", "rest after a sale")
+    value("early_restart", "PERCENT", "end the rest early when the price is so far below the sale")
+    value(
+        "fee_aware",
+        "PERCENT",
+        "the take profit is earned after fees of this percent a side; without a number:"
+        " TAKER_FEE_PERCENT",
+        nargs="?",
+        const=TAKER_FEE,
+    )
+
+
+def _layout(text: str) -> dict[str, object]:
+    return {
+        "description": text,
+        "epilog": EPILOG,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }

@@ -1,0 +1,123 @@
+"""What the command lines of the user's tools have in common: one-line refusals, questions, exit
+codes, the console.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from operations.refused import Refused
+
+EXIT_DONE, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
+_PLAIN_WIDTH = 10_000  # off a terminal nothing is wrapped
+
+
+class Stop(Exception):
+    """The command ends here. `shown` is what --json prints beside the reason."""
+
+    def __init__(self, reason: str, code: int, shown: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.code, self.shown = code, dict(shown or {})
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Refuses in one line instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Refused(f"{message} (see {self.prog} --help)")
+
+
+class _UnpaddedOutput:
+    """Standard output without the blanks that fill up the cells at the end of a line."""
+
+    def __init__(self) -> None:
+        self.encoding = sys.stdout.encoding  # decides what may be drawn
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def make_console() -> Console:
+    """Where answers go: frames, colours and the terminal's width only on a terminal.
+
+    Raises:
+        OSError: standard output is closed.
+    """
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
+    terminal = sys.stdout.isatty()
+    return Console(
+        file=sys.stdout if terminal else _UnpaddedOutput(),
+        highlight=False,
+        markup=False,
+        no_color=True if os.environ.get("NO_COLOR") else None,
+        width=None if terminal else _PLAIN_WIDTH,
+        force_terminal=terminal,
+    )
+
+
+def confirm(
+    question: str, *, is_sure: bool, as_json: bool, shown: Mapping[str, Any] | None = None
+) -> None:
+    """Return when the user agrees: `is_sure` (--yes), or a yes on a terminal.
+
+    Raises:
+        Stop: when they do not, or when nobody can be asked.
+    """
+    if is_sure:
+        return
+    if as_json or not sys.stdin.isatty():
+        reason = "nothing was saved, because nobody can be asked here: add --yes"
+        raise Stop(reason, EXIT_REFUSED, shown)
+    try:
+        answer = input(f"\n{question} [y/N] ").strip().lower()
+    except EOFError:
+        answer = ""
+    if answer not in ("y", "yes"):
+        raise Stop("nothing was saved", EXIT_FAILED)
+
+
+def complain(
+    program: str,
+    reason: str | Sequence[str],
+    code: int,
+    *,
+    as_json: bool,
+    shown: Mapping[str, Any] | None = None,
+) -> int:
+    """One line on standard error for each reason, whatever it was made of; returns `code`."""
+    reasons = [reason] if isinstance(reason, str) else reason
+    lines = [" ".join(each.split()) for each in reasons]
+    if as_json:
+        with contextlib.suppress(OSError):  # nobody reads us: the lines and the code still tell
+            print_json({**(shown or {}), "done": False, "error": "; ".join(lines)})
+    for line in lines:
+        print(f"{program}: {line}", file=sys.stderr)
+    forget_unwritten()
+    return code
+
+
+def forget_unwritten() -> None:
+    """What standard output refuses is not tried once more, with a traceback, when Python ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_json(answer: Mapping[str, Any]) -> None:
+    """One object on one line."""
+    print(json.dumps(answer), flush=True)

@@ -1,0 +1,239 @@
+"""`scripts/database`: the private MariaDB of a user who has none of their own, with our tables.
+
+Owns the folder .local/mariadb/main and nothing else. Never deletes data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+
+import mysql.connector
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from cli.database_upgrade import main as migrate
+from mariadb_server.server import MariaDBError, PrivateMariaDB
+from models.meta import ForeignDatabase, apply_schema
+from utils.db_utils import DatabaseError
+from utils.private_database import FOLDER
+
+HELP = """\
+A MariaDB server of your own inside this folder, for those who have no MariaDB or MySQL.
+
+  scripts/database start              start it (also after a reboot), print the DB_* lines for .env
+  scripts/database status             does it run, and where
+  scripts/database env                the DB_* lines again
+  scripts/database shell              type SQL; exit or Ctrl-D ends it
+  scripts/database shell "SELECT 1"   run one statement
+  scripts/database stop               shut it down; the data stays
+  scripts/database migrate            make or upgrade the tables of the database in .env,
+                                      this one or a server of your own (see migrate --help)
+
+It listens on this machine only, as your user, and starts no service. Its data stands in
+.local/mariadb/main: that folder is the memory of your bot, so include it in your backups.
+With --json each command answers in JSON. Exit code 0: done; 1: it could not be done;
+3 (status): it does not run.
+"""
+NOT_RUNNING, INTERRUPTED = 3, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    texts = list(sys.argv[1:] if arguments is None else arguments)
+    if texts[:1] == ["migrate"]:
+        return migrate(texts[1:])
+    options = _parse(texts)
+    server = PrivateMariaDB(FOLDER, report=lambda line: print(line, file=sys.stderr))
+    try:
+        return COMMANDS[options.command](server, options)
+    except (
+        MariaDBError,
+        DatabaseError,
+        ForeignDatabase,
+        mysql.connector.Error,
+        ValueError,
+    ) as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def start(server: PrivateMariaDB, options: argparse.Namespace) -> int:
+    ran_already = server.is_running()
+    server.start()
+    server.create_database(options.database)
+    with contextlib.closing(server.connect(options.database)) as connection:
+        apply_schema(connection)
+    if not options.json:
+        state = "The private MariaDB runs already." if ran_already else "The private MariaDB runs."
+        print(f"# {state} These lines belong into .env:")
+    return env(server, options)
+
+
+def stop(server: PrivateMariaDB, options: argparse.Namespace) -> int:
+    ran = server.is_running()
+    server.stop()
+    _answer(options, {"running": False}, "stopped" if ran else "it does not run")
+    return 0
+
+
+def status(server: PrivateMariaDB, options: argparse.Namespace) -> int:
+    if not server.is_running():
+        _answer(
+            options,
+            {"running": False, "folder": str(FOLDER)},
+            "not running (start it with: scripts/database start)",
+        )
+        return NOT_RUNNING
+    env = server.db_env()
+    facts = {
+        "running": True,
+        "port": int(env["DB_PORT"]),
+        "socket": env["DB_SOCKET"],
+        "folder": str(FOLDER),
+        "log": str(server.log_file),
+    }
+    _answer(
+        options,
+        facts,
+        f"running on {env['DB_HOST']}:{env['DB_PORT']}, data in {FOLDER}, "
+        f"log in {server.log_file.name} there",
+    )
+    return 0
+
+
+def env(server: PrivateMariaDB, options: argparse.Namespace) -> int:
+    settings = server.db_env(options.database)
+    _answer(
+        options,
+        settings,
+        "\n".join(f"{name}={env_file_value(value)}" for name, value in settings.items()),
+    )
+    return 0
+
+
+def shell(server: PrivateMariaDB, options: argparse.Namespace) -> int:
+    if not server.is_running():
+        raise MariaDBError("the private MariaDB does not run: scripts/database start")
+    if options.statement is not None:
+        with contextlib.closing(server.connect(options.database)) as connection:
+            _run(connection, options.statement, options)
+        return 0
+    client = shutil.which("mariadb") or shutil.which("mysql")
+    if client and sys.stdin.isatty() and not options.json:
+        settings = server.db_env(options.database)
+        os.environ["MYSQL_PWD"] = settings["DB_PASSWORD"]  # others can see a command line
+        os.execv(
+            client,
+            [
+                client,
+                "--no-defaults",
+                f"--socket={settings['DB_SOCKET']}",
+                f"--user={settings['DB_USER']}",
+                settings["DB_NAME"],
+            ],
+        )
+    return _own_shell(server, options)
+
+
+def _own_shell(server: PrivateMariaDB, options: argparse.Namespace) -> int:
+    """A few lines in place of the mariadb client, which the private copy does not contain."""
+    interactive = sys.stdin.isatty()
+    if interactive:
+        print(f"SQL for database {options.database}; a statement ends with ';', exit ends.")
+    refused = 0
+    with contextlib.closing(server.connect(options.database)) as connection:
+        for statement in _statements(options.database if interactive else None):
+            try:
+                _run(connection, statement, options)
+            except mysql.connector.Error as error:
+                refused += 1
+                print(f"ERROR: {error}", file=sys.stderr)
+    return 1 if refused and not interactive else 0
+
+
+def _statements(prompt: str | None) -> Iterator[str]:
+    """Statements from standard input: the lines up to one that ends with ';', or the end."""
+    lines: list[str] = []
+    while True:
+        try:
+            line = input("" if prompt is None else "... " if lines else f"{prompt}> ")
+        except EOFError:
+            break
+        except KeyboardInterrupt:
+            if prompt is None:
+                raise
+            print()
+            lines = []
+            continue
+        if prompt is not None and line.strip().rstrip(";").lower() in ("exit", "quit"):
+            return
+        lines.append(line)
+        if not line.rstrip().endswith(";"):
+            continue
+        yield "\n".join(lines)
+        lines = []
+    if "".join(lines).strip():
+        yield "\n".join(lines)
+
+
+def _run(connection: MySQLConnectionAbstract, statement: str, options: argparse.Namespace) -> None:
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(statement.strip().rstrip(";"))
+        if cursor.description is None:
+            _answer(options, {"rows_changed": cursor.rowcount}, f"{cursor.rowcount} rows changed")
+            return
+        names = [column[0] for column in cursor.description]
+        rows = cursor.fetchall()
+    if options.json:
+        print(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str))
+        return
+    for row in [names, *rows]:
+        print("\t".join("NULL" if value is None else str(value) for value in row))
+
+
+def env_file_value(value: str) -> str:
+    """The value as it must stand in a .env file: quoted only where it has to be."""
+    if re.fullmatch(r"[\w./:@%+,-]*", value, re.ASCII):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _answer(options: argparse.Namespace, facts: dict, text: str) -> None:
+    print(json.dumps(facts) if options.json else text)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/database", description=HELP, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("statement", nargs="?", help="SQL, for shell")
+    parser.add_argument("--database", default="dca_bot", help="its DB_NAME (default: dca_bot)")
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    options = parser.parse_intermixed_args(arguments)
+    if options.statement is not None and options.command != "shell":
+        parser.error(f"{options.command} takes no statement")
+    return options
+
+
+COMMANDS = {
+    "start": start,
+    "stop": stop,
+    "status": status,
+    "env": env,
+    "shell": shell,
+    "migrate": lambda _server, options: migrate(["--json"] if options.json else []),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""`scripts/doctor`: the command line over `monitoring.doctor`. Owns words, the look, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.command_line import OneLineParser, complain, make_console, print_json
+from monitoring.doctor.doctor import examine
+from monitoring.doctor.findings import Finding, Level
+from operations.refused import Refused
+
+EXIT_WELL, EXIT_FAIL, EXIT_REFUSED = 0, 1, 2
+_STYLES = {Level.OK: "green", Level.WARN: "bold yellow", Level.FAIL: "bold red"}
+_SUBJECT_COLUMNS = 20
+HELP = """\
+Checks everything that can be wrong before money is, and says the cure. Run it after scripts/setup,
+before going live, and whenever something is odd. It changes nothing, sends no order, and can run
+beside the daemon. Every check is bounded in time: after at most 20 seconds it is through, whatever
+does not answer.
+
+  scripts/doctor             one line for each thing
+  scripts/doctor --json      one JSON object
+  scripts/doctor --mail      send a test mail, too
+
+OK    as it should be
+WARN  it works, but not as it should; or it could not be checked because of another line
+FAIL  it does not work, or money is in danger
+
+It looks at: settings, .env, packages, paper or live, account, clock, both streams (it opens one
+only while no daemon of yours holds it), database, grants, schema, times, account binding, a second
+daemon, each asset's plan, capital, the daemon, what holds an asset back, the caretakers, crontab,
+folders, disk, logs, mail.
+
+exit codes: 0 nothing failed (warnings are no failure); 1 something failed; 2 a wrong argument"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Examine, and tell while it goes on."""
+    texts = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = _parse(texts)
+    except Refused as error:
+        return complain("doctor", str(error), EXIT_REFUSED, as_json="--json" in texts)
+    # Nobody reads our log: what matters stands in the lines.
+    logging.getLogger().addHandler(logging.NullHandler())
+    console = make_console()
+    found: list[Finding] = []
+    try:
+        for finding in examine(with_mail=options.mail):
+            found.append(finding)
+            if not options.json:
+                _show(console, finding)
+    except KeyboardInterrupt:
+        print("doctor: stopped", file=sys.stderr)
+        return EXIT_FAIL
+    counts = Counter(finding.level for finding in found)
+    if options.json:
+        print_json(
+            {
+                "failed": counts[Level.FAIL] > 0,
+                "counts": {level.value: counts[level] for level in Level},
+                "findings": [asdict(finding) for finding in found],
+            }
+        )
+    else:
+        words = ", ".join(f"{counts[level]} {level.name}" for level in Level)
+        worst = next((level for level in reversed(Level) if counts[level]), Level.OK)
+        console.print(Text(f"\n{len(found)} lines: {words}", style=_STYLES[worst]))
+    return EXIT_FAIL if counts[Level.FAIL] else EXIT_WELL
+
+
+def _parse(texts: Sequence[str]) -> argparse.Namespace:
+    parser = OneLineParser(
+        prog="scripts/doctor",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="JSON instead of lines")
+    parser.add_argument("--mail", action="store_true", help="send one test mail to ALERT_TO")
+    return parser.parse_args(texts)
+
+
+def _show(console: Console, finding: Finding) -> None:
+    """One line; on a terminal that is too narrow its end goes on below its beginning."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=4, no_wrap=True)
+    grid.add_column(width=_SUBJECT_COLUMNS, no_wrap=True)
+    grid.add_column()
+    text = Text(finding.text)
+    if finding.cure:
+        text.append(f" -> {finding.cure}", style="cyan")
+    head = Text(finding.level.name, style=_STYLES[finding.level])
+    grid.add_row(head, Text(finding.subject, style="bold"), text)
+    console.print(grid)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

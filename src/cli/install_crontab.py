@@ -1,0 +1,113 @@
+"""`scripts/install_crontab`: prints, installs and removes the bot's lines in a user's crontab.
+
+Owns the command line only: the lines and the crontab are runtime/crontab.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from config import PROJECT_ROOT, SettingsError, get_settings
+from runtime.crontab import (
+    NO_CRON,
+    START_CRON,
+    CrontabError,
+    Installation,
+    compute_block,
+    cron_runs,
+    drop_block,
+    put_block,
+    read_crontab,
+    try_as_cron,
+    write_crontab,
+)
+from runtime.daemon_process import project_python
+from utils.private_database import is_private_database
+
+MANUAL = """\
+  scripts/install_crontab           print the lines; change nothing
+  scripts/install_crontab install   put them into your crontab, or bring them up to date
+  scripts/install_crontab remove    take them out again
+
+watchdog, order_manager and cooldown_manager run every minute, consistency_checker every five, and
+the watchdog after a reboot; scripts/database start before it, if .env names the private MariaDB.
+Your other entries stay as they are. What the jobs print goes to LOG_DIR/cron.out; their logs stand
+beside it.
+
+Cron gives a job no environment: the settings must stand in .env. Before you move the folder say
+remove, after it install.
+exit codes: 0 done, or nothing to do; 1 it could not be done; 2 a setting or an argument is wrong"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/install_crontab",
+        description=MANUAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=("print", "install", "remove"), default="print"
+    )
+    command = parser.parse_args(arguments).command
+    try:
+        return COMMANDS[command]()
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"install_crontab: {problem}", file=sys.stderr)
+        return 2
+    except (CrontabError, OSError) as error:
+        print(f"install_crontab: {error}", file=sys.stderr)
+        return 1
+
+
+def print_lines() -> int:
+    print(compute_block(_installation()), end="")
+    return 0
+
+
+def install() -> int:
+    installation = _installation()
+    before = read_crontab()
+    after = put_block(before, compute_block(installation), PROJECT_ROOT)
+    trouble = try_as_cron(installation)
+    if trouble is not None:
+        raise CrontabError(f"the jobs would fail under cron, so nothing was installed: {trouble}")
+    get_settings().log_dir.mkdir(parents=True, exist_ok=True)  # cron's shell opens a file in it
+    if after == before:
+        print("the crontab has these lines already: nothing changed")
+    else:
+        write_crontab(after)
+        print("installed; what the jobs do stands in " + str(get_settings().log_dir))
+    if not cron_runs():
+        print(f"install_crontab: {NO_CRON}: {START_CRON}", file=sys.stderr)
+    return 0
+
+
+def remove() -> int:
+    before = read_crontab()
+    after = drop_block(before, PROJECT_ROOT)
+    if after == before:
+        print("the crontab has no lines of this folder: nothing changed")
+        return 0
+    write_crontab(after)
+    print("removed; a daemon that runs goes on, and nobody restarts it")
+    return 0
+
+
+COMMANDS = {"print": print_lines, "install": install, "remove": remove}
+
+
+def _installation() -> Installation:
+    settings = get_settings()
+    return Installation(
+        root=PROJECT_ROOT,
+        python=project_python(),
+        log_dir=settings.log_dir,
+        starts_database=is_private_database(settings),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The reconciliation table of the documentation, written from the code's own table of transitions.
+
+`.venv/bin/python -m cli.reconciliation_docs` prints docs/reconciliation.md; a test compares the two.
+"""
+
+# ruff: noqa: E501 - a table reads better in long lines
+from __future__ import annotations
+
+from domain.cycle import CycleStatus
+from strategy.lifecycle import TRANSITIONS, Fact, Next
+
+_EXCHANGE_SAYS = {
+    Fact.BUY_OPENED: "the cycle's buy order is open (any status that does not end an order)",
+    Fact.SELL_OPENED: "the cycle's sell order is open",
+    Fact.BUY_ENDED: "the buy ended: filled, canceled, expired or rejected, with whatever it filled",
+    Fact.BUY_REPLACED: "the user edited the buy: another order goes on in its place",
+    Fact.SELL_ENDED: "the sell ended: filled, canceled, expired or rejected, with whatever it sold",
+    Fact.SELL_REPLACED: "the user edited the sell",
+    Fact.ORDER_MISSING: "404 for the order's id and for the id it would have, twice",
+    Fact.COOLDOWN_OVER: "(the clock) cooldown_period has passed since the last sell",
+    Fact.POSITION_GONE: "no position, twice; no open order; 404 for the current id",
+}
+_WHY = {
+    Fact.BUY_OPENED: "the event that links it was lost, or came late",
+    Fact.SELL_OPENED: "the event that links it was lost, or came late",
+    Fact.BUY_ENDED: "fills count whatever the final status; the next order gets the next seq",
+    Fact.BUY_REPLACED: "what was filled is booked, the replacement is followed",
+    Fact.SELL_ENDED: "a filled sell, too, can leave coins: a position that lagged named fewer than there are",
+    Fact.SELL_REPLACED: "what was sold is subtracted, the replacement is followed",
+    Fact.ORDER_MISSING: "nothing ended, so the seq stays: if the order exists after all, it is refused as a duplicate",
+    Fact.COOLDOWN_OVER: "the next deal may begin",
+    Fact.POSITION_GONE: "the coins were sold or moved elsewhere; a person is told, and the new cycle waits",
+}
+_DONE = {
+    Next.BUYING: "link the order, `buying`",
+    Next.SELLING: "link the order, `selling`",
+    Next.REST: "book what was filled, seq + 1, `watching` (no coins held: `cooldown` while that is not over, `complete` if the user wants it closed)",
+    Next.SAME: "link the order if it is not, status stays",
+    Next.WATCHING: "`watching`",
+    Next.ERROR: "`error`, and a new cycle in `watching` that waits `cooldown_period`",
+}
+# What no transition covers: answers that are not facts, and facts that are not the cycle's own.
+_OTHER_ROWS = (
+    ("any", "no answer, 429, 5xx, a partial or unreadable list", "**unresolved, wait**", "nothing certain is known; the next sweep asks again, a recovery goes on where it stopped"),
+    ("any open", "a list that reaches back to before the cycle's current order could have been sent, and lacks its id", "as its own 404", "a list of every order since then proves it for 500 cycles in a few requests"),
+    ("any open", "its order cannot be read (a fill without a price)", "**unresolved, wait:** ERROR once, no buys on its symbol", "an order that exists is not missing, whatever it says"),
+    ("any", "an unreadable order that is not ours, on a symbol that is not in dca_assets", "nothing", "it must not hide the others"),
+    ("any", "an update tells of an end that REST does not confirm", "looked at again after 1, 2, 4... seconds up to RECONCILE_SECONDS, then a sweep", "REST lags behind the stream; the symbol's later updates wait behind it"),
+    ("any", "the outcome of a POST is unknown, first 404 for its id", "**unresolved, wait** 30 s and ask again", "an order on its way in looks the same as none"),
+    ("buying, selling", "first 404 for the order", "**unresolved, wait** and ask again", "as above"),
+    ("watching, with coins", "first answer without a position", "**unresolved, wait** a few seconds and read again", "positions lag behind fills"),
+    ("watching, with coins", "the third cycle within an hour whose position seems to be gone", "nothing more is touched in that hour, ERROR", "so many wrong 404s are an ill exchange; a person looks first"),
+    ("any open", "an order of a later seq than the row's", "apply the orders between first, oldest first", "a database restored from a backup catches up"),
+    ("any open", "an ended order filled more than the journal says", "book the difference with its own journal row, ERROR", "fills can arrive after `canceled`"),
+    ("complete, error", "a fill that the journal does not have", "journal it, ERROR; the row stays", "a closed deal is not reopened; a person decides"),
+    ("complete, error", "an open order of the cycle", "nothing here; order_manager cancels it as an orphan", "nobody waits for it"),
+    ("none", "an order with our prefix that no cycle claims: open, or ended and the account has more or fewer coins than the cycles", "ERROR, no buys on its symbol", "money may be bound that we do not know of"),
+    ("none", "such an order, ended within the last minute, or the symbol's cycle in buying or selling", "**unresolved, wait:** no buys on its symbol, each sweep judges anew", "coins on the move cannot be counted"),
+    ("none", "such an order, ended, and the account's coins are those of the cycles", "nothing; a block ends", "its coins were sold or adopted: an integration test, another database"),
+    ("any", "an order without our prefix that no cycle is linked to", "nothing", "it is the user's own"),
+    ("any", "an order open for more than 15 minutes", "ERROR once; stays linked", "nothing resets a cycle while its order is open"),
+)  # fmt: skip
+
+
+def render() -> str:
+    """The whole page as Markdown."""
+    lines = [
+        "# What is done when the exchange and the database differ",
+        "",
+        "The same table serves live events, start-up, reconnects, sweeps and consistency_checker.",
+        "This page is written by `.venv/bin/python -m cli.reconciliation_docs` from the code's own table;",
+        "a pair that is not listed is forbidden: it changes nothing and is an ERROR.",
+        "",
+        "| local status | the exchange says | what is done | why |",
+        "|---|---|---|---|",
+    ]
+    grouped: dict[tuple[Fact, Next], list[str]] = {}
+    for fact in Fact:
+        for status in CycleStatus:
+            if (target := TRANSITIONS.get((status, fact))) is not None:
+                grouped.setdefault((fact, target), []).append(status)
+    lines += [_row(statuses, *pair) for pair, statuses in grouped.items()]
+    lines += [f"| {' | '.join(row)} |" for row in _OTHER_ROWS]
+    return "\n".join(lines) + "\n"
+
+
+def _row(statuses: list[str], fact: Fact, target: Next) -> str:
+    done = _DONE[target]
+    if fact is Fact.SELL_ENDED:
+        done = (
+            "no more than fees and dust left: `complete`, and a new cycle in `cooldown`, in one"
+            " transaction; else subtract what was sold, seq + 1, `watching`"
+        )
+    if fact is Fact.ORDER_MISSING:
+        done = done.replace("book what was filled, seq + 1, ", "")
+    if fact in (Fact.BUY_REPLACED, Fact.SELL_REPLACED):
+        done = (
+            f"book what was filled, seq + 1, {done.replace('link the order', 'link the new order')}"
+        )
+    return f"| {', '.join(statuses)} | {_EXCHANGE_SAYS[fact]} | {done} | {_WHY[fact]} |"
+
+
+if __name__ == "__main__":
+    print(render(), end="")

@@ -1,0 +1,240 @@
+"""`scripts/report`: the command line over the figures of the journal. Reads only."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from cli.command_line import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    OneLineParser,
+    complain,
+    forget_unwritten,
+    make_console,
+    print_json,
+)
+from cli.report_tables import render, report_csv, report_json
+from cli.time_ranges import read_moment
+from config import SettingsError, get_settings
+from domain.cycle import CycleStatus, DcaCycle
+from domain.journal import Deal
+from domain.wire import WireError, normalize_symbol
+from models.asset_config import get_asset_config
+from models.deals import load_deals
+from models.meta import ForeignDatabase, check_schema
+from operations.refused import Refused
+from performance.cycle_results import compute_figures, finished_at
+from performance.report import By, Report, compute_report
+from strategy.triggers import compute_take_profit_trigger
+from utils.db_utils import DatabaseError, close_thread_connection, thread_connection
+
+HELP = """\
+What the finished deals earned, from the journal: every figure follows from the fills and fees that
+Alpaca has on record. Reads only; needs the database, and neither the exchange nor the daemon.
+
+  scripts/report                                  by asset, of all time
+  scripts/report --by month
+  scripts/report --by day --since 30d --asset BTC/USD
+  scripts/report --by cycle --since 2026-01 --until 2026-03      both months whole
+  scripts/report --by cycle --csv > deals.csv     exact numbers; --json has the total as well
+  scripts/report --plot profit.png                realised profit over time, as a picture
+  scripts/report --plot-cycle 42 deal.png         one deal: its fills, average and take profit
+
+deals     finished ones, counted on the day (UTC) of their last sale
+won       how many of them earned something after fees
+held      from the end of the first buy to the last sale, on average; worst: the longest
+safety    the most safety orders that one deal used
+cost      what their buys cost
+at work   money bound in coins, open deals included: mean over time; peak: the most at one moment.
+          Of a day or a month within that day or month, else within the span of the report
+fees      of both sides, coins at the price that was paid for them
+profit    sells - their USD fees - buys. The fee of a buy is taken in coins, so that fewer can be
+          sold: it is in the profit already. Coins too few to be sold are worth nothing
+of cost   the profit in percent of what those deals spent; of peak: of the most money bound
+~         rests on estimated fees: Alpaca posts them hours later (CSV, JSON: fees_are_estimated)"""
+EPILOG = """\
+exit codes: 0 done
+            1 could not: the database cannot be used now, or there is nothing to draw
+            2 refused: the line says what would be right"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Report once; whatever stops it is one line, and an exit code."""
+    texts = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in texts
+    logging.getLogger().addHandler(logging.NullHandler())  # what matters stands in the answer
+    try:
+        options = _parse(texts)
+        get_settings()
+        connection = thread_connection()
+        check_schema(connection)
+        now = datetime.now(UTC)
+        if options.plot_cycle is not None:
+            return _plot_cycle(connection, options, now)
+        return _report(connection, options, now)
+    except Refused as error:
+        return complain("report", str(error), EXIT_REFUSED, as_json=as_json)
+    except SettingsError as error:
+        return complain("report", error.problems, EXIT_REFUSED, as_json=as_json)
+    except (DatabaseError, ForeignDatabase, _NothingToDraw) as error:
+        return complain("report", str(error), EXIT_FAILED, as_json=as_json)
+    except BrokenPipeError:  # whoever read us has seen enough
+        forget_unwritten()
+        return EXIT_DONE
+    except OSError as error:
+        return complain("report", f"cannot write: {error}", EXIT_FAILED, as_json=as_json)
+    finally:
+        close_thread_connection()
+
+
+class _NothingToDraw(Exception):
+    """The text says why."""
+
+
+def _report(connection: MySQLConnectionAbstract, options: argparse.Namespace, now: datetime) -> int:
+    console = make_console()  # first: whoever closed standard output is told at once
+    symbol = None if options.asset is None else _read_symbol(options.asset)
+    since = _moment("--since", options.since, now, is_end=False)
+    until = _moment("--until", options.until, now, is_end=True)
+    if since is not None and until is not None and since >= until:
+        raise Refused(f"--since {options.since} is not before --until {options.until}")
+    deals = load_deals(connection, symbol=symbol)
+    if symbol is not None and not deals and get_asset_config(connection, symbol) is None:
+        raise Refused(f"the journal knows no {symbol}, and it is not configured")
+    report = compute_report(deals, By(options.by), now=now, since=since, until=until)
+    if options.plot is not None:
+        _plot_profit(report, symbol, options.plot)
+    if options.csv:
+        print(report_csv(report), end="")
+    elif options.json:
+        print_json(report_json(report))
+    elif options.plot is not None:
+        print(f"drawn: {options.plot}")
+    else:
+        console.print(render(report, console, symbol))
+    sys.stdout.flush()
+    return EXIT_DONE
+
+
+def _moment(option: str, text: str | None, now: datetime, *, is_end: bool) -> datetime | None:
+    return None if text is None else read_moment(option, text, now, is_end=is_end)
+
+
+def _read_symbol(text: str) -> str:
+    try:
+        return normalize_symbol(text.replace("-", "/", 1).replace("_", "/", 1))
+    except WireError:
+        raise Refused(f"--asset {text[:40]!r} is no trading pair: write it like BTC/USD") from None
+
+
+# Pictures
+
+
+def _plot_profit(report: Report, symbol: str | None, path: Path) -> None:
+    if not report.total.deals:
+        raise _NothingToDraw("there is no finished deal to draw yet")
+    from performance.charts import draw_profit  # matplotlib takes a second to load
+
+    title = "Realised profit" + (f" of {symbol}" if symbol else "")
+    _write_whole(path, lambda scratch: draw_profit(report, title, scratch))
+
+
+def _plot_cycle(
+    connection: MySQLConnectionAbstract, options: argparse.Namespace, now: datetime
+) -> int:
+    number_text, path_text = options.plot_cycle
+    path = _png(path_text)
+    if not (number_text.isascii() and number_text.isdigit() and 0 < int(number_text) < 2**31):
+        raise Refused(
+            f"--plot-cycle {number_text[:20]!r}: expected the number of a deal"
+            " (scripts/report --by cycle)"
+        )
+    deals = load_deals(connection, cycle_id=int(number_text))
+    if not deals:
+        raise _NothingToDraw(f"deal {number_text} has no fills: see scripts/report --by cycle")
+    [deal] = deals
+    from performance.charts import CyclePicture, draw_cycle
+
+    picture = CyclePicture(
+        cycle_id=deal.cycle_id,
+        symbol=deal.symbol,
+        entries=deal.entries,
+        end=finished_at(deal) or (deal.completed_at or now),
+        figures=compute_figures(deal),
+        take_profit_factor=_take_profit_factor(connection, deal),
+    )
+    _write_whole(path, lambda scratch: draw_cycle(picture, scratch))
+    if options.json:
+        print_json({"done": True, "file": str(path)})
+    else:
+        print(f"drawn: {path}")
+    return EXIT_DONE
+
+
+def _take_profit_factor(connection: MySQLConnectionAbstract, deal: Deal) -> Decimal | None:
+    """How far over the average it sells, as the asset is configured now."""
+    asset = get_asset_config(connection, deal.symbol)
+    if asset is None:
+        return None
+    one = DcaCycle(
+        id=0, asset_id=asset.id, status=CycleStatus.WATCHING, average_purchase_price=Decimal(1)
+    )
+    return compute_take_profit_trigger(asset, one)
+
+
+def _write_whole(path: Path, draw: Callable[[Path], None]) -> None:
+    """A picture that cannot be finished leaves an older one as it was."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draw(scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _png(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() != ".png":
+        raise Refused(f"{text[:80]}: pictures are PNG files, name it like profit.png")
+    if not path.parent.is_dir():
+        raise Refused(f"{text[:80]}: there is no folder {path.parent}")
+    return path
+
+
+def _parse(texts: Sequence[str]) -> argparse.Namespace:
+    parser = OneLineParser(
+        prog="scripts/report",
+        description=HELP,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--by", choices=[by.value for by in By], default=By.ASSET.value)
+    parser.add_argument("--asset", metavar="SYMBOL", help="this one only")
+    parser.add_argument("--since", metavar="WHEN", help="2026-01-31, 2026-01, today, 24h, 7d, 4w")
+    parser.add_argument("--until", metavar="WHEN", help="a day or month is included whole")
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--csv", action="store_true", help="a line for each group, exact numbers")
+    formats.add_argument("--json", action="store_true", help="one JSON object, exact numbers")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw realised profit over time")
+    parser.add_argument(
+        "--plot-cycle", nargs=2, metavar=("ID", "FILE.png"), help="draw the course of one deal"
+    )
+    options = parser.parse_args(texts)
+    if options.plot is not None:
+        options.plot = _png(options.plot)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

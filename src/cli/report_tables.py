@@ -1,0 +1,214 @@
+"""How a report looks: a table for a person, CSV and JSON with exact numbers for a machine."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from performance.report import TOTAL, By, Line, Report
+from utils.formatting import ESTIMATE_LEGEND, NOTHING, marked, percent, plain, signed_usd, span
+
+_TITLES = {By.ASSET: "asset", By.DAY: "day (UTC)", By.MONTH: "month (UTC)"}
+_WIDEST = 1000
+_PERCENT = Context(prec=12)
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """Everything, money as exact text, spans in seconds."""
+    return {
+        "by": report.by.value,
+        "start": plain(report.start),
+        "end": plain(report.end),
+        "lines": [_line_json(line, report.by) for line in report.lines],
+        "total": _line_json(report.total),
+        "open": {"deals": report.open_deals, "bound_usd": plain(report.open_usd)},
+        "ended_in_error": {"deals": report.failed_deals, "lost_usd": plain(report.failed_usd)},
+    }
+
+
+def report_csv(report: Report) -> str:
+    """One line for each group, with a header; the total is what they add up to."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    rows = [_line_json(line, report.by) for line in report.lines]
+    header = list(_line_json(report.total, report.by if not rows else None)) if not rows else []
+    header = header or list(rows[0])
+    writer.writerow(header)
+    writer.writerows([["" if row[name] is None else row[name] for name in header] for row in rows])
+    return text.getvalue()
+
+
+def _line_json(line: Line, by: By | None = None) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": line.name}
+    if by is By.CYCLE and line.deals:
+        [deal] = line.deals
+        shown |= {
+            "symbol": deal.symbol,
+            "opened_at": plain(deal.opened_at),
+            "completed_at": plain(deal.completed_at),
+        }
+    shown |= {
+        "deals": line.count,
+        "won_percent": _rounded(line.won_percent),
+        "mean_holding_seconds": line.mean_holding_seconds,
+        "worst_holding_seconds": line.worst_holding_seconds,
+        "most_safety_orders": line.most_safety_orders,
+        "cost_usd": plain(line.cost_usd),
+        "proceeds_usd": plain(line.proceeds_usd),
+        "mean_capital_usd": _rounded(line.capital.mean_usd),
+        "peak_capital_usd": plain(line.capital.peak_usd),
+        "fees_usd": plain(line.fees_usd),
+        "fees_are_estimated": line.fees_are_estimated,
+        "profit_usd": plain(line.profit_usd),
+        "return_on_cost_percent": _rounded(line.return_on_cost_percent),
+        "return_on_peak_percent": _rounded(line.return_on_peak_percent),
+    }
+    if by is By.CYCLE and line.deals:
+        shown["notes"] = "; ".join(line.deals[0].notes)
+    return shown
+
+
+def _rounded(value: Decimal | None) -> str | None:
+    """A quotient has no exact end: twelve digits that count."""
+    return None if value is None else plain(_PERCENT.plus(value))
+
+
+# For a person
+
+
+def render(report: Report, console: Console, symbol: str | None) -> RenderableType:
+    """Headline, table and what is not in it, for this console's width."""
+    head = Text("Finished deals", style="bold")
+    head.append(f" of {symbol}" if symbol else "", style="bold")
+    head.append(f"  {report.start:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M} UTC", style="dim")
+    if not report.lines:
+        return Group(head, Text("None in this span."), *_footnotes(report))
+    return Group(head, _table(report, console), *_footnotes(report))
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column and its cells. Those of a higher `rank` go first where there is no room."""
+
+    title: str
+    cell: Callable[[Line], str | Text]
+    rank: int = 0
+    is_text: bool = False
+
+
+def _table(report: Report, console: Console) -> Table:
+    """As many columns as fit; a number is never cut."""
+    columns = _columns(report)
+    for most in range(max(column.rank for column in columns), -1, -1):
+        table = _filled(report, console, [one for one in columns if one.rank <= most])
+        needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+        if needed <= console.width:
+            break
+    return table
+
+
+def _columns(report: Report) -> list[_Column]:
+    if report.by is By.CYCLE:
+        first = [
+            _Column("deal", lambda line: line.name, is_text=True),
+            _Column("asset", _asset_cell, is_text=True),
+            _Column("completed", _completed_cell, is_text=True),
+            _Column("held", lambda line: span(line.mean_holding_seconds)),
+        ]
+    else:
+        first = [
+            _Column(_TITLES[report.by], lambda line: line.name, is_text=True),
+            _Column("deals", lambda line: str(line.count)),
+            _Column("won", _won_cell),
+            _Column("held", lambda line: span(line.mean_holding_seconds)),
+            _Column("worst", lambda line: span(line.worst_holding_seconds), rank=2),
+        ]
+    return [
+        *first,
+        _Column("safety", lambda line: str(line.most_safety_orders), rank=1),
+        _Column("cost", lambda line: f"{line.cost_usd:,.2f}", rank=4),
+        _Column("at work", lambda line: f"{line.capital.mean_usd:,.2f}", rank=5),
+        _Column("peak", lambda line: f"{line.capital.peak_usd:,.2f}", rank=3),
+        _Column("fees", _fees_cell),
+        _Column("profit", _profit_cell),
+        _Column("of cost", lambda line: _return_cell(line, line.return_on_cost_percent)),
+        _Column("of peak", lambda line: _return_cell(line, line.return_on_peak_percent), rank=6),
+    ]
+
+
+def _filled(report: Report, console: Console, columns: list[_Column]) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, header_style="bold"
+    )
+    for column in columns:
+        justify: JustifyMethod = "left" if column.is_text else "right"
+        table.add_column(column.title, justify=justify, no_wrap=True)
+    for line in report.lines:
+        table.add_row(*(column.cell(line) for column in columns))
+    table.add_section()
+    table.add_row(*(column.cell(report.total) for column in columns), style="bold")
+    return table
+
+
+def _asset_cell(line: Line) -> str:
+    return line.deals[0].symbol if line.name != TOTAL else f"{line.count} deals"
+
+
+def _completed_cell(line: Line) -> str:
+    if line.name == TOTAL:
+        return f"{_won_cell(line)} won"
+    return f"{line.deals[0].completed_at:%Y-%m-%d %H:%M}"
+
+
+def _fees_cell(line: Line) -> str:
+    return marked(f"{line.fees_usd:,.2f}", line.fees_are_estimated)
+
+
+def _profit_cell(line: Line) -> Text:
+    sign = "green" if line.profit_usd > 0 else "red" if line.profit_usd < 0 else ""
+    return Text(marked(signed_usd(line.profit_usd), line.fees_are_estimated), style=sign)
+
+
+def _won_cell(line: Line) -> str:
+    return marked(_whole_percent(line.won_percent), line.fees_are_estimated)
+
+
+def _return_cell(line: Line, value: Decimal | None) -> str:
+    return marked(percent(value), line.fees_are_estimated and value is not None)
+
+
+def _whole_percent(value: Decimal | None) -> str:
+    return NOTHING if value is None else f"{value:.0f} %"
+
+
+def _footnotes(report: Report) -> list[Text]:
+    lines = []
+    if report.total.fees_are_estimated:
+        lines.append(ESTIMATE_LEGEND)
+    if report.open_deals:
+        lines.append(
+            f"open: {_deals(report.open_deals)} with {report.open_usd:,.2f} USD bound,"
+            " not in the profit"
+        )
+    notes = [Text(line, style="dim") for line in lines]
+    if report.failed_deals:
+        text = (
+            f"ended in error: {_deals(report.failed_deals)} whose coins left the account,"
+            f" {report.failed_usd:,.2f} USD, not in the profit"
+        )
+        notes.append(Text(text, style="yellow"))
+    return notes
+
+
+def _deals(count: int) -> str:
+    return "1 deal" if count == 1 else f"{count} deals"

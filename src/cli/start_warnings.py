@@ -1,0 +1,41 @@
+"""What a daemon that was just started still lacks before anything comes of it. Looks only."""
+
+from __future__ import annotations
+
+from config import PROJECT_ROOT, Settings
+from models.asset_config import get_all_assets
+from runtime.crontab import CrontabError, read_crontab, split_at_block
+from runtime.script_runs import load_script_runs
+from utils.db_utils import DatabaseError, thread_connection
+
+
+def find_start_warnings(settings: Settings) -> list[str]:
+    """One line each with its cure. What cannot be looked at now is no reason to warn."""
+    return [*_without_assets(), *_without_caretakers(settings)]
+
+
+def _without_assets() -> list[str]:
+    try:
+        if get_all_assets(thread_connection()):
+            return []
+    except DatabaseError:
+        return []  # the daemon tells that itself, and goes on when it can
+    return ["no asset is configured, so there is nothing to trade: scripts/assets add BTC/USD"]
+
+
+def _without_caretakers(settings: Settings) -> list[str]:
+    try:
+        _, _, is_installed = split_at_block(read_crontab(), PROJECT_ROOT)
+        trouble = None if is_installed else "the crontab has no lines of this folder"
+    except CrontabError as error:
+        trouble = str(error)
+    if trouble is not None:
+        return [
+            f"nobody restarts the daemon or ends a cooldown ({trouble}):"
+            " scripts/install_crontab install"
+        ]
+    if not load_script_runs(settings.run_dir):
+        return [
+            "cron has not run any of its jobs yet: it should within a minute, or scripts/doctor"
+        ]
+    return []

@@ -1,0 +1,214 @@
+"""How a status looks: one screen of lines and one table, or JSON. Reads and decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from caretakers.plans.watchdog import Verdict
+from cli.status_table import assets_table, coloured_usd
+from domain.journal import RealisedProfit
+from monitoring.status.asset_status import AssetLook
+from monitoring.status.caretaker_status import CaretakerLook
+from monitoring.status.daemon_status import DaemonLook, StreamLook
+from monitoring.status.status import Status
+from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, number, plain, span
+
+_LABEL_COLUMNS = 12
+_CENT = Decimal("0.01")
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """Everything, money and coins as exact text."""
+    shown: dict[str, Any] = {"is_well": status.is_well, **plain(asdict(status))}
+    for look, raw in zip(status.caretakers, shown["caretakers"], strict=True):
+        raw["is_stale"] = look.is_stale
+    return shown
+
+
+def render(status: Status, console: Console) -> RenderableType:
+    """The screen for this console's width. What is wrong stands on top: it is never cut off."""
+    parts: list[RenderableType] = [_headline(status), *_verdict(status), Text()]
+    parts += [_labelled(label, text) for label, text in _facts(status)]
+    if status.assets:
+        parts += [Text(), assets_table(status, console)]
+    elif status.assets is not None:
+        parts.append(_labelled("assets", Text("none yet: scripts/assets add BTC/USD")))
+    parts += _event_lines(status)
+    return Group(*parts)
+
+
+def _headline(status: Status) -> Text:
+    text = Text("DCA bot  ", style="bold")
+    text.append(status.money, style="bold white on red" if status.is_live else "bold green")
+    text.append(
+        f"  {status.trading_host}  {status.looked_at:%Y-%m-%d %H:%M:%S} UTC", "not bold dim"
+    )
+    return text
+
+
+def _verdict(status: Status) -> list[RenderableType]:
+    if status.is_well:
+        stopped = status.daemon.is_stopped_on_purpose
+        words = "nothing is wrong: it is stopped, as you wished" if stopped else "all is well"
+        return [Text(words, style="yellow" if stopped else "green")]
+    count = len(status.problems)
+    head = "1 thing is wrong:" if count == 1 else f"{count} things are wrong:"
+    lines = [
+        Padding(Text(problem, style="red"), (0, 0, 0, 2), expand=False)
+        for problem in status.problems
+    ]
+    return [Text(head, style="bold red"), *lines]
+
+
+def _labelled(label: str, text: Text) -> RenderableType:
+    """A label and what belongs to it; long text is wrapped beside the label."""
+    grid = Table.grid(padding=0)
+    grid.add_column(width=_LABEL_COLUMNS, no_wrap=True)
+    grid.add_column()
+    grid.add_row(Text(label, style="bold"), text)
+    return grid
+
+
+def _facts(status: Status) -> list[tuple[str, Text]]:
+    daemon = status.daemon
+    facts = [("daemon", _daemon(daemon))]
+    if daemon.quotes and daemon.trade_updates:
+        facts.append(("streams", _streams(daemon, daemon.quotes, daemon.trade_updates)))
+    facts.append(("caretakers", _caretakers(status.caretakers)))
+    if daemon.is_paused:
+        facts.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
+    if held := [asset.held for asset in status.assets or () if asset.held]:
+        rest = [f"{one.symbol}: {one.words}" for one in held if not one.is_wrong]
+        facts += [("held back", Text("; ".join(rest), style="yellow"))] if rest else []
+    if left := [asset for asset in status.assets or () if _is_worth_a_cent(asset)]:
+        words = ", ".join(f"{coins(asset.leftover)} {asset.symbol}" for asset in left)
+        facts.append(("left over", Text(f"{words}: of earlier cycles, sold with the next")))
+    if status.assets is not None:
+        facts.append(("profit", _profit(status.assets, status.removed)))
+    else:
+        facts.append(("assets", Text("unknown: the database cannot be asked", style="red")))
+    facts.append(("brakes", _brakes(status)))
+    return facts
+
+
+def _is_worth_a_cent(asset: AssetLook) -> bool:
+    return asset.leftover > 0 and (asset.bid is None or asset.leftover * asset.bid >= _CENT)
+
+
+def _daemon(daemon: DaemonLook) -> Text:
+    if daemon.pid is None:
+        style = "yellow" if daemon.is_stopped_on_purpose else "bold red"
+        word = "stopped on purpose" if daemon.is_stopped_on_purpose else "not running"
+        more = f"  {daemon.reason}" if daemon.verdict is Verdict.WAIT else ""
+        return Text.assemble((word, style), more)
+    words = {
+        Verdict.WELL: ("trading", "bold green"),
+        Verdict.STARTING: ("starting", "yellow"),
+        Verdict.RESTART: ("not working", "bold red"),
+        Verdict.STALLED: (f"{daemon.state}, held back", "bold red"),
+    }
+    word, style = words.get(daemon.verdict, (daemon.state or "unwell", "bold yellow"))
+    beat = NOTHING if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
+    text = Text.assemble((word, style))
+    text.append(f"  PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}")
+    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING, Verdict.STALLED):
+        text.append(f"  {daemon.reason}", style)
+    return text
+
+
+def _streams(daemon: DaemonLook, quotes: StreamLook, updates: StreamLook) -> Text:
+    text = Text.assemble("quotes ", _stream(quotes, bool(daemon.symbols)))
+    text.append(f", last {_ago(quotes.heard_seconds)}; trade updates ")
+    text.append_text(_stream(updates, True))
+    text.append(f", last word {_ago(updates.heard_seconds)}")
+    text.append(f"; compared with the exchange {_ago(daemon.sweep_seconds)}")
+    return text
+
+
+def _stream(stream: StreamLook, is_wanted: bool) -> Text:
+    if stream.is_connected:
+        return Text("connected", style="green")
+    if not is_wanted:
+        return Text("not needed (no assets)", style="dim")
+    lost = "" if stream.lost_seconds is None else f" for {span(stream.lost_seconds)}"
+    return Text(f"LOST{lost}", style="bold red")
+
+
+def _ago(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{span(seconds)} ago"
+
+
+def _caretakers(looks: tuple[CaretakerLook, ...]) -> Text:
+    parts = []
+    for look in looks:
+        style = "red" if look.is_stale or look.has_failed else ""
+        failed = ", failed" if look.has_failed else ""
+        parts.append(Text(f"{look.script} {_ago(look.age_seconds)}{failed}", style=style))
+    return Text("; ").join(parts)
+
+
+def _profit(assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...]) -> Text:
+    today = sum(asset.realised_today_usd for asset in assets)
+    today += sum(profit.recent_profit_usd for profit in removed)
+    total = sum(asset.realised_usd for asset in assets)
+    total += sum(profit.profit_usd for profit in removed)
+    deals_today = sum(asset.deals_today for asset in assets)
+    deals_today += sum(profit.recent_deals for profit in removed)
+    deals = sum(asset.deals for asset in assets) + sum(profit.deals for profit in removed)
+    today_rests = any(asset.realised_today_is_estimated for asset in assets)
+    today_rests |= any(profit.recent_is_estimated for profit in removed)
+    total_rests = any(asset.realised_is_estimated for asset in assets)
+    total_rests |= any(profit.is_estimated for profit in removed)
+    held = [asset.unrealised_usd for asset in assets if asset.unrealised_usd is not None]
+    text = Text.assemble("today ", coloured_usd(today, is_estimated=today_rests), " USD in ")
+    text.append(_deals(deals_today))
+    all_time = coloured_usd(total, is_estimated=total_rests)
+    text.append_text(Text.assemble("; all time ", all_time, " USD in "))
+    text.append(_deals(deals))
+    if removed:
+        text.append(f", {', '.join(profit.symbol for profit in removed)} (removed) counted in")
+    if held:
+        unrealised = coloured_usd(sum(held), is_estimated=True)
+        text.append_text(Text.assemble("; unrealised ", unrealised, " USD"))
+    text.append("  after fees, days in UTC", style="dim")
+    if total_rests or held:
+        text.append(f"; {ESTIMATE_LEGEND}", style="dim")
+    return text
+
+
+def _deals(count: int) -> str:
+    return "1 deal" if count == 1 else f"{count} deals"
+
+
+def _brakes(status: Status) -> Text:
+    parts = []
+    for brake in status.brakes:
+        used = "?" if brake.used is None else number(brake.used, 0 if "CYCLES" in brake.name else 2)
+        full = ": holds" if brake.holds else ""
+        style = "bold yellow" if brake.holds else ""
+        parts.append(Text(f"{brake.name} {used} of {number(brake.limit)}{full}", style=style))
+    if not parts:
+        text = Text("none set (MAX_BUY_USD_PER_DAY and others in .env)", style="dim")
+        if status.bought_today_usd is not None:
+            text.append(f"; bought today for {number(status.bought_today_usd, 2)} USD")
+        return text
+    return Text("; ").join(parts)
+
+
+def _event_lines(status: Status) -> list[RenderableType]:
+    if not status.events:
+        return []
+    head = Text("\nERROR events of the last day, newest first", style="bold")
+    lines: list[RenderableType] = [head]
+    for event in status.events:
+        about = f" {event.symbol}" if event.symbol else ""
+        text = f"{event.created_at:%m-%d %H:%M} {event.kind}{about}: {event.reason}"
+        lines.append(Padding(Text(text), (0, 0, 0, 2), expand=False))
+    return lines

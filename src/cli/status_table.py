@@ -1,0 +1,168 @@
+"""The table of status: each asset in two lines, narrow or wide. Reads and decides nothing.
+
+A narrow terminal gets fewer columns with two figures each, so that none is ever cut off.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from domain.cycle import CycleStatus
+from monitoring.status.asset_status import AssetLook, OrderLook
+from monitoring.status.status import Status
+from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd, span
+
+WIDE_COLUMNS = 112
+_STATUS_STYLES = {
+    CycleStatus.WATCHING: "cyan",
+    CycleStatus.BUYING: "yellow",
+    CycleStatus.SELLING: "magenta",
+    CycleStatus.COOLDOWN: "dim",
+    CycleStatus.ERROR: "bold red",
+    CycleStatus.COMPLETE: "dim",
+}
+
+
+def assets_table(status: Status, console: Console) -> Table:
+    """For this console's width."""
+    is_wide = console.width >= WIDE_COLUMNS
+    table = Table(
+        box=box.SIMPLE_HEAD if console.is_terminal else None,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0) if is_wide else 0,
+        header_style="bold",
+        expand=console.is_terminal and not is_wide,
+    )
+    (_fill_wide if is_wide else _fill_narrow)(table, status)
+    return table
+
+
+def _fill_wide(table: Table, status: Status) -> None:
+    table.add_column("asset", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for title in ("coins", "average", "bid", "buys at", "sells at", "unrealised"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("open order", no_wrap=True)
+    table.add_column("today\nall time", justify="right", no_wrap=True)
+    for asset in status.assets or ():
+        table.add_row(
+            _symbol(asset),
+            _state(asset, status),
+            coins(asset.quantity),
+            _price(asset.average_price),
+            _price(asset.bid),
+            _buys_at(asset),
+            _sells_at(asset),
+            coloured_usd(asset.unrealised_usd, is_estimated=True),
+            _order(asset),
+            _realised(asset),
+        )
+
+
+def _fill_narrow(table: Table, status: Status) -> None:
+    table.add_column("asset\nopen order", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for title in ("coins\naverage", "bid\nunreal.", "buys at", "sells at", "today\nall time"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for asset in status.assets or ():
+        order = _order(asset)
+        table.add_row(
+            Text.assemble(_symbol(asset), "\n", order.split("\n")[0]),
+            _state(asset, status),
+            f"{coins(asset.quantity)}\n{_price(asset.average_price)}",
+            Text.assemble(
+                _price(asset.bid), "\n", coloured_usd(asset.unrealised_usd, is_estimated=True)
+            ),
+            _buys_at(asset),
+            _sells_at(asset),
+            _realised(asset),
+        )
+
+
+def _symbol(asset: AssetLook) -> Text:
+    return Text(asset.symbol, style="bold" if asset.is_enabled else "dim")
+
+
+def _state(asset: AssetLook, status: Status) -> Text:
+    """The status, and below it what matters in this status."""
+    if asset.status is None:
+        return Text("no cycle", style="bold red" if asset.is_enabled else "dim")
+    text = Text(asset.status.value, style=_STATUS_STYLES[asset.status])
+    rests_until = asset.rests_until
+    if asset.held is not None:
+        lasts = "" if asset.held.seconds is None else f" {span(asset.held.seconds)}"
+        text.append(f"\nheld{lasts}", style="bold red" if asset.held.is_wrong else "yellow")
+    elif asset.order is not None and asset.order.age_seconds is not None:
+        text.append(f"\nfor {span(asset.order.age_seconds)}", style="dim")
+    elif not asset.is_enabled:
+        text.append("\nbuys nothing", style="dim")
+    elif asset.quantity > 0:
+        text.append(f"\nsafety {asset.safety_orders}/{asset.max_safety_orders}", style="dim")
+    elif rests_until is not None:
+        left = (rests_until - status.looked_at).total_seconds()
+        text.append(f"\n{span(left)} left" if left > 0 else "\nis over", style="dim")
+    return text
+
+
+def _price(value: Decimal | None) -> str:
+    return NOTHING if value is None else price(value)
+
+
+def _buys_at(asset: AssetLook) -> Text:
+    """The price of the next buy, and how far the ask is from it."""
+    if asset.buys_at_any_price:
+        if asset.held is not None:
+            return Text("held back", style="bold red" if asset.held.is_wrong else "yellow")
+        return Text("at once" if asset.rests_until is None else "later", style="dim")
+    if asset.buy_price is None:
+        return Text(NOTHING, style="dim")
+    is_due = asset.ask is not None and asset.ask <= asset.buy_price
+    far = "due" if is_due else percent(asset.buy_distance_percent)
+    return Text.assemble(price(asset.buy_price), "\n", (far, "yellow"))
+
+
+def _sells_at(asset: AssetLook) -> Text:
+    """The take profit's price, and how far the bid is from it."""
+    if asset.sell_price is None:
+        return Text(NOTHING, style="dim")
+    is_due = asset.bid is not None and asset.bid >= asset.sell_price
+    far = "due" if is_due else percent(asset.sell_distance_percent)
+    return Text.assemble(price(asset.sell_price), "\n", (far, "green"))
+
+
+def _order(asset: AssetLook) -> Text:
+    order = asset.order
+    if order is None:
+        return Text("not seen" if asset.order_is_unseen else NOTHING, style="dim")
+    text = Text(f"{order.side} {_at(order)}", style=_STATUS_STYLES[_status_of(order)])
+    if order.filled_qty > 0 and order.qty:
+        text.append(f"\n{order.filled_qty / order.qty:.0%} filled", style="dim")
+    return text
+
+
+def _at(order: OrderLook) -> str:
+    return "market" if order.limit_price is None else price(order.limit_price)
+
+
+def _status_of(order: OrderLook) -> CycleStatus:
+    return CycleStatus.BUYING if order.side == "buy" else CycleStatus.SELLING
+
+
+def _realised(asset: AssetLook) -> Text:
+    today = coloured_usd(asset.realised_today_usd, is_estimated=asset.realised_today_is_estimated)
+    total = coloured_usd(asset.realised_usd, is_estimated=asset.realised_is_estimated)
+    return Text.assemble(today, "\n", total)
+
+
+def coloured_usd(value: Decimal | None, *, is_estimated: bool = False) -> Text:
+    """Green above zero, red below; marked where it rests on estimated fees."""
+    if value is None:
+        return Text(NOTHING, style="dim")
+    style = "green" if value > 0 else "red" if value < 0 else "dim"
+    return Text(marked(signed_usd(value), is_estimated), style=style)

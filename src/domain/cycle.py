@@ -1,0 +1,66 @@
+"""One cycle: a row of `dca_cycles`. A frozen record; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from domain.rows import Row, utc_from_db
+
+
+class CycleStatus(StrEnum):
+    WATCHING = "watching"
+    BUYING = "buying"
+    SELLING = "selling"
+    COOLDOWN = "cooldown"
+    COMPLETE = "complete"
+    ERROR = "error"
+
+
+OPEN_STATUSES = (
+    CycleStatus.WATCHING,
+    CycleStatus.BUYING,
+    CycleStatus.SELLING,
+    CycleStatus.COOLDOWN,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DcaCycle:
+    """One row of `dca_cycles`.
+
+    `quantity` in coins as filled (before the coin fee), prices in USD.
+    """
+
+    id: int
+    asset_id: int
+    status: CycleStatus
+    quantity: Decimal = Decimal(0)
+    average_purchase_price: Decimal = Decimal(0)
+    safety_orders: int = 0
+    latest_order_id: str | None = None
+    last_order_fill_price: Decimal | None = None
+    completed_at: datetime | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    order_seq: int = 0
+    order_key: str = ""
+    close_requested: bool = False  # the user wants it sold now, at any price, and no more buys
+
+    @classmethod
+    def from_row(cls, row: Row, prefix: str = "") -> DcaCycle:
+        known = {name: row[prefix + name] for name in COLUMNS}
+        known["status"] = CycleStatus(known["status"])
+        known["close_requested"] = bool(known["close_requested"])
+        for name in ("completed_at", "created_at", "updated_at"):
+            known[name] = utc_from_db(known[name])
+        return cls(**known)
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+
+COLUMNS = tuple(spec.name for spec in fields(DcaCycle))

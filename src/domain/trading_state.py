@@ -1,0 +1,55 @@
+"""Everything that a decision about one asset rests on, read together. A frozen record; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradingState:
+    """One asset with its latest cycle.
+
+    `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders
+    that were written into the tables by hand count as nothing there. `other_symbol` is what the
+    fills of the cycle (or of the one that a cooldown follows) name instead of the asset's symbol:
+    somebody renamed the asset meanwhile. `leftover`: coins that earlier cycles bought and could not
+    sell; read by `with_leftovers` only.
+    """
+
+    asset: DcaAsset
+    cycle: DcaCycle
+    previous_status: CycleStatus | None = None
+    previous_completed_at: datetime | None = None
+    bought_usd: Decimal = Decimal(0)
+    coin_fees: Decimal = Decimal(0)
+    other_symbol: str | None = None
+    leftover: Decimal = Decimal(0)
+
+    def foreign_coins(self, position_qty: Decimal) -> Decimal:
+        """Of the coins in the account those that neither the cycle bought nor earlier ones left.
+
+        Dust of this cycle and of those before it is ours: it goes with the next sale.
+        """
+        return position_qty - self.cycle.quantity - self.leftover
+
+    @property
+    def cooldown_until(self) -> datetime | None:
+        """When the rest after the previous cycle is over; None when there was none."""
+        if self.previous_completed_at is None:
+            return None
+        return self.previous_completed_at + timedelta(seconds=self.asset.cooldown_period)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cooldown:
+    """A cycle in `cooldown`, and when the cycle before it ended (None: there is no such cycle)."""
+
+    cycle: DcaCycle
+    asset_symbol: str
+    cooldown_seconds: int
+    previous_completed_at: datetime | None

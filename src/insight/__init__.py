@@ -1,1 +1,0 @@
-"""What a person reads: status, report, doctor, tables. Reads only, changes nothing."""

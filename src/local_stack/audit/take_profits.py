@@ -1,0 +1,109 @@
+"""What a take profit may be sold at, and what it may leave behind. Pure, like invariants.
+
+Written down a second time on purpose: neither the bot's triggers nor its lifecycle are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+
+from domain.orders import ExchangeOrder, Side
+from local_stack.audit.ledgers import Books, CycleBooks
+from local_stack.audit.replay import replay
+from local_stack.audit.spending import ON_ITS_WAY
+from strategy.order_identity import parse_client_order_id
+from strategy.sizing import is_unsellable
+
+_ENDINGS = ("canceled", "expired", "rejected", "replaced")
+_ZERO = Decimal(0)
+
+
+def find_gone_prices(cycle: CycleBooks, books: Books) -> Iterator[str]:
+    """Each take profit that was sent although no quote that could decide had a bid at its target.
+
+    `books.quotes_told` has the bids that the bot was told so shortly before the order came that it
+    may decide on them. One at the target is enough: the newest may still have been on its way. A
+    sale that the user asked for has no target.
+    """
+    if cycle.row.close_requested:
+        return
+    states = replay(cycle.journal, cycle.rules, books.fee_rate)
+    for order in cycle.orders:
+        identity = parse_client_order_id(order.client_order_id)
+        bids = books.quotes_told.get(order.id)
+        if order.side is not Side.SELL or identity is None or bids is None:
+            continue
+        # A correction that was booked meanwhile may have moved the average: the lowest counts.
+        averages = [
+            state.average
+            for state in states
+            if state.order_seq == identity.order_seq and state.average > 0
+        ]
+        if not averages:
+            continue
+        target = min(averages) * (1 + cycle.asset.take_profit_percent / 100)
+        highest = max(bids, default=_ZERO)
+        if highest < target:
+            told = f"at best {highest:f}" if bids else "no bid at all"
+            yield f"{order.client_order_id} was sold at {target:.6f} or more: {told} was told"
+
+
+def find_left_behind(cycle: CycleBooks, books: Books) -> Iterator[str]:
+    """A complete cycle with more than dust of it still on the exchange.
+
+    Counted by the exchange's own fills and fees. Fills that came after their order's end count from
+    the moment the bot had booked them; coins taken behind its back cannot be sold.
+    """
+    if not cycle.is_complete:
+        return
+    left = count_left(cycle) - _late_and_unknown(cycle, books)
+    left -= books.taken.get(cycle.symbol, _ZERO)
+    if not is_unsellable(left, cycle.rules):
+        yield f"complete with {left.normalize():f} coins of it on the exchange"
+
+
+def count_left(cycle: CycleBooks) -> Decimal:
+    """Coins: bought, less the fees taken from them, less sold. Below 0 where those that an earlier
+    cycle had left were sold, too.
+    """
+    return sum(
+        (
+            fill.qty - fill.fee if fill.side is Side.BUY else -fill.qty
+            for fills in cycle.fills.values()
+            for fill in fills
+        ),
+        _ZERO,
+    )
+
+
+def _late_and_unknown(cycle: CycleBooks, books: Books) -> Decimal:
+    """Coins of buys that filled after their end and were not booked when the last sell was sent."""
+    orders = {order.id: order for order in cycle.orders}
+    sent_at = _last_sell_sent_at(cycle, orders)
+    ended: set[str] = set()
+    late = _ZERO
+    for step in cycle.steps:
+        if orders[step.order_id].side is not Side.BUY:
+            continue
+        if step.event in _ENDINGS:
+            ended.add(step.order_id)
+        if not step.qty:
+            continue
+        booked_at = books.booked_at.get(step.order_id)
+        was_known = (
+            sent_at is not None and booked_at is not None and booked_at + ON_ITS_WAY < sent_at
+        )
+        if step.order_id in ended and not was_known:
+            late += step.qty
+    return late
+
+
+def _last_sell_sent_at(cycle: CycleBooks, orders: dict[str, ExchangeOrder]) -> datetime | None:
+    sent = [
+        step.at
+        for step in cycle.steps
+        if step.event == "pending_new" and orders[step.order_id].side is Side.SELL
+    ]
+    return sent[-1] if sent else None

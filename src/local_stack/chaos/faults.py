@@ -1,0 +1,243 @@
+"""What a planned blow does to the stack, and how it is taken back.
+
+Owns: every effect of a chaos run. Must never hit a process that is not of this stack, and never the
+exchange itself: it is the judge.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+
+from local_stack.chaos.database_faults import DatabaseBlows
+from local_stack.chaos.database_line import DatabaseLine
+from local_stack.chaos.market_faults import MarketBlows
+from local_stack.chaos.plan import Blow, Effect, Planned
+from local_stack.chaos.undo import Lookouts, UndoList, send, until
+from local_stack.exchange_process import StackError
+from local_stack.stack import DAEMON, LocalStack
+from runtime.process_table import processes_of_stack
+
+CARETAKERS = ("cooldown_manager", "order_manager", "consistency_checker", "watchdog")
+
+
+class Blows:
+    """Strikes, remembers what is to be undone and when, and counts."""
+
+    def __init__(self, stack: LocalStack, symbols: tuple[str, ...], line: DatabaseLine) -> None:
+        self.counts: Counter[str] = Counter()
+        self._stack = stack
+        self._symbols = symbols
+        self._undo = UndoList()
+        self._lookouts = Lookouts()
+        self._database = DatabaseBlows(stack, self._undo, line)
+        self.market = MarketBlows(stack, symbols, self._undo, self._lookouts, self._count)
+        self.second_daemon_listeners: list[Callable[[], None]] = []
+        self._second_run_dir = stack.folder / "second-run"
+
+    def strike(self, planned: Planned) -> None:
+        """Do it now; what lasts is undone by `tick` when its time is over.
+
+        Raises:
+            StackError, MariaDBError: the stack itself broke.
+        """
+        chance = random.Random(planned.chance)
+        effects: Mapping[Blow, Effect] = {
+            Blow.FAULT: self._arm_fault,
+            Blow.KILL_DAEMON: self._kill_daemon,
+            Blow.KILL_AFTER_ORDER: self._kill_after_order,
+            Blow.SUSPEND_DAEMON: self._suspend_daemon,
+            Blow.SECOND_DAEMON: self._start_second_daemon,
+            Blow.KILL_CARETAKER: self._kill_caretaker,
+            Blow.DUPLICATE_IDS: self._let_duplicates_in,
+            Blow.SLOW_EXCHANGE: self._slow_exchange,
+            Blow.TAKE_COINS: self._take_coins,
+            Blow.GIVE_COINS: self._give_coins,
+            Blow.EDIT_ORDER: self._edit_order,
+            **self.market.effects(),
+            **self._database.effects(),
+        }
+        if effects[planned.blow](planned, chance) and planned.blow is not Blow.FAULT:
+            self._count(planned.blow)
+
+    def _count(self, blow: Blow) -> None:
+        self.counts[blow.words] += 1
+
+    def tick(self) -> None:
+        """Undo what has lasted long enough, strike where a moment has come."""
+        self._undo.tick()
+        self._lookouts.tick()
+
+    def end(self) -> None:
+        """Undo everything now, and see that the database runs."""
+        self._lookouts.end()
+        self._undo.end()
+        self._stack.exchange.control("faults", clear=True)
+        self._stack.exchange.control("config", duplicate_ids_refused=True, latency_seconds=0.005)
+        for process in self._daemons(second=True):
+            send(process, psutil.Process.kill)
+        for process in self._stack.daemon_processes():
+            send(process, psutil.Process.resume)
+        if not self._stack.server.is_running():
+            self._stack.server.start()
+
+    # The exchange
+
+    def _arm_fault(self, planned: Planned, _chance: random.Random) -> bool:
+        assert planned.fault is not None, "a fault says which"
+        exchange = self._stack.exchange
+        [armed] = exchange.control("faults", **planned.fault)["armed"]
+        self._undo.after(planned.for_seconds, lambda: exchange.control("faults", clear=armed["id"]))
+        return True
+
+    def _let_duplicates_in(self, planned: Planned, _chance: random.Random) -> bool:
+        exchange = self._stack.exchange
+        exchange.control("config", duplicate_ids_refused=False)
+        self._undo.after(
+            planned.for_seconds, lambda: exchange.control("config", duplicate_ids_refused=True)
+        )
+        return True
+
+    def _slow_exchange(self, planned: Planned, chance: random.Random) -> bool:
+        exchange = self._stack.exchange
+        exchange.control("config", latency_seconds=round(chance.uniform(0.1, 0.6), 2))
+        self._undo.after(
+            planned.for_seconds, lambda: exchange.control("config", latency_seconds=0.005)
+        )
+        return True
+
+    def _take_coins(self, _planned: Planned, chance: random.Random) -> bool:
+        exchange, symbol = self._stack.exchange, chance.choice(self._symbols)
+        held = exchange.state()["balances"]["coins"].get(symbol)
+        if held is None:
+            return False
+        part = chance.choice((0.3, 1.0))
+        taken = f"{float(held['qty_available']) * part:.9f}"
+        with contextlib.suppress(StackError):  # sold meanwhile
+            exchange.control("balance", unit=symbol, add=f"-{taken}")
+            return True
+        return False
+
+    def _give_coins(self, planned: Planned, chance: random.Random) -> bool:
+        """The user buys beside the bot, and sells again what they bought."""
+        exchange, symbol = self._stack.exchange, chance.choice(self._symbols)
+        quote = exchange.state()["quotes"].get(symbol)
+        if quote is None:
+            return False
+        amount = f"{chance.uniform(10, 80) / float(quote['ask']):.6f}"
+        exchange.control("balance", unit=symbol, add=amount, price=quote["ask"])
+
+        def take_back() -> None:
+            with contextlib.suppress(StackError):  # fewer are there: the bot has a claim on them
+                exchange.control("balance", unit=symbol, add=f"-{amount}")
+
+        self._undo.after(planned.for_seconds, take_back)
+        return True
+
+    def _edit_order(self, _planned: Planned, chance: random.Random) -> bool:
+        """The user moves the price of an open buy down a little in the dashboard."""
+        exchange = self._stack.exchange
+        buys = [
+            one
+            for one in exchange.state()["orders"]["open"]
+            if one["side"] == "buy" and one["symbol"] in self._symbols and one["limit_price"]
+        ]
+        if not buys:
+            return False
+        order = chance.choice(buys)
+        lower = f"{float(order['limit_price']) * 0.999:.6g}"
+        with contextlib.suppress(StackError):  # it ended meanwhile, or the price has no such step
+            exchange.patch(f"/v2/orders/{order['id']}", limit_price=lower)
+            return True
+        return False
+
+    # Processes
+
+    def _daemons(self, *, second: bool = False) -> list[psutil.Process]:
+        return [
+            process
+            for process in self._stack.daemon_processes()
+            if (_environment(process).get("PID_FILE", "").startswith(str(self._second_run_dir)))
+            is second
+        ]
+
+    def _kill_daemon(self, _planned: Planned, _chance: random.Random) -> bool:
+        daemons = self._daemons()
+        for process in daemons:
+            send(process, psutil.Process.kill)
+        # The watchdog is to start it at once: it cannot know that this is no crash loop.
+        (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
+        return bool(daemons)
+
+    def _kill_after_order(self, planned: Planned, chance: random.Random) -> bool:
+        """Between the acceptance of an order and its first effects on the database."""
+        seen = self._stack.exchange.state()["orders"]["total"]
+        daemons = self._daemons()
+        if not until(lambda: self._stack.exchange.state()["orders"]["total"] > seen):
+            return False
+        time.sleep(chance.choice((0, 0, 0.01, 0.03, 0.1)))  # which effect it misses is the point
+        for process in daemons:
+            send(process, psutil.Process.kill)
+        (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
+        return bool(daemons)
+
+    def _suspend_daemon(self, planned: Planned, _chance: random.Random) -> bool:
+        daemons = self._daemons()
+        for process in daemons:
+            send(process, psutil.Process.suspend)
+            self._undo.after(
+                planned.for_seconds, lambda process=process: send(process, psutil.Process.resume)
+            )
+        (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
+        return bool(daemons)
+
+    def _start_second_daemon(self, planned: Planned, chance: random.Random) -> bool:
+        """Beside the first one, or as if on another host: with a PID file of its own."""
+        if chance.random() < 0.4:
+            self._stack.start_daemon(wait=False)
+            return True
+        for listener in self.second_daemon_listeners:
+            listener()
+        second = self._stack.spawn_with(
+            f"src/{DAEMON}", {"PID_FILE": str(self._second_run_dir / "main_app.pid")}
+        )
+
+        def end() -> None:
+            if second.poll() is None:
+                second.kill()
+            second.wait()
+
+        self._undo.after(planned.for_seconds, end)
+        return True
+
+    def _kill_caretaker(self, planned: Planned, chance: random.Random) -> bool:
+        """One that runs, or one started for it."""
+        running = [
+            process
+            for process in processes_of_stack(self._stack.folder)
+            if any(Path(part).stem in CARETAKERS for part in _command(process))
+        ]
+        if running:
+            send(chance.choice(running), psutil.Process.kill)
+            return True
+        child = self._stack.spawn_script(chance.choice(CARETAKERS))
+        self._undo.after(planned.for_seconds, child.kill)
+        return True
+
+
+def _environment(process: psutil.Process) -> Mapping[str, str]:
+    with contextlib.suppress(psutil.Error):
+        return process.environ()
+    return {}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []

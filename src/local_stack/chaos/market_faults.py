@@ -1,0 +1,172 @@
+"""What a chaos run does to the market at the worst moment: prices gone, buys left, lagging coins.
+
+Owns: the moments. Each blow waits for one (a quote was asked for, a buy was taken, coins came) and
+then moves the market of that symbol. What moved stands where it is until the blow is over.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from local_stack.chaos.plan import Blow, Effect, Planned
+from local_stack.chaos.undo import Lookouts, UndoList
+from local_stack.stack import LocalStack
+from strategy.order_identity import parse_client_order_id
+
+QUOTES_PATH = "/v1beta3/crypto/us/latest/quotes"
+# Longer than MAX_QUOTE_AGE_SECONDS and shorter than what the client waits for an answer: the price
+# is gone for longer than any quote may decide.
+SLOW_SECONDS = (7.0, 8.5)
+SLOW_ARRIVAL_SECONDS = 0.4  # an order is on its way for so long, and then until its first match
+USUAL_ARRIVAL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftBuy:
+    """A safety buy that rests since the market went up while it arrived."""
+
+    symbol: str
+    order_id: str
+    cycle_id: int
+    moved_at: datetime
+
+
+def symbol_of_request(facts: Mapping[str, Any]) -> str:
+    """'BTC/USD', whether it stands in the query or at the end of the path."""
+    return facts.get("symbol") or f"{facts['path'].rpartition('/')[2].removesuffix('USD')}/USD"
+
+
+class MarketBlows:
+    """`hit` is called when a blow has met its moment."""
+
+    def __init__(
+        self,
+        stack: LocalStack,
+        symbols: tuple[str, ...],
+        undo: UndoList,
+        lookouts: Lookouts,
+        hit: Callable[[Blow], None],
+    ) -> None:
+        self._stack, self._symbols = stack, symbols
+        self._undo, self._lookouts, self._hit = undo, lookouts, hit
+        self.last_left_buy: LeftBuy | None = None
+
+    def effects(self) -> Mapping[Blow, Effect]:
+        """What does what. None says at once that it hit: its moment is still to come."""
+        return {
+            Blow.PRICE_GONE: self._let_price_go,
+            Blow.RESTING_BUY: self._leave_buy_behind,
+            Blow.LAGGING_POSITION: self._let_position_lag,
+        }
+
+    def _let_price_go(self, planned: Planned, chance: random.Random) -> bool:
+        """A sale asks for its confirming quote, then for its position. One of them is slow to come,
+        and as soon as it was asked for the market falls.
+        """
+        seconds = round(chance.uniform(*SLOW_SECONDS), 1)
+        is_last, percent = chance.random() < 0.4, round(chance.uniform(-4, -2), 2)
+        slow = {"name": "http_slow", "count": 1, "seconds": seconds}
+        short = {"name": "http_slow", "seconds": SLOW_ARRIVAL_SECONDS}
+        asked = self._arm(
+            planned.for_seconds,
+            **(slow if is_last else short),
+            match={"method": "GET", "path": QUOTES_PATH},
+        )
+
+        def strike() -> bool:
+            nonlocal asked, is_last
+            facts = self._facts_of_strike(asked)
+            if facts is None:
+                return False
+            if is_last:
+                symbol = symbol_of_request(facts)
+                self._move(symbol, percent, seconds + 2)
+                self._hit(Blow.PRICE_GONE)
+                return True
+            # The quote may not have confirmed anything; who asks for the position goes on to sell.
+            is_last = True
+            path = f"/v2/positions/{symbol_of_request(facts).replace('/', '')}"
+            asked = self._arm(planned.for_seconds, **slow, match={"method": "GET", "path": path})
+            return False
+
+        self._lookouts.wait(planned.for_seconds, strike)
+        return False
+
+    def _facts_of_strike(self, fault_id: str) -> Mapping[str, Any] | None:
+        """What was asked for when this fault struck; None while it has not."""
+        for one in self._stack.exchange.faults()["history"]:
+            if one["id"] == fault_id:
+                return one["facts"]
+        return None
+
+    def _leave_buy_behind(self, planned: Planned, chance: random.Random) -> bool:
+        """The market goes up while a safety order is on its way: it rests, far below the bid."""
+        exchange = self._stack.exchange
+        percent = round(chance.uniform(3, 4.5), 2)
+        seen = {one["id"] for one in exchange.state()["orders"]["open"]}
+        exchange.control("config", latency_seconds=SLOW_ARRIVAL_SECONDS)
+        self._undo.after(planned.for_seconds, self._let_orders_arrive)
+
+        def strike() -> bool:
+            for one in exchange.state()["orders"]["open"]:
+                identity = parse_client_order_id(one["client_order_id"])
+                is_safety = one["side"] == "buy" and identity is not None and identity.order_seq
+                if one["id"] in seen or not is_safety or one["status"] != "pending_new":
+                    continue
+                assert identity is not None
+                self._move(one["symbol"], percent, planned.for_seconds)
+                self.last_left_buy = LeftBuy(
+                    symbol=one["symbol"],
+                    order_id=one["id"],
+                    cycle_id=identity.cycle_id,
+                    moved_at=datetime.now(UTC),
+                )
+                self._hit(Blow.RESTING_BUY)
+                return True
+            return False
+
+        self._lookouts.wait(planned.for_seconds, strike)
+        return False
+
+    def _let_orders_arrive(self) -> None:
+        self._stack.exchange.control("config", latency_seconds=USUAL_ARRIVAL_SECONDS)
+
+    def _let_position_lag(self, planned: Planned, chance: random.Random) -> bool:
+        """Coins came, the position tells a part of them, and the market goes up to be sold at."""
+        symbol, before = chance.choice(self._symbols), dict[str, Decimal]()
+        fraction, percent = chance.choice((0.3, 0.5, 0.8)), round(chance.uniform(1.5, 3), 2)
+
+        def strike() -> bool:
+            held = self._held(symbol)
+            came = held > before.setdefault(symbol, held)
+            before[symbol] = held
+            if came:
+                for match in ({"route": "single", "symbol": symbol}, {"route": "list"}):
+                    self._arm(
+                        planned.for_seconds, name="position_lags", match=match, fraction=fraction
+                    )
+                self._move(symbol, percent, planned.for_seconds)
+                self._hit(Blow.LAGGING_POSITION)
+            return came
+
+        self._lookouts.wait(planned.for_seconds, strike)
+        return False
+
+    def _held(self, symbol: str) -> Decimal:
+        coins = self._stack.exchange.state()["balances"]["coins"].get(symbol)
+        return Decimal(coins["qty"]) if coins else Decimal(0)
+
+    def _move(self, symbol: str, percent: float, seconds: float) -> None:
+        self._arm(seconds, name="market_moves", match={"symbol": symbol}, percent=percent)
+
+    def _arm(self, seconds: float, /, **fault: Any) -> str:
+        """Its id; switched off again after so many seconds."""
+        exchange = self._stack.exchange
+        [armed] = exchange.control("faults", **fault)["armed"]
+        self._undo.after(seconds, lambda: exchange.control("faults", clear=armed["id"]))
+        return str(armed["id"])

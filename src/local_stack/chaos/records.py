@@ -1,0 +1,119 @@
+"""Reads what a chaos run is judged by: the exchange's ledger and every row of the database.
+
+Reads only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from domain.cycle import CycleStatus
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder
+from domain.rows import Row, utc_from_db
+from local_stack.audit.ledgers import Books, OrderStep, fills_of_ledger
+from local_stack.chaos.plan import MAX_QUOTE_AGE_SECONDS
+from local_stack.stack import LocalStack
+from models.asset_config import get_all_assets
+from models.cycle_data import get_cycles_by_status
+from models.order_journal import get_entries_ended_since
+from utils.db_utils import close_quietly, execute_query
+
+FEE_RATE = Decimal("0.0025")  # the default of TAKER_FEE_PERCENT, and what the exchange takes
+# The bot may decide on a quote until it is MAX_QUOTE_AGE_SECONDS old; then the order is on its way.
+DECIDES_SECONDS = MAX_QUOTE_AGE_SECONDS + 1.0
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaosRecords:
+    """Both sides at one moment. `coins` are held in the account, by symbol."""
+
+    books: Books
+    ledger: Mapping[str, Any]
+    events: tuple[Row, ...]
+    coins: Mapping[str, Decimal]
+
+
+def read_records(
+    stack: LocalStack,
+    rules: Mapping[str, AssetRules],
+    users_orders: Collection[str],
+    sold_by_hand: Collection[tuple[str, Decimal]],
+) -> ChaosRecords:
+    """The exchange first, so that what the bot books meanwhile does not look missing.
+
+    `sold_by_hand` are adjustments of coins that no cycle held: they excuse nothing.
+
+    Raises:
+        StackError, DatabaseError, mysql.connector.Error: a side does not answer.
+    """
+    ledger = stack.exchange.ledger()
+    connection = stack.connect()
+    try:
+        # One moment of the database: a fill that is booked between two reads broke an invariant.
+        execute_query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", db_conn=connection)
+        execute_query("START TRANSACTION WITH CONSISTENT SNAPSHOT", db_conn=connection)
+        booked = execute_query(
+            "SELECT alpaca_order_id AS id, MAX(created_at) AS at FROM dca_orders GROUP BY 1",
+            fetch_all=True,
+            db_conn=connection,
+        )
+        books = Books(
+            assets=tuple(get_all_assets(connection)),
+            rows=tuple(get_cycles_by_status(connection, *CycleStatus)),
+            journal=tuple(get_entries_ended_since(connection, _BEGINNING)),
+            orders=tuple(
+                ExchangeOrder.from_wire(raw)
+                for raw in ledger["orders"]
+                if raw["id"] not in users_orders
+            ),
+            fills=fills_of_ledger(ledger["executions"]),
+            steps=tuple(OrderStep.from_ledger(raw) for raw in ledger["steps"]),
+            rules=rules,
+            fee_rate=FEE_RATE,
+            booked_at={row["id"]: utc_from_db(row["at"]) for row in booked},
+            shrunk_symbols=frozenset(
+                one["unit"]
+                for one in ledger["adjustments"]
+                if Decimal(one["amount"]) < 0
+                and (one["unit"], Decimal(one["amount"])) not in sold_by_hand
+            ),
+            taken=_taken(ledger["adjustments"], sold_by_hand),
+            quotes_told={
+                order_id: tuple(
+                    Decimal(one["bid"]) for one in told if one["seconds_before"] <= DECIDES_SECONDS
+                )
+                for order_id, told in ledger["quotes_told"].items()
+            },
+        )
+        events = execute_query(
+            "SELECT * FROM dca_events ORDER BY id", fetch_all=True, db_conn=connection
+        )
+    finally:
+        close_quietly(connection)
+    return ChaosRecords(
+        books=books,
+        ledger=ledger,
+        events=tuple(events),
+        coins={symbol: Decimal(one["qty"]) for symbol, one in ledger["balances"]["coins"].items()},
+    )
+
+
+def _taken(
+    adjustments: Iterable[Mapping[str, Any]], sold_by_hand: Collection[tuple[str, Decimal]]
+) -> dict[str, Decimal]:
+    """The most coins that were ever missing by symbol, after what was given and taken by hand."""
+    balance: dict[str, Decimal] = defaultdict(Decimal)
+    missing: dict[str, Decimal] = {}
+    for one in adjustments:
+        unit, amount = one["unit"], Decimal(one["amount"])
+        if (unit, amount) not in sold_by_hand:
+            balance[unit] += amount
+            missing[unit] = max(missing.get(unit, Decimal(0)), -balance[unit])
+    return missing

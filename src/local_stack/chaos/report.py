@@ -1,0 +1,152 @@
+"""What a chaos run came to: its figures, and the story of the cycle that broke. Writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from domain.cycle import CycleStatus
+from local_stack.audit.invariants import Violation
+from local_stack.audit.ledgers import CycleBooks, match_books
+from local_stack.chaos.lull import Left
+from local_stack.chaos.records import ChaosRecords
+
+MOST_LOG_LINES = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """How long it took after a storm until the books agreed with the exchange."""
+
+    storm: int
+    seconds: float
+    sweeps: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Figures:
+    """What happened in a run, counted."""
+
+    seed: int
+    minutes: float
+    seconds: float = 0.0
+    assets: int = 0
+    load: int = 0
+    orders: int = 0
+    fills: int = 0
+    cycles_completed: int = 0
+    cycles_in_error: int = 0
+    corrections: int = 0
+    recoveries: int = 0
+    kills: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    blows: dict[str, int] = field(default_factory=dict)
+    checks: int = 0
+    settlings: list[Settling] = field(default_factory=list)
+    left_buys: list[Left] = field(default_factory=list)
+    fees_settled: int = 0
+    lock_held_by_dead_seconds: float = 0.0
+    requests_peak_per_minute: int = 0
+    requests_by_route: dict[str, int] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def longest_settling(self) -> Settling | None:
+        return max(self.settlings, key=lambda one: one.seconds, default=None)
+
+    @property
+    def is_well(self) -> bool:
+        return not self.violations
+
+    def count(self, records: ChaosRecords, strikes: Mapping[str, int], blows: Counter[str]) -> None:
+        """Take over what the records say now."""
+        books = records.books
+        self.orders, self.fills = len(books.orders), len(books.fills)
+        self.cycles_completed = sum(row.status is CycleStatus.COMPLETE for row in books.rows)
+        self.cycles_in_error = sum(row.status is CycleStatus.ERROR for row in books.rows)
+        self.corrections = sum(one["kind"] == "fill_corrected" for one in records.events)
+        self.faults = {name: count for name, count in sorted(strikes.items()) if count}
+        self.blows = dict(sorted(blows.items()))
+        self.kills = sum(count for name, count in blows.items() if "killed" in name)
+        requests = records.ledger["requests"]
+        self.requests_peak_per_minute = requests["peak_per_minute"]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"well": self.is_well, **asdict(self)}
+
+
+def summary_lines(figures: Figures) -> Iterator[str]:
+    """The figures for a person."""
+    yield (
+        f"seed {figures.seed}: {figures.seconds:.0f} s, {figures.assets} assets,"
+        f" {figures.orders} orders, {figures.fills} fills, {figures.cycles_completed} cycles"
+        f" completed, {figures.cycles_in_error} in error, {figures.corrections} late fills booked"
+    )
+    total = sum(count for name, count in figures.faults.items() if name != "skew_clock")
+    each = ", ".join(f"{name} {count}" for name, count in figures.faults.items())
+    yield f"faults: {total} strikes ({each})"
+    blows = ", ".join(f"{name} {count}" for name, count in figures.blows.items())
+    yield f"blows: {sum(figures.blows.values())}, {figures.kills} of them kills ({blows})"
+    longest = figures.longest_settling
+    if longest is not None:
+        yield (
+            f"recoveries {figures.recoveries}; settled {len(figures.settlings)} times, at longest"
+            f" {longest.seconds:.1f} s after the faults ended ({longest.sweeps} sweeps)"
+        )
+    sold = [one.sold_seconds for one in figures.left_buys if one.sold_seconds is not None]
+    longest_sale = f", at longest {max(sold):.1f} s" if sold else ""
+    yield (
+        f"buys left behind in a lull: {len(figures.left_buys)}, sold {len(sold)}{longest_sale};"
+        f" fees settled days later: {figures.fees_settled}; the account's lock held by dead"
+        f" connections for {figures.lock_held_by_dead_seconds:.0f} s"
+    )
+    yield f"requests: at most {figures.requests_peak_per_minute} in any minute"
+    verdict = "every one held" if figures.is_well else f"{len(figures.violations)} VIOLATIONS"
+    yield f"invariants: checked {figures.checks} times, {verdict}"
+
+
+def story(violation: Violation, records: ChaosRecords, log_dir: Path) -> Iterator[str]:
+    """Everything that is known of the cycle that broke: row, orders, journal, events, log lines."""
+    yield f"VIOLATION of {violation.rule!r}: {violation.text}"
+    matched = match_books(records.books)
+    cycle = next((one for one in matched.cycles if one.row.id == violation.cycle_id), None)
+    if cycle is None:
+        return
+    yield f"row: {cycle.row}"
+    yield f"asset: {cycle.asset}"
+    yield "orders on the exchange:"
+    for order in cycle.orders:
+        yield f"  {order}"
+    yield "what happened to them:"
+    for step in cycle.steps:
+        yield f"  {step.at:%H:%M:%S.%f} {step.order_id} {step.event} {step.qty} @ {step.price}"
+    yield "journal:"
+    for entry in cycle.journal:
+        yield f"  {entry}"
+    yield "events:"
+    for event in records.events:
+        if event["cycle_id"] == cycle.row.id:
+            yield f"  {event}"
+    yield "log lines:"
+    lines = list(_log_lines(cycle, log_dir))
+    if len(lines) > MOST_LOG_LINES:
+        yield f"  ({len(lines) - MOST_LOG_LINES} earlier ones left out)"
+    yield from (f"  {line}" for line in lines[-MOST_LOG_LINES:])
+
+
+def _log_lines(cycle: CycleBooks, log_dir: Path) -> Iterable[str]:
+    marks = (
+        f" cycle={cycle.row.id} ",
+        f"dca-{cycle.row.id}-{cycle.row.order_key}",
+        *(order.id for order in cycle.orders),
+    )
+    found = [
+        f"{line} [{path.stem}]"
+        for path in sorted(log_dir.glob("*.log*"))
+        for line in path.read_text("utf-8", errors="replace").splitlines()
+        if any(mark in f"{line} " for mark in marks)
+    ]
+    return sorted(found)

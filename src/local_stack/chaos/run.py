@@ -1,0 +1,334 @@
+"""A chaos run: storms over a local stack, and after each one the proof that nothing broke.
+
+Owns: the order of a run. Decides no blow (chaos_plan) and judges nothing (invariants).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from domain.market import AssetRules
+from local_stack.audit.holdings import find_blocking_coins, find_touched_holdings, find_unreported
+from local_stack.audit.invariants import (
+    Violation,
+    find_excess_requests,
+    find_unsettled,
+    find_violations,
+)
+from local_stack.caretaker_schedule import CaretakerSchedule
+from local_stack.chaos.arguments import ChaosPlan
+from local_stack.chaos.database_line import DatabaseLine
+from local_stack.chaos.faults import Blows
+from local_stack.chaos.fees import count_settled, find_fee_faults, settle_fees_days_later
+from local_stack.chaos.lock_watch import LockWatch
+from local_stack.chaos.lull import (
+    SELL_SECONDS,
+    find_blindness,
+    take_profit_of,
+    trace_left_buy,
+)
+from local_stack.chaos.market_faults import LeftBuy
+from local_stack.chaos.plan import USERS_SYMBOL, asset_columns, plan_lull, plan_storm
+from local_stack.chaos.records import ChaosRecords, read_records
+from local_stack.chaos.report import Figures, Settling
+from local_stack.exchange_process import fetch_rules
+from local_stack.stack import LocalStack
+
+TICK_SECONDS, LOOK_SECONDS, PROGRESS_SECONDS = 0.05, 0.3, 5.0
+SWEEPS_TO_SETTLE = 2
+SETTLE_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never sweeps
+ALIVE_SECONDS = 60.0
+REPORT_SECONDS = 60.0
+LULL_SECONDS = 12.0  # for a safety order to come
+
+
+@dataclass(slots=True)
+class Chaos:
+    """One run on one stack."""
+
+    plan: ChaosPlan
+    stack: LocalStack
+    say: Callable[[str], None]
+    schedule: CaretakerSchedule
+    figures: Figures
+    blows: Blows
+    line: DatabaseLine
+    rules: dict[str, AssetRules] = field(default_factory=dict)
+    users_order: str = ""
+    records: ChaosRecords | None = None
+    sold_by_hand: list[tuple[str, Decimal]] = field(default_factory=list)
+    _started_at: float = 0.0
+    _said_at: float = 0.0
+    _phase: str = ""
+    _lock_watch: LockWatch | None = None
+
+    def run(self) -> None:
+        """All storms, each with its proof. Ends at the first violation.
+
+        Raises:
+            StackError, MariaDBError, DatabaseError, mysql.connector.Error: the run broke.
+        """
+        self._start()
+        chance = random.Random(f"storms:{self.plan.seed}")
+        storms = self.plan.storms
+        for number, seconds in enumerate(storms, 1):
+            self._phase = f"storm {number} of {len(storms)}"
+            self._storm(chance, seconds)
+            self._phase = f"calm {number} of {len(storms)}"
+            self._prove(number)
+            if self.figures.violations:
+                return
+            self._act_as_the_person_who_was_told()
+            self.stack.exchange.control("market", paused=False)
+            self._phase = f"lull {number} of {len(storms)}"
+            self._lull(chance)
+            if self.figures.violations:
+                return
+        self._phase = "the end"
+        self._check(self._unreported_within(REPORT_SECONDS))
+        if not self.figures.violations:
+            self._check(self._dead_within(ALIVE_SECONDS))
+        if not self.figures.violations:
+            self._phase = "days later"
+            self._settle_fees()
+        self._check(find_excess_requests(self._peak()))
+
+    def _start(self) -> None:
+        self.stack.start_database()
+        self.stack.start_exchange(*self.plan.exchange_arguments)
+        chance = random.Random(f"assets:{self.plan.seed}")
+        for symbol in self.plan.symbols:
+            self.stack.add_asset(symbol, **asset_columns(chance))
+        exchange = self.stack.exchange
+        self.rules = {symbol: fetch_rules(exchange, symbol) for symbol in self.plan.symbols}
+        exchange.control("market", paused=False)
+        self.users_order = exchange.post(
+            "/v2/orders",
+            symbol=USERS_SYMBOL,
+            side="buy",
+            type="limit",
+            time_in_force="gtc",
+            qty="3",
+            limit_price="5",
+            client_order_id="users-own-order",
+        )["id"]
+        self._lock_watch = LockWatch(self.stack, self.line, exchange.ledger()["account_id"])
+        self.blows.second_daemon_listeners.append(self._lock_watch.second_daemon_begins)
+        self.stack.start_daemon()
+        self._started_at = time.monotonic()
+
+    def _storm(self, chance: random.Random, seconds: float) -> None:
+        planned = plan_storm(chance, seconds)
+        begins_at = time.monotonic()
+        while (passed := time.monotonic() - begins_at) < seconds:
+            self._tick()
+            if planned and planned[0].at_seconds <= passed:
+                self.blows.strike(planned.pop(0))
+            time.sleep(TICK_SECONDS)  # the beat of the storm
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.schedule.tick(now)
+        self.blows.tick()
+        if self._lock_watch is not None:
+            self._lock_watch.tick(now)
+        if now - self._said_at >= PROGRESS_SECONDS:
+            self._said_at = now
+            self.say(self._progress())
+
+    def _progress(self) -> str:
+        exchange, beat = self.stack.exchange, self.stack.heartbeat()
+        state = exchange.state()
+        strikes = sum(self._strikes().values())
+        return (
+            f"{time.monotonic() - self._started_at:5.0f} s  {self._phase}:"
+            f" {state['orders']['total']} orders, {strikes} strikes of faults,"
+            f" {sum(self.blows.counts.values())} blows; daemon"
+            f" {beat.state if beat and beat.age_seconds() < 3 else 'away'},"
+            f" {state['requests']['peak_per_minute']} requests a minute at most"
+        )
+
+    def _strikes(self) -> dict[str, int]:
+        return self.stack.exchange.faults()["struck"]
+
+    # After a storm
+
+    def _prove(self, storm: int) -> None:
+        """The faults end, the market stands still, the bot settles, everything is compared."""
+        self.blows.end()
+        self.stack.exchange.control("market", paused=True)
+        ended_at = time.monotonic()
+        sweeps: set[float] = set()
+        unsettled = [Violation(rule="settled", text="not looked yet")]
+        while unsettled and time.monotonic() - ended_at < SETTLE_SECONDS:
+            self._tick()
+            beat = self.stack.heartbeat()
+            if beat is not None and (beat.last_sweep_at or 0.0) > ended_at:
+                sweeps.add(beat.last_sweep_at or 0.0)
+            self.stack.exchange.control("settle")
+            self.records = self._read()
+            unsettled = find_unsettled(self.records.books)
+            # The first one may have begun before the faults ended.
+            if unsettled and len(sweeps) > SWEEPS_TO_SETTLE + 1:
+                break
+            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+        seconds = time.monotonic() - ended_at
+        self.figures.settlings.append(Settling(storm=storm, seconds=seconds, sweeps=len(sweeps)))
+        self._check(
+            Violation(
+                rule=f"settled within {SWEEPS_TO_SETTLE} sweeps",
+                text=f"after {seconds:.0f} s and {len(sweeps)} sweeps: {one.text}",
+                symbol=one.symbol,
+                cycle_id=one.cycle_id,
+            )
+            for one in unsettled
+        )
+        assert self.records is not None, "read above"
+        self._check(
+            [
+                *find_violations(self.records.books),
+                *find_excess_requests(self._peak()),
+                *(self._lock_watch.find_refusals() if self._lock_watch else ()),
+                *find_touched_holdings(self.records.ledger, USERS_SYMBOL, self.users_order),
+            ]
+        )
+
+    def _peak(self) -> int:
+        return int(self.stack.exchange.state()["requests"]["peak_per_minute"])
+
+    def _lull(self, chance: random.Random) -> None:
+        """No fault but one: a safety buy is left behind, and what is held is sold soon after.
+
+        While a program still waits on a dead connection any delay is that connection's.
+        """
+        if self.line.has_dead_clients() or not self._renew_streams():
+            return
+        market = self.blows.market
+        market.last_left_buy = None
+        self.blows.strike(plan_lull(chance, SELL_SECONDS + LULL_SECONDS))
+        self._tick_until(lambda: market.last_left_buy is not None, LULL_SECONDS)
+        if (left := market.last_left_buy) is not None:
+            self.records = self._read()
+            self._check(self._sold_though_left(left, take_profit_of(left, self.records.books)))
+        self.blows.end()
+
+    def _renew_streams(self) -> bool:
+        """A stream that the storm left mute stays so for ever: new ones. Whether they came."""
+        exchange = self.stack.exchange
+        before = exchange.state()["clients"]
+        for stream in ("trading", "data"):
+            exchange.control("faults", name="cut_stream", count=1, match={"stream": stream})
+
+        def have_come() -> bool:
+            now, beat = exchange.state()["clients"], self.stack.heartbeat()
+            return (
+                all(
+                    now[name] > before[name] for name in ("trading_connections", "data_connections")
+                )
+                and any(one["listening"] for one in now["trading"])
+                and any(one["subscriptions"] for one in now["data"])
+                and beat is not None
+                and beat.state == "trading"
+            )
+
+        came = self._tick_until(have_come, LULL_SECONDS)
+        exchange.control("faults", clear="cut_stream")
+        return came
+
+    def _sold_though_left(self, left: LeftBuy, target: Decimal | None) -> list[Violation]:
+        """`target` None: it was no safety order after all, nothing is held."""
+        exchange = self.stack.exchange
+
+        def is_above() -> bool:
+            return Decimal(exchange.state()["quotes"][left.symbol]["bid"]) >= target
+
+        if target is None or not self._tick_until(is_above, LULL_SECONDS):
+            return []
+        began_at = time.monotonic()
+        self._tick_until(lambda: trace_left_buy(left, exchange.ledger()).is_over, SELL_SECONDS)
+        traced = trace_left_buy(left, exchange.ledger())
+        if not traced.was_filled:
+            self.figures.left_buys.append(traced)
+        return find_blindness(left, traced, time.monotonic() - began_at)
+
+    def _tick_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Whether it came to hold while the stack went on."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self._tick()
+            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+        return True
+
+    def _settle_fees(self) -> None:
+        self.stack.exchange.control("market", paused=True)
+        self._tick_until(lambda: not find_unsettled(self._read().books), SETTLE_SECONDS)
+        self.schedule.stop()  # a caretaker that runs would keep the same one from running
+        settle_fees_days_later(self.stack, self.plan.seed)
+        self.records = self._read()
+        self.figures.fees_settled = count_settled(self.records.books)
+        self._check(find_fee_faults(self.records.books))
+
+    def _read(self) -> ChaosRecords:
+        return read_records(self.stack, self.rules, {self.users_order}, self.sold_by_hand)
+
+    def _act_as_the_person_who_was_told(self) -> None:
+        """Coins that no cycle holds block their symbol until somebody sells them; a night of that
+        would prove nothing more.
+        """
+        assert self.records is not None, "proven before"
+        for symbol, qty in find_blocking_coins(
+            self.records.books, self.records.coins, self.records.events
+        ):
+            self.stack.exchange.control("balance", unit=symbol, add=f"-{qty:f}")
+            self.sold_by_hand.append((symbol, -qty))
+
+    def _check(self, found: Iterable[Violation]) -> None:
+        self.figures.checks += 1
+        known = set(self.figures.violations)
+        self.figures.violations += [one for one in found if one not in known]
+
+    def _unreported_within(self, seconds: float) -> list[Violation]:
+        """A balance changed behind the bot's back must have been told to a person."""
+        self.stack.exchange.control("market", paused=True)
+        deadline = time.monotonic() + seconds
+        while True:
+            self._tick()
+            self.records = self._read()
+            found = find_unreported(self.records.books, self.records.coins, self.records.events)
+            if not found or time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+        self.stack.exchange.control("market", paused=False)
+        return found
+
+    def _dead_within(self, seconds: float) -> list[Violation]:
+        """After all that the bot must still trade: a bot that is safe because it sleeps is not."""
+        deadline = time.monotonic() + seconds
+        before = self.stack.exchange.state()["orders"]["total"]
+        while time.monotonic() < deadline:
+            self._tick()
+            beat = self.stack.heartbeat()
+            trades = beat is not None and beat.state == "trading" and beat.age_seconds() < 3
+            if trades and self.stack.exchange.state()["orders"]["total"] > before:
+                return []
+            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+        return [Violation(rule="alive", text=f"no new order within {seconds:.0f} s of calm")]
+
+    def count(self) -> None:
+        """Complete the figures."""
+        self.figures.seconds = time.monotonic() - self._started_at
+        if self.records is not None:
+            self.figures.count(self.records, self._strikes(), self.blows.counts)
+        if self._lock_watch is not None:
+            self.figures.lock_held_by_dead_seconds = round(self._lock_watch.seconds_held, 1)
+        self.figures.requests_by_route = self.stack.exchange.state()["requests"]["by_route"]
+        self.figures.recoveries = sum(
+            path.read_text("utf-8", errors="replace").count(" recovery.finished ")
+            for path in self.stack.log_dir.glob("app.log*")
+        )

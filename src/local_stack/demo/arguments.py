@@ -1,0 +1,276 @@
+"""The demo's arguments, checked, and what follows from them: market, assets, settings, schedule.
+
+Owns: `scripts/demo --help`. Must never start anything: every wrong argument is one clear line
+before the first process runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NoReturn
+
+from local_stack.caretaker_schedule import ScheduledScript
+from paper_exchange.core.assets import AssetCatalog
+from paper_exchange.core.clock import parse_time
+from paper_exchange.quotes.replay import ReplayError, load_recording
+
+REQUESTS_PER_MINUTE = 200  # what Alpaca allows an account
+REPLAY_SPEED, LARGEST_SPEED = 60.0, 2000.0
+SYNTHETIC_SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
+DEFAULT_SEED = 7
+LATENCY_MS = 5.0
+LADDER = {
+    "base_order_amount": Decimal(100),
+    "safety_order_amount": Decimal(100),
+    "max_safety_orders": 5,
+    "safety_order_deviation": Decimal("0.5"),
+    "take_profit_percent": Decimal("0.6"),
+}
+REPLAY_COOLDOWN_SECONDS, SYNTHETIC_COOLDOWN_SECONDS = 300, 5
+CRON_SECONDS, STALE_SECONDS = 60, 300
+
+DESCRIPTION = """\
+Watch the bot trade, without an account, keys or money: starts a private MariaDB, a local exchange
+that speaks Alpaca's protocols, the real bot (python src/main_app.py) and the real caretaker
+scripts, and shows what they do in a live table. Ctrl-C stops everything and prints what happened.
+
+  scripts/demo                                     a lively synthetic market, until Ctrl-C
+  scripts/demo --minutes 3                         ends by itself
+  scripts/demo --quotes FILE.csv.gz --speed 300    replays a recording, five hours in a minute
+"""
+EPILOG = f"""\
+what you see:
+  held, average       coins of the open cycle, and what they cost on average
+  buys below          the next safety order is sent when the ask falls to this price
+  sells above         everything is sold when the bid rises to this price
+  cycles, profit      completed cycles, and what they earned in USD after fees
+  ~                   rests on estimated fees: the exchange posts them when the demo ends
+
+markets:
+  Without --quotes three coins swing up and down by about two percent within half a minute, the same
+  way for the same --seed; a full cycle with safety orders completes within the first minute.
+  --quotes FILE replays recorded quotes (CSV, plain or .gz, with the header
+  timestamp,symbol,bid,bid_size,ask,ask_size) and ends by itself when the recording ends. Every coin
+  in it is traded with: base and safety orders 100 USD, 5 safety orders, each 0.5 % below the last
+  fill, take profit 0.6 %, cooldown 300 s of market time (rounded to whole seconds, at least 1).
+  The faster the replay, the more market passes while an order travels: up to 300 trades well.
+
+requests:
+  Like Alpaca, the local exchange refuses more than {REQUESTS_PER_MINUTE} requests a minute. With
+  --speed X it allows {REQUESTS_PER_MINUTE} x X, which is the same per minute of market time.
+
+the summary:
+  Counts each coin's cycles, orders and profit, recomputes the profit from the exchange's own fills
+  and fees, and checks that the bot kept its rules. Logs and summary of the last demo stay in
+  .local/demo-last. Exit code 0: all is well; 1: a check failed, or the demo could not run;
+  2: wrong arguments.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What a replay will show. Times are recorded, aware UTC."""
+
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoPlan:
+    """Everything a demo run is, decided before it starts."""
+
+    symbols: tuple[str, ...]
+    columns: Mapping[str, Any]
+    exchange_arguments: tuple[str, ...]
+    settings: Mapping[str, str]
+    schedule: tuple[ScheduledScript, ...]
+    speed: float
+    market: str
+    requests_per_minute: int
+    recording: Recording | None
+    minutes: float | None
+    plain: bool
+    json: bool
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> DemoPlan:
+    """The plan; ends the program with code 2 and one line when an argument is wrong."""
+    parser = _build_parser()
+    given = parser.parse_args(arguments)
+    if given.quotes is None:
+        for name in ("replay_from", "replay_until"):
+            if getattr(given, name) is not None:
+                parser.error(f"--{name.removeprefix('replay_')} needs --quotes FILE")
+        return _plan(given, None, SYNTHETIC_SYMBOLS)
+    try:
+        recording, symbols = _read_recordings(given)
+    except ReplayError as error:
+        parser.exit(2, f"ERROR: {error}\n")
+    return _plan(given, recording, symbols)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A mistake is one line; the usage would push it off the screen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"ERROR: {message} (see {self.prog} --help)\n")
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="scripts/demo",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--minutes", type=_positive, metavar="N", help="end after so many minutes")
+    add(
+        "--seed",
+        type=_seed,
+        default=DEFAULT_SEED,
+        help=f"another synthetic market (default {DEFAULT_SEED}); also draws partial fills",
+    )
+    add("--quotes", type=Path, nargs="+", metavar="FILE", help="replay recorded quotes")
+    add(
+        "--speed",
+        type=_speed,
+        metavar="X",
+        help=f"market seconds per second (default 1; with --quotes {REPLAY_SPEED:.0f})",
+    )
+    for name, meaning in (("from", "start at"), ("until", "end before")):
+        add(
+            f"--{name}",
+            dest=f"replay_{name}",
+            type=_time_text,
+            metavar="TIME",
+            help=f"{meaning} this recorded time, like 2021-07-02T00:00:00Z",
+        )
+    add("--plain", action="store_true", help="lines instead of a live table (also with NO_COLOR)")
+    add("--json", action="store_true", help="the summary as JSON; progress goes to standard error")
+    return parser
+
+
+def _read_recordings(given: argparse.Namespace) -> tuple[Recording, tuple[str, ...]]:
+    """First and last time and the symbols. Reads and checks every line.
+
+    Raises:
+        ReplayError: which file, which line, and why.
+    """
+    window = {
+        f"{name}_ns": text and parse_time(text)
+        for name, text in (("from", given.replay_from), ("until", given.replay_until))
+    }
+    assets = AssetCatalog()
+    quotes = [quote for path in given.quotes for quote in load_recording(path, assets, **window)]
+    if not quotes:
+        raise ReplayError("the recording has no quotes between --from and --until")
+    first, last = (pick(quote.at_seconds for quote in quotes) for pick in (min, max))
+    recording = Recording(
+        first_at=datetime.fromtimestamp(first, UTC), last_at=datetime.fromtimestamp(last, UTC)
+    )
+    return recording, tuple(sorted({quote.symbol for quote in quotes}))
+
+
+def _plan(
+    given: argparse.Namespace, recording: Recording | None, symbols: tuple[str, ...]
+) -> DemoPlan:
+    speed = given.speed or (1.0 if recording is None else REPLAY_SPEED)
+    limit = max(REQUESTS_PER_MINUTE, round(REQUESTS_PER_MINUTE * speed))
+    exchange = ["--seed", str(given.seed), "--speed", f"{speed:f}", "--rate-limit", str(limit)]
+    # An order travels a few milliseconds of market time, however fast that passes.
+    exchange += ["--latency-ms", f"{max(0.5, LATENCY_MS / speed):.3f}"]
+    exchange += ["--paused"]  # until the bot is there: it shall not miss the beginning
+    if recording is None:
+        exchange += ["--symbols", ",".join(symbols)]
+        market = f"synthetic, seed {given.seed}"
+    else:
+        exchange += ["--replay", *(str(path.absolute()) for path in given.quotes)]
+        exchange += ["--from", given.replay_from] if given.replay_from else []
+        exchange += ["--until", given.replay_until] if given.replay_until else []
+        market = " + ".join(path.name for path in given.quotes)
+    cooldown = SYNTHETIC_COOLDOWN_SECONDS if recording is None else REPLAY_COOLDOWN_SECONDS
+    return DemoPlan(
+        symbols=symbols,
+        columns={**LADDER, "cooldown_period": max(1, round(cooldown / speed))},
+        exchange_arguments=tuple(exchange),
+        settings=_settings(speed),
+        schedule=_schedule(speed),
+        speed=speed,
+        market=market,
+        requests_per_minute=limit,
+        recording=recording,
+        minutes=given.minutes,
+        plain=given.plain,
+        json=given.json,
+    )
+
+
+def _settings(speed: float) -> dict[str, str]:
+    """The bot's waits, shortened: a demo lasts minutes."""
+    return {
+        "RECONCILE_SECONDS": "15",
+        "REFRESH_SECONDS": "1" if speed <= 10 else "0.5",
+        "STALE_ORDER_SECONDS": f"{_clamp(STALE_SECONDS / speed, 1, 10):.0f}",
+    }
+
+
+def _schedule(speed: float) -> tuple[ScheduledScript, ...]:
+    """What cron does every minute or so, for a market that is `speed` times as fast."""
+    return (
+        ScheduledScript("cooldown_manager", _clamp(CRON_SECONDS / speed, 1, 2)),
+        ScheduledScript("order_manager", _clamp(CRON_SECONDS / speed, 4, 15)),
+        ScheduledScript("consistency_checker", 30),
+        ScheduledScript("watchdog", 10),
+    )
+
+
+def _clamp(value: float, low: float, high: float) -> float:
+    return max(low, min(high, value))
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = _number(text)
+    if not 0 < number <= 100_000:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
+
+
+def _speed(text: str) -> float:
+    number = _number(text)
+    if not 0.1 <= number <= LARGEST_SPEED:
+        raise argparse.ArgumentTypeError(f"must be between 0.1 and {LARGEST_SPEED:.0f}")
+    return number
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _time_text(text: str) -> str:
+    try:
+        parse_time(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time like 2021-07-02T00:00:00Z"
+        ) from None
+    return text

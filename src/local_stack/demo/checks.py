@@ -1,0 +1,149 @@
+"""What a demo's bot must have kept, each rule with one verdict and what it looked at. Pure.
+
+The rules about orders, cycles and ladders are the invariants that chaos runs are judged by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from local_stack.audit.invariants import (
+    Violation,
+    find_journal_faults,
+    find_money_faults,
+    find_open_cycle_faults,
+    find_order_faults,
+    find_row_faults,
+    find_unclaimed,
+    find_unsettled,
+)
+from local_stack.audit.ledgers import Books, CycleBooks, MatchedBooks
+from local_stack.audit.spending import largest_share
+from local_stack.demo.figures import HALF_A_CENT, AssetFigures, cash_moved
+from local_stack.demo.records import BotRecords, ExchangeRecords
+
+_SHOWN = 3
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One rule that must hold, whether it did, and what was looked at."""
+
+    name: str
+    holds: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What is known of the run besides the records."""
+
+    requests_peak_per_minute: int
+    requests_per_minute: int
+    daemon_ran_to_the_end: bool
+
+
+def check_profits(
+    assets: Iterable[AssetFigures], total: AssetFigures, journal: MatchedBooks
+) -> Check:
+    wrong = [f"differs for {one.symbol}" for one in (*assets, total) if not one.agrees]
+    estimated = sum(
+        entry.fee_is_estimated and entry.filled_qty > 0
+        for cycle in journal.cycles
+        for entry in cycle.journal
+    )
+    if estimated:
+        wrong.append(f"{estimated} fees are still estimates")
+    figures = f"{total.journal_profit_usd:.4f} and {total.exchange_profit_usd:.4f} USD"
+    return Check(
+        name="the bot's profit is, to the cent, what the exchange's fills and fees say",
+        holds=not wrong,
+        detail="; ".join([figures, *wrong]),
+    )
+
+
+def check_cash(exchange: ExchangeRecords) -> Check:
+    """Fills and fees explain every dollar that the account gained or lost."""
+    moved = sum(map(cash_moved, exchange.fills), _ZERO)
+    missing = exchange.cash - exchange.cash_at_start - moved
+    detail = f"{len(exchange.fills)} fills, {missing:.4f} USD unexplained"
+    if exchange.unpaired_fees:
+        detail += f", {exchange.unpaired_fees} fees without a fill or fills without a fee"
+    return Check(
+        name="the account's cash moved by these fills and fees and nothing else",
+        holds=abs(missing) < HALF_A_CENT and exchange.unpaired_fees == 0,
+        detail=detail,
+    )
+
+
+def check_orders(books: Books, matched: MatchedBooks) -> Check:
+    """Never bought twice, nothing lost."""
+    found = [*find_unclaimed(matched), *find_unsettled(books), *find_open_cycle_faults(books)]
+    for cycle in matched.cycles:
+        found += find_order_faults(cycle)
+    return Check(
+        name="every order belongs to one state of one cycle and is in the journal",
+        holds=not found,
+        detail=_texts(found) or f"{sum(len(cycle.orders) for cycle in matched.cycles)} orders",
+    )
+
+
+def check_cycles(cycles: Iterable[CycleBooks], books: Books) -> Check:
+    cycles, found = list(cycles), list[Violation]()
+    for cycle in cycles:
+        found += [*find_journal_faults(cycle), *find_row_faults(cycle, books)]
+    bought = sum(bool(cycle.orders) for cycle in cycles)
+    return Check(
+        name="quantity, average and safety orders of every cycle are the exchange's fills",
+        holds=not found,
+        detail=_texts(found) or f"{bought} cycles",
+    )
+
+
+def check_ladders(cycles: Iterable[CycleBooks], books: Books) -> Check:
+    """What a buy could have cost at its limit, on top of what was filled before it."""
+    cycles = list(cycles)
+    found = list(find_money_faults(cycles, books))
+    largest = max(map(largest_share, cycles), default=_ZERO)
+    return Check(
+        name="filled plus open buys never exceeded the base order plus all safety orders",
+        holds=not found,
+        detail=_texts(found) or f"at most {largest:.0%} of a ladder was used",
+    )
+
+
+def check_sells(bot: BotRecords) -> Check:
+    wrong = [line for line in bot.refused_sells if "insufficient balance" in line]
+    return Check(
+        name="no take profit was refused for insufficient balance",
+        holds=not wrong,
+        detail=wrong[0] if wrong else f"{len(bot.refused_sells)} sells refused for any reason",
+    )
+
+
+def check_requests(around: Circumstances) -> Check:
+    return Check(
+        name="the bot and its caretakers stayed within the requests allowed",
+        holds=around.requests_peak_per_minute <= around.requests_per_minute,
+        detail=f"peak {around.requests_peak_per_minute} in a minute,"
+        f" {around.requests_per_minute} allowed",
+    )
+
+
+def check_calm(bot: BotRecords, around: Circumstances) -> Check:
+    """An ERROR is what a person is told."""
+    detail = bot.errors[0] if bot.errors else "no ERROR in the logs"
+    if not around.daemon_ran_to_the_end:
+        detail = f"the daemon did not trade at the end; {detail}"
+    return Check(
+        name="the bot traded to the end and needed nobody",
+        holds=not bot.errors and around.daemon_ran_to_the_end,
+        detail=detail,
+    )
+
+
+def _texts(found: list[Violation]) -> str:
+    return "; ".join(violation.text for violation in found[:_SHOWN])

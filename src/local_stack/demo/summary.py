@@ -1,0 +1,88 @@
+"""What a demo came to, and whether the bot kept its rules: its records against the exchange's.
+
+Pure: records in, figures and verdicts out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import localcontext
+
+from local_stack.audit.ledgers import Books, match_books
+from local_stack.demo.checks import (
+    Check,
+    Circumstances,
+    check_calm,
+    check_cash,
+    check_cycles,
+    check_ladders,
+    check_orders,
+    check_profits,
+    check_requests,
+    check_sells,
+)
+from local_stack.demo.figures import (
+    AssetFigures,
+    CycleFigures,
+    sum_up_all,
+    sum_up_asset,
+    sum_up_cycle,
+)
+from local_stack.demo.records import BotRecords, ExchangeRecords
+from local_stack.demo.snapshot import FEE_RATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    assets: tuple[AssetFigures, ...]
+    total: AssetFigures
+    cycles: tuple[CycleFigures, ...]
+    checks: tuple[Check, ...]
+    requests_peak_per_minute: int
+
+    @property
+    def is_well(self) -> bool:
+        return all(check.holds for check in self.checks)
+
+
+def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances) -> Summary:
+    """Figures and verdicts."""
+    books = Books(
+        assets=bot.assets,
+        rows=bot.cycles,
+        journal=bot.journal,
+        orders=exchange.orders,
+        fills=exchange.fills,
+        steps=exchange.steps,
+        rules=exchange.rules,
+        fee_rate=FEE_RATE,
+    )
+    with localcontext(prec=60):
+        matched = match_books(books)
+        cycles = matched.cycles
+        assets = tuple(
+            sum_up_asset(
+                asset.asset_symbol,
+                (cycle for cycle in cycles if cycle.asset.id == asset.id),
+                exchange.bids,
+                FEE_RATE,
+            )
+            for asset in bot.assets
+        )
+        total = sum_up_all(assets)
+        return Summary(
+            assets=assets,
+            total=total,
+            cycles=tuple(sum_up_cycle(cycle) for cycle in cycles if cycle.orders),
+            checks=(
+                check_profits(assets, total, matched),
+                check_cash(exchange),
+                check_orders(books, matched),
+                check_cycles(cycles, books),
+                check_ladders(cycles, books),
+                check_sells(bot),
+                check_requests(around),
+                check_calm(bot, around),
+            ),
+            requests_peak_per_minute=around.requests_peak_per_minute,
+        )

@@ -1,0 +1,95 @@
+"""`examine`: every check of everything that can be wrong before money is.
+
+All run at once, each in a thread of its own and within a bound; one that fails or hangs hides no
+other. Nothing is ever changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from config import SettingsError, inspect_settings, read_environment, use_settings
+from monitoring.doctor import alert_checks as telling_checks
+from monitoring.doctor import asset_checks as ladder_checks
+from monitoring.doctor import database_checks, exchange_checks, machine_checks
+from monitoring.doctor.facts import World
+from monitoring.doctor.findings import Finding, NotChecked, fail, warn
+from monitoring.status.timed_calls import Pending, TookTooLong
+from utils.alpaca_client_rest import ExchangeError
+from utils.db_utils import DatabaseError
+
+CHECK_SECONDS = 18.0  # longer than what they wait for (doctor_world)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`subject` names the line where the check itself cannot come to an end."""
+
+    subject: str
+    work: Callable[[World], list[Finding]]
+
+
+CHECKS = (
+    Check("settings", machine_checks.check_settings),
+    Check(".env", machine_checks.check_env_file),
+    Check("packages", machine_checks.check_packages),
+    Check("money", exchange_checks.check_money),
+    Check("account", exchange_checks.check_account),
+    Check("clock", exchange_checks.check_clock),
+    Check("quote stream", exchange_checks.check_data_stream),
+    Check("trade stream", exchange_checks.check_trade_stream),
+    Check("database", database_checks.check_database),
+    Check("grants", database_checks.check_grants),
+    Check("schema", database_checks.check_schema_version),
+    Check("database time", database_checks.check_times),
+    Check("account binding", database_checks.check_binding),
+    Check("second daemon", database_checks.check_second_daemon),
+    Check("assets", ladder_checks.check_assets),
+    Check("capital", ladder_checks.check_capital),
+    Check("daemon", machine_checks.check_daemon),
+    Check("held back", machine_checks.check_held_back),
+    Check("caretakers", machine_checks.check_caretakers),
+    Check("crontab", machine_checks.check_crontab),
+    Check("folders", machine_checks.check_folders),
+    Check("disk", machine_checks.check_disk),
+    Check("log rotation", machine_checks.check_log_rotation),
+    Check("mail", telling_checks.check_mail),
+    Check("watcher", telling_checks.check_watcher),
+)
+TEST_MAIL = Check("test mail", telling_checks.send_test_mail)
+
+
+def examine(*, with_mail: bool = False) -> Iterator[Finding]:
+    """Every finding, check by check, as soon as it is there. Reads the settings itself.
+
+    Args:
+        with_mail: send one test mail.
+    """
+    are_known = True
+    try:
+        settings, problems = inspect_settings(read_environment())
+    except SettingsError as error:  # the file cannot be read at all: nothing in it is known
+        settings, _ = inspect_settings({})
+        problems, are_known = error.problems, False
+    use_settings(settings)
+    world = World(settings, problems, are_settings_known=are_known)
+    checks = (*CHECKS, TEST_MAIL) if with_mail else CHECKS
+    under_way = [
+        (check, Pending(lambda check=check: check.work(world), seconds=CHECK_SECONDS))
+        for check in checks
+    ]
+    for check, pending in under_way:
+        yield from _settled(check, pending)
+
+
+def _settled(check: Check, pending: Pending[list[Finding]]) -> list[Finding]:
+    try:
+        return pending.result()
+    except NotChecked as error:
+        return [warn(check.subject, f"not checked: {error}")]
+    except (TookTooLong, ExchangeError, DatabaseError, OSError) as error:
+        return [fail(check.subject, " ".join(str(error).split()))]
+    except Exception as error:  # noqa: BLE001 - a fault of one check must not hide the others
+        # Its message may hold anything, a secret too.
+        return [fail(check.subject, f"a fault of this check ({type(error).__name__})", "tell us")]

@@ -1,0 +1,135 @@
+"""The doctor's checks of the exchange: whose money, the account, the clock, both streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from config import Settings
+from monitoring.doctor.facts import World
+from monitoring.doctor.findings import Finding, NotChecked, fail, ok, warn
+from monitoring.doctor.stream_probe import (
+    StreamClosed,
+    StreamTaken,
+    probe_data_stream,
+    probe_trade_stream,
+)
+from monitoring.status.daemon_status import StreamLook, load_daemon_look
+from monitoring.status.stalled_stream import find_mute_stream
+from utils.alpaca_client_rest import CredentialsRefused, ExchangeError, get_trading_client
+from utils.alpaca_queries import fetch_exchange_time
+from utils.formatting import span
+
+CLOCK_WARN_SECONDS = 2.0
+
+
+def check_money(world: World) -> list[Finding]:
+    settings = world.settings
+    if not world.are_settings_known:
+        return [warn("money", "not checked: which money it is stands in .env (see settings)")]
+    where = f"orders go to {settings.trading_host}"
+    if settings.is_live:
+        found = [warn("money", f"LIVE ACCOUNT: REAL MONEY, {where}")]
+        brakes = (
+            settings.max_buy_usd_per_day,
+            settings.max_position_usd,
+            settings.max_open_cycles,
+        )
+        if all(brake is None for brake in brakes):
+            found.append(
+                warn("brakes", "no limit on what it may buy", "set MAX_BUY_USD_PER_DAY in .env")
+            )
+        return found
+    if settings.is_local_exchange:
+        return [ok("money", f"play money: the local exchange, {where}")]
+    return [ok("money", f"paper account: no real money, {where}")]
+
+
+def check_account(world: World) -> list[Finding]:
+    try:
+        account = world.account()
+    except CredentialsRefused as error:
+        return [fail("account", str(error), cure_of_wrong_keys(world.settings))]
+    except ExchangeError as error:
+        cure = "check the network and https://status.alpaca.markets; nothing trades meanwhile"
+        return [fail("account", f"the exchange cannot be asked: {error}", cure)]
+    found = []
+    if account.blocks:
+        found.append(
+            fail("account", f"blocked: {', '.join(account.blocks)}", "see Alpaca's page or support")
+        )
+    if account.status != "ACTIVE" or account.crypto_status != "ACTIVE":
+        text = f"status {account.status}, crypto {account.crypto_status}: both must be ACTIVE"
+        found.append(
+            fail("account", text, "finish the account, and the crypto agreement, at Alpaca")
+        )
+    text = f"{account.id}, active, can buy for {account.buying_power_usd:,.2f} USD"
+    return found or [ok("account", text)]
+
+
+def cure_of_wrong_keys(settings: Settings) -> str:
+    """Where the right ones are to be had."""
+    if settings.is_local_exchange:
+        return (
+            "put the --key and --secret that the local exchange was started with into .env"
+            " (.venv/bin/python -m paper_exchange --help names those it takes by default)"
+        )
+    kind = "live" if settings.is_live else "paper"
+    return f"make new {kind} keys on Alpaca's page (each account has its own) and put both in .env"
+
+
+def check_clock(world: World) -> list[Finding]:
+    world.known_account()
+    asked_at = datetime.now(UTC)
+    there = fetch_exchange_time(get_trading_client())
+    took = datetime.now(UTC) - asked_at
+    off_seconds = abs((there - (asked_at + took / 2)).total_seconds()) - took.total_seconds() / 2
+    cure = "let the system set it: timedatectl set-ntp true"
+    if off_seconds >= world.settings.max_quote_age_seconds:
+        text = (
+            f"{off_seconds:.0f} s off the exchange's: every quote seems too old, nothing is bought"
+        )
+        return [fail("clock", text, cure)]
+    if off_seconds > CLOCK_WARN_SECONDS:
+        return [warn("clock", f"{off_seconds:.1f} s off the exchange's", cure)]
+    return [ok("clock", "agrees with the exchange's")]
+
+
+def check_data_stream(world: World) -> list[Finding]:
+    daemon = load_daemon_look(world.settings)
+    if daemon.quotes is not None and daemon.quotes.is_connected:
+        try:
+            quotes = world.market().quotes
+        except (ExchangeError, NotChecked):
+            quotes = {}
+        if mute := find_mute_stream(world.settings, daemon, quotes):
+            return [fail("quote stream", mute, "scripts/bot restart")]
+        return [ok("quote stream", _held(daemon.quotes))]
+    world.known_account()
+    return _probed("quote stream", lambda: probe_data_stream(world.settings))
+
+
+def check_trade_stream(world: World) -> list[Finding]:
+    daemon = load_daemon_look(world.settings)
+    if daemon.trade_updates is not None and daemon.trade_updates.is_connected:
+        return [ok("trade stream", _held(daemon.trade_updates))]
+    world.known_account()
+    return _probed("trade stream", lambda: probe_trade_stream(world.settings))
+
+
+def _held(stream: StreamLook) -> str:
+    heard = stream.heard_seconds
+    last = "nothing heard yet" if heard is None else f"last word {span(heard)} ago"
+    return f"the daemon is connected, {last}"
+
+
+def _probed(subject: str, probe: Callable[[], None]) -> list[Finding]:
+    try:
+        probe()
+    except StreamTaken as error:
+        text = f"reachable, but another program holds the account's only connection: {error}"
+        return [warn(subject, text, "is a second bot running with these keys?")]
+    except StreamClosed as error:
+        cure = "check the network, and a firewall or proxy that stops websockets"
+        return [fail(subject, str(error), cure)]
+    return [ok(subject, "reachable, the keys are taken")]

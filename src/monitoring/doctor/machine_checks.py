@@ -1,0 +1,243 @@
+"""The doctor's checks of this machine: settings, files, packages, disk, logs, cron, the daemon."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import os
+import re
+import shlex
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from caretakers.plans.watchdog import Verdict
+from config import (
+    PROJECT_ROOT,
+    SettingsError,
+    env_file,
+    find_loose_permissions,
+    inspect_settings,
+    read_env_file,
+    setting_names,
+)
+from monitoring.doctor.facts import World
+from monitoring.doctor.findings import Finding, fail, ok, warn
+from monitoring.status.caretaker_status import load_caretaker_looks
+from monitoring.status.daemon_status import load_daemon_look
+from runtime.crontab import (
+    NO_CRON,
+    START_CRON,
+    CrontabError,
+    Installation,
+    compute_block,
+    cron_runs,
+    read_crontab,
+    split_at_block,
+)
+from runtime.daemon_process import project_python
+from utils.formatting import span
+
+LEAST_FREE_BYTES, SCARCE_FREE_BYTES = 200_000_000, 1_000_000_000
+LONGEST_LOG_BYTES = 20_000_000  # the programs begin a new file at 5 MB
+_FOREIGN_NAMES = {"ENV_FILE", "NO_COLOR"}
+
+
+def check_settings(world: World) -> list[Finding]:
+    cure = f"edit {env_file().name}; .env.example explains every setting"
+    found = [fail("settings", problem, cure) for problem in world.problems]
+    return found or [ok("settings", "complete and readable")]
+
+
+def check_env_file(world: World) -> list[Finding]:
+    path = env_file()
+    if not path.exists():
+        text = f"there is no {path.name}: the jobs of cron get no settings, they see no environment"
+        return [warn(".env", text, "scripts/setup makes one; then fill it in")]
+    quoted = shlex.quote(str(path))
+    found = []
+    if loose := find_loose_permissions():
+        found.append(warn(".env", loose, f"chmod 600 {quoted}"))
+    try:
+        if path.stat().st_uid not in (os.geteuid(), 0):
+            found.append(warn(".env", "it belongs to another user, who can change it", None))
+        written = read_env_file()
+    except SettingsError:  # what it is stands in the lines of the settings
+        return found
+    except OSError as error:
+        return [*found, fail(".env", str(error), f"ls -l {quoted}")]
+    for name in written.keys() - setting_names() - _FOREIGN_NAMES:
+        near = difflib.get_close_matches(name.upper(), setting_names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "remove it"
+        found.append(warn(".env", f"{name} is no setting of this bot: it does nothing", hint))
+    _, alone = inspect_settings(written)
+    for problem in alone:
+        if problem not in world.problems:
+            text = f"only the environment of this shell makes up for it, cron will not: {problem}"
+            found.append(warn(".env", text, f"put it into {path.name}"))
+    return found or [ok(".env", "only its owner can read it")]
+
+
+def check_packages(_world: World) -> list[Finding]:
+    path = PROJECT_ROOT / "requirements.txt"
+    wrong = []
+    for name, wanted in re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text("utf-8"), re.MULTILINE):
+        try:
+            there = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            there = "nothing"
+        if there != wanted:
+            wrong.append(f"{name} {there} instead of {wanted}")
+    if wrong:
+        shown = ", ".join(wrong[:3]) + (" ..." if len(wrong) > 3 else "")
+        return [
+            warn("packages", f"{len(wrong)} differ from requirements.txt: {shown}", "scripts/setup")
+        ]
+    return [ok("packages", "as requirements.txt names them")]
+
+
+def check_daemon(world: World) -> list[Finding]:
+    daemon = load_daemon_look(world.settings)
+    found = []
+    if daemon.is_paused:
+        found.append(warn("pause", "buying is paused, sells go on", "scripts/bot resume"))
+    if daemon.pid is None and daemon.verdict is Verdict.START:
+        return [*found, warn("daemon", "it does not run", "scripts/bot start")]
+    if daemon.problem is not None:
+        itself = daemon.held(None)
+        cure = "logs/app.log" if itself else "scripts/bot restart, logs/app.log"
+        return [*found, fail("daemon", daemon.problem, cure)]
+    if daemon.verdict is Verdict.STOPPED:
+        return [*found, ok("daemon", "stopped on purpose (scripts/bot start starts it)")]
+    beat = "none yet" if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
+    stalled = daemon.verdict is Verdict.STALLED
+    reason = "it runs, but something is held back (see below)" if stalled else daemon.reason
+    text = f"{reason}; PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}"
+    return [*found, ok("daemon", text)]
+
+
+def check_held_back(world: World) -> list[Finding]:
+    """What the daemon says of the assets that want to trade and cannot."""
+    daemon = load_daemon_look(world.settings)
+    found = []
+    for held in daemon.held_back:
+        if held.symbol is None:  # the line of the daemon says it
+            continue
+        if held.is_wrong:
+            cure = held.cure or "logs/app.log"
+            found.append(fail(held.symbol, f"held back: {held.words}", cure))
+        elif held.is_wished and not daemon.is_paused:
+            found.append(warn(held.symbol, f"held back: {held.words}", held.cure))
+    if not found and daemon.pid is not None:
+        found.append(ok("held back", "no asset: each can trade when its price comes"))
+    return found
+
+
+def check_caretakers(world: World) -> list[Finding]:
+    found = []
+    for look in load_caretaker_looks(world.settings, datetime.now(UTC)):
+        log = f"see logs/{look.script}.log and logs/cron.out"
+        if look.age_seconds is None:
+            found.append(warn(look.script, "it never ran here", "scripts/install_crontab install"))
+        elif look.is_stale:
+            text = f"stale: it last ran {span(look.age_seconds)} ago, and cron should run it often"
+            found.append(fail(look.script, text, f"is cron running? {log}"))
+        elif look.has_failed:
+            why = look.reason or "some of its steps failed"
+            found.append(fail(look.script, f"its last run failed: {why}", log))
+        else:
+            found.append(ok(look.script, f"ran {span(look.age_seconds)} ago"))
+    return found
+
+
+def check_crontab(world: World) -> list[Finding]:
+    install = "scripts/install_crontab install"
+    try:
+        crontab = read_crontab()
+        before, after, is_there = split_at_block(crontab, PROJECT_ROOT)
+    except CrontabError as error:
+        return [warn("crontab", str(error), install)]
+    if not is_there:
+        text = "no lines of this folder: nobody restarts the daemon or ends cooldowns"
+        return [warn("crontab", text, install)]
+    block = crontab[len(before) : len(crontab) - len(after)]
+    if block not in _blocks(world):
+        text = "its lines are of another version, log folder or Python"
+        return [warn("crontab", text, install)]
+    if not cron_runs():
+        return [fail("crontab", NO_CRON, START_CRON)]
+    return [ok("crontab", "has the bot's lines, and cron runs")]
+
+
+def _blocks(world: World) -> list[str]:
+    """The lines as they should be, with and without the start of the private database."""
+    return [
+        compute_block(
+            Installation(
+                root=PROJECT_ROOT,
+                python=project_python(),
+                log_dir=world.settings.log_dir,
+                starts_database=starts_database,
+            )
+        )
+        for starts_database in (True, False)
+    ]
+
+
+def check_folders(world: World) -> list[Finding]:
+    found = []
+    for subject, path in (
+        ("log folder", world.settings.log_dir),
+        ("run folder", world.settings.run_dir),
+    ):
+        found.append(_check_folder(subject, path))
+    return found
+
+
+def _check_folder(subject: str, path: Path) -> Finding:
+    cure = f"make it yours to write: {path}"
+    standing = _standing_part(path)
+    if not standing.is_dir():
+        return fail(subject, f"{standing} is no folder", cure)
+    if not os.access(standing, os.W_OK | os.X_OK):
+        return fail(subject, f"{standing} cannot be written", cure)
+    if standing != path:
+        return ok(subject, "does not exist yet: the first start makes it")
+    foreign = [one.name for one in path.iterdir() if one.is_file() and not os.access(one, os.W_OK)]
+    if foreign:
+        text = f"{', '.join(sorted(foreign)[:3])} cannot be written: was something run as root?"
+        return fail(subject, text, f"sudo chown -R $USER {shlex.quote(str(path))}")
+    return ok(subject, "can be written")
+
+
+def _standing_part(path: Path) -> Path:
+    """`path`, or the part of it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def check_disk(world: World) -> list[Finding]:
+    free = min(
+        shutil.disk_usage(_standing_part(path)).free
+        for path in (world.settings.log_dir, world.settings.run_dir)
+    )
+    text = f"{free / 1e9:.1f} GB free"
+    if free < LEAST_FREE_BYTES:
+        text = f"{free / 1e6:.0f} MB free: the daemon cannot write its heartbeat and logs soon"
+        return [fail("disk", text, "make room")]
+    return [(warn if free < SCARCE_FREE_BYTES else ok)("disk", text)]
+
+
+def check_log_rotation(world: World) -> list[Finding]:
+    folder = world.settings.log_dir
+    if not folder.is_dir():
+        return [ok("log rotation", "no logs yet")]
+    files = [path for path in folder.iterdir() if path.is_file()]
+    total = sum(path.stat().st_size for path in files)
+    long = [path.name for path in files if path.stat().st_size > LONGEST_LOG_BYTES]
+    if long:
+        text = f"{', '.join(sorted(long)[:3])} grow without end"
+        cure = "the programs and the watchdog keep them short: do both run? else delete them"
+        return [warn("log rotation", text, cure)]
+    return [ok("log rotation", f"{len(files)} files, {total / 1e6:.1f} MB")]

@@ -1,0 +1,226 @@
+"""How one asset stands: its deal, the market, and how far the prices are at which the bot acts.
+
+Pure. The prices come from the functions that the bot itself decides with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.journal import Purpose, RealisedProfit
+from domain.market import AssetRules, Quote
+from domain.orders import ExchangeOrder
+from domain.trading_state import TradingState
+from monitoring.status.held_back import HeldLook
+from strategy.asset_checks import find_row_problem, find_state_problem
+from strategy.fees import compute_coins_taken, compute_usd_fee
+from strategy.order_identity import compute_client_order_id
+from strategy.sizing import SizingError, is_dust, size_take_profit
+from strategy.triggers import ANY_PRICE, compute_triggers
+
+LONG_OPEN_SECONDS = 900.0
+# Where the exchange cannot be asked: whatever is held counts as coins, no price is rounded away.
+_FINEST = Decimal("1e-9")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderLook:
+    """The open order. `limit_price` None: a market order; `age_seconds` None: not told."""
+
+    side: str
+    status: str
+    qty: Decimal | None
+    limit_price: Decimal | None
+    filled_qty: Decimal
+    age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetLook:
+    """One line of the table. USD and coins; None: there is none, or it cannot be told.
+
+    `buy_distance_percent` is how far the ask must go to the next buy (negative: down),
+    `sell_distance_percent` the bid to the take profit. `unrealised_usd`: what selling all now at
+    the bid would earn after the fees of both sides, estimated. `realised_..._is_estimated`: a fee
+    in it is not posted yet. `held`: what keeps it from what it wants to do. `leftover`: coins that
+    earlier cycles could not sell.
+    """
+
+    symbol: str
+    is_enabled: bool
+    status: CycleStatus | None
+    cycle_id: int | None
+    quantity: Decimal
+    average_price: Decimal | None
+    safety_orders: int
+    max_safety_orders: int
+    bid: Decimal | None
+    ask: Decimal | None
+    quoted_at: datetime | None
+    buys_at_any_price: bool = False
+    buy_purpose: Purpose | None = None
+    buy_price: Decimal | None = None
+    buy_distance_percent: Decimal | None = None
+    sell_price: Decimal | None = None
+    sell_distance_percent: Decimal | None = None
+    unrealised_usd: Decimal | None = None
+    rests_until: datetime | None = None
+    order: OrderLook | None = None
+    order_is_unseen: bool = False
+    deals: int = 0
+    realised_usd: Decimal = Decimal(0)
+    deals_today: int = 0
+    realised_today_usd: Decimal = Decimal(0)
+    realised_is_estimated: bool = False
+    realised_today_is_estimated: bool = False
+    held: HeldLook | None = None
+    leftover: Decimal = Decimal(0)
+    problem: str | None = None
+
+
+def look_at_asset(
+    asset: DcaAsset,
+    state: TradingState | None,
+    *,
+    rules: AssetRules | None,
+    quote: Quote | None,
+    open_orders: Sequence[ExchangeOrder] | None,
+    realised: RealisedProfit | None,
+    held: HeldLook | None,
+    fee_rate: Decimal,
+    now: datetime,
+) -> AssetLook:
+    """Everything about one asset. Without its latest cycle (`state` None) nothing trades it."""
+    bid, ask = (quote.bid, quote.ask) if quote else (None, None)
+    cycle = state.cycle if state else None
+    row_problem = find_state_problem(state) if state else find_row_problem(asset)
+    common = {
+        "symbol": asset.asset_symbol,
+        "is_enabled": asset.is_enabled,
+        "status": cycle.status if cycle else None,
+        "cycle_id": cycle.id if cycle else None,
+        "quantity": cycle.quantity if cycle else Decimal(0),
+        "safety_orders": cycle.safety_orders if cycle else 0,
+        "max_safety_orders": asset.max_safety_orders,
+        "bid": bid,
+        "ask": ask,
+        "quoted_at": quote.quoted_at if quote else None,
+        "held": held,
+        "leftover": state.leftover if state else Decimal(0),
+        "deals": realised.deals if realised else 0,
+        "realised_usd": realised.profit_usd if realised else Decimal(0),
+        "deals_today": realised.recent_deals if realised else 0,
+        "realised_today_usd": realised.recent_profit_usd if realised else Decimal(0),
+        "realised_is_estimated": bool(realised and realised.is_estimated),
+        "realised_today_is_estimated": bool(realised and realised.recent_is_estimated),
+    }
+    if state is None or cycle is None or not cycle.is_open or row_problem:
+        problem = f"{asset.asset_symbol} is not traded: {row_problem}" if row_problem else None
+        problem = problem or _no_open_cycle(asset, cycle)
+        return AssetLook(average_price=None, problem=problem, **common)
+    known = rules or _any_rules(asset.asset_symbol)
+    triggers = compute_triggers(state, known, fee_rate)
+    at_any_price = triggers.buy_at_or_below == ANY_PRICE
+    buy_price = None if at_any_price else triggers.buy_at_or_below
+    order = _find_order(cycle, open_orders)
+    rest_ends = state.cooldown_until if cycle.status is CycleStatus.COOLDOWN else None
+    return AssetLook(
+        average_price=cycle.average_purchase_price if cycle.quantity > 0 else None,
+        buys_at_any_price=at_any_price,
+        buy_purpose=triggers.buy_purpose,
+        buy_price=buy_price,
+        buy_distance_percent=_distance_percent(ask, buy_price),
+        sell_price=triggers.sell_at_or_above,
+        sell_distance_percent=_distance_percent(bid, triggers.sell_at_or_above),
+        unrealised_usd=None if bid is None else compute_unrealised_usd(state, known, fee_rate, bid),
+        rests_until=rest_ends or triggers.buy_not_before,
+        order=_look_at_order(order, now) if order else None,
+        order_is_unseen=order is None and cycle.latest_order_id is not None,
+        problem=_order_problem(order, now) if order else None,
+        **common,
+    )
+
+
+def compute_unrealised_usd(
+    state: TradingState, rules: AssetRules, fee_rate: Decimal, bid: Decimal
+) -> Decimal | None:
+    """USD that selling everything at `bid` would earn, after the coin fee of the buys and the USD
+    fee of the sale. None where nothing is held.
+    """
+    cycle = state.cycle
+    if is_dust(cycle.quantity, rules, fee_rate):
+        return None
+    left = cycle.quantity - compute_coins_taken(cycle.quantity, state.coin_fees, fee_rate)
+    try:
+        qty = size_take_profit(cycle.quantity, state.coin_fees, left, rules, fee_rate)
+    except SizingError:
+        qty = Decimal(0)
+    return (
+        qty * bid
+        - compute_usd_fee(qty, bid, fee_rate)
+        - cycle.quantity * cycle.average_purchase_price
+    )
+
+
+def _no_open_cycle(asset: DcaAsset, cycle: DcaCycle | None) -> str | None:
+    if not asset.is_enabled:
+        return None
+    last = f" (its last one is in {cycle.status})" if cycle else ""
+    symbol = asset.asset_symbol
+    return f"{symbol} has no open cycle{last}, nothing trades it: scripts/assets enable {symbol}"
+
+
+def _any_rules(symbol: str) -> AssetRules:
+    return AssetRules(
+        symbol=symbol,
+        min_order_size=_FINEST,
+        min_trade_increment=_FINEST,
+        price_increment=_FINEST,
+        min_cost_usd=Decimal(0),
+    )
+
+
+def _distance_percent(price: Decimal | None, target: Decimal | None) -> Decimal | None:
+    return None if price is None or target is None else (target / price - 1) * 100
+
+
+def _find_order(
+    cycle: DcaCycle, open_orders: Sequence[ExchangeOrder] | None
+) -> ExchangeOrder | None:
+    """The order that the cycle's state has open, whether it is linked already or not."""
+    own_id = compute_client_order_id(cycle)
+    for order in open_orders or ():
+        if order.id == cycle.latest_order_id or order.client_order_id == own_id:
+            return order
+    return None
+
+
+def _order_age_seconds(order: ExchangeOrder, now: datetime) -> float | None:
+    moment = order.submitted_at or order.created_at
+    return None if moment is None else max(0.0, (now - moment).total_seconds())
+
+
+def _look_at_order(order: ExchangeOrder, now: datetime) -> OrderLook:
+    return OrderLook(
+        side=order.side.value,
+        status=order.status,
+        qty=order.qty,
+        limit_price=order.limit_price,
+        filled_qty=order.filled_qty,
+        age_seconds=_order_age_seconds(order, now),
+    )
+
+
+def _order_problem(order: ExchangeOrder, now: datetime) -> str | None:
+    age_seconds = _order_age_seconds(order, now)
+    if age_seconds is None or age_seconds <= LONG_OPEN_SECONDS:
+        return None
+    return (
+        f"the {order.side} order of {order.symbol} is open for {age_seconds / 60:.0f} min"
+        f" ({order.status}): does order_manager run?"
+    )

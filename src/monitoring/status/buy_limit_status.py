@@ -1,0 +1,77 @@
+"""The brakes on buying and what of them is used. Pure.
+
+A brake stops buys when the next one would exceed it, so it can hold before it is used up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from config import Settings
+from domain.trading_state import TradingState
+from trading.buy_limits import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrakeLook:
+    """One brake: its setting, its limit, and what of it is used (None: cannot be told now).
+
+    `holds`: the next buy, or for MAX_POSITION_USD that of some asset, would exceed it.
+    """
+
+    name: str
+    limit: Decimal
+    used: Decimal | None
+    holds: bool = False
+
+
+def look_at_brakes(
+    settings: Settings, usage: Usage | None, states: Sequence[TradingState] | None
+) -> tuple[BrakeLook, ...]:
+    """Those that are set, as `BuyLimits` counts them."""
+    if usage is None or states is None:
+        limits = {
+            "MAX_BUY_USD_PER_DAY": settings.max_buy_usd_per_day,
+            "MAX_POSITION_USD": settings.max_position_usd,
+            "MAX_OPEN_CYCLES": settings.max_open_cycles,
+        }
+        return tuple(
+            BrakeLook(name=name, limit=Decimal(limit), used=None)
+            for name, limit in limits.items()
+            if limit is not None
+        )
+    buyers = [state for state in states if state.asset.is_enabled and state.cycle.is_open]
+    brakes = []
+    if (limit := settings.max_buy_usd_per_day) is not None:
+        used = usage.bought_today_usd + sum(usage.on_order_usd.values(), Decimal(0))
+        least = min((_next_buy_usd(state) for state in buyers), default=Decimal(0))
+        holds = used + least > limit
+        brakes.append(BrakeLook(name="MAX_BUY_USD_PER_DAY", limit=limit, used=used, holds=holds))
+    if (limit := settings.max_position_usd) is not None:
+        used = max((_invested_usd(state, usage) for state in states), default=Decimal(0))
+        holds = any(_invested_usd(state, usage) + _next_buy_usd(state) > limit for state in buyers)
+        brakes.append(BrakeLook(name="MAX_POSITION_USD", limit=limit, used=used, holds=holds))
+    if settings.max_open_cycles is not None:
+        used, limit = Decimal(usage.open_cycles), Decimal(settings.max_open_cycles)
+        brakes.append(
+            BrakeLook(name="MAX_OPEN_CYCLES", limit=limit, used=used, holds=used >= limit)
+        )
+    return tuple(brakes)
+
+
+def _next_buy_usd(state: TradingState) -> Decimal:
+    """What the next order of the ladder costs; nothing when the ladder is used up."""
+    asset, cycle = state.asset, state.cycle
+    if cycle.quantity <= 0:
+        return asset.base_order_amount
+    is_used_up = cycle.safety_orders >= asset.max_safety_orders
+    return Decimal(0) if is_used_up else asset.safety_order_amount
+
+
+def _invested_usd(state: TradingState, usage: Usage) -> Decimal:
+    """What stands in the asset: coins at what they cost, and its open buys."""
+    cycle = state.cycle
+    held_usd = cycle.quantity * cycle.average_purchase_price if cycle.is_open else Decimal(0)
+    return held_usd + usage.on_order_usd.get(state.asset.asset_symbol, Decimal(0))

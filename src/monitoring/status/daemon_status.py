@@ -1,0 +1,133 @@
+"""How the daemon is, as its PID file, its process and its heartbeat tell; needs nothing else.
+
+The verdict is the watchdog's own, so that both say the same.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from caretakers.plans.watchdog import Beat, Verdict, plan_watch
+from caretakers.watchdog import limits_of, load_memory, look_at
+from config import Settings
+from monitoring.status.held_back import HeldLook, load_held
+from runtime.daemon_process import age_seconds, find_daemon, load_beat_of
+from runtime.heartbeat import Heartbeat
+from runtime.operator_flags import is_paused, is_stopped
+
+SHORT_LOSS_SECONDS = 15.0  # a stream that is connected anew within this is no trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLook:
+    """One stream of the daemon. `heard_seconds`: since the last message; None: never."""
+
+    is_connected: bool
+    lost_seconds: float | None
+    heard_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonLook:
+    """The daemon at one moment. What is None is not known, mostly because it does not run.
+
+    `problem`: what is wrong with it, in one line with the cure.
+    """
+
+    verdict: Verdict
+    reason: str
+    problem: str | None
+    is_stopped_on_purpose: bool
+    is_paused: bool
+    pid: int | None = None
+    uptime_seconds: float | None = None
+    state: str | None = None
+    beat_seconds: float | None = None
+    sweep_seconds: float | None = None
+    quotes: StreamLook | None = None
+    trade_updates: StreamLook | None = None
+    symbols: tuple[str, ...] = ()
+    held_back: tuple[HeldLook, ...] = ()
+
+    def held(self, symbol: str | None) -> HeldLook | None:
+        """What holds back this asset; None: the daemon as a whole."""
+        return next((held for held in self.held_back if held.symbol == symbol), None)
+
+
+def load_daemon_look(settings: Settings) -> DaemonLook:
+    """Look now. Reads files and the process table only."""
+    process = find_daemon(settings)
+    look = look_at(process, settings)
+    limits = limits_of(settings)
+    now = time.monotonic()
+    plan = plan_watch(look, load_memory(settings), limits, now)
+    beat = load_beat_of(process, settings) if process is not None else None
+    seen = look.beat
+    problem = _problem_of_verdict(plan.verdict, plan.reason, process is not None, seen)
+    held_back = load_held(beat, now) if beat is not None else ()
+    itself = next((held for held in held_back if held.symbol is None), None)
+    if itself is not None and plan.verdict not in (Verdict.RESTART, Verdict.STOPPED):
+        problem = itself.line
+    return DaemonLook(
+        verdict=plan.verdict,
+        reason=plan.reason,
+        problem=problem,
+        is_stopped_on_purpose=is_stopped(settings.run_dir),
+        is_paused=is_paused(settings.run_dir),
+        pid=process.pid if process is not None else None,
+        uptime_seconds=age_seconds(process) if process is not None else None,
+        state=seen.state if seen else None,
+        beat_seconds=seen.age_seconds if seen else None,
+        sweep_seconds=seen.sweep_age_seconds if seen else None,
+        quotes=_quotes(beat, seen),
+        trade_updates=_trade_updates(beat, seen, now),
+        symbols=tuple(beat.symbols) if beat else (),
+        held_back=held_back,
+    )
+
+
+def _problem_of_verdict(
+    verdict: Verdict, reason: str, is_there: bool, beat: Beat | None
+) -> str | None:
+    match verdict:
+        case Verdict.WELL | Verdict.STARTING | Verdict.STALLED:
+            return None  # what has stalled is told by what holds it back
+        case Verdict.STOPPED:
+            return f"the daemon: {reason} (scripts/bot start)" if is_there else None
+        case Verdict.START:
+            return "the daemon does not run: scripts/bot start"
+        case Verdict.WAIT:
+            return f"the daemon does not stay alive, {reason}: see logs/app.log, scripts/doctor"
+        case Verdict.RESTART:
+            return f"the daemon runs but does not work: {reason} (scripts/bot restart)"
+        case Verdict.UNWELL:
+            if beat is not None and beat.state == "trading" and _is_short_loss(beat):
+                return None
+            return f"the daemon runs but is not well: {reason}"
+
+
+def _is_short_loss(beat: Beat) -> bool:
+    lost = [seconds for seconds in (beat.data_lost_seconds, beat.trade_lost_seconds) if seconds]
+    return bool(lost) and max(lost) < SHORT_LOSS_SECONDS
+
+
+def _quotes(beat: Heartbeat | None, seen: Beat | None) -> StreamLook | None:
+    if beat is None or seen is None:
+        return None
+    return StreamLook(
+        is_connected=beat.data_stream_connected,
+        lost_seconds=seen.data_lost_seconds,
+        heard_seconds=seen.quote_age_seconds,
+    )
+
+
+def _trade_updates(beat: Heartbeat | None, seen: Beat | None, now: float) -> StreamLook | None:
+    if beat is None or seen is None:
+        return None
+    heard_at = beat.last_update_at
+    return StreamLook(
+        is_connected=beat.trade_stream_connected,
+        lost_seconds=seen.trade_lost_seconds,
+        heard_seconds=None if heard_at is None else now - heard_at,
+    )

@@ -1,0 +1,274 @@
+"""What a person wants to know of the bot at one moment, as one record: `load_status`.
+
+Owns what is asked of whom, and that nothing that is away hides the rest or holds anybody up. Reads
+only; how it looks is others' business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeVar
+
+from config import Settings
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus
+from domain.events import EventRow
+from domain.journal import RealisedProfit
+from domain.market import AssetRules, Quote
+from domain.orders import ExchangeOrder
+from domain.trading_state import TradingState
+from models.asset_config import get_all_assets
+from models.events import get_error_events
+from models.meta import ForeignDatabase, check_schema
+from models.realised_profit import get_realised_profits
+from models.trading_state import load_all_trading_states, with_leftovers
+from monitoring.status.asset_status import AssetLook, look_at_asset
+from monitoring.status.buy_limit_status import BrakeLook, look_at_brakes
+from monitoring.status.caretaker_status import (
+    CaretakerLook,
+    find_caretaker_problems,
+    load_caretaker_looks,
+)
+from monitoring.status.daemon_status import DaemonLook, load_daemon_look
+from monitoring.status.held_back import HeldLook, StateKey, ask_for_foreign_coins
+from monitoring.status.stalled_stream import find_mute_stream
+from monitoring.status.timed_calls import Pending, TookTooLong
+from trading.buy_limits import BuyLimits, Usage
+from utils.alpaca_client_rest import ExchangeError, get_trading_client, pass_over_unreadable
+from utils.alpaca_queries import fetch_all_asset_rules, fetch_latest_quotes, fetch_orders
+from utils.db_utils import DatabaseError, thread_connection
+from utils.formatting import span
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 8.0
+RULES_KEPT_SECONDS = 3600.0
+EVENTS_SHOWN = 5
+EVENTS_SECONDS = 24 * 3600.0
+FRESH_EVENT_SECONDS = 3600.0  # a younger ERROR counts as something that is wrong now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Everything at one moment. `assets` is None when the database cannot be asked.
+
+    `removed` is what assets earned that are configured no more. `problems` has one line for each
+    thing that is wrong; empty: all is well. The `..._problem` fields say why a part is missing.
+    """
+
+    looked_at: datetime
+    money: str
+    is_live: bool
+    trading_host: str
+    daemon: DaemonLook
+    caretakers: tuple[CaretakerLook, ...]
+    assets: tuple[AssetLook, ...] | None
+    removed: tuple[RealisedProfit, ...]
+    brakes: tuple[BrakeLook, ...]
+    bought_today_usd: Decimal | None
+    events: tuple[EventRow, ...]
+    problems: tuple[str, ...]
+    database_problem: str | None
+    exchange_problem: str | None
+    prices_problem: str | None
+
+    @property
+    def is_well(self) -> bool:
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Books:
+    """What the database says."""
+
+    assets: list[DcaAsset]
+    states: dict[int, TradingState]
+    realised: dict[str, RealisedProfit]
+    events: list[EventRow]
+
+
+class StatusReader:
+    """Looks as often as asked; remembers the exchange's rules of the assets in between."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rules: dict[str, AssetRules] = {}
+        self._rules_at = float("-inf")
+        self._foreign_coins: set[StateKey] = set()
+
+    def load(self) -> Status:
+        """One look: at most one request for the open orders, one for all quotes, the rules, and one
+        for the positions where a base order waits and the daemon tells of no coins.
+        """
+        settings = self._settings
+        pending_orders = Pending(self._ask_exchange, seconds=ANSWER_SECONDS)
+        pending_books = Pending(_read_books, seconds=ANSWER_SECONDS)
+        daemon = load_daemon_look(settings)
+        books, database_problem = _settled(pending_books)
+        orders, exchange_problem = _settled(pending_orders)
+        symbols = [asset.asset_symbol for asset in books.assets] if books else []
+        known = [symbol for symbol in symbols if not self._rules or symbol in self._rules]
+        pending_quotes = Pending(lambda: fetch_latest_quotes(known), seconds=ANSWER_SECONDS)
+        usage, usage_problem, foreign, positions_problem = None, None, None, None
+        if books is not None and orders is not None:
+            told = {held.symbol for held in daemon.held_back if held.tells_of_coins}
+            untold = [s for s in books.states.values() if s.asset.asset_symbol not in told]
+            pending_coins = Pending(lambda: self._ask_for_coins(untold), seconds=ANSWER_SECONDS)
+            work = Pending(lambda: self._load_usage(orders), seconds=ANSWER_SECONDS)
+            usage, usage_problem = _settled(work)
+            foreign, positions_problem = _settled(pending_coins)
+        quotes, prices_problem = _settled(pending_quotes)
+        # The pulse is read last: a quote that the exchange had before must be in it.
+        mute = find_mute_stream(settings, daemon, quotes or {})
+        now = datetime.now(UTC)
+        held = {held.symbol: held for held in daemon.held_back} | (foreign or {})
+        assets = None if books is None else self._look_at_assets(books, quotes, orders, held, now)
+        caretakers = load_caretaker_looks(settings, now)
+        prices_problem = prices_problem or _unpriced(assets or (), quotes)
+        status = Status(
+            looked_at=now,
+            money=describe_money(settings),
+            is_live=settings.is_live,
+            trading_host=settings.trading_host,
+            daemon=daemon,
+            caretakers=caretakers,
+            assets=assets,
+            removed=tuple(
+                profit
+                for symbol, profit in (books.realised if books else {}).items()
+                if symbol not in symbols
+            ),
+            brakes=look_at_brakes(settings, usage, list(books.states.values()) if books else None),
+            bought_today_usd=usage.bought_today_usd if usage else None,
+            events=tuple(books.events) if books else (),
+            problems=(),
+            database_problem=database_problem or usage_problem,
+            exchange_problem=exchange_problem or positions_problem,
+            prices_problem=prices_problem if assets else None,
+        )
+        return replace(status, problems=tuple(find_problems(status, mute, set(self._rules))))
+
+    def _ask_exchange(self) -> list[ExchangeOrder]:
+        client = get_trading_client()
+        orders = fetch_orders(client, status="open", on_unreadable=pass_over_unreadable)
+        if time.monotonic() - self._rules_at > RULES_KEPT_SECONDS:
+            self._rules = fetch_all_asset_rules(
+                client, min_cost_usd=self._settings.minimum_order_usd
+            )
+            self._rules_at = time.monotonic()
+        return orders
+
+    def _ask_for_coins(self, states: list[TradingState]) -> dict[str, HeldLook]:
+        fee_rate = self._settings.taker_fee_rate
+        return ask_for_foreign_coins(states, self._rules, fee_rate, self._foreign_coins)
+
+    def _load_usage(self, orders: Sequence[ExchangeOrder]) -> Usage:
+        limits = BuyLimits(self._settings, get_trading_client(), rules_of=self._rules.get)
+        return limits.load_usage(orders)
+
+    def _look_at_assets(
+        self,
+        books: _Books,
+        quotes: dict[str, Quote] | None,
+        orders: list[ExchangeOrder] | None,
+        held: dict[str | None, HeldLook],
+        now: datetime,
+    ) -> tuple[AssetLook, ...]:
+        return tuple(
+            look_at_asset(
+                asset,
+                books.states.get(asset.id),
+                rules=self._rules.get(asset.asset_symbol),
+                quote=(quotes or {}).get(asset.asset_symbol),
+                open_orders=orders,
+                realised=books.realised.get(asset.asset_symbol),
+                held=held.get(asset.asset_symbol),
+                fee_rate=self._settings.taker_fee_rate,
+                now=now,
+            )
+            for asset in books.assets
+        )
+
+
+def load_status(settings: Settings) -> Status:
+    """One look at everything. Raises nothing for what is away: the record says so."""
+    return StatusReader(settings).load()
+
+
+def describe_money(settings: Settings) -> str:
+    """Whose money is at stake, for a person."""
+    if settings.is_live:
+        return "LIVE: REAL MONEY"
+    return "local exchange: play money" if settings.is_local_exchange else "paper account"
+
+
+def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> list[str]:
+    """Every thing that is wrong, one line each, the worst first. Pure."""
+    found: list[str | None] = [status.daemon.problem, mute]
+    if status.database_problem:
+        found.append(f"the database cannot be used: {status.database_problem}")
+    if status.exchange_problem:
+        found.append(f"the exchange cannot be asked: {status.exchange_problem}")
+    if status.prices_problem:
+        found.append(f"prices cannot be had: {status.prices_problem}")
+    for asset in status.assets or ():
+        held = asset.held if asset.held is not None and asset.held.is_wrong else None
+        found += [asset.problem or (held and held.line), _unended_rest(asset, status)]
+        if known_symbols and asset.symbol not in known_symbols and asset.problem is None:
+            found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
+    found += find_caretaker_problems(status.caretakers)
+    for event in status.events:
+        age_seconds = (status.looked_at - event.created_at).total_seconds()
+        if age_seconds <= FRESH_EVENT_SECONDS:
+            about = f" {event.symbol}" if event.symbol else ""
+            found.append(
+                f"ERROR {age_seconds / 60:.0f} min ago: {event.kind}{about}: {event.reason}"
+            )
+    return [problem for problem in found if problem]
+
+
+def _unended_rest(asset: AssetLook, status: Status) -> str | None:
+    """A cooldown that is over, while nobody comes to end it."""
+    if not asset.is_enabled or asset.status is not CycleStatus.COOLDOWN or not asset.rests_until:
+        return None
+    over_seconds = (status.looked_at - asset.rests_until).total_seconds()
+    away = any(look.script == "cooldown_manager" and look.is_stale for look in status.caretakers)
+    if over_seconds < 0 or not away:
+        return None
+    return (
+        f"{asset.symbol}: its cooldown was over {span(over_seconds)} ago, and cron does not run"
+        " cooldown_manager, which ends it: scripts/install_crontab install"
+    )
+
+
+def _read_books() -> _Books:
+    """Everything from the database, on this thread's own connection."""
+    connection = thread_connection()
+    check_schema(connection)
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    states = with_leftovers(connection, load_all_trading_states(connection))
+    return _Books(
+        assets=get_all_assets(connection),
+        states={state.asset.id: state for state in states},
+        realised=get_realised_profits(connection, midnight),
+        events=get_error_events(connection, EVENTS_SECONDS, EVENTS_SHOWN),
+    )
+
+
+def _settled(pending: Pending[T]) -> tuple[T | None, str | None]:
+    """The result, or why there is none in one line."""
+    try:
+        return pending.result(), None
+    except (ExchangeError, DatabaseError, ForeignDatabase, TookTooLong) as error:
+        return None, str(error).removeprefix("database: ")
+
+
+def _unpriced(assets: Sequence[AssetLook], quotes: dict[str, Quote] | None) -> str | None:
+    if quotes is None:
+        return None
+    without = [asset.symbol for asset in assets if asset.is_enabled and asset.ask is None]
+    return f"the exchange has no usable quote of {', '.join(without)}" if without else None

@@ -1,0 +1,265 @@
+"""Making a deal of coins that no deal claims: after a lost database, or a sale by hand that left
+some.
+
+Owns: that coins are never claimed twice. The exchange is asked before and again right before the
+books are written; the bot's own orders must all be in the books, and none may be open.
+
+A cycle's quantity is 'as filled', before the coin fee, while Alpaca's position is what was left
+after it: the quantity is what leaves the position after its fee, and the journal's row of the
+adoption carries the difference as its fee. That row (final status 'adopted', no order of the
+exchange stands behind it) also tells reports what the coins cost and the ladder what of its budget
+they have used.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import ROUND_CEILING, Context, Decimal, localcontext
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from config import Settings
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.events import Event, Severity
+from domain.journal import ADOPTED, JournalEntry, Purpose
+from domain.market import Position
+from domain.orders import Side
+from domain.trading_state import TradingState
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, lock_cycle, update_cycle
+from models.events import append_event
+from models.order_journal import append_journal_entry, load_leftovers
+from models.trading_state import load_trading_state
+from operations.preview import MarketView, load_market_view
+from operations.refused import Refused
+from strategy.asset_checks import find_renaming, find_sale_problems
+from strategy.cycle_plan import DealPlan, plan_deal
+from strategy.fees import compute_qty_before_fee
+from strategy.order_identity import compute_client_order_id
+from strategy.sizing import is_dust, is_unsellable
+from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_queries import fetch_order_by_client_id
+from utils.db_utils import thread_connection, transaction
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """Coins that can be adopted and the cycle that will hold them (None: a new one)."""
+
+    asset: DcaAsset
+    cycle: DcaCycle | None
+    position_qty: Decimal
+    quantity: Decimal
+    average_price: Decimal
+    safety_orders: int
+
+    @property
+    def cost_usd(self) -> Decimal:
+        return self.quantity * self.average_price
+
+    @property
+    def coin_fee(self) -> Decimal:
+        return self.quantity - self.position_qty
+
+    def as_state(self) -> TradingState:
+        """The deal as it will be, for its plan."""
+        cycle = DcaCycle(
+            id=0,
+            asset_id=self.asset.id,
+            status=CycleStatus.WATCHING,
+            quantity=self.quantity,
+            average_purchase_price=self.average_price,
+            last_order_fill_price=self.average_price,
+            safety_orders=self.safety_orders,
+        )
+        return TradingState(
+            asset=self.asset, cycle=cycle, bought_usd=self.cost_usd, coin_fees=self.coin_fee
+        )
+
+
+def prepare_adoption(
+    settings: Settings, connection: MySQLConnectionAbstract, asset: DcaAsset
+) -> tuple[Adoption, DealPlan]:
+    """What would be adopted, and how the deal would go on.
+
+    Raises:
+        Refused: when there is nothing to adopt, or something else may claim it.
+        ExchangeError, DatabaseError: it cannot be told now.
+    """
+    latest = get_latest_cycle(connection, asset.id)
+    cycle = latest if latest is not None and latest.is_open else None
+    state = load_trading_state(connection, asset.asset_symbol)
+    if state is not None and (problem := find_renaming(state)):
+        raise Refused(f"{asset.asset_symbol} cannot adopt anything: {problem}")
+    view = load_market_view(settings, asset.asset_symbol)
+    _check_nothing_claims(settings, asset, cycle, view)
+    position = _checked_position(connection, asset, view)
+    with localcontext(Context(prec=60)):
+        quantity = compute_qty_before_fee(position.qty, settings.taker_fee_rate)
+        cost_usd = quantity * position.average_entry_price
+    adoption = Adoption(
+        asset=asset,
+        cycle=cycle,
+        position_qty=position.qty,
+        quantity=quantity,
+        average_price=position.average_entry_price,
+        safety_orders=count_safety_orders(asset, cost_usd),
+    )
+    plan = plan_deal(
+        asset,
+        view.rules,
+        settings.taker_fee_rate,
+        view.quote.ask,
+        open_deal=adoption.as_state(),
+    )
+    if too_large := find_sale_problems(plan):
+        raise Refused(f"{too_large[0].text}; or sell a part of the coins by hand first")
+    return adoption, plan
+
+
+def count_safety_orders(asset: DcaAsset, cost_usd: Decimal) -> int:
+    """How many safety orders of the ladder `cost_usd` has used up; a part of one counts as one."""
+    if asset.safety_order_amount <= 0:
+        return asset.max_safety_orders
+    beyond_base = max(Decimal(0), cost_usd - asset.base_order_amount)
+    used = (beyond_base / asset.safety_order_amount).to_integral_value(rounding=ROUND_CEILING)
+    return min(asset.max_safety_orders, int(used))
+
+
+def _check_nothing_claims(
+    settings: Settings, asset: DcaAsset, cycle: DcaCycle | None, view: MarketView
+) -> None:
+    symbol = asset.asset_symbol
+    if cycle is not None and not is_dust(cycle.quantity, view.rules, settings.taker_fee_rate):
+        raise Refused(
+            f"the open deal of {symbol} already holds {cycle.quantity.normalize():f} coins:"
+            f" see scripts/assets show {symbol}"
+        )
+    if view.own_open_orders or (cycle is not None and cycle.latest_order_id is not None):
+        raise Refused(f"an order on {symbol} is open: wait until it has ended, or cancel it")
+    if cycle is None:
+        return
+    # A fill that is on its way into the books would be counted twice.
+    identity = compute_client_order_id(cycle)
+    if fetch_order_by_client_id(get_trading_client(), identity) is not None:
+        raise Refused(
+            f"the bot's order {identity} is not in the books yet: let the bot run until it is,"
+            " then look again"
+        )
+
+
+def _checked_position(
+    connection: MySQLConnectionAbstract, asset: DcaAsset, view: MarketView
+) -> Position:
+    """The coins that can be adopted: what earlier cycles left is paid for in the journal already,
+    and is sold with the next cycle.
+    """
+    symbol, position = asset.asset_symbol, view.position
+    if position is not None:
+        leftover = load_leftovers(connection, asset.id).get(asset.id, Decimal(0))
+        position = replace(position, qty=max(Decimal(0), position.qty - leftover))
+    if position is None or is_unsellable(position.qty, view.rules):
+        held = "none" if position is None else f"only {position.qty.normalize():f}"
+        raise Refused(f"there are no coins of {symbol} to adopt: the account holds {held}")
+    if position.average_entry_price <= 0:
+        raise Refused(f"Alpaca gives no average price for {symbol}: sell the coins by hand instead")
+    return position
+
+
+def carry_out_adoption(settings: Settings, adoption: Adoption, now: datetime) -> DcaCycle:
+    """Write the adoption: cycle, journal and event in one transaction.
+
+    Raises:
+        Refused: when anything has moved since it was prepared.
+        ExchangeError, DatabaseError: nothing was written.
+    """
+    asset = adoption.asset
+    view = load_market_view(settings, asset.asset_symbol)
+    _check_nothing_claims(settings, asset, adoption.cycle, view)
+    position = _checked_position(thread_connection(), asset, view)
+    if position.qty != adoption.position_qty:
+        raise Refused(f"the position of {asset.asset_symbol} has just changed: look again")
+
+    def work(connection: MySQLConnectionAbstract) -> DcaCycle:
+        latest = get_latest_cycle(connection, asset.id)
+        current = latest if latest is not None and latest.is_open else None
+        if current is not None:
+            current = lock_cycle(connection, current.id)
+        if current != adoption.cycle:
+            raise Refused(f"the deal of {asset.asset_symbol} has just changed: look again")
+        if current is None:
+            current = create_cycle(connection, asset.id, CycleStatus.WATCHING)
+        return _write(connection, adoption, current, now)
+
+    adopted = transaction(work)
+    log_event(
+        log,
+        logging.INFO,
+        "cycle.adopted",
+        symbol=asset.asset_symbol,
+        cycle=adopted.id,
+        quantity=adoption.quantity,
+        average=adoption.average_price,
+    )
+    return adopted
+
+
+def _write(
+    connection: MySQLConnectionAbstract, adoption: Adoption, cycle: DcaCycle, now: datetime
+) -> DcaCycle:
+    asset, fills = adoption.asset, adoption.as_state().cycle
+    update_cycle(
+        connection,
+        cycle.id,
+        {
+            "status": CycleStatus.WATCHING,
+            "quantity": fills.quantity,
+            "average_purchase_price": fills.average_purchase_price,
+            "last_order_fill_price": fills.last_order_fill_price,
+            "safety_orders": fills.safety_orders,
+        },
+    )
+    identity = f"adopted-{cycle.id}-{cycle.order_key}-{cycle.order_seq}"
+    entry = JournalEntry(
+        asset_id=asset.id,
+        symbol=asset.asset_symbol,
+        cycle_id=cycle.id,
+        order_seq=cycle.order_seq,
+        purpose=Purpose.BASE,
+        side=Side.BUY,
+        alpaca_order_id=identity,
+        client_order_id=identity,
+        requested_qty=None,
+        limit_price=None,
+        filled_qty=adoption.quantity,
+        filled_avg_price=adoption.average_price,
+        final_status=ADOPTED,
+        submitted_at=None,
+        ended_at=now,
+        fee_qty=adoption.coin_fee,
+        fee_is_estimated=False,
+        note="coins that no deal claimed; no order stands behind this row",
+    )
+    append_journal_entry(connection, entry)
+    append_event(
+        connection,
+        Event(
+            kind="cycle_adopted",
+            severity=Severity.INFO,
+            reason=(
+                f"{adoption.position_qty.normalize():f} coins of the account at an average of"
+                f" {adoption.average_price.normalize():f} USD became a deal"
+            ),
+            asset_id=asset.id,
+            symbol=asset.asset_symbol,
+            cycle_id=cycle.id,
+        ),
+    )
+    adopted = get_cycle(connection, cycle.id)
+    assert adopted is not None, "its row is locked by this transaction"
+    return adopted

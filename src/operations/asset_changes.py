@@ -1,0 +1,176 @@
+"""The changes of assets themselves: add, edit, enable, disable, remove. One transaction each.
+
+Owns: that an asset that trades always has an open cycle, and that nothing is taken away from under
+coins or orders. Asks no exchange and no person: callers have done both.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.events import Event, Severity
+from models.asset_config import create_asset, get_asset_config, update_asset_config
+from models.cycle_data import create_cycle, get_latest_cycle, lock_cycle
+from models.events import append_event
+from operations.asset_input import COLUMN_OF
+from operations.refused import Refused
+from utils.db_utils import DuplicateRow, execute_query, transaction
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+
+def save_new_asset(asset: DcaAsset) -> DcaAsset:
+    """Save `asset` with its first cycle, watching: a running daemon trades it within seconds.
+
+    Raises:
+        Refused: when the symbol is configured already.
+        DatabaseError: nothing was written.
+    """
+    columns = {"asset_symbol": asset.asset_symbol, "is_enabled": True, **_settable(asset)}
+    tries = 0
+
+    def work(connection: MySQLConnectionAbstract) -> DcaAsset:
+        nonlocal tries
+        tries += 1
+        existing = get_asset_config(connection, asset.asset_symbol)
+        if existing is not None and tries > 1 and _settable(existing) == _settable(asset):
+            return existing  # the answer to the first try's commit was lost, the commit was not
+        if existing is not None:
+            raise refuse_configured(asset.asset_symbol)
+        saved = create_asset(connection, columns)
+        create_cycle(connection, saved.id, CycleStatus.WATCHING)
+        _note(connection, saved, "asset_added", _described(columns))
+        return saved
+
+    try:
+        saved = transaction(work)
+    except DuplicateRow:  # another one was a moment faster
+        raise refuse_configured(asset.asset_symbol) from None
+    _log(saved, "asset.added")
+    return saved
+
+
+def refuse_configured(symbol: str) -> Refused:
+    """The refusal of an asset that exists."""
+    return Refused(f"{symbol} is configured already: change it with scripts/assets edit {symbol}")
+
+
+def save_edit(before: DcaAsset, after: DcaAsset) -> None:
+    """Write the columns that differ.
+
+    Raises:
+        Refused: when the asset is gone.
+        DatabaseError: nothing was written.
+    """
+    old, new = _settable(before), _settable(after)
+    changes = {name: value for name, value in new.items() if value != old[name]}
+
+    def work(connection: MySQLConnectionAbstract) -> None:
+        if not update_asset_config(connection, before.id, changes):
+            raise _gone(before)
+        _note(connection, before, "asset_edited", _described(changes))
+
+    transaction(work)
+    _log(before, "asset.edited", **changes)
+
+
+def enable_asset(asset: DcaAsset) -> None:
+    """Let it buy, and give it a cycle if none is open.
+
+    Raises:
+        Refused: when the asset is gone.
+        DatabaseError: nothing was written.
+    """
+
+    def work(connection: MySQLConnectionAbstract) -> None:
+        if not update_asset_config(connection, asset.id, {"is_enabled": True}):
+            raise _gone(asset)
+        latest = get_latest_cycle(connection, asset.id)
+        if latest is None or not latest.is_open:
+            create_cycle(connection, asset.id, CycleStatus.WATCHING)
+        _note(connection, asset, "asset_enabled", "enabled by the user")
+
+    transaction(work)
+    _log(asset, "asset.enabled")
+
+
+def disable_asset(asset: DcaAsset) -> None:
+    """No more buys; what it holds is still watched and sold.
+
+    Raises:
+        Refused: when the asset is gone.
+        DatabaseError: nothing was written.
+    """
+
+    def work(connection: MySQLConnectionAbstract) -> None:
+        if not update_asset_config(connection, asset.id, {"is_enabled": False}):
+            raise _gone(asset)
+        _note(connection, asset, "asset_disabled", "disabled by the user")
+
+    transaction(work)
+    _log(asset, "asset.disabled")
+
+
+def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
+    """Forget the asset and its cycles; journal and events stay.
+
+    Args:
+        expected: the latest cycle as the caller judged it; any other state refuses.
+
+    Raises:
+        Refused: when the cycle has moved since.
+        DatabaseError: nothing was written.
+    """
+
+    def work(connection: MySQLConnectionAbstract) -> None:
+        locked = None if expected is None else lock_cycle(connection, expected.id)
+        latest = get_latest_cycle(connection, asset.id)
+        if latest != expected or latest != locked:
+            raise Refused(f"{asset.asset_symbol} has just changed: look again and repeat")
+        execute_query("DELETE FROM dca_cycles WHERE asset_id = %s", (asset.id,), db_conn=connection)
+        execute_query("DELETE FROM dca_assets WHERE id = %s", (asset.id,), db_conn=connection)
+        kept = ""
+        if latest is not None and latest.is_open and latest.quantity > 0:
+            kept = (
+                f"; {latest.quantity.normalize():f} coins at"
+                f" {latest.average_purchase_price.normalize():f} USD were left to the user"
+            )
+        _note(connection, asset, "asset_removed", "removed by the user" + kept)
+
+    transaction(work)
+    _log(asset, "asset.removed")
+
+
+def _settable(asset: DcaAsset) -> dict[str, Any]:
+    """The columns that a user sets, by name."""
+    return {column: getattr(asset, column) for column in COLUMN_OF.values()}
+
+
+def _described(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _gone(asset: DcaAsset) -> Refused:
+    return Refused(f"{asset.asset_symbol} is not configured any more: scripts/assets list")
+
+
+def _note(connection: MySQLConnectionAbstract, asset: DcaAsset, kind: str, reason: str) -> None:
+    event = Event(
+        kind=kind,
+        severity=Severity.INFO,
+        reason=reason,
+        asset_id=asset.id,
+        symbol=asset.asset_symbol,
+    )
+    append_event(connection, event)
+
+
+def _log(asset: DcaAsset, name: str, **fields: Any) -> None:
+    log_event(log, logging.INFO, name, symbol=asset.asset_symbol, **fields)

@@ -1,0 +1,117 @@
+"""What a user typed about an asset, as exact values: symbols, amounts, percents, counts.
+
+Owns spelling only; whether the values make sense is strategy.asset_checks' business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from domain.asset import DcaAsset
+from domain.wire import WireError, normalize_symbol
+from operations.refused import Refused
+
+OFF = "off"
+TAKER_FEE = "taker"  # --fee-aware without a percent
+_NUMBER = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,30})?|\.[0-9]{1,30})", re.ASCII)
+_COUNT = re.compile(r"[+-]?[0-9]{1,12}", re.ASCII)
+
+# Option -> column, and the value of an `add` that does not name it (None: the column stays NULL).
+COLUMN_OF = {
+    "base": "base_order_amount",
+    "safety": "safety_order_amount",
+    "max_safety": "max_safety_orders",
+    "deviation": "safety_order_deviation",
+    "take_profit": "take_profit_percent",
+    "cooldown": "cooldown_period",
+    "early_restart": "buy_order_price_deviation_percent",
+    "fee_aware": "take_profit_fee_percent",
+}
+DEFAULTS: Mapping[str, str | None] = {
+    "base": "20",
+    "safety": "20",
+    "max_safety": "5",
+    "deviation": "1.5",
+    "take_profit": "1.2",
+    "cooldown": "300",
+    "early_restart": None,
+    "fee_aware": None,
+}
+_COUNTS = ("max_safety", "cooldown")
+_CAN_BE_OFF = ("early_restart", "fee_aware")
+
+
+def read_symbol(text: str) -> str:
+    """`BTC/USD` for any spelling of it: `btcusd`, `BTC-USD`, `btc_usd`.
+
+    Raises:
+        Refused: for a text that names no pair.
+    """
+    spelled = re.sub(r"[-_:]", "/", text.strip(), count=1)
+    try:
+        return normalize_symbol(spelled)
+    except WireError:
+        bare = text.strip().upper()
+        hint = bare if bare.isascii() and bare.isalnum() and len(bare) <= 10 else "BTC"
+        raise Refused(f"{text[:40]!r} is no trading pair: write it like {hint}/USD") from None
+
+
+def read_values(texts: Mapping[str, str | None], taker_fee_percent: Decimal) -> dict[str, Any]:
+    """Columns of dca_assets from options; what is None was not given and is left out.
+
+    Raises:
+        Refused: with every text that is no number of its kind.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for option, text in texts.items():
+        if text is None:
+            continue
+        try:
+            values[COLUMN_OF[option]] = _read(option, text, taker_fee_percent)
+        except ValueError as error:
+            problems.append(f"--{option.replace('_', '-')} {error}, not {text[:40]!r}")
+    if problems:
+        raise Refused("; ".join(problems))
+    return values
+
+
+def _read(option: str, text: str, taker_fee_percent: Decimal) -> Decimal | int | None:
+    bare = text.strip().removesuffix("%").strip()
+    if option in _CAN_BE_OFF and bare.lower() == OFF:
+        return None
+    if option == "fee_aware" and bare == TAKER_FEE:
+        return taker_fee_percent
+    if option in _COUNTS:
+        if _COUNT.fullmatch(bare) is None:
+            raise ValueError("takes a whole number")
+        return int(bare)
+    if _NUMBER.fullmatch(bare) is None:
+        raise ValueError("takes a plain number like 20 or 1.5")
+    return Decimal(bare)
+
+
+def build_asset(symbol: str, values: Mapping[str, Any]) -> DcaAsset:
+    """An asset that is not saved yet (id 0), enabled."""
+    return DcaAsset(id=0, asset_symbol=symbol, is_enabled=True, **values)
+
+
+def change_asset(asset: DcaAsset, values: Mapping[str, Any]) -> DcaAsset:
+    """`asset` as it would be after an edit.
+
+    Raises:
+        Refused: when nothing would change.
+    """
+    changed = replace(asset, **values)
+    if changed == asset:
+        raise Refused(
+            f"nothing would change for {asset.asset_symbol}:"
+            " name what should, for example --take-profit 1.5"
+            if not values
+            else f"{asset.asset_symbol} has these values already"
+        )
+    return changed

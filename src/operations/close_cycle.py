@@ -1,0 +1,210 @@
+"""Selling a cycle now, because the user says so: the wish, and everything that carries it out.
+
+Owns: `close_requested` of a cycle, canceling the order that stands in its way, and the drive to the
+end where no daemon runs. The sale itself is the cycle's own next order, decided by strategy and
+placed by OrderPlacer, in the daemon or here, so that one state still has one order at most. Its
+result is booked as that of any take profit.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from decimal import Decimal
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from config import Settings
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.events import Event, Severity
+from domain.journal import JournalEntry
+from domain.market import AssetRules
+from domain.orders import Side
+from domain.trading_state import TradingState
+from models.cycle_data import lock_cycle, update_cycle
+from models.events import append_event
+from models.order_journal import get_entries_of_cycle
+from models.trading_state import load_trading_state
+from operations.asset_changes import disable_asset
+from operations.refused import Refused
+from strategy.asset_checks import find_renaming
+from strategy.fees import compute_coins_taken, compute_usd_fee
+from strategy.sizing import floor_quantity, is_dust
+from utils.alpaca_client_rest import ExchangeError, get_trading_client
+from utils.alpaca_queries import (
+    fetch_asset_rules,
+    fetch_latest_quote,
+)
+from utils.db_utils import thread_connection, transaction
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosePlan:
+    """What would be sold. `bid` is None when there is no quote now: the sale does not need one."""
+
+    asset: DcaAsset
+    cycle: DcaCycle
+    coins: Decimal
+    bid: Decimal | None
+    spent_usd: Decimal
+    earned_usd: Decimal
+    fee_rate: Decimal
+
+    @property
+    def proceeds_usd(self) -> Decimal | None:
+        """What the sale brings at the bid, after its fee (estimated)."""
+        if self.bid is None:
+            return None
+        return self.coins * self.bid - compute_usd_fee(self.coins, self.bid, self.fee_rate)
+
+    @property
+    def profit_usd(self) -> Decimal | None:
+        """Of the whole deal, after fees."""
+        if self.proceeds_usd is None:
+            return None
+        return self.earned_usd + self.proceeds_usd - self.spent_usd
+
+    @property
+    def waits_for_buy(self) -> bool:
+        return self.cycle.status is CycleStatus.BUYING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseResult:
+    """What became of the wish. `reason`: why it is not carried out yet; None when it is."""
+
+    cycle: DcaCycle
+    reason: str | None = None
+    sold_qty: Decimal = Decimal(0)
+    price: Decimal | None = None
+    profit_usd: Decimal = Decimal(0)
+    fees_are_estimated: bool = False
+
+    @property
+    def is_closed(self) -> bool:
+        return not self.cycle.is_open
+
+
+def prepare_close(settings: Settings, asset: DcaAsset) -> ClosePlan | None:
+    """What `close` would sell; None when there is nothing to sell and no buy is open.
+
+    Raises:
+        Refused: when Alpaca does not know the symbol, or the cycle holds another one.
+        ExchangeError, DatabaseError: it cannot be told now.
+    """
+    connection = thread_connection()
+    state = load_trading_state(connection, asset.asset_symbol)
+    if state is None or not state.cycle.is_open:
+        return None
+    if problem := find_renaming(state):
+        raise Refused(f"{asset.asset_symbol} cannot be sold: {problem}")
+    rules = fetch_asset_rules(
+        get_trading_client(), asset.asset_symbol, min_cost_usd=settings.minimum_order_usd
+    )
+    if rules is None:
+        raise Refused(f"Alpaca does not know {asset.asset_symbol}: sell the coins by hand")
+    if not _is_closable(state.cycle, rules, settings.taker_fee_rate):
+        return None
+    entries = get_entries_of_cycle(connection, state.cycle.id)
+    return ClosePlan(
+        asset=asset,
+        cycle=state.cycle,
+        coins=floor_quantity(_sellable(state, settings.taker_fee_rate), rules),
+        bid=_bid(asset.asset_symbol),
+        spent_usd=_usd(entries, Side.BUY),
+        earned_usd=_usd(entries, Side.SELL),
+        fee_rate=settings.taker_fee_rate,
+    )
+
+
+def _is_closable(cycle: DcaCycle, rules: AssetRules, fee_rate: Decimal) -> bool:
+    waits = cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
+    return cycle.is_open and (waits or not is_dust(cycle.quantity, rules, fee_rate))
+
+
+def _sellable(state: TradingState, fee_rate: Decimal) -> Decimal:
+    """About so many coins are left of what was filled, after the coin fees."""
+    quantity = state.cycle.quantity
+    return quantity - compute_coins_taken(quantity, state.coin_fees, fee_rate)
+
+
+def _bid(symbol: str) -> Decimal | None:
+    try:
+        return fetch_latest_quote(symbol).bid
+    except ExchangeError as error:
+        log_event(log, logging.INFO, "close.unquoted", symbol=symbol, reason=error)
+        return None
+
+
+def _usd(entries: list[JournalEntry], side: Side) -> Decimal:
+    """What the fills of one side cost, or brought after their fees."""
+    return sum((e.filled_usd - e.fee_usd for e in entries if e.side is side), Decimal(0))
+
+
+def request_close(plan: ClosePlan, *, disable: bool) -> None:
+    """Write the wish (and disable the asset): from here on the cycle buys nothing.
+
+    Raises:
+        Refused: when the cycle has ended since.
+        DatabaseError: nothing was written.
+    """
+
+    def work(connection: MySQLConnectionAbstract) -> None:
+        cycle = lock_cycle(connection, plan.cycle.id)
+        if cycle is None or not cycle.is_open:
+            raise Refused(f"the deal of {plan.asset.asset_symbol} has just ended: nothing to close")
+        if not cycle.close_requested:
+            update_cycle(connection, cycle.id, {"close_requested": True})
+            _note(connection, plan.asset, cycle, "close_requested", "the user wants it sold now")
+        if disable:
+            disable_asset(plan.asset)
+
+    transaction(work)
+    log_event(
+        log,
+        logging.INFO,
+        "close.requested",
+        symbol=plan.asset.asset_symbol,
+        cycle=plan.cycle.id,
+        quantity=plan.cycle.quantity,
+        disable=disable,
+    )
+
+
+def withdraw_close(asset: DcaAsset) -> None:
+    """Take the wish back; an order that is under way for it goes on.
+
+    Raises:
+        Refused: when there is none.
+        DatabaseError: nothing was written.
+    """
+
+    def work(connection: MySQLConnectionAbstract) -> DcaCycle:
+        state = load_trading_state(connection, asset.asset_symbol)
+        cycle = None if state is None else lock_cycle(connection, state.cycle.id)
+        if cycle is None or not cycle.is_open or not cycle.close_requested:
+            raise Refused(f"nobody asked to close {asset.asset_symbol}, or it is closed already")
+        update_cycle(connection, cycle.id, {"close_requested": False})
+        _note(connection, asset, cycle, "close_withdrawn", "the user took the wish to sell back")
+        return cycle
+
+    cycle = transaction(work)
+    log_event(log, logging.INFO, "close.withdrawn", symbol=asset.asset_symbol, cycle=cycle.id)
+
+
+def _note(
+    connection: MySQLConnectionAbstract, asset: DcaAsset, cycle: DcaCycle, kind: str, reason: str
+) -> None:
+    event = Event(
+        kind=kind,
+        severity=Severity.INFO,
+        reason=reason,
+        asset_id=asset.id,
+        symbol=asset.asset_symbol,
+        cycle_id=cycle.id,
+    )
+    append_event(connection, event)

@@ -1,0 +1,234 @@
+"""What a change of an asset would mean, before it is made: the plan of its deal, what all ladders
+need, and every reason not to do it. Reads the exchange and the database, changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from config import Settings
+from domain.asset import DcaAsset
+from domain.market import AssetRules, Position, Quote
+from domain.orders import ExchangeOrder, Side
+from domain.trading_state import TradingState
+from models.meta import check_account, check_schema
+from models.trading_state import load_all_trading_states, with_leftovers
+from operations.refused import Refused
+from strategy.asset_checks import Finding, check_asset, find_number_problems
+from strategy.cycle_plan import DealPlan, compute_remaining_usd, plan_deal
+from strategy.sizing import is_dust, is_unsellable
+from utils.alpaca_client_rest import get_trading_client, pass_over_unreadable
+from utils.alpaca_queries import (
+    fetch_account_id,
+    fetch_asset_rules,
+    fetch_buying_power_usd,
+    fetch_crypto_symbols,
+    fetch_latest_quote,
+    fetch_orders,
+    fetch_position,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketView:
+    """What the exchange says that matters to one asset. `open_orders` are those of all symbols."""
+
+    rules: AssetRules
+    quote: Quote
+    position: Position | None
+    open_orders: tuple[ExchangeOrder, ...]
+    buying_power_usd: Decimal
+
+    @property
+    def own_open_orders(self) -> tuple[ExchangeOrder, ...]:
+        """Those on this symbol."""
+        return tuple(order for order in self.open_orders if order.symbol == self.rules.symbol)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderNeed:
+    """What the buys still to come of one enabled asset can cost."""
+
+    symbol: str
+    remaining_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """One asset as it is or would be. `rest` is the plan of the deal that is open, if any coins are
+    held.
+    """
+
+    asset: DcaAsset
+    state: TradingState | None
+    plan: DealPlan | None
+    rest: DealPlan | None
+    needs: tuple[LadderNeed, ...]
+    spendable_usd: Decimal
+    findings: tuple[Finding, ...]
+    quoted_at: datetime
+    money: str
+
+    @property
+    def needed_usd(self) -> Decimal:
+        """What all enabled assets together can still spend."""
+        return sum((need.remaining_usd for need in self.needs), Decimal(0))
+
+    @property
+    def refusals(self) -> list[str]:
+        return [finding.text for finding in self.findings if finding.refuses]
+
+    @property
+    def warnings(self) -> list[str]:
+        return [finding.text for finding in self.findings if not finding.refuses]
+
+
+def open_account(connection: MySQLConnectionAbstract) -> None:
+    """Refuse a database without our tables or of another account.
+
+    Raises:
+        ForeignDatabase, ExchangeError, DatabaseError.
+    """
+    check_schema(connection)
+    check_account(connection, fetch_account_id(get_trading_client()))
+
+
+def describe_money(settings: Settings) -> str:
+    """Whose money is at stake, for a person."""
+    if settings.is_live:
+        return "LIVE account: REAL MONEY"
+    return "local exchange: play money" if settings.is_local_exchange else "paper account"
+
+
+def load_market_view(settings: Settings, symbol: str) -> MarketView:
+    """Ask the exchange.
+
+    Raises:
+        Refused: when Alpaca does not know the symbol.
+        ExchangeError: when nothing certain was answered.
+    """
+    client = get_trading_client()
+    rules = fetch_asset_rules(client, symbol, min_cost_usd=settings.minimum_order_usd)
+    if rules is None:
+        raise Refused(_unknown_symbol(symbol, fetch_crypto_symbols(client)))
+    return MarketView(
+        rules=rules,
+        quote=fetch_latest_quote(symbol),
+        position=fetch_position(client, symbol),
+        open_orders=tuple(fetch_orders(client, status="open", on_unreadable=pass_over_unreadable)),
+        buying_power_usd=fetch_buying_power_usd(client),
+    )
+
+
+def _unknown_symbol(symbol: str, known: list[str]) -> str:
+    in_usd = [name for name in known if name.endswith("/USD")]
+    close = difflib.get_close_matches(symbol, in_usd, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"it trades {', '.join(in_usd)}"
+    return f"Alpaca does not know {symbol}: {hint}"
+
+
+def load_preview(
+    settings: Settings, connection: MySQLConnectionAbstract, asset: DcaAsset
+) -> Preview:
+    """Everything about `asset`, which may be unsaved (id 0) or saved with other values.
+
+    Raises:
+        Refused: for numbers that no market could make right, or an unknown symbol.
+        ExchangeError, DatabaseError: it cannot be told now.
+    """
+    if problems := find_number_problems(asset):
+        raise Refused("; ".join(problems))
+    view = load_market_view(settings, asset.asset_symbol)
+    states = with_leftovers(connection, load_all_trading_states(connection))
+    state = next((s for s in states if s.asset.id == asset.id), None)
+    fee_rate = settings.taker_fee_rate
+    findings, plan = check_asset(asset, view.rules, fee_rate, view.quote.ask)
+    holds = state is not None and not is_dust(state.cycle.quantity, view.rules, fee_rate)
+    rest = None
+    if state is not None and holds and state.cycle.is_open:
+        rest = plan_deal(asset, view.rules, fee_rate, view.quote.ask, open_deal=state)
+    needs = _ladder_needs(asset, states, view.rules, fee_rate)
+    preview = Preview(
+        asset=asset,
+        state=None if state is None else replace(state, asset=asset),
+        plan=plan,
+        rest=rest,
+        needs=needs,
+        spendable_usd=view.buying_power_usd + _on_order_usd(view.open_orders, needs),
+        findings=findings,
+        quoted_at=view.quote.quoted_at,
+        money=describe_money(settings),
+    )
+    return replace(preview, findings=findings + _world_findings(settings, preview, view))
+
+
+def _ladder_needs(
+    asset: DcaAsset, states: Sequence[TradingState], rules: AssetRules, fee_rate: Decimal
+) -> tuple[LadderNeed, ...]:
+    """What each enabled asset can still spend, `asset` with the values that it would have."""
+    needs = []
+    for state in states:
+        is_this = state.asset.id == asset.id
+        remaining_usd = compute_remaining_usd(
+            replace(state, asset=asset) if is_this else state, rules if is_this else None, fee_rate
+        )
+        if (asset if is_this else state.asset).is_enabled:
+            needs.append(LadderNeed(symbol=state.asset.asset_symbol, remaining_usd=remaining_usd))
+    if asset.is_enabled and all(state.asset.id != asset.id for state in states):
+        needs.append(LadderNeed(symbol=asset.asset_symbol, remaining_usd=asset.ladder_usd))
+    return tuple(sorted(needs, key=lambda need: need.symbol))
+
+
+def _on_order_usd(orders: Sequence[ExchangeOrder], needs: Sequence[LadderNeed]) -> Decimal:
+    """What open buys of these assets cost: part of the need, and gone from the buying power."""
+    symbols = {need.symbol for need in needs}
+    total = Decimal(0)
+    for order in orders:
+        if order.side is Side.BUY and order.symbol in symbols and order.qty and order.limit_price:
+            total += (order.qty - order.filled_qty) * order.limit_price
+            total += order.filled_qty * (order.filled_avg_price or Decimal(0))
+    return total
+
+
+def _world_findings(settings: Settings, preview: Preview, view: MarketView) -> tuple[Finding, ...]:
+    """Warnings that depend on the account and on the other assets."""
+    texts = []
+    asset = preview.asset
+    if asset.is_enabled and preview.needed_usd > preview.spendable_usd:
+        texts.append(
+            f"the account can buy for {preview.spendable_usd:.2f} USD, all enabled ladders together"
+            f" can need {preview.needed_usd:.2f} USD: the last safety orders would be refused"
+        )
+    if settings.max_position_usd is not None and asset.ladder_usd > settings.max_position_usd:
+        texts.append(
+            f"the ladder needs {asset.ladder_usd.normalize():f} USD, MAX_POSITION_USD is"
+            f" {settings.max_position_usd}: the brake will stop its last safety orders"
+        )
+    return tuple(Finding(text, refuses=False) for text in [*texts, *_foreign_coins(preview, view)])
+
+
+def _foreign_coins(preview: Preview, view: MarketView) -> list[str]:
+    """Coins or orders on the symbol that stop a base order, where no deal of ours is open."""
+    state = preview.state
+    if preview.rest is not None or not preview.asset.is_enabled:
+        return []
+    if state is not None and state.cycle.latest_order_id is not None:
+        return []
+    symbol, position = view.rules.symbol, view.position
+    qty = Decimal(0) if position is None else position.qty
+    foreign = qty if state is None else state.foreign_coins(qty)
+    if not is_unsellable(foreign, view.rules):
+        return [
+            f"the account holds {foreign.normalize():f} {symbol.partition('/')[0]} that no"
+            f" deal claims: nothing is bought while they are there; scripts/assets adopt {symbol}"
+            " makes a deal of them"
+        ]
+    if view.own_open_orders:
+        return [f"an order on {symbol} is open: nothing is bought until it has ended"]
+    return []

@@ -1,0 +1,96 @@
+"""Forgetting an asset without losing coins or orders.
+
+Owns: that no order of ours is left without its cycle. Buying is switched off first: every buy reads
+the row once more just before it is sent, so that no later one goes out. One that was already on its
+way is at the exchange, or will never be, when an order's outcome counts as known: the exchange is
+asked before and after that time, and the rows go last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from config import get_settings
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.orders import ExchangeOrder
+from models.cycle_data import get_latest_cycle
+from operations.asset_changes import delete_asset, disable_asset, enable_asset
+from operations.refused import Refused
+from strategy.order_identity import compute_client_order_id, has_our_prefix
+from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_queries import fetch_open_orders_of, fetch_order_by_client_id
+from utils.db_utils import thread_connection
+
+
+def check_removal(asset: DcaAsset, *, keep_coins: bool) -> DcaCycle | None:
+    """The latest cycle of an asset that can be removed.
+
+    Raises:
+        Refused: while it holds coins (unless they are to be kept) or an order of it is open.
+        ExchangeError, DatabaseError: it cannot be told now.
+    """
+    symbol = asset.asset_symbol
+    cycle = get_latest_cycle(thread_connection(), asset.id)
+    is_open = cycle is not None and cycle.is_open
+    if cycle is not None and is_open and _waits_for_order(cycle):
+        raise Refused(_order_is_open(symbol))
+    orders = fetch_open_orders_of(get_trading_client(), symbol)
+    if any(has_our_prefix(order.client_order_id) for order in orders):
+        raise Refused(_order_is_open(symbol))
+    if cycle is not None and is_open and _unbooked_order(cycle) is not None:
+        raise Refused(
+            f"an order of {symbol} has ended and is not in the books yet:"
+            " let the bot run until it is, then remove it"
+        )
+    if cycle is not None and is_open and cycle.quantity > 0 and not keep_coins:
+        raise Refused(
+            f"{symbol} still holds {cycle.quantity.normalize():f} coins: sell them"
+            f" (scripts/bot close {symbol}), let the bot sell them (scripts/assets disable"
+            f" {symbol}), or keep them yourself (remove {symbol} --keep-coins)"
+        )
+    return cycle
+
+
+def finish_removal(
+    asset: DcaAsset, *, keep_coins: bool, wait: Callable[[float], None] = time.sleep
+) -> DcaCycle | None:
+    """Remove it; the latest cycle as it was.
+
+    Args:
+        wait: lets UNKNOWN_OUTCOME_SECONDS pass. An order that arrives meanwhile is announced by
+            nothing that this program hears.
+
+    Raises:
+        Refused, ExchangeError, DatabaseError: it is still there, as it was before.
+    """
+    if asset.is_enabled:
+        disable_asset(asset)  # from here on no new buy is sent; one may be on its way
+    try:
+        check_removal(asset, keep_coins=keep_coins)
+        wait(get_settings().unknown_outcome_seconds)
+        cycle = check_removal(asset, keep_coins=keep_coins)
+        delete_asset(asset, cycle)
+    except BaseException:  # whatever the reason, Ctrl-C too: it must go on trading as before
+        if asset.is_enabled:
+            enable_asset(asset)
+        raise
+    return cycle
+
+
+def _waits_for_order(cycle: DcaCycle) -> bool:
+    waiting = cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
+    return waiting or cycle.latest_order_id is not None
+
+
+def _unbooked_order(cycle: DcaCycle) -> ExchangeOrder | None:
+    """The order that the cycle's state can have, where it exists and nobody has told us yet."""
+    return fetch_order_by_client_id(get_trading_client(), compute_client_order_id(cycle))
+
+
+def _order_is_open(symbol: str) -> str:
+    return (
+        f"an order of {symbol} is open: wait until it has ended"
+        f" (scripts/assets disable {symbol} stops the next one)"
+    )

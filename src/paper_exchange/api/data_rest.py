@@ -1,0 +1,192 @@
+"""The market data API under /v1beta3/crypto/us: the newest, the history, snapshots. Needs no keys.
+
+What the market did not bring since the exchange was started is not there: an empty answer.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from aiohttp import web
+
+from paper_exchange.api import data_wire
+from paper_exchange.api.query import Query, Route
+from paper_exchange.api.quote_faults import distorted
+from paper_exchange.api.rate_limit import RequestMeter
+from paper_exchange.api.wire import Json
+from paper_exchange.core import errors
+from paper_exchange.core.clock import NANOS, rfc3339
+from paper_exchange.core.exchange import Exchange
+from paper_exchange.core.prices import Bar, Quote, Trade
+from paper_exchange.quotes.history import TimeFrame, between
+
+_PAIR = re.compile(r"[A-Z]+/[A-Z]+")
+_DEFAULT_LIMIT = 1_000
+_MAX_LIMIT = 10_000
+_INTERVAL = ("symbols", "start", "end", "limit", "page_token", "sort")
+_DAY_NS = 24 * 3600 * NANOS
+
+Record = Quote | Trade | Bar
+
+
+class MarketDataApi:
+    def __init__(self, exchange: Exchange, *, rate_limit: int) -> None:
+        self.meter = RequestMeter(rate_limit)
+        """Of its own: Alpaca's data host counts apart from the trading host."""
+        self._exchange = exchange
+        self._market, self._history = exchange.market, exchange.history
+        self._faults = exchange.faults
+        base, newest = "/v1beta3/crypto/us", ("symbols",)
+        self.routes = (
+            Route("GET", f"{base}/latest/quotes", self._latest_quotes, newest),
+            Route("GET", f"{base}/latest/trades", self._latest_trades, newest),
+            Route("GET", f"{base}/latest/bars", self._latest_bars, newest),
+            Route("GET", f"{base}/latest/orderbooks", self._latest_orderbooks, newest),
+            Route("GET", f"{base}/snapshots", self._snapshots, newest),
+            Route("GET", f"{base}/quotes", self._quotes, _INTERVAL),
+            Route("GET", f"{base}/trades", self._trades, _INTERVAL),
+            Route("GET", f"{base}/bars", self._bars, (*_INTERVAL, "timeframe")),
+        )
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        for route in self.routes:
+            route.add_to(router, errors.bad_data_request)
+
+    # The newest
+
+    async def _latest_quotes(self, _request: web.Request, query: Query) -> web.Response:
+        found = [self._as_told(one) for one in self._newest(self._market.quotes, query)]
+        return _answer("quotes", {one.symbol: _shape(one) for one in found})
+
+    async def _latest_trades(self, _request: web.Request, query: Query) -> web.Response:
+        found = self._newest(self._market.trades, query)
+        return _answer("trades", {one.symbol: _shape(one) for one in found})
+
+    async def _latest_bars(self, _request: web.Request, query: Query) -> web.Response:
+        found = self._newest(self._market.bars, query)
+        return _answer("bars", {one.symbol: _shape(one) for one in found})
+
+    async def _latest_orderbooks(self, _request: web.Request, query: Query) -> web.Response:
+        found = self._newest(self._market.quotes, query)
+        return _answer(
+            "orderbooks",
+            {one.symbol: _timed(data_wire.book_fields(one), one.at_ns) for one in found},
+        )
+
+    async def _snapshots(self, _request: web.Request, query: Query) -> web.Response:
+        return _answer("snapshots", {name: self._snapshot(name) for name in _symbols(query)})
+
+    def _snapshot(self, symbol: str) -> Json:
+        """What is not known (yet) is left out."""
+        today, yesterday = [None, None, *self._history.days.get(symbol, ())][:-3:-1]
+        quote = self._market.quotes.get(symbol)
+        parts = {
+            "latestTrade": self._market.trades.get(symbol),
+            "latestQuote": None if quote is None else self._as_told(quote),
+            "minuteBar": self._market.bars.get(symbol),
+            "dailyBar": today,
+            "prevDailyBar": yesterday,
+        }
+        return {name: _shape(part) for name, part in parts.items() if part is not None}
+
+    # The history
+
+    async def _quotes(self, _request: web.Request, query: Query) -> web.Response:
+        return self._page("quotes", query, lambda name: self._history.quotes.get(name, ()))
+
+    async def _trades(self, _request: web.Request, query: Query) -> web.Response:
+        return self._page("trades", query, lambda name: self._history.trades.get(name, ()))
+
+    async def _bars(self, _request: web.Request, query: Query) -> web.Response:
+        timeframe = query.read("timeframe", TimeFrame.parse)
+        if timeframe is None:
+            raise errors.bad_data_request("timeframe is required")
+        return self._page("bars", query, lambda name: self._history.bars(name, timeframe))
+
+    def _page(
+        self, kind: str, query: Query, records_of: Callable[[str], Iterable[Record]]
+    ) -> web.Response:
+        """Symbol by symbol, each in the order of time; `limit` counts all symbols together."""
+        symbols = sorted(set(_symbols(query)))
+        now_ns = self._exchange.clock.now_ns()
+        start_ns, end_ns = query.time("start"), query.time("end")
+        start_ns = now_ns - now_ns % _DAY_NS if start_ns is None else start_ns
+        end_ns = now_ns if end_ns is None else end_ns
+        if start_ns > end_ns:
+            raise errors.bad_data_request("end should not be before start")
+        descending = query.choice("sort", ("asc", "desc"), "asc") == "desc"
+        limit = query.number("limit", _DEFAULT_LIMIT, _MAX_LIMIT)
+        cursor = query.read("page_token", _read_token)
+
+        page: dict[str, list[Json]] = {}
+        room, last = limit, None
+        for symbol in symbols:
+            records = between(records_of(symbol), start_ns, end_ns)
+            if descending:
+                records.reverse()
+            if cursor is not None:
+                records = [one for one in records if _is_after(cursor, symbol, one, descending)]
+            if not records:
+                continue
+            if not room:
+                return _answer(kind, page, next_page_token=_token(*last))
+            page[symbol] = [_shape(one) for one in records[:room]]
+            last = (symbol, records[:room][-1].at_ns)
+            if len(records) > room:
+                return _answer(kind, page, next_page_token=_token(*last))
+            room -= len(records)
+        return _answer(kind, page, next_page_token=None)
+
+    def _newest(self, latest: Mapping[str, Record], query: Query) -> list:
+        """Of each symbol asked for, symbols without any are left out of the answer."""
+        return [latest[symbol] for symbol in _symbols(query) if symbol in latest]
+
+    def _as_told(self, quote: Quote) -> Quote:
+        return distorted(quote, self._faults, "rest")
+
+
+def _symbols(query: Query) -> tuple[str, ...]:
+    symbols = query.names("symbols")
+    if not symbols:
+        raise errors.bad_data_request("symbols is required")
+    for symbol in symbols:
+        if _PAIR.fullmatch(symbol) is None:
+            raise errors.bad_data_request(
+                f"invalid symbol: {symbol} does not match ^[A-Z]+/[A-Z]+$"
+            )
+    return symbols
+
+
+def _is_after(cursor: tuple[str, int], symbol: str, record: Record, descending: bool) -> bool:
+    last_symbol, last_ns = cursor
+    if symbol != last_symbol:
+        return symbol > last_symbol
+    return record.at_ns < last_ns if descending else record.at_ns > last_ns
+
+
+def _token(symbol: str, at_ns: int) -> str:
+    return base64.urlsafe_b64encode(f"{symbol}|{at_ns}".encode()).decode()
+
+
+def _read_token(text: str) -> tuple[str, int]:
+    """Raises ValueError."""
+    symbol, at_ns = base64.b64decode(text, altchars="-_", validate=True).decode().split("|")
+    return symbol, int(at_ns)
+
+
+def _shape(record: Record) -> Json:
+    match record:
+        case Quote():
+            return _timed(data_wire.quote_fields(record), record.at_ns)
+        case Trade():
+            return _timed(data_wire.trade_fields(record), record.at_ns)
+        case Bar():
+            return _timed(data_wire.bar_fields(record), record.at_ns)
+
+
+def _timed(fields: Json, at_ns: int) -> Json:
+    return {"t": rfc3339(at_ns), **fields}
+
+
+def _answer(name: str, found: Mapping[str, object], **more: object) -> web.Response:
+    return web.json_response({name: found, **more})

@@ -1,0 +1,38 @@
+"""What faults do to a websocket connection as a whole.
+
+Refused, cut, mute. Both streams share it.
+"""
+
+import asyncio
+from typing import Protocol
+
+from aiohttp import web
+
+from paper_exchange.faults.armed import Fault, FaultBoard, Seam
+
+
+class StreamClient(Protocol):
+    is_muted: bool
+
+    def cut(self, code: int, *, abruptly: bool = False) -> None: ...
+
+
+def refused_handshake(fault: Fault) -> web.Response:
+    return web.json_response({"message": "refused"}, status=int(fault.number("status")))
+
+
+def strike_client(
+    client: StreamClient, faults: FaultBoard, *, stream: str, event: str, symbol: str
+) -> None:
+    """Before something is sent, and (with an empty event) when a fault was just armed."""
+    for fault in faults.visit(Seam.FRAME, stream=stream, event=event, symbol=symbol):
+        if fault.name == "cut_stream":
+            client.cut(int(fault.number("code")), abruptly=fault.parameters["how"] == "reset")
+        else:
+            client.is_muted = True
+            if fault.seconds:
+                asyncio.get_running_loop().call_later(fault.seconds, _unmute, client)
+
+
+def _unmute(client: StreamClient) -> None:
+    client.is_muted = False

@@ -1,0 +1,311 @@
+"""Pictures of what was earned: realised profit over time, and the course of one deal. PNG files.
+
+Draws what it is given; computes nothing that the report does not say in figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from domain.journal import JournalEntry, Purpose
+from domain.orders import Side
+from performance.cycle_results import DealFigures
+from performance.report import Report
+from strategy.booking import compute_average_purchase_price
+from utils.formatting import ESTIMATE_LEGEND, marked, signed_usd, span
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ec"
+BLUE, GREEN, RED, AMBER = "#2563ad", "#1b8a5a", "#c8452f", "#c98a1b"
+_ASSETS = ("#7a5195", "#ef8636", "#17a2a2", "#b5495b", "#7f8c3b", "#4b6cb7")
+_INCHES, _DPI = (11.0, 6.2), 130
+MOST_LABELED_FILLS = 12
+_EDGE = 0.04  # of the picture's span, left free at both ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CyclePicture:
+    """One deal to draw. `take_profit_factor`: the level over the average; None: not known."""
+
+    cycle_id: int
+    symbol: str
+    entries: tuple[JournalEntry, ...]
+    end: datetime
+    figures: DealFigures | None
+    take_profit_factor: Decimal | None
+
+
+def draw_profit(report: Report, title: str, path: Path) -> None:
+    """Realised profit, added up deal by deal, above the capital that was bound meanwhile.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    figure, (profit, capital) = _make_figure((2.6, 1.0))
+    deals = report.total.deals
+    times = [deal.completed_at for deal in deals]
+    sums = _floats(accumulate(deal.profit_usd for deal in deals))
+    steps_x, steps_y = [report.start, *times, report.end], [0.0, *sums, sums[-1]]
+    profit.fill_between(_days(steps_x), steps_y, step="post", color=BLUE, alpha=0.10, linewidth=0)
+    rests = report.total.fees_are_estimated
+    name = marked("all" if _draw_assets(profit, report) else "profit", rests)
+    profit.step(_days(steps_x), steps_y, where="post", color=BLUE, linewidth=2.2, label=name)
+    for won, color, word in ((True, GREEN, "won"), (False, RED, "lost")):
+        points = [(t, y) for t, y, d in zip(times, sums, deals, strict=True) if d.is_won is won]
+        if points and len(deals) <= 400:
+            xs, ys = zip(*points, strict=True)
+            size = 34 if len(deals) <= 80 else 14
+            profit.scatter(_days(xs), ys, s=size, color=color, zorder=3, label=word, linewidth=0)
+    profit.axhline(0, color=MUTED, linewidth=0.8)
+    profit.set_ylabel("USD, after fees")
+    _place_legend(profit)
+    total = report.total
+    _caption(
+        figure,
+        f"{title}: {marked(signed_usd(total.profit_usd), rests)} USD",
+        f"{total.count} finished {'deal' if total.count == 1 else 'deals'},"
+        f" {marked(f'{total.won_percent:.0f}', rests)} % won, held"
+        f" {span(total.mean_holding_seconds)} on average, {_percent_of_peak(report)}",
+    )
+    inside = [(at, float(usd)) for at, usd in report.levels if report.start < at < report.end]
+    level_x = [report.start, *[at for at, _ in inside], report.end]
+    level_y = [_level_at(report, report.start), *[usd for _, usd in inside]]
+    level_y.append(level_y[-1])
+    capital.fill_between(_days(level_x), level_y, step="post", color=AMBER, alpha=0.28, linewidth=0)
+    capital.step(_days(level_x), level_y, where="post", color=AMBER, linewidth=1.2)
+    mean = float(total.capital.mean_usd)
+    capital.axhline(mean, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
+    capital.annotate(
+        f"mean {mean:,.2f}", (1.0, mean), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+        textcoords="offset points", ha="right", color=MUTED, fontsize=8.5,
+    )  # fmt: skip
+    capital.set_ylabel("USD in coins")
+    capital.set_ylim(bottom=0)
+    _finish(figure, (profit, capital), (report.start, report.end), path, is_estimated=rests)
+
+
+def _draw_assets(axes: Axes, report: Report) -> bool:
+    """A thin line for each of a few assets; of many, the sum alone is readable."""
+    symbols = sorted({deal.symbol for deal in report.total.deals})
+    if not 1 < len(symbols) <= len(_ASSETS):
+        return False
+    for symbol, color in zip(symbols, _ASSETS, strict=False):
+        deals = [deal for deal in report.total.deals if deal.symbol == symbol]
+        sums = _floats(accumulate(deal.profit_usd for deal in deals))
+        times = [report.start, *[deal.completed_at for deal in deals], report.end]
+        axes.step(
+            _days(times), [0.0, *sums, sums[-1]], where="post", color=color, linewidth=1.3,
+            label=marked(symbol, any(deal.fees_are_estimated for deal in deals)),
+        )  # fmt: skip
+    return True
+
+
+def _level_at(report: Report, moment: datetime) -> float:
+    level = Decimal(0)
+    for at, usd in report.levels:
+        if at > moment:
+            break
+        level = usd
+    return float(level)
+
+
+def _percent_of_peak(report: Report) -> str:
+    on_peak = report.total.return_on_peak_percent
+    peak = f"{report.total.capital.peak_usd:,.2f} USD bound at most"
+    if on_peak is None:
+        return peak
+    return f"{marked(f'{on_peak:+.2f}', report.total.fees_are_estimated)} % of the {peak}"
+
+
+def draw_cycle(picture: CyclePicture, path: Path) -> None:
+    """The fills of one deal with its average price and its take-profit level over time.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    figure, (prices, held) = _make_figure((2.9, 1.0))
+    entries = picture.entries
+    start = min(_moment(entry) for entry in entries)
+    times, averages, invested = _course(entries, picture.end)
+    days = _days(times)
+    prices.step(days, averages, where="post", color=BLUE, linewidth=2.0, label="average price")
+    if picture.take_profit_factor is not None:
+        factor = float(picture.take_profit_factor)
+        levels = [average * factor for average in averages]
+        label = f"take profit ({(factor - 1) * 100:+.2f} %, as set now)"
+        prices.step(
+            days, levels, where="post", color=GREEN, linewidth=1.6, linestyle=(0, (5, 3)),
+            label=label,
+        )  # fmt: skip
+        prices.fill_between(
+            days, averages, levels, step="post", color=GREEN, alpha=0.07, linewidth=0
+        )
+    _draw_fills(prices, entries)
+    prices.set_ylabel("USD a coin")
+    low, high = prices.get_ylim()  # room for the words under the buys and over the sale
+    prices.set_ylim(low - (high - low) * 0.06, high + (high - low) * 0.06)
+    _place_legend(prices)
+    held.fill_between(days, invested, step="post", color=AMBER, alpha=0.28, linewidth=0)
+    held.step(days, invested, where="post", color=AMBER, linewidth=1.2)
+    held.set_ylabel("USD in coins")
+    held.set_ylim(bottom=0)
+    figures = picture.figures
+    if figures is None:
+        head, line = "still open", f"{len(entries)} filled so far, {invested[-1]:,.2f} USD bound"
+    else:
+        head = (
+            f"{marked(signed_usd(figures.profit_usd), figures.fees_are_estimated)} USD after fees"
+        )
+        word = "safety order" if figures.safety_orders == 1 else "safety orders"
+        line = (
+            f"{figures.safety_orders} {word}, held {span(figures.holding_seconds)},"
+            f" {figures.cost_usd:,.2f} USD spent, fees"
+            f" {marked(f'{figures.fees_usd:,.2f}', figures.fees_are_estimated)} USD"
+        )
+    _caption(figure, f"{picture.symbol}, deal {picture.cycle_id}: {head}", line)
+    rests = figures is not None and figures.fees_are_estimated
+    _finish(figure, (prices, held), (start, picture.end), path, is_estimated=rests)
+
+
+def _course(
+    entries: Sequence[JournalEntry], end: datetime
+) -> tuple[list[datetime], list[float], list[float]]:
+    """Average price and money bound after each fill, up to `end`."""
+    times, averages, invested = [], [], []
+    average, quantity = Decimal(0), Decimal(0)
+    for entry in entries:
+        price = entry.filled_avg_price or Decimal(0)
+        if entry.side is Side.BUY:
+            average = compute_average_purchase_price(average, quantity, price, entry.filled_qty)
+            quantity += entry.filled_qty
+        else:
+            quantity = max(Decimal(0), quantity - entry.filled_qty)
+        times.append(_moment(entry))
+        averages.append(float(average))
+        invested.append(float(average * quantity))
+    if entries[-1].side is Side.SELL and times[-1] >= end:
+        invested[-1] = 0.0  # what is left is dust, or the coin fee: nothing is bound any more
+    return [*times, end], [*averages, averages[-1]], [*invested, invested[-1]]
+
+
+def _draw_fills(axes: Axes, entries: Sequence[JournalEntry]) -> None:
+    kinds = (
+        (Purpose.BASE, "o", INK, "base order"),
+        (Purpose.SAFETY, "v", AMBER, "safety order"),
+        (Purpose.TAKE_PROFIT, "^", GREEN, "sale"),
+    )
+    for purpose, marker, color, label in kinds:
+        chosen = [entry for entry in entries if entry.purpose is purpose]
+        if not chosen:
+            continue
+        ys = _floats(entry.filled_avg_price or Decimal(0) for entry in chosen)
+        axes.scatter(
+            _days([_moment(entry) for entry in chosen]), ys, s=110, marker=marker, color=color,
+            edgecolor="white", linewidth=1.2, zorder=4, label=label,
+        )  # fmt: skip
+    if len(entries) <= MOST_LABELED_FILLS:
+        start, end = (_moment(entries[index]) for index in (0, -1))
+        for entry in entries:
+            _label_fill(axes, entry, is_late=_moment(entry) - start > (end - start) * 0.8)
+
+
+def _label_fill(axes: Axes, entry: JournalEntry, *, is_late: bool) -> None:
+    """In one line beside its mark, so that the steps of a steep ladder do not hide each other."""
+    axes.annotate(
+        f"{entry.filled_usd:,.2f} USD at {_price_text(entry.filled_avg_price)}",
+        (date2num(_moment(entry)), float(entry.filled_avg_price or 0)),
+        xytext=(-10 if is_late else 10, 10 if entry.side is Side.SELL else -10),
+        textcoords="offset points", ha="right" if is_late else "left", va="center", fontsize=8,
+        color=MUTED, bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8},
+    )  # fmt: skip
+
+
+def _price_text(price: Decimal | None) -> str:
+    return f"{price or Decimal(0):,.2f}" if (price or 0) >= 100 else f"{price or Decimal(0):.6g}"
+
+
+# What both have in common
+
+
+def _make_figure(heights: tuple[float, float]) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    figure.subplots_adjust(left=0.085, right=0.965, top=0.845, bottom=0.085, hspace=0.10)
+    return figure, axes
+
+
+def _caption(figure: Figure, title: str, line: str) -> None:
+    figure.text(0.085, 0.957, title, fontsize=15, fontweight="bold", color=INK, va="center")
+    figure.text(0.085, 0.912, line, fontsize=10, color=MUTED, va="center")
+
+
+def _place_legend(axes: Axes) -> None:
+    """Above the picture, where it hides nothing."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1, borderpad=0.2, ncols=9,
+        fontsize=8.5, labelcolor=INK, frameon=False, handlelength=1.6, columnspacing=1.6,
+    )  # fmt: skip
+
+
+def _finish(
+    figure: Figure,
+    both: Sequence[Axes],
+    ends: tuple[datetime, datetime],
+    path: Path,
+    *,
+    is_estimated: bool,
+) -> None:
+    start, end = ends
+    span_of_time = max(end - start, timedelta(seconds=2))
+    locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=9)
+    for axes in both:
+        axes.set_xlim(*_days([start - span_of_time * _EDGE, start + span_of_time * (1 + _EDGE)]))
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
+        axes.yaxis.set_major_formatter(FuncFormatter(_amount))
+        axes.grid(True, color=GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(colors=MUTED, labelsize=9, length=0)
+        axes.yaxis.label.set_color(MUTED)
+        axes.yaxis.label.set_fontsize(9.5)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.spines["bottom"].set_color(GRID)
+    both[1].yaxis.set_major_locator(MaxNLocator(4))
+    foot = "times are UTC" + (f"; {ESTIMATE_LEGEND}" if is_estimated else "")
+    figure.text(0.085, 0.018, foot, fontsize=8.5, color=MUTED)
+    figure.savefig(path, format="png")
+
+
+def _amount(value: float, _position: int | None = None) -> str:
+    if value == 0:
+        return "0"
+    return f"{value:,.6g}" if abs(value) < 10 else f"{value:,.10g}"
+
+
+def _days(times: Sequence[datetime]) -> list[float]:
+    return [float(date2num(moment)) for moment in times]
+
+
+def _floats(values: object) -> list[float]:
+    return [float(value) for value in values]  # type: ignore[attr-defined]
+
+
+def _moment(entry: JournalEntry) -> datetime:
+    moment = entry.ended_at or entry.submitted_at
+    assert moment is not None, "an order that ended has a time"
+    return moment

@@ -1,0 +1,141 @@
+"""What one deal cost, earned and bound, from its rows in the journal. Pure.
+
+Profit = sells - their USD fees - buys. The coin fee shows as coins that could not be sold, dust is
+worth nothing. A deal counts when it is finished, on the day of its last sell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from domain.cycle import CycleStatus
+from domain.journal import ADOPTED, Deal, JournalEntry, Purpose
+from domain.orders import Side
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DealFigures:
+    """USD, and coins where it says so. `fees_usd` counts coin fees at what the coins cost."""
+
+    cycle_id: int
+    symbol: str
+    opened_at: datetime
+    completed_at: datetime
+    safety_orders: int
+    orders: int
+    cost_usd: Decimal
+    proceeds_usd: Decimal
+    sell_fees_usd: Decimal
+    coin_fees_usd: Decimal
+    fees_are_estimated: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def profit_usd(self) -> Decimal:
+        return self.proceeds_usd - self.sell_fees_usd - self.cost_usd
+
+    @property
+    def fees_usd(self) -> Decimal:
+        return self.sell_fees_usd + self.coin_fees_usd
+
+    @property
+    def holding_seconds(self) -> float:
+        return (self.completed_at - self.opened_at).total_seconds()
+
+    @property
+    def is_won(self) -> bool:
+        return self.profit_usd > 0
+
+
+@dataclass(frozen=True, slots=True)
+class CapitalStep:
+    """From `at` on, `change_usd` more (or less) is bound in coins."""
+
+    at: datetime
+    change_usd: Decimal
+
+
+def finished_at(deal: Deal) -> datetime | None:
+    """When the deal earned what it earned: its last sell, if it is complete.
+
+    Where its row is gone (the asset was removed), whatever was sold of it counts.
+    """
+    if deal.status not in (CycleStatus.COMPLETE, None):
+        return None
+    ends = [_end(entry) for entry in deal.entries if entry.side is Side.SELL]
+    return max(ends) if ends else None
+
+
+def compute_figures(deal: Deal) -> DealFigures | None:
+    """The figures of a finished deal; None while it is not."""
+    completed_at = finished_at(deal)
+    if completed_at is None:
+        return None
+    buys = [entry for entry in deal.entries if entry.side is Side.BUY]
+    sells = [entry for entry in deal.entries if entry.side is Side.SELL]
+    safety = {entry.alpaca_order_id for entry in buys if entry.purpose is Purpose.SAFETY}
+    notes = {entry.note: None for entry in deal.entries if entry.note}
+    return DealFigures(
+        cycle_id=deal.cycle_id,
+        symbol=deal.symbol,
+        opened_at=min((_end(entry) for entry in buys), default=completed_at),
+        completed_at=completed_at,
+        safety_orders=len(safety),
+        orders=len({entry.alpaca_order_id for entry in deal.entries}),
+        cost_usd=sum((entry.filled_usd for entry in buys), _ZERO),
+        proceeds_usd=sum((entry.filled_usd for entry in sells), _ZERO),
+        sell_fees_usd=sum((entry.fee_usd for entry in sells), _ZERO),
+        coin_fees_usd=sum(
+            (
+                entry.fee_qty * (entry.filled_avg_price or _ZERO)
+                for entry in buys
+                if entry.final_status != ADOPTED  # what its fee says was not paid to us
+            ),
+            _ZERO,
+        ),
+        fees_are_estimated=any(entry.fee_is_estimated for entry in deal.entries),
+        notes=tuple(notes),
+    )
+
+
+def compute_capital_steps(deal: Deal) -> list[CapitalStep]:
+    """What the deal bound, over time: each buy binds what it cost, a sell frees its share of that.
+
+    What is left when a deal has ended in whatever way is freed then.
+    """
+    steps: list[CapitalStep] = []
+    bound, held = _ZERO, _ZERO
+    end = _freed_at(deal)
+    for entry in deal.entries:
+        at = _end(entry) if end is None else min(_end(entry), end)
+        if entry.side is Side.BUY:
+            held += entry.filled_qty
+            bound += entry.filled_usd
+            steps.append(CapitalStep(at, entry.filled_usd))
+        elif held > 0:
+            share = min(Decimal(1), entry.filled_qty / held)
+            steps.append(CapitalStep(at, -bound * share))
+            held -= held * share
+            bound -= bound * share
+    if end is not None and bound:
+        steps.append(CapitalStep(end, -bound))
+    return steps
+
+
+def _freed_at(deal: Deal) -> datetime | None:
+    """When nothing of the deal is bound any more; None while it is open."""
+    if (finished := finished_at(deal)) is not None:
+        return finished
+    if deal.status in (CycleStatus.ERROR, CycleStatus.COMPLETE):
+        return deal.completed_at or _end(deal.entries[-1])
+    return _end(deal.entries[-1]) if deal.status is None else None
+
+
+def _end(entry: JournalEntry) -> datetime:
+    moment = entry.ended_at or entry.submitted_at
+    assert moment is not None, "an order that ended has a time"
+    return moment

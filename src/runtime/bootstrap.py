@@ -1,0 +1,34 @@
+"""Go on in the project's own Python when a program was started with one that lacks the packages;
+and leave no core file behind.
+
+Import this before anything else: `python src/main_app.py` is what people type.
+A program outside src/ puts that folder on its path first: only the project's own Python knows it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_NEEDED = ("alpaca", "dotenv", "mysql", "psutil")
+_OWN_PYTHON = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "python"
+
+
+def go_on_in_own_python() -> None:
+    """Replace this process (the PID stays) by the same program under `.venv`, if it is needed."""
+    if all(find_spec(package) is not None for package in _NEEDED):
+        return
+    if not _OWN_PYTHON.exists() or Path(sys.prefix) == _OWN_PYTHON.parents[1]:
+        sys.exit("the packages of requirements.txt are not installed: run scripts/setup first")
+    os.execv(_OWN_PYTHON, [str(_OWN_PYTHON), *sys.argv])
+
+
+def forbid_core_files() -> None:
+    """Set this process's limit, and that of its children, to zero for good."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+go_on_in_own_python()

@@ -1,0 +1,85 @@
+"""The daemon's sign of life: a small JSON file, replaced whole, read by the watchdog, status and
+the demo.
+
+Ages are counted on the monotonic clock, which all processes of one boot share; a changed wall clock
+fools nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.state_file import read_boot_id
+
+FILE_NAME = "heartbeat.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """What keeps an asset (`symbol` None: the daemon as a whole) from what it wants to do.
+
+    `since` is monotonic seconds. `is_stalled`: for so long that a person was told. `is_wished`: the
+    user wants it so. `cure`: what a person can do, where there is something.
+    """
+
+    symbol: str | None
+    since: float
+    reason: str
+    cure: str | None = None
+    is_stalled: bool = False
+    is_wished: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What the daemon knows of itself.
+
+    `..._at` are monotonic seconds, None when it never happened.
+    """
+
+    pid: int
+    boot_id: str
+    beat_at: float
+    started_at: float
+    state: str  # recovering | trading | halted
+    reason: str | None  # why it does not trade
+    data_stream_connected: bool
+    trade_stream_connected: bool
+    data_stream_lost_at: float | None  # since when it tries in vain
+    trade_stream_lost_at: float | None
+    last_quote_at: float | None
+    last_update_at: float | None
+    last_sweep_at: float | None
+    symbols: list[str]
+    held_back: tuple[HeldBack, ...] = ()
+
+    def age_seconds(self) -> float:
+        """How old this beat is; infinite when it is from before the last boot."""
+        return time.monotonic() - self.beat_at if self.boot_id == read_boot_id() else float("inf")
+
+
+def save_heartbeat(run_dir: Path, heartbeat: Heartbeat) -> None:
+    """Replace the file; a reader sees the old or the new one, never half.
+
+    Raises:
+        OSError: when the folder cannot be written.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    scratch = run_dir / f".{FILE_NAME}.{os.getpid()}"
+    scratch.write_text(json.dumps(asdict(heartbeat)), "utf-8")
+    scratch.replace(run_dir / FILE_NAME)
+
+
+def load_heartbeat(run_dir: Path) -> Heartbeat | None:
+    """The last beat, or None when there is none or it is unreadable."""
+    try:
+        raw: dict[str, Any] = json.loads((run_dir / FILE_NAME).read_text("utf-8"))
+        raw["held_back"] = tuple(HeldBack(**held) for held in raw.get("held_back", ()))
+        return Heartbeat(**raw)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,310 @@
+"""What a deal will be before any money moves: every order of the ladder, and what a sale after each
+would leave. Pure.
+
+Assumption: each order fills fully, in one piece, at its trigger price - the base order at the ask
+that is given, a safety order at its trigger (at the ask, where that is lower already), the sale at
+the take profit's trigger. A price has nine places on Alpaca's wire: a buy's is cut there, a sale's
+rounded up, so that both still cross their trigger.
+
+Nothing is computed twice: triggers, sizes and averages come from the functions that the bot trades
+with, so the plan is what the bot will do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
+
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.journal import Purpose
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder, Side
+from domain.trading_state import TradingState
+from strategy.booking import Circumstances, compute_order_change
+from strategy.fees import compute_coin_fee, compute_coins_taken, compute_usd_fee
+from strategy.sizing import (
+    SizingError,
+    is_dust,
+    round_to_increment,
+    size_buy,
+    size_take_profit,
+)
+from strategy.triggers import compute_take_profit_trigger, compute_triggers, decide
+
+WIRE_STEP = Decimal("1e-9")  # Alpaca's quantities and prices have nine places at most
+_WIDE = Context(prec=60)
+# No rule of a plan depends on the time; the functions that the bot shares with us ask for one.
+_SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSale:
+    """Everything sold at the take profit's trigger. `net_profit_usd` is after the fees of both
+    sides.
+    """
+
+    price: Decimal
+    qty: Decimal
+    fee_usd: Decimal
+    net_profit_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """What a cycle holds: coins as filled (before the coin fee) and what was paid for them in USD.
+
+    `sale` is None where what is held cannot be sold (dust).
+    """
+
+    quantity: Decimal
+    average_price: Decimal
+    paid_usd: Decimal
+    sale: PlannedSale | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedOrder:
+    """One buy and what is held after it.
+
+    `number` is 0 for the base order, then counts safety orders. `size_usd` is qty x limit, what the
+    exchange reserves.
+    """
+
+    number: int
+    purpose: Purpose
+    trigger_price: Decimal
+    limit_price: Decimal
+    qty: Decimal
+    after: Holding
+
+    @property
+    def size_usd(self) -> Decimal:
+        return self.qty * self.limit_price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DealPlan:
+    """The orders still to come, in their order.
+
+    `start` is what an open cycle holds already. `problem` says why the ladder ends early.
+    """
+
+    symbol: str
+    ask: Decimal
+    start: Holding | None
+    orders: tuple[PlannedOrder, ...]
+    problem: str | None = None
+
+    @property
+    def capital_usd(self) -> Decimal:
+        """What the exchange reserves if every order comes."""
+        return sum((order.size_usd for order in self.orders), Decimal(0))
+
+    @property
+    def sales(self) -> tuple[PlannedSale, ...]:
+        """Every place the deal can end."""
+        holdings = [*([self.start] if self.start else []), *(order.after for order in self.orders)]
+        return tuple(holding.sale for holding in holdings if holding.sale is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deal:
+    """Where the walk down the ladder stands; `available` is in the account after coin fees."""
+
+    state: TradingState
+    available: Decimal
+    paid_usd: Decimal
+
+
+def plan_deal(
+    asset: DcaAsset,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    ask: Decimal,
+    *,
+    open_deal: TradingState | None = None,
+) -> DealPlan:
+    """The whole deal of `asset` that begins at `ask`; with `open_deal`, the rest of that one.
+
+    Whether the asset is enabled does not matter: this is what would be done.
+    """
+    asset = replace(asset, is_enabled=True)
+    with localcontext(_WIDE):
+        deal = _fresh(asset) if open_deal is None else _going_on(asset, open_deal, fee_rate)
+        start = _holding(deal, rules, fee_rate) if deal.state.cycle.quantity > 0 else None
+        orders: list[PlannedOrder] = []
+        problem = None
+        while (price := _next_buy_price(deal.state, rules, fee_rate, ask)) is not None:
+            try:
+                order, deal = _take_step(deal, price, rules, fee_rate)
+            except SizingError as error:
+                problem = str(error)
+                break
+            orders.append(order)
+        return DealPlan(
+            symbol=rules.symbol, ask=ask, start=start, orders=tuple(orders), problem=problem
+        )
+
+
+def describe_order(purpose: Purpose, number: int) -> str:
+    """The order's name for a person."""
+    return "base order" if purpose is Purpose.BASE else f"safety order {number}"
+
+
+def compute_remaining_usd(
+    state: TradingState, rules: AssetRules | None, fee_rate: Decimal
+) -> Decimal:
+    """What the buys still to come of this deal can cost at most; nothing where buying is off.
+
+    Without rules any coins count as held.
+    """
+    asset, cycle = state.asset, state.cycle
+    if not asset.is_enabled:
+        return Decimal(0)
+    held = cycle.quantity > 0 if rules is None else not is_dust(cycle.quantity, rules, fee_rate)
+    steps_left = max(0, asset.max_safety_orders - cycle.safety_orders)
+    planned = steps_left * asset.safety_order_amount if held else asset.ladder_usd
+    return max(Decimal(0), min(planned, asset.ladder_usd - state.bought_usd))
+
+
+def _fresh(asset: DcaAsset) -> _Deal:
+    cycle = DcaCycle(id=0, asset_id=asset.id, status=CycleStatus.WATCHING)
+    state = TradingState(asset=asset, cycle=cycle)
+    return _Deal(state=state, available=Decimal(0), paid_usd=Decimal(0))
+
+
+def _going_on(asset: DcaAsset, open_deal: TradingState, fee_rate: Decimal) -> _Deal:
+    """From what the cycle holds; an order under way counts as not sent."""
+    cycle = replace(open_deal.cycle, status=CycleStatus.WATCHING)
+    coin_fees = compute_coins_taken(cycle.quantity, open_deal.coin_fees, fee_rate)
+    return _Deal(
+        state=replace(open_deal, asset=asset, cycle=cycle, previous_status=None),
+        available=max(Decimal(0), cycle.quantity - coin_fees),
+        paid_usd=cycle.quantity * cycle.average_purchase_price,
+    )
+
+
+def _next_buy_price(
+    state: TradingState, rules: AssetRules, fee_rate: Decimal, ask: Decimal
+) -> Decimal | None:
+    trigger = compute_triggers(state, rules, fee_rate).buy_at_or_below
+    if trigger is None:
+        return None
+    return round_to_increment(min(trigger, ask), _price_step(rules), ROUND_FLOOR)
+
+
+def _price_step(rules: AssetRules) -> Decimal:
+    return min(WIRE_STEP, rules.price_increment)
+
+
+def _take_step(
+    deal: _Deal, price: Decimal, rules: AssetRules, fee_rate: Decimal
+) -> tuple[PlannedOrder, _Deal]:
+    """Buy at `price` as the bot would, and take the fill into the books as the bot would.
+
+    Raises:
+        SizingError: when no order can be made, or none whose coins can be sold again.
+    """
+    state = deal.state
+    decision = decide(state, rules, fee_rate, bid=price, ask=price, now=_SOME_TIME)
+    assert decision is not None, "the price is the state's own trigger"
+    assert decision.amount_usd is not None, "a buy always names its amount"
+    number = 0 if decision.purpose is Purpose.BASE else state.cycle.safety_orders + 1
+    name = describe_order(decision.purpose, number)
+    if price < rules.price_increment:
+        raise SizingError(
+            f"{name} would trigger at {price.normalize():f} USD, below the smallest price step"
+            f" {rules.price_increment.normalize():f}"
+        )
+    try:
+        sized = size_buy(decision.amount_usd, price, rules)
+    except SizingError as error:
+        raise SizingError(f"{name}: {error}") from None
+    if is_dust(sized.qty, rules, fee_rate):
+        raise SizingError(
+            f"{name}: {decision.amount_usd.normalize():f} USD buy {sized.qty:f} coins,"
+            " too few to be sold after the coin fee"
+        )
+    after = _filled(deal, sized.qty, sized.limit_price, price, rules, fee_rate)
+    order = PlannedOrder(
+        number=number,
+        purpose=decision.purpose,
+        trigger_price=price,
+        limit_price=sized.limit_price,
+        qty=sized.qty,
+        after=_holding(after, rules, fee_rate),
+    )
+    return order, after
+
+
+def _filled(
+    deal: _Deal,
+    qty: Decimal,
+    limit_price: Decimal,
+    price: Decimal,
+    rules: AssetRules,
+    fee_rate: Decimal,
+) -> _Deal:
+    """The deal after the order's full fill at `price`."""
+    state = deal.state
+    order = ExchangeOrder(
+        id="planned",
+        client_order_id="planned",
+        symbol=rules.symbol,
+        side=Side.BUY,
+        order_type="limit",
+        qty=qty,
+        limit_price=limit_price,
+        filled_qty=qty,
+        filled_avg_price=price,
+        status="filled",
+        created_at=None,
+        submitted_at=None,
+        ended_at=None,
+    )
+    around = Circumstances(asset=state.asset, rules=rules, fee_rate=fee_rate, now=_SOME_TIME)
+    change = compute_order_change(state.cycle, order, around)
+    assert change is not None, "a fill always changes the cycle"
+    coin_fee = compute_coin_fee(qty, fee_rate)
+    return _Deal(
+        state=replace(
+            state,
+            cycle=replace(state.cycle, **change.cycle_updates),
+            bought_usd=state.bought_usd + qty * price,
+            coin_fees=state.coin_fees + coin_fee,
+        ),
+        available=deal.available + qty - coin_fee,
+        paid_usd=deal.paid_usd + qty * price,
+    )
+
+
+def _holding(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> Holding:
+    cycle = deal.state.cycle
+    return Holding(
+        quantity=cycle.quantity,
+        average_price=cycle.average_purchase_price,
+        paid_usd=deal.paid_usd,
+        sale=_sale(deal, rules, fee_rate),
+    )
+
+
+def _sale(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | None:
+    cycle = deal.state.cycle
+    trigger = compute_take_profit_trigger(deal.state.asset, cycle)
+    price = round_to_increment(trigger, _price_step(rules), ROUND_CEILING)
+    try:
+        qty = size_take_profit(
+            cycle.quantity, deal.state.coin_fees, deal.available, rules, fee_rate
+        )
+    except SizingError:
+        return None
+    proceeds_usd = qty * price
+    fee_usd = compute_usd_fee(qty, price, fee_rate)
+    return PlannedSale(
+        price=price,
+        qty=qty,
+        fee_usd=fee_usd,
+        net_profit_usd=proceeds_usd - fee_usd - deal.paid_usd,
+    )

@@ -1,0 +1,227 @@
+"""Brakes that do not depend on the strategy being right: checked before every buy, never before a
+sell.
+
+Owns: the reasons not to buy (pause, unclaimed orders, MAX_BUY_USD_PER_DAY, MAX_POSITION_USD,
+MAX_OPEN_CYCLES) and what each limit counts: the journal, the open orders, and buys so young
+that they stand in neither.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from alpaca.trading.client import TradingClient
+
+from config import Settings
+from domain.cycle import CycleStatus
+from domain.journal import Purpose
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder, Side, UnreadableOrder
+from domain.trading_state import TradingState
+from models.order_journal import get_bought_usd_since, get_journaled_client_ids
+from models.trading_state import load_all_trading_states
+from runtime.operator_flags import is_paused
+from strategy.order_identity import may_be_ours
+from strategy.sizing import is_dust
+from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
+from utils.alpaca_queries import fetch_orders
+from utils.db_utils import thread_connection
+
+PAUSE_SECONDS = 3.0  # a look at a file costs nothing, and whoever resumes does not want to wait
+YOUNG_SECONDS = 300.0  # by then the journal or the list of open orders has it
+
+
+@dataclass(frozen=True, slots=True)
+class BuyBlock:
+    """Why there are no buys now, how loudly that is said, and when to look again.
+
+    `is_wished`: the user wants it so.
+    """
+
+    reason: str
+    level: int = logging.WARNING
+    quiet_seconds: float = 30.0
+    is_wished: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What the brakes count, in USD and cycles.
+
+    `on_order_usd` is not yet in the journal, by symbol.
+    """
+
+    bought_today_usd: Decimal
+    on_order_usd: dict[str, Decimal]
+    open_symbols: frozenset[str]  # they hold what can be sold, or a buy of theirs is on its way
+
+    @property
+    def open_cycles(self) -> int:
+        return len(self.open_symbols)
+
+
+class BuyLimits:
+    """Thread-safe. Between the check and the order's acceptance `held()` keeps other buys out.
+
+    Args:
+        blocked_symbols: symbols with an order of ours that belongs to no cycle.
+        rules_of: an asset's rules, which say what of it is dust; None where they are unknown.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: TradingClient,
+        blocked_symbols: Callable[[], set[str]] = set,
+        *,
+        rules_of: Callable[[str], AssetRules | None],
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._blocked_symbols = blocked_symbols
+        self._rules_of = rules_of
+        self._lock = threading.Lock()
+        self._young: dict[str, tuple[str, Decimal, float]] = {}  # id -> symbol, USD, sent at
+
+    @property
+    def has_brakes(self) -> bool:
+        """Whether any limit is set: without one nothing is asked and nothing waits."""
+        limits = (
+            self._settings.max_buy_usd_per_day,
+            self._settings.max_position_usd,
+            self._settings.max_open_cycles,
+        )
+        return any(limit is not None for limit in limits)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """One buy at a time from check to acceptance.
+
+        Two symbols must not share the last dollar.
+        """
+        if not self.has_brakes:
+            yield
+            return
+        with self._lock:
+            yield
+
+    def sent(self, client_order_id: str, symbol: str, amount_usd: Decimal) -> None:
+        """A buy is being submitted; counted until the journal or the open orders show it."""
+        if self.has_brakes:
+            self._young[client_order_id] = (symbol, amount_usd, time.monotonic())
+
+    def forget(self, client_order_id: str) -> None:
+        """That buy was certainly not accepted: it must not stand in the way of another."""
+        self._young.pop(client_order_id, None)
+
+    def why_no_buys(
+        self, state: TradingState, purpose: Purpose, amount_usd: Decimal
+    ) -> BuyBlock | None:
+        """The reason not to spend `amount_usd` on this asset now, or None. Blocking.
+
+        Raises:
+            ExchangeError, DatabaseError: cannot tell, so no buy.
+        """
+        symbol = state.asset.asset_symbol
+        if is_paused(self._settings.run_dir):
+            reason = "buying is paused: scripts/bot resume"
+            return BuyBlock(reason, logging.INFO, PAUSE_SECONDS, is_wished=True)
+        if symbol in self._blocked_symbols():
+            return BuyBlock("an order of ours on this symbol belongs to no cycle: see dca_events")
+        if not self.has_brakes:
+            return None
+        usage = self.load_usage()
+        brake = _exceeded(self._settings, usage, state, purpose, amount_usd)
+        if brake is None:
+            return None
+        reason = f"brake: {brake}, no buys; sells go on"
+        return BuyBlock(reason, logging.ERROR, is_wished=True)
+
+    def load_usage(self, open_orders: Sequence[ExchangeOrder] | None = None) -> Usage:
+        """What counts against the brakes now. Blocking.
+
+        Args:
+            open_orders: all open orders, where the caller has just fetched them.
+
+        Raises:
+            ExchangeError, DatabaseError: cannot tell.
+        """
+        connection, unreadable = thread_connection(), list[UnreadableOrder]()
+        if open_orders is None:
+            open_orders = fetch_orders(self._client, status="open", on_unreadable=unreadable.append)
+        open_buys = [order for order in open_orders if order.side is Side.BUY]
+        on_order: dict[str, Decimal] = {}
+        for order in open_buys:
+            on_order[order.symbol] = on_order.get(order.symbol, Decimal(0)) + _cost_usd(order)
+        self._forget_old({order.client_order_id for order in open_buys})
+        for symbol, amount_usd, _ in list(self._young.values()):
+            on_order[symbol] = on_order.get(symbol, Decimal(0)) + amount_usd
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        states = load_all_trading_states(connection)
+        linked = {state.cycle.latest_order_id for state in states if state.cycle.latest_order_id}
+        symbols = {state.asset.asset_symbol for state in states}
+        if ours := [one for one in unreadable if may_be_ours(one, linked, symbols)]:
+            raise UnreadableAnswer(f"what order {ours[0].client_order_id} costs cannot be read")
+        # A buy that was sent a moment ago stands in no cycle yet.
+        in_cycles = {s.asset.asset_symbol for s in states if self._is_invested(s)}
+        on_its_way = symbols & set(on_order)
+        return Usage(
+            bought_today_usd=get_bought_usd_since(connection, midnight),
+            on_order_usd=on_order,
+            open_symbols=frozenset(in_cycles | on_its_way),
+        )
+
+    def _is_invested(self, state: TradingState) -> bool:
+        """Dust is no position: its asset opens the cycle that it waits for with its next buy."""
+        cycle, symbol = state.cycle, state.asset.asset_symbol
+        if not cycle.is_open or cycle.status is CycleStatus.BUYING or cycle.quantity <= 0:
+            return cycle.is_open and cycle.status is CycleStatus.BUYING
+        if self._settings.max_open_cycles is None:
+            return True  # nobody asks
+        try:
+            rules = self._rules_of(symbol)
+        except ExchangeRefused:  # Alpaca knows the coin no more: what can be sold cannot be told
+            return True
+        return rules is None or not is_dust(cycle.quantity, rules, self._settings.taker_fee_rate)
+
+    def _forget_old(self, open_ids: set[str]) -> None:
+        old = {i for i, (_, _, at) in self._young.items() if time.monotonic() - at > YOUNG_SECONDS}
+        candidates = set(self._young) - old
+        journaled = get_journaled_client_ids(thread_connection(), candidates)
+        for identity in old | open_ids | journaled:
+            self._young.pop(identity, None)
+
+
+def _cost_usd(order: ExchangeOrder) -> Decimal:
+    price = order.limit_price or order.filled_avg_price or Decimal(0)
+    return (order.qty or Decimal(0)) * price
+
+
+def _exceeded(
+    settings: Settings, usage: Usage, state: TradingState, purpose: Purpose, amount_usd: Decimal
+) -> str | None:
+    """Which brake this buy would exceed.
+
+    The text stays the same while it holds: it is said once.
+    """
+    limit = settings.max_buy_usd_per_day
+    on_order_usd = sum(usage.on_order_usd.values(), Decimal(0))
+    if limit is not None and usage.bought_today_usd + on_order_usd + amount_usd > limit:
+        return f"MAX_BUY_USD_PER_DAY={limit} is reached"
+    cycle, limit = state.cycle, settings.max_position_usd
+    invested_usd = cycle.quantity * cycle.average_purchase_price
+    invested_usd += usage.on_order_usd.get(state.asset.asset_symbol, Decimal(0))
+    if limit is not None and invested_usd + amount_usd > limit:
+        return f"MAX_POSITION_USD={limit} is reached"
+    most = settings.max_open_cycles
+    others = usage.open_symbols - {state.asset.asset_symbol}
+    if most is not None and purpose is Purpose.BASE and len(others) >= most:
+        return f"MAX_OPEN_CYCLES={most} is reached"
+    return None

@@ -1,0 +1,346 @@
+"""Writes what the exchange says about an order into the database: one locked, checked, whole
+transaction.
+
+Owns: finding the cycle an order belongs to, and applying a lifecycle change with all its parts. The
+only module that changes a cycle while the bot runs. Never decides what a change is (strategy
+does) and never asks the exchange.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from domain.cycle import CycleStatus, DcaCycle
+from domain.events import Event, Severity
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder
+from domain.trading_state import TradingState
+from models.asset_config import get_asset_by_id, update_asset_config
+from models.cycle_data import create_cycle, get_cycle_by_latest_order, lock_cycle, update_cycle
+from models.events import append_event, event_exists
+from models.order_journal import append_journal_entry, get_entries_of_order
+from models.trading_state import load_trading_state_of_cycle
+from strategy.booking import Circumstances, CycleChange, compute_order_change
+from strategy.lifecycle import ForbiddenTransition
+from strategy.order_identity import has_our_prefix, parse_client_order_id
+from strategy.repairs import compute_correction
+from utils.db_utils import transaction
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+
+class Applied(Enum):
+    """What became of what the exchange said."""
+
+    CHANGED = "changed"
+    NOTHING_NEW = "nothing_new"
+    CORRECTED = "corrected"
+    AHEAD = "ahead"  # an order of a later seq than the row knows: apply the ones between first
+    UNCLAIMED = "unclaimed"  # it has our prefix, and no cycle can claim it
+    NOT_OURS = "not_ours"
+    FORBIDDEN = "forbidden"
+    UNRESOLVED = "unresolved"  # it ends the cycle, if no order of the cycle is on its way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The outcome, the cycle as it was before, and the change that was written."""
+
+    applied: Applied
+    cycle: DcaCycle | None = None
+    change: CycleChange | None = None
+
+
+def apply_order(
+    order: ExchangeOrder,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    now: datetime,
+    source: str,
+    *,
+    find_current: Callable[[DcaCycle], ExchangeOrder | None] | None = None,
+) -> Result:
+    """Bring the database to what `order` says. Applying the same order again changes nothing.
+
+    An ended order must have been read over REST: its `filled_qty` counts.
+
+    Args:
+        find_current: asks the exchange for the one order that the cycle's state can have. A fill
+            that comes after its order had ended can end a cycle that has sent its next order
+            already: that order is applied first. Without it such a fill is left UNRESOLVED.
+
+    Raises:
+        DatabaseError: nothing was written.
+        ExchangeError: what `find_current` raises; nothing was written.
+    """
+
+    def work(is_alone: bool) -> Result:
+        return transaction(
+            lambda connection: _apply(connection, order, rules, fee_rate, now, is_alone)
+        )
+
+    result = work(is_alone=False)
+    if result.applied is Applied.UNRESOLVED and find_current and result.cycle:
+        if (current := find_current(result.cycle)) is not None:
+            apply_order(current, rules, fee_rate, now, source)
+        result = work(is_alone=True)
+    _report(result, order, source)
+    return result
+
+
+def _apply(
+    connection: MySQLConnectionAbstract,
+    order: ExchangeOrder,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    now: datetime,
+    is_alone: bool,
+) -> Result:
+    cycle, claimed_seq = _find_cycle(connection, order)
+    if cycle is None:
+        return Result(applied=_unclaimed(connection, order))
+    state = load_trading_state_of_cycle(connection, cycle)
+    journaled = get_entries_of_order(connection, order.id)
+    asset_state = state or _state_of_old_cycle(connection, cycle)
+    if asset_state is None:
+        return Result(applied=_unclaimed(connection, order))
+    if asset_state.asset.asset_symbol != order.symbol:
+        reason = (
+            f"order {order.client_order_id} of cycle {cycle.id} is on {order.symbol}, its asset is"
+            f" {asset_state.asset.asset_symbol}: if asset_symbol was changed, change it back"
+        )
+        tell_once(connection, "asset_renamed", reason, order.symbol, cycle)
+        return Result(applied=_unclaimed(connection, order))
+    around = circumstances(asset_state, rules, fee_rate, now)
+    is_current = cycle.is_open and not journaled and claimed_seq in (None, cycle.order_seq)
+    if is_current:
+        return _apply_current(connection, cycle, order, around)
+    if (
+        cycle.is_open
+        and not journaled
+        and claimed_seq is not None
+        and claimed_seq > cycle.order_seq
+    ):
+        return Result(applied=Applied.AHEAD, cycle=cycle)
+    if not order.is_ended:
+        return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
+    seq = journaled[0].order_seq if journaled else (claimed_seq or 0)
+    change = compute_correction(cycle, order, journaled, seq, around)
+    if change is None:
+        return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
+    if change.next_cycle is not None and not is_alone:
+        return Result(applied=Applied.UNRESOLVED, cycle=cycle)
+    write_change(connection, cycle, change)
+    return Result(applied=Applied.CORRECTED, cycle=cycle, change=change)
+
+
+def _apply_current(
+    connection: MySQLConnectionAbstract,
+    cycle: DcaCycle,
+    order: ExchangeOrder,
+    around: Circumstances,
+) -> Result:
+    try:
+        change = compute_order_change(cycle, order, around)
+    except ForbiddenTransition as error:
+        reason = f"order {order.client_order_id}: {error}"
+        tell_once(connection, "transition_forbidden", reason, order.symbol, cycle)
+        return Result(applied=Applied.FORBIDDEN, cycle=cycle)
+    if change is None:
+        return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
+    write_change(connection, cycle, change)
+    return Result(applied=Applied.CHANGED, cycle=cycle, change=change)
+
+
+def _find_cycle(
+    connection: MySQLConnectionAbstract, order: ExchangeOrder
+) -> tuple[DcaCycle | None, int | None]:
+    """The cycle that claims `order`, locked, and the seq that its client id names (None: by order
+    id).
+
+    By the open order's id first: orders placed by hand in the plan's tests carry no id of ours.
+    """
+    linked = get_cycle_by_latest_order(connection, order.id)
+    if linked is not None:
+        cycle = lock_cycle(connection, linked.id)
+        if cycle is not None and cycle.latest_order_id == order.id:
+            return cycle, None
+    if entries := get_entries_of_order(connection, order.id):
+        return lock_cycle(connection, entries[0].cycle_id), entries[0].order_seq
+    identity = parse_client_order_id(order.client_order_id)
+    if identity is None:
+        return None, None
+    cycle = lock_cycle(connection, identity.cycle_id)
+    if cycle is None or cycle.order_key != identity.order_key:
+        return None, None
+    return cycle, identity.order_seq
+
+
+def _state_of_old_cycle(
+    connection: MySQLConnectionAbstract, cycle: DcaCycle
+) -> TradingState | None:
+    asset = get_asset_by_id(connection, cycle.asset_id)
+    return TradingState(asset=asset, cycle=cycle) if asset else None
+
+
+def circumstances(
+    state: TradingState, rules: AssetRules, fee_rate: Decimal, now: datetime
+) -> Circumstances:
+    """What a change depends on, from a state that was read in the same transaction."""
+    return Circumstances(
+        asset=state.asset,
+        rules=rules,
+        fee_rate=fee_rate,
+        now=now,
+        cooldown_until=state.cooldown_until,
+        after_error=state.previous_status is CycleStatus.ERROR,
+        coin_fees=state.coin_fees,
+    )
+
+
+def write_change(connection: MySQLConnectionAbstract, cycle: DcaCycle, change: CycleChange) -> None:
+    """Write every part of `change`; the caller holds the row's lock inside a transaction."""
+    if change.cycle_updates:
+        update_cycle(connection, cycle.id, change.cycle_updates)
+    if change.asset_updates:
+        update_asset_config(connection, cycle.asset_id, change.asset_updates)
+    if change.journal is not None:
+        append_journal_entry(connection, change.journal)
+    if change.next_cycle is not None:
+        create_cycle(connection, cycle.asset_id, change.next_cycle)
+    for event in change.events:
+        append_event(connection, event)
+
+
+def _unclaimed(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> Applied:
+    if not has_our_prefix(order.client_order_id):
+        return Applied.NOT_OURS
+    entries = get_entries_of_order(connection, order.id)
+    if entries and order.is_ended and order.filled_qty <= sum(one.filled_qty for one in entries):
+        return Applied.NOTHING_NEW  # the journal claims it: its cycle was deleted since
+    return Applied.UNCLAIMED
+
+
+def apply_to_cycle(
+    cycle_id: int,
+    compute: Callable[[DcaCycle, Circumstances], CycleChange | None],
+    *,
+    expected: DcaCycle,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    now: datetime,
+) -> Result:
+    """Apply a change found by comparing, if the row is still the one that was compared.
+
+    Raises:
+        DatabaseError: nothing was written.
+    """
+
+    def work(connection: MySQLConnectionAbstract) -> Result:
+        cycle = lock_cycle(connection, cycle_id)
+        if cycle is None or not _is_same_state(cycle, expected):
+            return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
+        state = load_trading_state_of_cycle(connection, cycle)
+        if state is None:
+            return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
+        if state.other_symbol:  # what is dust of one coin is a fortune of another
+            return Result(applied=Applied.FORBIDDEN, cycle=cycle)
+        try:
+            change = compute(cycle, circumstances(state, rules, fee_rate, now))
+        except ForbiddenTransition:
+            return Result(applied=Applied.FORBIDDEN, cycle=cycle)
+        if change is None:
+            return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
+        write_change(connection, cycle, change)
+        return Result(applied=Applied.CHANGED, cycle=cycle, change=change)
+
+    result = transaction(work)
+    if result.applied is Applied.CHANGED and result.change is not None:
+        announce(result.change.events)
+    return result
+
+
+def _is_same_state(cycle: DcaCycle, expected: DcaCycle) -> bool:
+    return (
+        cycle.status is expected.status
+        and cycle.order_seq == expected.order_seq
+        and cycle.latest_order_id == expected.latest_order_id
+        and cycle.quantity == expected.quantity
+    )
+
+
+def announce(events: tuple[Event, ...]) -> None:
+    """One log line for each event, at its severity: an ERROR is what a person is told."""
+    for event in events:
+        log_event(
+            log,
+            _LEVELS[event.severity],
+            event.kind.replace("_", ".", 1),
+            symbol=event.symbol,
+            cycle=event.cycle_id,
+            reason=event.reason,
+        )
+
+
+def tell_once(
+    connection: MySQLConnectionAbstract,
+    kind: str,
+    reason: str,
+    symbol: str,
+    cycle: DcaCycle | None = None,
+) -> None:
+    """An ERROR for a person: every sweep sees the same oddity again; one row and one line say it.
+
+    Raises:
+        DatabaseError: nothing was written.
+    """
+    if not event_exists(connection, kind, reason):
+        event = Event(
+            kind=kind,
+            severity=Severity.ERROR,
+            reason=reason,
+            symbol=symbol,
+            cycle_id=cycle.id if cycle else None,
+        )
+        append_event(connection, event)
+        announce((event,))
+
+
+_LEVELS = {
+    Severity.INFO: logging.INFO,
+    Severity.WARNING: logging.WARNING,
+    Severity.ERROR: logging.ERROR,
+}
+
+
+def _report(result: Result, order: ExchangeOrder, source: str) -> None:
+    """One line for each change that was committed."""
+    if result.change is None or result.cycle is None:
+        return
+    updates = result.change.cycle_updates
+    log_event(
+        log,
+        logging.INFO,
+        "cycle.changed",
+        symbol=order.symbol,
+        cycle=result.cycle.id,
+        seq=result.cycle.order_seq,
+        status=f"{result.cycle.status}>{updates.get('status', result.cycle.status)}",
+        side=order.side,
+        order_status=order.status,
+        filled=order.filled_qty,
+        price=order.filled_avg_price,
+        quantity=updates.get("quantity"),
+        average=updates.get("average_purchase_price"),
+        source=source,
+        id=order.client_order_id,
+    )
+    announce(result.change.events)

@@ -1,0 +1,346 @@
+"""Quotes in, crossed triggers out: newest quote per symbol -> strategy -> an order. Phases 4 to 6
+of the plan.
+
+Owns: one worker per symbol that never overlaps itself, and what of its quotes is told. A quote
+costs a few comparisons (symbol_watch); everything slow runs in the worker's thread. Writes nothing
+to the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from config import Settings
+from domain.cycle import CycleStatus, DcaCycle
+from domain.market import AssetRules, Quote
+from domain.orders import ExchangeOrder, Side
+from domain.trading_state import TradingState
+from domain.wire import WireError
+from strategy.asset_checks import find_state_problem
+from strategy.triggers import NEVER, compute_triggers
+from trading.asset_rules_cache import AssetRulesCache
+from trading.order_placement import OrderPlacer, Outcome, Placement
+from trading.quote_watch import SymbolWatch
+from trading.stall_watch import StallWatch
+from utils.alpaca_client_rest import ExchangeError, ExchangeRefused
+from utils.db_utils import DatabaseError
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+DATABASE_WAIT_SECONDS = 2.0
+FAILURE_WAIT_SECONDS = 30.0
+RULES_THREADS = 4  # for the few symbols that the list of all rules does not bring
+_ALPACAS_PAGE = "look at the coin on Alpaca's page"
+
+
+class MarketDataHandler:
+    """`on_crypto_quote` for the data stream, and one worker per symbol behind it."""
+
+    def __init__(self, settings: Settings, rules: AssetRulesCache, placer: OrderPlacer) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._placer = placer
+        self._silence_seconds = settings.stream_silence_seconds
+        self.stalls = StallWatch(settings.stalled_alert_seconds)
+        self._watches: dict[str, SymbolWatch] = {}
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._rules_threads = ThreadPoolExecutor(RULES_THREADS, thread_name_prefix="bot-rules")
+        self._buy_turn = asyncio.Lock()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._busy = 0
+        self.last_quote_at: float | None = None  # monotonic seconds, for the heartbeat
+        self._lives_since = 0.0  # since when the stream as a whole is not silent
+
+    async def on_crypto_quote(self, q: Any) -> None:
+        """Take one quote: a raw dict of the wire or the SDK's `Quote`.
+
+        Never raises, never waits.
+        """
+        now = time.monotonic()
+        try:
+            if type(q) is dict:
+                symbol, bid, ask = q["S"], q["bp"], q["ap"]
+            else:
+                symbol, bid, ask = q.symbol, q.bid_price, q.ask_price
+            watch = self._watches.get(symbol)
+            if watch is None:
+                return
+            if self.last_quote_at is None or now - self.last_quote_at > self._silence_seconds:
+                self._lives_since = now
+            self.last_quote_at = now
+            if watch.accept(q, bid, ask, now):
+                watch.wake.set()
+        except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+            log.debug("quote.malformed reason=%s", type(error).__name__)
+
+    def symbols(self) -> set[str]:
+        """The symbols that can be traded: what the exchange does not know is not subscribed."""
+        return {symbol for symbol, watch in self._watches.items() if watch.state is not None}
+
+    def state_of(self, symbol: str) -> TradingState | None:
+        """What the triggers of `symbol` were last computed from."""
+        watch = self._watches.get(symbol)
+        return watch.state if watch else None
+
+    async def refresh(self, states: Iterable[TradingState]) -> None:
+        """Compute the triggers anew from what the database says; starts watching new assets."""
+        states = list(states)
+        found = await asyncio.gather(*(self._rules_of(state) for state in states))
+        present = set()
+        for state, rules in zip(states, found, strict=True):
+            symbol = state.asset.asset_symbol
+            present.add(symbol)
+            watch = self._watch(symbol)
+            problem = find_state_problem(state)
+            if not state.other_symbol and (problem or isinstance(rules, AssetRules)):
+                self._wake_to_close(watch, state.cycle)
+            if problem or not isinstance(rules, AssetRules):
+                if problem:
+                    watch.set_triggers(NEVER)
+                self._note_untradable(watch, state, problem or rules)
+                continue
+            if watch.state is not None and watch.state.asset != state.asset:
+                self._end_rest(watch)  # what kept it from trading may be cured
+            watch.state = state
+            triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
+            if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
+                triggers = replace(triggers, buy_at_or_below=None)  # the next refresh looks again
+            watch.set_triggers(triggers)
+            self._note_state(watch, state)
+        for symbol in self._watches.keys() - present:
+            self._watches[symbol].set_triggers(NEVER)
+            self.stalls.release(symbol, "it is configured no more")
+
+    async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | None:
+        """All at once: one that the exchange is slow to tell must not keep the others waiting."""
+        if find_state_problem(state):
+            return None
+        try:
+            symbol, loop = state.asset.asset_symbol, asyncio.get_running_loop()
+            return self._rules.find(symbol) or await loop.run_in_executor(
+                self._rules_threads, self._rules.get, symbol
+            )
+        except ExchangeError as error:
+            return error
+
+    def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
+        """What the user wants sold now waits for no quote, and for no better configuration.
+
+        Not where it could not be sold anyway, which is said already.
+        """
+        rests = time.monotonic() < watch.quiet_until[Side.SELL]
+        if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not rests:
+            watch.wake.set()
+
+    def order_changed(self, order: ExchangeOrder) -> None:
+        """An order's state was written.
+
+        The next quote may act at once; rejections make the symbol rest.
+        """
+        guard, now = self._placer.guard(order.symbol), time.monotonic()
+        watch = self._watches.get(order.symbol)
+        if order.status == "rejected":
+            guard.refused(order.side, now)
+        elif order.is_ended and order.filled_qty > 0:
+            guard.succeeded(order.side)
+            self.stalls.release(order.symbol, "an order was filled")
+        if watch is None:
+            return
+        self._end_rest(watch)
+        if order.status == "rejected":
+            reason = f"the exchange rejects its {order.side} orders"
+            self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
+
+    def _end_rest(self, watch: SymbolWatch) -> None:
+        """The next quote may act at once, but for what was refused."""
+        guard, now = self._placer.guard(watch.symbol), time.monotonic()
+        for side in Side:
+            watch.quiet_until[side] = now + guard.seconds_until_allowed(side, now)
+
+    def _watch(self, symbol: str) -> SymbolWatch:
+        if symbol not in self._watches:
+            watch = SymbolWatch(symbol, self._settings.max_quote_jump_percent)
+            self._watches[symbol] = watch
+            self._workers[symbol] = asyncio.create_task(self._work(watch), name=f"worker {symbol}")
+        return self._watches[symbol]
+
+    async def _work(self, watch: SymbolWatch) -> None:
+        """Look once per wake-up. One sick symbol rests, the others go on."""
+        while True:
+            await watch.wake.wait()
+            watch.wake.clear()
+            self._busy += 1
+            self._idle.clear()
+            watch.unusable = None
+            try:
+                placement = await self._consider(watch)
+            except DatabaseError as error:
+                placement = Placement(
+                    outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=DATABASE_WAIT_SECONDS
+                )
+            except Exception:  # the top of a task: one symbol's fault must not end the others
+                log.exception("worker.failed symbol=%s", watch.symbol)
+                placement = Placement(
+                    outcome=Outcome.SKIPPED,
+                    reason="a fault of this program: see worker.failed in the log",
+                    quiet_seconds=FAILURE_WAIT_SECONDS,
+                )
+            finally:
+                self._busy -= 1
+                if self._busy == 0:
+                    self._idle.set()
+            for side in (placement.side,) if placement.side else Side:
+                until = time.monotonic() + placement.quiet_seconds
+                watch.quiet_until[side] = max(watch.quiet_until[side], until)
+            self._report(watch, placement)
+
+    async def _consider(self, watch: SymbolWatch) -> Placement:
+        """Where a buy limit is set, buys have their turn one after another: whoever waits for it
+        holds no thread, or sells and bookings would wait for buyers. It does not keep its own
+        symbol from a sale either.
+        """
+        consider = partial(self._placer.consider, watch.symbol, lambda: self._usable_quote(watch))
+        while (placement := await asyncio.to_thread(consider)).outcome is Outcome.NEEDS_TURN:
+            if not await self._wait_for_turn(watch):
+                continue
+            try:
+                return await asyncio.to_thread(consider, has_turn=True)
+            finally:
+                self._buy_turn.release()
+        return placement
+
+    async def _wait_for_turn(self, watch: SymbolWatch) -> bool:
+        """True with the turn to buy; False without it, when a quote reaches the sell trigger."""
+        turn = asyncio.create_task(self._buy_turn.acquire())
+        wake = asyncio.create_task(watch.wake.wait())
+        has_turn = False
+        try:
+            while not turn.done():
+                await asyncio.wait({turn, wake}, return_when=asyncio.FIRST_COMPLETED)
+                if turn.done() or not wake.done():
+                    continue
+                watch.wake.clear()  # the newest quote decides when the turn comes
+                if watch.bid >= watch.sell_above:
+                    return False
+                wake = asyncio.create_task(watch.wake.wait())
+            has_turn = True
+            return True
+        finally:
+            wake.cancel()
+            if not has_turn and not turn.cancel():
+                self._buy_turn.release()
+
+    def _report(self, watch: SymbolWatch, placement: Placement) -> None:
+        """What became of a crossed trigger, for the log and for who asks what is held back."""
+        reason, cure = placement.reason, placement.cure
+        if placement.side is None and watch.unusable is not None:
+            reason, cure = watch.unusable
+        match placement.outcome:
+            case Outcome.SKIPPED:
+                self._note(watch, reason, placement.level, cure=cure, is_wished=placement.is_wished)
+                return
+            case Outcome.REFUSED | Outcome.UNKNOWN:
+                # Unknown, too: orders that nobody answers for hours are none. A fill ends it.
+                self.stalls.hold(watch.symbol, reason, time.monotonic(), cure=cure)
+            case Outcome.SENT:
+                self.stalls.trying(watch.symbol)
+            case Outcome.WAITING:
+                return
+        watch.last_reason = ""
+
+    def _note(
+        self,
+        watch: SymbolWatch,
+        reason: str,
+        level: int,
+        *,
+        cure: str | None = None,
+        is_wished: bool = False,
+    ) -> None:
+        """A reason to wait is logged when it changes; when it lasts, a person is told."""
+        self.stalls.hold(watch.symbol, reason, time.monotonic(), cure=cure, is_wished=is_wished)
+        if reason != watch.last_reason:
+            watch.last_reason = reason
+            log_event(log, level, "order.skipped", symbol=watch.symbol, reason=reason)
+
+    def _note_untradable(
+        self, watch: SymbolWatch, state: TradingState, problem: str | ExchangeError | None
+    ) -> None:
+        """Nothing of it can be traded, whatever the price. An exchange that is away may be back
+        in a moment.
+        """
+        passes = isinstance(problem, ExchangeError) and not isinstance(problem, ExchangeRefused)
+        cure = f"scripts/assets edit {watch.symbol}" if isinstance(problem, str) else None
+        level = logging.WARNING if passes else logging.ERROR
+        self._note(watch, f"asset cannot be traded: {problem}", level, cure=cure)
+        if not _is_traded(state):
+            self.stalls.release(watch.symbol, "it is disabled and holds nothing")
+
+    def _note_state(self, watch: SymbolWatch, state: TradingState) -> None:
+        """What the newest state and quote say of what held the asset back."""
+        now = time.monotonic()
+        heard_at = self.last_quote_at
+        stream_lives = heard_at is not None and now - heard_at < self._silence_seconds
+        blind_since = max(watch.received_at, self._lives_since)
+        most_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
+        is_blind = stream_lives and now - blind_since >= most_seconds
+        status, wants = state.cycle.status, watch.wants_to_trade()
+        if not _is_traded(state):
+            self.stalls.release(watch.symbol, "it is disabled and holds nothing")
+        elif status in (CycleStatus.BUYING, CycleStatus.SELLING) and not wants:
+            self.stalls.trying(watch.symbol)
+        elif is_blind:
+            # The watchdog sees only a stream that is silent as a whole.
+            reason = "no usable quote of it comes although the stream lives"
+            self.stalls.hold(watch.symbol, reason, now, since=blind_since, cure=_ALPACAS_PAGE)
+        elif stream_lives and not wants:
+            self.stalls.release(watch.symbol, "the price asks for no order any more")
+
+    def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
+        """The newest quote in Decimal, or None when it is too old to trade on."""
+        most_seconds = self._settings.max_quote_age_seconds
+        if watch.newest is None or time.monotonic() - watch.received_at > most_seconds:
+            watch.unusable = f"its newest quote is older than {most_seconds:g} s", None
+            return None
+        try:
+            quote = Quote.from_wire(watch.symbol, watch.newest)
+        except WireError:
+            watch.unusable = "its newest quote cannot be read", None
+            return None
+        if (datetime.now(UTC) - quote.quoted_at).total_seconds() > most_seconds:
+            watch.unusable = (
+                f"its quotes are older than {most_seconds:g} s when they come, by our clock",
+                "set the clock of this machine: timedatectl set-ntp true",
+            )
+            return None
+        watch.unusable = None
+        return quote
+
+    async def settled(self) -> None:
+        """Wait until no worker has anything to do (for tests and the end of the program)."""
+        await asyncio.sleep(0)
+        while self._busy or any(watch.wake.is_set() for watch in self._watches.values()):
+            await (self._idle.wait() if self._busy else asyncio.sleep(0))
+
+    async def stop(self) -> None:
+        """End the workers. A placement that is under way in its thread ends by itself, bounded by
+        time-outs.
+        """
+        for worker in self._workers.values():
+            worker.cancel()
+        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+
+
+def _is_traded(state: TradingState) -> bool:
+    """Whether it may buy, or has coins to sell."""
+    return state.asset.is_enabled or state.cycle.quantity > 0

@@ -1,0 +1,151 @@
+"""The account's orders, read as lists for the reconciler: the newest at each sweep, and as far back
+as a recovery needs them.
+
+Owns: how far a list must reach, and what a recovery that was cut off has read and asked already, so
+that the next one goes on from there. Applies nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from alpaca.trading.client import TradingClient
+
+from domain.cycle import CycleStatus, DcaCycle
+from domain.orders import ExchangeOrder, UnreadableOrder
+from models.order_journal import get_entries_ended_since, get_previous_submissions
+from strategy.order_history import BEGINNING, OrderHistory, can_be_of, earliest_submission
+from strategy.order_identity import compute_client_order_id
+from utils.alpaca_client_rest import fetch_order_page
+from utils.alpaca_queries import fetch_orders
+from utils.db_utils import thread_connection
+
+SECOND_LOOK = timedelta(hours=1)  # fills can still arrive for an order that ended
+LONGEST_WINDOW = timedelta(hours=24)
+WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
+
+
+class OrderLists:
+    """Of one account; for one sweep or recovery at a time."""
+
+    def __init__(self, client: TradingClient) -> None:
+        self._client = client
+        self._unfinished: OrderHistory | None = None
+        # Every order of ours that was submitted before is booked, linked or told of. None: unknown.
+        self._compared_at: datetime | None = None
+
+    def read_recent(
+        self, cycles: Sequence[DcaCycle], known: Sequence[ExchangeOrder], now: datetime
+    ) -> OrderHistory:
+        """Every order that ended within the last hour, and the open ones where a cycle of `cycles`
+        or one of the `known` orders waits for longer than that.
+
+        Raises:
+            ExchangeError, DatabaseError: nothing is known.
+        """
+        after, unreadable = _window_start(cycles, now), list[UnreadableOrder]()
+        orders = fetch_orders(
+            self._client, status="all", after=after, on_unreadable=unreadable.append
+        )
+        history = OrderHistory(read_at=now, reaches=after)
+        history.add(orders, unreadable)
+        awaited = {one.latest_order_id for one in cycles if one.status in WAITING}
+        awaited |= {one.id for one in known if not one.is_ended}
+        if any(one and not history.has(one) for one in awaited):
+            self._add_open_orders(history)
+        return history
+
+    def read_far(self, cycles: Sequence[DcaCycle], now: datetime) -> OrderHistory:
+        """The newest orders, the open ones, and older ones as long as another page can answer more
+        questions than pages were read back: that costs at most twice what the best mixture of pages
+        and single questions would.
+
+        Raises:
+            ExchangeError, DatabaseError: not finished; the next call goes on where this one
+                stopped.
+        """
+        window_start = _window_start(cycles, now)
+        by_id = {cycle.id: cycle for cycle in cycles}
+        known, newest = self._unfinished, OrderHistory(read_at=now, reaches=now)
+        until = window_start if known is None else min(window_start, known.read_at - SECOND_LOOK)
+        self._extend(newest, None, by_id, window_start)
+        while newest.reaches > until:
+            self._extend(newest, newest.reaches, by_id, window_start)
+        history = self._unfinished = newest if known is None else known.renewed(newest)
+        self._add_open_orders(history)
+        submissions = get_previous_submissions(thread_connection())
+        while history.reaches > BEGINNING:
+            questions = [one for one in cycles if self.must_ask(one, history, submissions, now)]
+            if len(questions) <= history.pages_back:
+                break
+            self._extend(history, history.reaches, by_id, window_start)
+            history.pages_back += 1
+        return history
+
+    def must_ask(
+        self,
+        cycle: DcaCycle,
+        history: OrderHistory,
+        submissions: Mapping[int, datetime],
+        now: datetime,
+    ) -> bool:
+        """Whether nothing in `history` says if the one order that `cycle` can have exists.
+
+        Args:
+            submissions: by cycle id, when the order before that one was submitted.
+        """
+        identity = compute_client_order_id(cycle)
+        if identity in history.asked or history.find(identity) or history.is_unreadable(cycle):
+            return False
+        previous = submissions.get(cycle.id)
+        return history.reaches > earliest_submission(cycle, previous, self._compared_at, now)
+
+    def compared(self, history: OrderHistory, *, is_whole: bool) -> None:
+        """All that `history` holds was compared: the next recovery needs to reach back no further.
+
+        Args:
+            is_whole: nothing in it was unreadable.
+        """
+        begins_in_time = self._compared_at is not None and self._compared_at >= history.reaches
+        if history is self._unfinished:
+            self._unfinished, begins_in_time = None, True
+        # A list that begins where the one before ended is as good as one long list.
+        if begins_in_time:
+            self._compared_at = history.read_at if is_whole else None
+
+    def _extend(
+        self,
+        history: OrderHistory,
+        before: datetime | None,
+        cycles: Mapping[int, DcaCycle],
+        window_start: datetime,
+    ) -> None:
+        """One page further back. Of what is older than a sweep would look, only the orders that an
+        open cycle can still have count: the others were booked, or told of, in their time.
+        """
+        page = fetch_order_page(self._client, before)
+        orders = [
+            one
+            for one in page.orders
+            if (one.submitted_at or BEGINNING) >= window_start or can_be_of(one, cycles)
+        ]
+        history.add(orders, page.unreadable)
+        history.reaches = page.reaches or BEGINNING
+
+    def _add_open_orders(self, history: OrderHistory) -> None:
+        """Those that rest for longer than the list reaches."""
+        unreadable: list[UnreadableOrder] = []
+        orders = fetch_orders(self._client, status="open", on_unreadable=unreadable.append)
+        history.add(orders, unreadable)
+
+
+def _window_start(cycles: Sequence[DcaCycle], now: datetime) -> datetime:
+    """From when one list holds every order that ended within the last hour."""
+    recent = get_entries_ended_since(thread_connection(), now - SECOND_LOOK)
+    moments = [entry.submitted_at for entry in recent if entry.submitted_at]
+    moments += [
+        cycle.updated_at for cycle in cycles if cycle.updated_at and cycle.status in WAITING
+    ]
+    earliest = min([now - SECOND_LOOK, *(moment - timedelta(minutes=1) for moment in moments)])
+    return max(earliest, now - LONGEST_WINDOW)

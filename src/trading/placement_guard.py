@@ -1,0 +1,132 @@
+"""What one symbol's last order attempt means for the next one. Memory only; time is an argument
+(monotonic seconds).
+
+It saves requests and spaces them; that no order is placed twice does not rest on it (see
+order_identity).
+"""
+
+from __future__ import annotations
+
+import logging
+
+from domain.orders import Side
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+LINK_SECONDS = 5.0  # how long an accepted order's event may take before its id is asked for
+FIRST_BACKOFF_SECONDS = 5.0
+LONGEST_BACKOFF_SECONDS = 300.0
+MOST_DOUBLINGS = 10
+REFUSALS_UNTIL_PAUSE = 5
+PAUSE_SECONDS = 3600.0
+MOST_CANCEL_REQUESTS = 5  # of one order; then it is order_manager's matter
+FIRST_CANCEL_SECONDS = 2.0  # how long a cancel request may take; twice as long each time
+
+
+class PlacementGuard:
+    """Waits for the outcome of a sent order, and backs off after refusals."""
+
+    def __init__(self, symbol: str, unknown_outcome_seconds: float) -> None:
+        self.symbol = symbol
+        self.refusals = {side: 0 for side in Side}
+        self._unknown_outcome_seconds = unknown_outcome_seconds
+        self._identity: str | None = None
+        self._is_unknown = False
+        self._ask_at = 0.0
+        self._first_not_found_at: float | None = None
+        self._allowed_at = {side: 0.0 for side in Side}
+        self._canceled_order_id: str | None = None
+        self._cancel_requests = 0
+        self._cancel_again_at = 0.0
+
+    def is_waiting_for(self, identity: str) -> bool:
+        """Whether an order with this id was sent and its outcome has not been settled."""
+        return self._identity == identity
+
+    def seconds_until_ask(self, now: float) -> float:
+        """How long until the exchange should be asked for the awaited id."""
+        return max(0.0, self._ask_at - now)
+
+    def seconds_until_allowed(self, side: Side, now: float) -> float:
+        """How long orders of this side still rest after refusals. The other side goes on."""
+        return max(0.0, self._allowed_at[side] - now)
+
+    def sending(self, identity: str, now: float) -> None:
+        """An order is about to be sent."""
+        self._identity, self._is_unknown, self._first_not_found_at = identity, False, None
+        self._ask_at = now + LINK_SECONDS
+
+    def not_sent(self) -> None:
+        """It certainly did not arrive, and nobody refused it: there is nothing to wait for."""
+        self._identity = None
+
+    def unknown(self, now: float) -> None:
+        """The POST had no certain outcome.
+
+        Ask at once, and send nothing until two 404s lie far enough apart.
+        """
+        self._is_unknown = True
+        self._ask_at = now
+
+    def found(self, now: float) -> None:
+        """The exchange has the order.
+
+        Its events and the sweeps move the row; ask again if they do not.
+        """
+        self._is_unknown, self._first_not_found_at = False, None
+        self._ask_at = now + LINK_SECONDS
+
+    def not_found(self, now: float) -> None:
+        """A 404 for the id. One is not enough: an order on its way in looks the same."""
+        if self._first_not_found_at is None:
+            self._first_not_found_at = now
+            self._ask_at = now + self._unknown_outcome_seconds
+        elif now - self._first_not_found_at >= self._unknown_outcome_seconds:
+            self._identity = None
+        else:
+            self._ask_at = self._first_not_found_at + self._unknown_outcome_seconds
+
+    def refused(self, side: Side, now: float) -> None:
+        """A refusal or rejection: rest, longer each time; five buys in a row pause.
+
+        Sells are never paused, but each five in a row are told to a person.
+        """
+        self._identity = None
+        self.refusals[side] += 1
+        refusals = self.refusals[side]
+        doublings = min(refusals - 1, MOST_DOUBLINGS)  # days of refusals must not overflow a float
+        seconds = min(FIRST_BACKOFF_SECONDS * 2**doublings, LONGEST_BACKOFF_SECONDS)
+        if refusals % REFUSALS_UNTIL_PAUSE == 0:
+            is_buy = side is Side.BUY
+            seconds = PAUSE_SECONDS if is_buy else seconds
+            log_event(
+                log,
+                logging.ERROR,
+                "buying.paused" if is_buy else "selling.refused",
+                symbol=self.symbol,
+                seconds=round(seconds),
+                reason=f"{refusals} orders in a row were refused: see the lines above",
+            )
+        self._allowed_at[side] = now + seconds
+
+    def may_cancel(self, order_id: str) -> bool:
+        """Whether the end of this order was not asked for often enough yet."""
+        return self._requests_for(order_id) < MOST_CANCEL_REQUESTS
+
+    def seconds_until_cancel(self, order_id: str, now: float) -> float:
+        """How long the last request for the end of this order may still take."""
+        return max(0.0, self._cancel_again_at - now) if self._requests_for(order_id) else 0.0
+
+    def canceling(self, order_id: str, now: float) -> None:
+        """The end of this order is about to be asked for."""
+        self._cancel_requests = self._requests_for(order_id) + 1
+        self._canceled_order_id = order_id
+        self._cancel_again_at = now + FIRST_CANCEL_SECONDS * 2 ** (self._cancel_requests - 1)
+
+    def _requests_for(self, order_id: str) -> int:
+        return self._cancel_requests if order_id == self._canceled_order_id else 0
+
+    def succeeded(self, side: Side) -> None:
+        """An order was filled: refusals start from zero."""
+        self.refusals[side], self._allowed_at[side] = 0, 0.0

@@ -1,0 +1,235 @@
+"""Trade updates in, lifecycle changes out: one transaction each. Phases 7 to 9 of the plan.
+
+Owns: the queue between the stream and the database. The stream's callback only posts; the worker
+applies at its own pace, in threads of its own. An update is a hint: an order that ended is read
+once over REST first. Where REST lags behind, it is looked at again after 1, 2, 4... seconds, and
+the later updates of that symbol wait behind it; whatever cannot be applied now (database or
+exchange away) asks for a sweep, which finds it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from alpaca.trading.client import TradingClient
+
+from domain.orders import ExchangeOrder, TradeUpdate
+from domain.wire import ForeignAssetClass, WireError
+from strategy.order_identity import compute_client_order_id, has_our_prefix
+from trading.asset_rules_cache import AssetRulesCache
+from trading.cycle_changes import Applied, apply_order
+from utils.alpaca_client_rest import ExchangeError
+from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
+from utils.db_utils import DatabaseError
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+QUEUE_SIZE = 1000
+THREADS = 4  # one for what comes, the others for what is looked at again
+FIRST_LOOK_SECONDS = 1.0
+_ENDING_EVENTS = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
+
+
+def _doubling(first_seconds: float, in_all_seconds: float) -> Iterator[float]:
+    """1, 2, 4... seconds, as long as their sum stays within the bound."""
+    seconds, left = first_seconds, in_all_seconds
+    while seconds <= left:
+        yield seconds
+        left -= seconds
+        seconds *= 2
+
+
+class TradeUpdateHandler:
+    """`on_crypto_trade_update` for the trade stream, and the worker behind it.
+
+    Args:
+        on_change: called from the worker's thread with each order whose change was written.
+        request_sweep: called when an update could not be applied and a sweep must find it again.
+        on_unclaimed: called with an order of ours that no cycle claims; a sweep is to judge it.
+        look_again_seconds: for how long an end that REST does not confirm is looked at again
+            before a sweep is asked for.
+    """
+
+    def __init__(
+        self,
+        client: TradingClient,
+        rules: AssetRulesCache,
+        fee_rate: Decimal,
+        *,
+        on_change: Callable[[ExchangeOrder], None] = lambda order: None,
+        request_sweep: Callable[[str], None] = lambda reason: None,
+        on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None,
+        look_again_seconds: float = 0.0,
+    ) -> None:
+        self._client = client
+        self._rules = rules
+        self._fee_rate = fee_rate
+        self._on_change = on_change
+        self._request_sweep = request_sweep
+        self._on_unclaimed = on_unclaimed
+        self._look_again_seconds = look_again_seconds
+        self._queue: asyncio.Queue[TradeUpdate] = asyncio.Queue(QUEUE_SIZE)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bot-fills")
+        # By symbol: the one that REST does not confirm yet, and those that came after it.
+        self._behind: dict[str, deque[TradeUpdate]] = {}
+        self._looking: set[asyncio.Task[None]] = set()
+
+    async def on_crypto_trade_update(self, tu: Any) -> None:
+        """Take one update: the raw message or the SDK's `TradeUpdate`.
+
+        Never raises, never waits.
+        """
+        try:
+            self._queue.put_nowait(TradeUpdate.from_wire(tu))
+        except ForeignAssetClass as error:
+            log.debug("update.foreign reason=%s", error)
+        except WireError as error:
+            log_event(log, logging.WARNING, "update.malformed", reason=error)
+            self._request_sweep("malformed trade update")
+        except asyncio.QueueFull:
+            self._request_sweep("too many trade updates at once")
+
+    async def run(self) -> None:
+        """Apply updates one after another, for ever."""
+        try:
+            while True:
+                await self._take(await self._queue.get())
+        finally:
+            for task in self._looking:
+                task.cancel()
+
+    async def _take(self, update: TradeUpdate) -> None:
+        symbol = update.order.symbol
+        if (behind := self._behind.get(symbol)) is not None:
+            if len(behind) < QUEUE_SIZE:
+                behind.append(update)
+                return
+            self._request_sweep("too many trade updates at once")
+        elif not await self._is_done(update):
+            self._behind[symbol] = deque([update])
+            task = asyncio.create_task(self._look_again(symbol), name=f"unconfirmed {symbol}")
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+            return
+        self._queue.task_done()
+
+    async def _look_again(self, symbol: str) -> None:
+        """Until the exchange confirms, or long enough; then the later ones, as they came."""
+        behind = self._behind[symbol]
+        while behind:
+            for seconds in _doubling(FIRST_LOOK_SECONDS, self._look_again_seconds):
+                await asyncio.sleep(seconds)  # nothing announces that a replica has caught up
+                if await self._is_done(behind[0]):
+                    break
+            else:
+                self._request_sweep("the exchange does not confirm an update")
+            self._drop_first(behind)
+            while behind and await self._is_done(behind[0]):
+                self._drop_first(behind)
+        del self._behind[symbol]
+
+    def _drop_first(self, behind: deque[TradeUpdate]) -> None:
+        behind.popleft()
+        self._queue.task_done()
+
+    async def _is_done(self, update: TradeUpdate) -> bool:
+        """Apply `update` or leave it to a sweep; False where the exchange does not confirm it."""
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._apply, update) is not None
+        except (DatabaseError, ExchangeError) as error:
+            log_event(
+                log,
+                logging.WARNING,
+                "update.postponed",
+                symbol=update.order.symbol,
+                event=update.event,
+                id=update.order.client_order_id,
+                reason=error,
+            )
+            self._request_sweep("an update could not be applied")
+        except Exception:  # the top of a task: the sweep does what this one could not
+            log.exception("update.failed id=%s", update.order.client_order_id)
+            self._request_sweep("an update failed")
+        return True
+
+    async def settled(self) -> None:
+        """Wait until every update so far has been applied or handed to a sweep."""
+        await self._queue.join()
+
+    def apply(self, update: TradeUpdate) -> Applied:
+        """Apply one update. Blocking.
+
+        Raises:
+            DatabaseError, ExchangeError: nothing was written.
+        """
+        applied = self._apply(update)
+        if applied is None:
+            self._request_sweep("the exchange does not confirm an update")
+        return applied or Applied.NOTHING_NEW
+
+    def _apply(self, update: TradeUpdate) -> Applied | None:
+        """None where the exchange does not confirm that the order ended."""
+        order = update.order
+        log_event(
+            log,
+            logging.INFO,
+            "update.received",
+            event=update.event,
+            symbol=order.symbol,
+            side=order.side,
+            order_status=order.status,
+            filled=order.filled_qty,
+            price=order.filled_avg_price,
+            id=order.client_order_id,
+        )
+        if update.event in _ENDING_EVENTS or order.is_ended:
+            fetched = fetch_order(self._client, order.id)
+            if fetched is None or not fetched.is_ended:
+                if has_our_prefix(order.client_order_id):
+                    return None  # a replica of the exchange lags behind its own stream
+                self._request_sweep("the exchange does not confirm an update")
+                return Applied.NOTHING_NEW  # hardly ours: nothing of ours waits behind it
+            order = fetched
+        result = apply_order(
+            order,
+            self._rules.get(order.symbol),
+            self._fee_rate,
+            datetime.now(UTC),
+            source="stream",
+            find_current=lambda cycle: fetch_order_by_client_id(
+                self._client, compute_client_order_id(cycle)
+            ),
+        )
+        match result.applied:
+            case Applied.CHANGED | Applied.CORRECTED:
+                self._on_change(order)
+            case Applied.AHEAD:
+                self._request_sweep("an order is ahead of its cycle")
+            case Applied.NOT_OURS:
+                self._warn_untracked(update, order)
+            case Applied.UNCLAIMED:
+                self._on_unclaimed(order)
+                self._request_sweep("no cycle claims an order")
+            case Applied.NOTHING_NEW | Applied.FORBIDDEN | Applied.UNRESOLVED:
+                pass
+        return result.applied
+
+    def _warn_untracked(self, update: TradeUpdate, order: ExchangeOrder) -> None:
+        if update.event in _ENDING_EVENTS:
+            log_event(
+                log,
+                logging.WARNING,
+                "update.ignored",
+                symbol=order.symbol,
+                order=order.id,
+                reason=f"Received {update.event} for order {order.id} not actively tracked",
+            )

@@ -1,0 +1,196 @@
+"""Orders with our prefix that no cycle claims, or that cannot be booked or read, and the symbols
+on which buys wait because of them.
+
+Owns: who blocks and until when. Found, an order blocks at once; at the end of each sweep, when the
+books are as good as they get, it is judged (strategy/unclaimed): a person is told, or it is let be.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from alpaca.trading.client import TradingClient
+
+from domain.cycle import DcaCycle
+from domain.orders import ExchangeOrder, UnreadableOrder
+from models.asset_config import get_all_assets, get_asset_by_id
+from models.cycle_data import get_cycle, get_cycle_by_latest_order
+from models.trading_state import load_trading_state, with_leftovers
+from strategy.order_history import OrderHistory
+from strategy.order_identity import compute_client_order_id, may_be_ours, parse_client_order_id
+from strategy.unclaimed import Verdict, describe_unclaimed, judge_unclaimed
+from trading.asset_rules_cache import AssetRulesCache
+from trading.cycle_changes import tell_once
+from utils.alpaca_client_rest import ExchangeError, UnreadableAnswer
+from utils.alpaca_queries import fetch_order, fetch_position, fetch_positions
+from utils.db_utils import thread_connection
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+MOST_POSITIONS_ASKED = 10  # in one sweep; what cannot be judged yet blocks its symbol
+
+
+class UnclaimedOrders:
+    """Of one account. Asked and told of orders from any thread; one sweep at a time judges."""
+
+    def __init__(self, client: TradingClient, rules: AssetRulesCache, fee_rate: Decimal) -> None:
+        self._client = client
+        self._rules = rules
+        self._fee_rate = fee_rate
+        self._unclaimed: dict[str, ExchangeOrder] = {}  # by its id
+        self._unwritable: dict[str, ExchangeOrder] = {}
+        self._unreadable: dict[str, UnreadableOrder] = {}
+        # What the last sweep let be, as it was filled then. Each sweep judges anew, but those do
+        # not block until it has.
+        self._let_be: dict[str, Decimal] = {}
+
+    def blocked_symbols(self) -> set[str]:
+        """Symbols on which there are no buys."""
+        unreadable = {order.symbol for order in list(self._unreadable.values()) if order.symbol}
+        return unreadable | {
+            order.symbol
+            for order in self.known()
+            if order.id in self._unwritable or self._let_be.get(order.id) != order.filled_qty
+        }
+
+    def known(self) -> list[ExchangeOrder]:
+        """All of them, as they were last seen."""
+        return [*list(self._unclaimed.values()), *list(self._unwritable.values())]
+
+    def found(self, order: ExchangeOrder) -> None:
+        """Nothing claims `order`."""
+        self.release(order.id)
+        if not (order.is_ended and order.filled_qty == 0):
+            self._unclaimed[order.id] = order
+
+    def found_unwritable(self, order: ExchangeOrder) -> None:
+        """The tables do not take what became of `order`."""
+        self._unwritable[order.id] = order
+
+    @property
+    def has_unreadable(self) -> bool:
+        """Whether nobody can say what became of some order."""
+        return bool(self._unreadable)
+
+    def note_unreadable(self, history: OrderHistory, linked: Collection[str]) -> None:
+        """Of the listed orders that cannot be read, those that concern us: a person is told, buys
+        on their symbols wait, until the exchange speaks clearly of them. Those too old for the list
+        are asked for again, and join `history` where that helps.
+
+        Raises:
+            ExchangeError, DatabaseError: not finished; the next sweep notes them again.
+        """
+        found = history.unreadable()
+        symbols = {one.asset_symbol for one in get_all_assets(thread_connection())} if found else ()
+        ours = {one.id: one for one in found if may_be_ours(one, linked, symbols)}
+        for order_id, one in list(self._unreadable.items()):
+            if history.has(order_id):
+                continue
+            try:
+                order = fetch_order(self._client, order_id)
+            except UnreadableAnswer:
+                ours[order_id] = one
+            else:
+                history.add([order] if order else [])
+        self._unreadable = {one.id: self._told(one) for one in ours.values()}
+
+    def cannot_read_order_of(self, cycle: DcaCycle, problem: str) -> None:
+        """The exchange's answer about the one order of `cycle` cannot be read.
+
+        Raises:
+            DatabaseError: not noted.
+        """
+        identity = compute_client_order_id(cycle)
+        order = UnreadableOrder(
+            id=cycle.latest_order_id or identity,
+            client_order_id=identity,
+            symbol=None,
+            problem=problem,
+        )
+        self._unreadable[order.id] = self._told(order)
+
+    def _told(self, order: UnreadableOrder) -> UnreadableOrder:
+        """A person knows of it; with its symbol, where the database has that."""
+        connection = thread_connection()
+        if order.symbol is None:
+            identity = parse_client_order_id(order.client_order_id)
+            cycle = get_cycle(connection, identity.cycle_id) if identity else None
+            cycle = cycle or get_cycle_by_latest_order(connection, order.id)
+            asset = get_asset_by_id(connection, cycle.asset_id) if cycle else None
+            order = replace(order, symbol=asset.asset_symbol if asset else None)
+        name = f"order {order.client_order_id} ({order.id})"
+        reason = f"{name} cannot be read: {order.problem}: buys wait"
+        tell_once(connection, "order_unreadable", reason, order.symbol or "")
+        return order
+
+    def release(self, order_id: str) -> None:
+        """It is claimed and booked, or it does not exist."""
+        self._unclaimed.pop(order_id, None)
+        self._unwritable.pop(order_id, None)
+
+    def judge(self) -> None:
+        """Tell of those that matter, and let the harmless be. What cannot be judged now blocks.
+
+        Raises:
+            DatabaseError: not finished; the next sweep judges again.
+        """
+        account = self._listed_quantities()
+        let_be = {}
+        for order in list(self._unclaimed.values()):
+            verdict = self._verdict(order, account)
+            if verdict is Verdict.MATTERS:
+                reason = describe_unclaimed(order)
+                tell_once(thread_connection(), "order_unclaimed", reason, order.symbol)
+            elif verdict is Verdict.HARMLESS:
+                let_be[order.id] = order.filled_qty
+                if order.id not in self._let_be:
+                    known = {"symbol": order.symbol, "id": order.client_order_id}
+                    reason = "no cycle claims it, and all coins of the account are explained"
+                    log_event(log, logging.INFO, "order.harmless", **known, reason=reason)
+        self._let_be = let_be
+        for order_id in let_be:  # the next sweep finds it again, as long as it is recent
+            self._unclaimed.pop(order_id, None)
+
+    def _listed_quantities(self) -> dict[str, Decimal | None]:
+        """The coins of many symbols in one request. A symbol that the list lacks is asked for
+        singly, as long as there are few: a list that comes short proves nothing.
+        """
+        symbols = {order.symbol for order in list(self._unclaimed.values()) if order.is_ended}
+        if len(symbols) <= 1:
+            return {}
+        try:
+            positions = fetch_positions(self._client, on_unreadable=lambda symbol: None)
+        except ExchangeError as error:
+            log_event(log, logging.WARNING, "order.unjudged", reason=error)
+            return dict.fromkeys(symbols)
+        missing = sorted(symbols - positions.keys())
+        known: dict[str, Decimal | None] = {
+            one: positions[one].qty for one in symbols & positions.keys()
+        }
+        return known | dict.fromkeys(missing[MOST_POSITIONS_ASKED:])
+
+    def _verdict(self, order: ExchangeOrder, account: dict[str, Decimal | None]) -> Verdict:
+        """`account` is filled as symbols are asked for, each once."""
+        symbol = order.symbol
+        if not order.is_ended:
+            return Verdict.MATTERS
+        try:
+            if symbol not in account:
+                account[symbol] = None
+                position = fetch_position(self._client, symbol)
+                account[symbol] = position.qty if position is not None else Decimal(0)
+            if (account_qty := account[symbol]) is None:
+                return Verdict.UNDECIDED
+            rules = self._rules.get(symbol)
+        except ExchangeError as error:  # one sick symbol must not keep the sweep from its end
+            log_event(log, logging.WARNING, "order.unjudged", symbol=symbol, reason=error)
+            return Verdict.UNDECIDED
+        state = load_trading_state(thread_connection(), symbol)
+        if state is not None:
+            [state] = with_leftovers(thread_connection(), [state])
+        return judge_unclaimed(order, state, account_qty, rules, self._fee_rate, datetime.now(UTC))

@@ -1,0 +1,354 @@
+"""What only the caretakers and the user's tools read over REST: the exchange's clock, the fees that
+it posted, and many quotes and rules at once.
+
+Reads only, and decides nothing; as in alpaca_client_rest a partial answer is an error, never less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from alpaca.trading.client import TradingClient
+
+from domain.fee_activity import (
+    FEE_ACTIVITY_TYPES,
+    FILL_ACTIVITY_TYPE,
+    Execution,
+    FeeActivity,
+)
+from domain.market import AssetRules, Position, Quote
+from domain.orders import ExchangeOrder, UnreadableOrder
+from domain.wire import WireError, decimal_from_wire, is_crypto, normalize_symbol, time_from_wire
+from utils.alpaca_client_rest import (
+    _may_be_of,
+    _order_pages,
+    _parsed,
+    _read_orders,
+    get_data_client,
+    refuse_unreadable,
+)
+from utils.alpaca_http import (
+    ExchangeUnavailable,
+    NotFound,
+    UnreadableAnswer,
+    read,
+)
+
+ACTIVITIES_PAGE = 100
+MOST_PAGES = 100
+_BLOCKS = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
+
+
+def fetch_exchange_time(client: TradingClient) -> datetime:
+    """What time it is at the exchange: the ages of its orders are counted by its own clock.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    answer = read(lambda: client.get("/clock"))
+    try:
+        return time_from_wire(answer["timestamp"], "timestamp")
+    except (WireError, KeyError, TypeError) as error:
+        raise ExchangeUnavailable(f"unusable answer: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class TradeRecords:
+    """Every fee of crypto that was posted, and every execution, since a day."""
+
+    fees: tuple[FeeActivity, ...]
+    executions: tuple[Execution, ...]
+
+
+def fetch_trade_records(client: TradingClient, since: date) -> TradeRecords:
+    """What the account traded and was charged from the day `since` on, all pages.
+
+    Raises:
+        ExchangeError: when the list is not complete; a partial list is never returned.
+    """
+    params: dict[str, Any] = {
+        "activity_types": ",".join((*FEE_ACTIVITY_TYPES, FILL_ACTIVITY_TYPE)),
+        # Excludes its own moment, and a fee can bear the day before: wider.
+        "after": f"{since - timedelta(days=2)}T00:00:00Z",
+        "direction": "asc",
+        "page_size": ACTIVITIES_PAGE,
+    }
+    raw: dict[str, Any] = {}  # by id: pages can overlap
+    for _ in range(MOST_PAGES):
+        page = read(lambda: client.get("/account/activities", dict(params)))
+        if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
+            raise ExchangeUnavailable("the list of activities is not a list")
+        fresh = [one for one in page if one.get("id") and one["id"] not in raw]
+        raw.update((one["id"], one) for one in fresh)
+        if len(page) < ACTIVITIES_PAGE:
+            break
+        if not fresh:
+            raise ExchangeUnavailable("the list of activities does not end")
+        params["page_token"] = page[-1]["id"]
+    else:
+        raise ExchangeUnavailable(f"more than {MOST_PAGES} pages of trades and fees")
+    try:
+        fees = [FeeActivity.from_wire(one) for one in raw.values()]
+        executions = [Execution.from_wire(one) for one in raw.values()]
+    except WireError as error:
+        raise ExchangeUnavailable(f"unusable answer: {error}") from error
+    return TradeRecords(
+        fees=tuple(one for one in fees if one is not None),
+        executions=tuple(one for one in executions if one is not None),
+    )
+
+
+def fetch_latest_quotes(symbols: Iterable[str]) -> dict[str, Quote]:
+    """The newest quote of each symbol that has a usable one, in one request.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    wanted = ",".join(sorted(symbols))
+    if not wanted:
+        return {}
+    answer = read(lambda: get_data_client().get("/crypto/us/latest/quotes", {"symbols": wanted}))
+    raw = answer.get("quotes") if isinstance(answer, dict) else None
+    if not isinstance(raw, dict):
+        raise ExchangeUnavailable("no quotes in the answer")
+    found = {}
+    for symbol, quote in raw.items():
+        with contextlib.suppress(WireError):  # one crossed quote is no reason to hide the others
+            found[symbol] = Quote.from_wire(symbol, quote)
+    return found
+
+
+def fetch_all_asset_rules(client: TradingClient, *, min_cost_usd: Decimal) -> dict[str, AssetRules]:
+    """What the exchange accepts for each crypto pair that it lists, in one request.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    raw = read(lambda: client.get("/assets", {"asset_class": "crypto"}))
+    if not isinstance(raw, list):
+        raise ExchangeUnavailable("the list of assets is not a list")
+    found = {}
+    for source in raw:
+        with contextlib.suppress(WireError):  # a pair that is not ours to trade anyway
+            rules = AssetRules.from_wire(source, min_cost_usd=min_cost_usd)
+            found[rules.symbol] = rules
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The account as the exchange tells it. `blocks` names the flags that stop trading."""
+
+    id: str
+    status: str
+    crypto_status: str
+    blocks: tuple[str, ...]
+    buying_power_usd: Decimal
+
+
+def fetch_account(client: TradingClient) -> Account:
+    """The account's state; buying power without margin, as crypto buys are checked.
+
+    Raises:
+        ExchangeError: CredentialsRefused when the keys are wrong.
+    """
+    raw = read(lambda: client.get("/account"))
+    try:
+        power = raw.get("non_marginable_buying_power")
+        return Account(
+            id=str(raw["id"]),
+            status=str(raw.get("status")),
+            crypto_status=str(raw.get("crypto_status")),
+            blocks=tuple(name for name in _BLOCKS if raw.get(name) is True),
+            buying_power_usd=decimal_from_wire(power, "non_marginable_buying_power"),
+        )
+    except (WireError, AttributeError, KeyError, TypeError) as error:
+        raise ExchangeUnavailable(f"unusable answer: {error}") from error
+
+
+def fetch_account_id(client: TradingClient) -> str:
+    """The account's id.
+
+    Raises:
+        ExchangeError: CredentialsRefused when the keys are wrong.
+    """
+    account = read(lambda: client.get("/account"))
+    if not isinstance(account, dict) or not account.get("id"):
+        raise ExchangeUnavailable("the account has no id in the exchange's answer")
+    return str(account["id"])
+
+
+def fetch_buying_power_usd(client: TradingClient) -> Decimal:
+    """What crypto buys can still cost: margin does not count, and open buys have reserved theirs.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    account = read(lambda: client.get("/account"))
+    return _parsed(
+        lambda raw: decimal_from_wire(
+            raw.get("non_marginable_buying_power"), "non_marginable_buying_power"
+        ),
+        account,
+    )
+
+
+def fetch_crypto_symbols(client: TradingClient) -> list[str]:
+    """Every crypto pair that can be traded ('BTC/USD').
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    raw = read(lambda: client.get("/assets", {"asset_class": "crypto", "status": "active"}))
+    if not isinstance(raw, list):
+        raise ExchangeUnavailable("the list of assets is not a list")
+    return sorted(
+        str(item["symbol"])
+        for item in raw
+        if isinstance(item, dict) and item.get("tradable") is True and item.get("symbol")
+    )
+
+
+def fetch_order(client: TradingClient, order_id: str) -> ExchangeOrder | None:
+    """The order with this Alpaca id, or None when the exchange says that there is none.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    try:
+        uuid.UUID(order_id)
+    except ValueError:
+        return None  # Alpaca's ids are UUIDs: such an order cannot exist there
+    return _one_order(client, f"/orders/{order_id}", {})
+
+
+def fetch_order_by_client_id(client: TradingClient, client_order_id: str) -> ExchangeOrder | None:
+    """The order with this client_order_id, or None when the exchange says that there is none.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    return _one_order(client, "/orders:by_client_order_id", {"client_order_id": client_order_id})
+
+
+def _one_order(client: TradingClient, path: str, params: dict[str, str]) -> ExchangeOrder | None:
+    try:
+        return _parsed(ExchangeOrder.from_wire, read(lambda: client.get(path, params)))
+    except NotFound:
+        return None
+
+
+def fetch_orders(
+    client: TradingClient,
+    *,
+    status: str,
+    after: datetime | None = None,
+    on_unreadable: Callable[[UnreadableOrder], None] = refuse_unreadable,
+) -> list[ExchangeOrder]:
+    """Crypto orders by `status` (open, closed, all), sent after `after`, oldest first, all pages.
+
+    Args:
+        on_unreadable: called with each order that cannot be read and is therefore missing: the
+            list is complete only for what that order cannot be.
+
+    Raises:
+        ExchangeError: when the list is not complete; a partial list is never returned.
+    """
+    return _read_orders(_order_pages(client, status, after), on_unreadable)
+
+
+def fetch_positions(
+    client: TradingClient, *, on_unreadable: Callable[[str], None] | None = None
+) -> dict[str, Position]:
+    """Every position by symbol ('BTC/USD').
+
+    Args:
+        on_unreadable: called with the symbol of each that cannot be read and is therefore missing:
+            that is not "no position". Without it such a list is an error.
+
+    Raises:
+        ExchangeError: when nothing certain was answered; never an empty dict instead.
+    """
+    raw = read(lambda: client.get("/positions"))
+    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
+        raise ExchangeUnavailable("the list of positions is not a list of positions")
+    positions = {}
+    for item in raw:
+        if not is_crypto(item):
+            continue
+        try:
+            position = Position.from_wire(item)
+        except WireError as error:
+            if on_unreadable is None:
+                raise UnreadableAnswer(f"unusable answer: {error}") from error
+            with contextlib.suppress(WireError):  # no crypto pair: no asset of ours
+                on_unreadable(normalize_symbol(str(item.get("symbol"))))
+            continue
+        positions[position.symbol] = position
+    return positions
+
+
+def fetch_position(client: TradingClient, symbol: str) -> Position | None:
+    """The position of `symbol`; None only when Alpaca itself says 404 for it.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    name = normalize_symbol(symbol).replace(
+        "/", ""
+    )  # with the slash Alpaca answers 404 for every symbol
+    try:
+        return _parsed(Position.from_wire, read(lambda: client.get(f"/positions/{name}")))
+    except NotFound:
+        return None
+
+
+def fetch_open_orders_of(client: TradingClient, symbol: str) -> list[ExchangeOrder]:
+    """The open orders of one symbol.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    # Asked for without `symbols`: Alpaca's description wants BTCUSD there, users saw that only
+    # BTC/USD matches, and the wrong spelling answers an empty list, which would mean "none open".
+    wanted = normalize_symbol(symbol)
+    pages = _order_pages(client, status="open")
+    return [_parsed(ExchangeOrder.from_wire, raw) for raw in pages if _may_be_of(wanted, raw)]
+
+
+def fetch_asset_rules(
+    client: TradingClient, symbol: str, *, min_cost_usd: Decimal
+) -> AssetRules | None:
+    """What the exchange accepts for `symbol`, raw and exact, or None when it does not know the
+    symbol.
+
+    Raises:
+        ExchangeError: when nothing certain was answered.
+    """
+    name = normalize_symbol(symbol).replace("/", "")
+    try:
+        raw = read(lambda: client.get(f"/assets/{name}"))
+    except NotFound:
+        return None
+    return _parsed(lambda source: AssetRules.from_wire(source, min_cost_usd=min_cost_usd), raw)
+
+
+def fetch_latest_quote(symbol: str) -> Quote:
+    """The newest quote of `symbol` over REST.
+
+    Raises:
+        ExchangeError: when there is none or nothing certain was answered.
+    """
+    wanted = normalize_symbol(symbol)
+    answer = read(lambda: get_data_client().get("/crypto/us/latest/quotes", {"symbols": wanted}))
+    try:
+        raw = answer["quotes"][wanted]
+    except (KeyError, TypeError):
+        raise ExchangeUnavailable(f"no quote of {wanted} in the answer") from None
+    return _parsed(lambda source: Quote.from_wire(wanted, source), raw)
