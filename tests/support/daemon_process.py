@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from config import PROJECT_ROOT
+from models.cycle_data import get_cycle
 
 START_SECONDS = 60.0
 
@@ -95,3 +96,13 @@ class DaemonProcess:
         assert self.process is not None
         self.process.send_signal(number)
         return self.wait_for_exit()
+
+
+def wait_until_it_buys(exchange, db_conn, cycle) -> None:
+    """Wait until the daemon that runs now has bought: not only alive, it trades."""
+
+    def bought() -> bool:
+        exchange.push_quote("BTC/USD", 50000, 50001)
+        return get_cycle(db_conn, cycle.id).quantity > 0
+
+    wait_until(bought)

@@ -4,7 +4,7 @@ requests, crashes and caretakers: the books end up equal to the exchange's own r
 Hypothesis drives the real parts (strategy, lifecycle, reconciler, database) on the local exchange,
 and shrinks a failure to the shortest story. The suite takes 25 stories of up to 25 steps; for more:
 
-    INTERLEAVINGS=500x40 scripts/test tests/test_interleavings.py
+    INTERLEAVINGS=500x40 scripts/test tests/trading/test_interleavings.py
 """
 
 from __future__ import annotations

@@ -11,13 +11,13 @@ from decimal import Decimal
 
 import pytest
 
+from bot_parts import BTC, FAR, HELD, buy
 from daemon_process import wait_until
 from domain.cycle import CycleStatus
 from models.cycle_data import get_cycle, update_cycle
 from models.events import get_events
 from strategy import unclaimed
 from strategy.order_identity import compute_client_order_id
-from test_reconciler import BTC, FAR, HELD, buy
 from utils import alpaca_http
 from utils.alpaca_client_rest import cancel_order, place_market_sell_order
 from utils.alpaca_queries import fetch_order

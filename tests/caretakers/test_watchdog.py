@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import os
 import signal
@@ -11,16 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from config import PROJECT_ROOT, get_settings, reset_settings
-from daemon_process import DaemonProcess, wait_until
-from mail_server import MailServer
-from models.cycle_data import create_cycle, get_cycle
+from daemon_process import DaemonProcess, wait_until, wait_until_it_buys
+from mail_server import MailServer, mail_environment
+from models.cycle_data import create_cycle
+from ping_server import ping_server
 from runtime.daemon_process import (
     bound_output,
     find_daemon,
@@ -33,7 +33,6 @@ from runtime.daemon_process import (
 from runtime.heartbeat import load_heartbeat
 from runtime.operator_flags import STOPPED, set_wish
 from runtime.pid_file import PidFile, PidRecord, read_pid_file
-from test_notifications import mail_environment
 
 Environment = dict[str, str]
 WATCHDOG = PROJECT_ROOT / "scripts" / "watchdog.py"
@@ -120,16 +119,6 @@ def is_trading() -> bool:
     )
 
 
-def buys(exchange, db_conn, cycle) -> None:
-    """Wait until the daemon that runs now has bought: not only alive, it trades."""
-
-    def bought() -> bool:
-        exchange.push_quote("BTC/USD", 50000, 50001)
-        return get_cycle(db_conn, cycle.id).quantity > 0
-
-    wait_until(bought)
-
-
 def test_it_starts_a_daemon_on_its_own_feet_and_then_leaves_it_alone(
     environment, exchange, db_conn, cycle
 ):
@@ -142,7 +131,7 @@ def test_it_starts_a_daemon_on_its_own_feet_and_then_leaves_it_alone(
     files = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
     assert files == ["/dev/null", *[str(Path(environment["LOG_DIR"]) / "main_app.out")] * 2]
     wait_until(is_trading)
-    buys(exchange, db_conn, cycle)
+    wait_until_it_buys(exchange, db_conn, cycle)
 
     done = watchdog(environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "watchdog: nothing to do\n", "")
@@ -159,7 +148,7 @@ def test_a_killed_daemon_is_replaced_by_one(environment, exchange, db_conn, cycl
     assert watchdog(environment).returncode == 0
     [second] = daemons(environment)
     assert second.pid != first.pid
-    buys(exchange, db_conn, cycle)
+    wait_until_it_buys(exchange, db_conn, cycle)
 
 
 def test_a_suspended_daemon_is_ended_and_replaced(environment, exchange, db_conn, cycle):
@@ -172,7 +161,7 @@ def test_a_suspended_daemon_is_ended_and_replaced(environment, exchange, db_conn
     assert (done.returncode, "its process is suspended" in done.stdout) == (0, True), done.stdout
     [second] = daemons(environment)
     assert second.pid != first.pid
-    buys(exchange, db_conn, cycle)
+    wait_until_it_buys(exchange, db_conn, cycle)
 
 
 def test_a_daemon_whose_loop_is_blocked_is_killed_and_replaced(
@@ -195,7 +184,7 @@ def test_a_daemon_whose_loop_is_blocked_is_killed_and_replaced(
         assert blocked.wait_for_exit() == -signal.SIGKILL
     assert "how=killed" in log_of(environment)
     assert len(daemons(environment)) == 1
-    buys(exchange, db_conn, cycle)
+    wait_until_it_buys(exchange, db_conn, cycle)
 
 
 def test_a_daemon_that_only_paused_is_not_ended(environment, cycle):
@@ -341,32 +330,6 @@ def test_a_daemon_of_another_host_on_the_same_database_is_said_in_one_line(
         assert "another daemon trades this account, on this or another host" in done.stderr
         assert other.process.poll() is None
         assert other.stop() == 0
-
-
-@contextlib.contextmanager
-def ping_server(answer: Callable[[], int]) -> Iterator[tuple[str, list[str]]]:
-    """An address and the list of what was asked for."""
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(answer())
-            self.end_headers()
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Be quiet."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/ping/secret-token", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_the_outside_watcher_is_pinged_while_all_is_well_and_never_otherwise(

@@ -22,7 +22,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-FOLDER = Path(__file__).parent / "paper_exchange" / "openapi"
+FOLDER = Path(__file__).parents[1] / "paper_exchange" / "openapi"
 FILES = ("trading", "market_data")
 
 SEEN = {

@@ -90,3 +90,20 @@ def hanging_server() -> Iterator[int]:
         thread.join(5)
     for connection in held:
         connection.close()
+
+
+def mail_environment(folder: Path, port: int) -> dict[str, str]:
+    return {
+        "ALPACA_API_KEY": "some-key",
+        "ALPACA_SECRET_KEY": "some-secret-key",
+        "DB_USER": "nobody",
+        "DB_NAME": "nothing",
+        "PID_FILE": str(folder / "run" / "main_app.pid"),
+        "LOG_DIR": str(folder / "logs"),
+        "SMTP_HOST": HOST,
+        "SMTP_PORT": str(port),
+        "SMTP_SECURITY": "plain",
+        "SMTP_CA_FILE": str(CA_FILE),
+        "ALERT_FROM": "bot@example.org",
+        "ALERT_TO": "person@example.org",
+    }

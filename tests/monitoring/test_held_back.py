@@ -18,15 +18,14 @@ from cli import assets as assets_command
 from cli import status as status_command
 from config import PROJECT_ROOT, get_settings
 from daemon_process import DaemonProcess, wait_until
-from mail_server import MailServer
+from mail_server import MailServer, mail_environment
 from models.asset_config import get_asset_config, update_asset_config
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.order_journal import append_journal_entry
 from monitoring.status import held_back
+from ping_server import ping_server
 from runtime.heartbeat import HeldBack, load_heartbeat
 from runtime.operator_flags import set_wish
-from test_notifications import mail_environment
-from test_watchdog import ping_server
 from utils.db_utils import execute_query
 
 BTC = "BTC/USD"

@@ -15,7 +15,7 @@ import pytest
 
 from config import PROJECT_ROOT, Settings, SettingsError, load_settings
 from daemon_process import wait_until
-from mail_server import CA_FILE, HOST, MailServer, hanging_server
+from mail_server import MailServer, hanging_server, mail_environment
 from mariadb_server.endpoint import free_port
 from utils import notifications
 from utils.alert_outbox import Batch, changed, load_outbox
@@ -35,23 +35,6 @@ def mail_settings(tmp_path: Path) -> Callable[..., Settings]:
         return load_settings(mail_environment(tmp_path, port) | changes)
 
     return make
-
-
-def mail_environment(folder: Path, port: int) -> dict[str, str]:
-    return {
-        "ALPACA_API_KEY": "some-key",
-        "ALPACA_SECRET_KEY": "some-secret-key",
-        "DB_USER": "nobody",
-        "DB_NAME": "nothing",
-        "PID_FILE": str(folder / "run" / "main_app.pid"),
-        "LOG_DIR": str(folder / "logs"),
-        "SMTP_HOST": HOST,
-        "SMTP_PORT": str(port),
-        "SMTP_SECURITY": "plain",
-        "SMTP_CA_FILE": str(CA_FILE),
-        "ALERT_FROM": "bot@example.org",
-        "ALERT_TO": "person@example.org",
-    }
 
 
 @pytest.fixture

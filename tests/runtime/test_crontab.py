@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import install_crontab as crontab_command
-from daemon_process import wait_until
+from daemon_process import wait_until, wait_until_it_buys
 from models.cycle_data import create_cycle
 from project_copy import copy_project, write_env_file
 from runtime.crontab import (
@@ -25,7 +25,6 @@ from runtime.crontab import (
     put_block,
 )
 from runtime.pid_file import read_pid_file
-from test_watchdog import buys
 
 ROOT = Path("/opt/bot")
 PLAIN = Installation(root=ROOT, python="/opt/bot/.venv/bin/python", log_dir=ROOT / "logs")
@@ -258,7 +257,7 @@ def test_crons_shell_can_run_every_line_and_the_daemon_trades(copy, exchange, db
         str(copy / ".venv" / "bin" / "python"), str(copy / "src" / "main_app.py")
     ]  # fmt: skip
     assert process.terminal() is None
-    buys(exchange, db_conn, cycle)
+    wait_until_it_buys(exchange, db_conn, cycle)
     assert (copy / "logs" / "cron.out").read_text() == "", "nothing to say when all is well"
     process.terminate()
     wait_until(lambda: not psutil.pid_exists(process.pid) or process.status() == "zombie")

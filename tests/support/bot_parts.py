@@ -16,11 +16,18 @@ from config import Settings
 from domain.orders import ExchangeOrder, TradeUpdate
 from models.trading_state import load_all_trading_states
 from paper_exchange.threaded import RunningExchange
+from strategy.order_identity import compute_client_order_id
 from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler
 from trading.trade_update_handler import TradeUpdateHandler
+from utils.alpaca_client_rest import place_limit_buy_order
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
+
+BTC = "BTC/USD"
+HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
+HELD |= {"last_order_fill_price": Decimal(50000)}
+FAR = {"qty": "0.02", "price": "1000"}
 
 
 def wire_quote(symbol: str, bid: float, ask: float, at: datetime | None = None) -> dict[str, Any]:
@@ -93,3 +100,12 @@ class BotParts:
 def usd(text: str) -> Decimal:
     """A Decimal that reads as money in a test."""
     return Decimal(text)
+
+
+def buy(parts, cycle, *, seq=None, symbol=BTC, qty="0.002", price="50000", identity=None):
+    identity = identity or compute_client_order_id(cycle, seq)
+    order = place_limit_buy_order(
+        parts.client, symbol, Decimal(qty), Decimal(price), client_order_id=identity
+    )
+    parts.exchange.settle()
+    return str(order.id)

@@ -37,7 +37,7 @@ from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import execute_query, get_db_connection
 
-OLD_SCHEMAS = Path(__file__).parent / "old_schemas"
+OLD_SCHEMAS = Path(__file__).parents[1] / "support" / "old_schemas"
 STEPS = [one.name for one in load_migrations()]
 FIRST = (OLD_SCHEMAS / "version_1.sql").read_text("utf-8")
 WITH_INDEX = FIRST.replace(

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot_parts import BotParts
+from bot_parts import BTC, FAR, HELD, BotParts, buy
 from domain.cycle import CycleStatus
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
@@ -21,14 +21,11 @@ from strategy.order_identity import compute_client_order_id
 from trading import cycle_changes
 from trading.reconciler import MOST_UNANSWERED, Reconciler, log_sweep
 from utils import alpaca_http, db_utils
-from utils.alpaca_client_rest import place_limit_buy_order, place_market_sell_order
+from utils.alpaca_client_rest import place_market_sell_order
 from utils.alpaca_http import ExchangeUnavailable, UnreadableAnswer
 from utils.db_utils import DatabaseUnavailable, execute_query
 
-BTC, FAKE = "BTC/USD", "c2470331-8993-4051-bf5d-428d5bdc9a48"
-HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
-HELD |= {"last_order_fill_price": Decimal(50000)}
-FAR = {"qty": "0.02", "price": "1000"}
+FAKE = "c2470331-8993-4051-bf5d-428d5bdc9a48"
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +37,6 @@ def _no_waits(monkeypatch):
 def sweeper(parts):
     """A reconciler that confirms what is missing after a while, as the daemon's does."""
     return Reconciler(parts.client, parts.rules, Decimal("0.0025"), confirm_seconds=0.2)
-
-
-def buy(parts, cycle, *, seq=None, symbol=BTC, qty="0.002", price="50000", identity=None):
-    identity = identity or compute_client_order_id(cycle, seq)
-    order = place_limit_buy_order(
-        parts.client, symbol, Decimal(qty), Decimal(price), client_order_id=identity
-    )
-    parts.exchange.settle()
-    return str(order.id)
 
 
 def requests_made(exchange):
