@@ -11,14 +11,20 @@ import pytest
 
 from config import PROJECT_ROOT
 from local_stack.chaos.arguments import parse_arguments
-from local_stack.chaos.plan import FAULTS, FEE_POSTINGS, Blow, plan_fee_postings, plan_storm
+from local_stack.chaos.plan import (
+    EXCHANGE_FAULTS,
+    FEE_POSTINGS,
+    ChaosFault,
+    plan_fee_postings,
+    plan_storm,
+)
 from paper_exchange.faults.armed import FaultBoard
 from paper_exchange.faults.table import KINDS
 
 RUN_SECONDS = 400.0  # a bound for a busy machine; on a free one it takes about 90
 
 
-def test_a_short_run_under_every_kind_of_blow_breaks_no_invariant():
+def test_a_short_run_under_every_kind_of_fault_breaks_no_invariant():
     """The seed is fixed, so that the same things are thrown each time."""
     run = subprocess.run(
         [sys.executable, "-m", "cli.chaos", "--minutes", "1", "--seed", "4", "--json"],
@@ -35,8 +41,8 @@ def test_a_short_run_under_every_kind_of_blow_breaks_no_invariant():
     assert figures["well"] is True
     assert figures["orders"] >= 8
     assert figures["fills"] >= 8
-    assert sum(figures["faults"].values()) >= 20
-    assert len(figures["faults"]) >= 5
+    assert sum(figures["exchange_faults"].values()) >= 20
+    assert len(figures["exchange_faults"]) >= 5
     assert figures["kills"] >= 2
     assert figures["recoveries"] >= 2
     assert figures["checks"] >= 4
@@ -56,20 +62,20 @@ def test_the_plan_is_a_function_of_the_seed():
     assert all(one.at_seconds + one.for_seconds <= 40.0 for one in plan(1))
 
 
-def test_every_fault_of_the_exchange_and_every_blow_is_on_the_menu():
+def test_every_fault_of_the_exchange_and_of_the_stack_is_on_the_menu():
     board = FaultBoard()
-    for name, _weight, _longest, fields in FAULTS:
+    for name, _weight, _longest, fields in EXCHANGE_FAULTS:
         board.arm({"name": name, **fields})  # in the table's own terms
     for _share, fault in FEE_POSTINGS:
         board.arm(fault)
-    on_menu = {name for name, *_ in FAULTS} | {fault["name"] for _, fault in FEE_POSTINGS}
+    on_menu = {name for name, *_ in EXCHANGE_FAULTS} | {fault["name"] for _, fault in FEE_POSTINGS}
     assert on_menu == set(KINDS)
     planned = [plan_fee_postings(seed) for seed in range(100)]
     assert all(planned)
     assert all(fault in (one for plan in planned for one in plan) for _, fault in FEE_POSTINGS)
     chance = random.Random(1)
-    drawn = {one.blow for _ in range(100) for one in plan_storm(chance, 40.0)}
-    assert drawn == set(Blow)
+    drawn = {one.fault for _ in range(100) for one in plan_storm(chance, 40.0)}
+    assert drawn == set(ChaosFault)
 
 
 @pytest.mark.parametrize(

@@ -549,7 +549,7 @@ async def test_an_unknown_outcome_that_was_an_order_is_found_by_its_id(
     for _ in range(3):
         await parts.see(parts.quote_both(50000, 50001))
     exchange.settle()
-    assert exchange.strikes("http_504") == 1
+    assert exchange.times_applied("http_504") == 1
     [order] = parts.orders()
     await asyncio.to_thread(parts.reconciler.sweep)
     assert get_cycle(db_conn, cycle.id).quantity == order.filled_qty

@@ -236,7 +236,7 @@ async def test_buyers_that_wait_for_their_turn_hold_up_no_fill_no_refresh_and_no
     try:
         for symbol in buyers:
             await bot.market.on_crypto_quote(wire_quote(symbol, 99, 100))
-        await until(lambda: exchange.strikes("http_hang") > 0)
+        await until(lambda: exchange.times_applied("http_hang") > 0)
         update = build_wire_update(
             "fill", id=str(order.id), client_order_id=order.client_order_id, status="filled",
             symbol="BCH/USD", filled_qty="0.2", filled_avg_price="500",

@@ -234,7 +234,7 @@ async def test_the_end_of_a_resting_buy_is_asked_for_a_bounded_number_of_times(
             dict.fromkeys(Side, 0.0)
         )
         await parts.see(parts.quote_both(51500, 51501))
-    assert exchange.strikes("http_500") == placement_guard.MOST_CANCEL_REQUESTS
+    assert exchange.times_applied("http_500") == placement_guard.MOST_CANCEL_REQUESTS
 
 
 async def test_a_halted_bot_cancels_nothing(parts, start, exchange):

@@ -206,7 +206,7 @@ async def test_orders_that_nobody_answers_again_and_again_are_a_stall_until_one_
         guard._ask_at = 0.0
         wake(parts)
         await parts.see(parts.quote_both(51500, 51501))
-    assert exchange.strikes("http_500") >= 2
+    assert exchange.times_applied("http_500") >= 2
     [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
     assert has_begun
     assert "HTTP 500" in reason

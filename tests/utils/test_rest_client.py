@@ -209,7 +209,7 @@ def test_no_unreadable_answer_is_ever_taken_for_an_empty_one(canned, read):
 def test_a_read_is_tried_again_and_heals(client, exchange, fault):
     exchange.arm(fault, count=2)
     assert fetch_account_id(client)
-    assert exchange.strikes(fault) == 2
+    assert exchange.times_applied(fault) == 2
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_read_gives_up_after_three_tries(client, exchange, fault, kind):
     exchange.arm(fault)
     with pytest.raises(kind):
         fetch_account_id(client)
-    assert exchange.strikes(fault) == 3
+    assert exchange.times_applied(fault) == 3
 
 
 def test_a_silent_exchange_is_unavailable_after_its_time(client, exchange, monkeypatch):
@@ -232,7 +232,7 @@ def test_a_silent_exchange_is_unavailable_after_its_time(client, exchange, monke
     exchange.arm("http_hang", seconds=5)
     with pytest.raises(ExchangeUnavailable, match="no answer"):
         fetch_account_id(client)
-    assert exchange.strikes("http_hang") == 3
+    assert exchange.times_applied("http_hang") == 3
 
 
 def test_nobody_there_is_unavailable(bot_environment):
