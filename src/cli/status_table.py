@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.command_line import width_of
 from domain.cycle import CycleStatus
 from monitoring.status.asset_status import AssetLook, OrderLook
 from monitoring.status.status import Status
 from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd, span
 
-WIDE_COLUMNS = 112
 _STATUS_STYLES = {
     CycleStatus.WATCHING: "cyan",
     CycleStatus.BUYING: "yellow",
@@ -30,7 +30,16 @@ _STATUS_STYLES = {
 
 def assets_table(status: Status, console: Console) -> Table:
     """For this console's width."""
-    is_wide = console.width >= WIDE_COLUMNS
+    table = _table(status, console, is_wide=True)
+    if width_of(table, console) <= console.width:
+        return table
+    table = _table(status, console, is_wide=False)
+    while width_of(table, console) > console.width and len(table.columns) > 1:
+        table.columns.pop()  # from the right: no figure is ever cut
+    return table
+
+
+def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD if console.is_terminal else None,
         show_edge=False,
@@ -46,21 +55,23 @@ def assets_table(status: Status, console: Console) -> Table:
 def _fill_wide(table: Table, status: Status) -> None:
     table.add_column("asset", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    for title in ("coins", "average", "bid", "buys at", "sells at", "unrealised"):
+    for title in ("coins held", "average", "bid", "buys at", "sells at", "unrealised"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("open order", no_wrap=True)
-    table.add_column("today\nall time", justify="right", no_wrap=True)
+    for title in ("cycles\nall time", "profit today\nall time"):
+        table.add_column(title, justify="right", no_wrap=True)
     for asset in status.assets or ():
         table.add_row(
             _symbol(asset),
             _state(asset, status),
-            coins(asset.quantity),
-            _price(asset.average_price),
-            _price(asset.bid),
+            coins(asset.coins_held),
+            price(asset.average_price),
+            price(asset.bid),
             _buys_at(asset),
             _sells_at(asset),
             coloured_usd(asset.unrealised_usd, is_estimated=True),
             _order(asset),
+            f"{asset.deals_today}\n{asset.deals}",
             _realised(asset),
         )
 
@@ -68,16 +79,16 @@ def _fill_wide(table: Table, status: Status) -> None:
 def _fill_narrow(table: Table, status: Status) -> None:
     table.add_column("asset\nopen order", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    for title in ("coins\naverage", "bid\nunreal.", "buys at", "sells at", "today\nall time"):
+    for title in ("coins held\naverage", "bid\nunreal.", "buys at", "sells at", "today\nall time"):
         table.add_column(title, justify="right", no_wrap=True)
     for asset in status.assets or ():
         order = _order(asset)
         table.add_row(
             Text.assemble(_symbol(asset), "\n", order.split("\n")[0]),
             _state(asset, status),
-            f"{coins(asset.quantity)}\n{_price(asset.average_price)}",
+            f"{coins(asset.coins_held)}\n{price(asset.average_price)}",
             Text.assemble(
-                _price(asset.bid), "\n", coloured_usd(asset.unrealised_usd, is_estimated=True)
+                price(asset.bid), "\n", coloured_usd(asset.unrealised_usd, is_estimated=True)
             ),
             _buys_at(asset),
             _sells_at(asset),
@@ -96,8 +107,7 @@ def _state(asset: AssetLook, status: Status) -> Text:
     text = Text(asset.status.value, style=_STATUS_STYLES[asset.status])
     rests_until = asset.rests_until
     if asset.held is not None:
-        lasts = "" if asset.held.seconds is None else f" {span(asset.held.seconds)}"
-        text.append(f"\nheld{lasts}", style="bold red" if asset.held.is_wrong else "yellow")
+        text.append("\nheld back", style="bold red" if asset.held.is_wrong else "yellow")
     elif asset.order is not None and asset.order.age_seconds is not None:
         text.append(f"\nfor {span(asset.order.age_seconds)}", style="dim")
     elif not asset.is_enabled:
@@ -110,15 +120,11 @@ def _state(asset: AssetLook, status: Status) -> Text:
     return text
 
 
-def _price(value: Decimal | None) -> str:
-    return NOTHING if value is None else price(value)
-
-
 def _buys_at(asset: AssetLook) -> Text:
     """The price of the next buy, and how far the ask is from it."""
     if asset.buys_at_any_price:
         if asset.held is not None:
-            return Text("held back", style="bold red" if asset.held.is_wrong else "yellow")
+            return Text("not now", style="bold red" if asset.held.is_wrong else "yellow")
         return Text("at once" if asset.rests_until is None else "later", style="dim")
     if asset.buy_price is None:
         return Text(NOTHING, style="dim")

@@ -129,11 +129,11 @@ def test_the_figures_are_those_of_the_journal(bot, exchange, db_conn, bought):
 def test_the_preview_shows_what_will_be_sold_in_the_exchanges_own_steps(bot, exchange, bought):
     exchange.push_quote("BTC/USD", 60000, 60001)
     said = bot("close", "BTC/USD", "--json")
-    coins = Decimal(said.json["plan"]["coins"])
+    coins = Decimal(said.json["plan"]["coins_held"])
     assert 0 < coins < bought.quantity
     assert coins % Decimal("1e-9") == 0
     said = bot("close", "BTC/USD", *SURE)
-    assert f"about {coins} BTC are sold" in said.output
+    assert f"coins held: about {coins} BTC" in said.output
     assert f"{coins} sold at" in said.output
 
 
