@@ -54,14 +54,14 @@ def render(status: Status, console: Console, *, height: int | None = None) -> Re
     well, then assets (those that hold coins or are held back go last), at the very end lines.
     """
     whole = _screen(status, console)
-    if height is None or _count_lines(whole, console) <= height:
+    if height is None or count_lines(whole, console) <= height:
         return whole
     assets = sorted(status.assets or (), key=_matters, reverse=True)
-    over = _count_lines(_screen(status, console, shown=assets), console) - height
+    over = count_lines(_screen(status, console, shown=assets), console) - height
     fit = max(0, len(assets) - math.ceil(max(0, over) / _LINES_OF_ASSET))
     shown = [asset for asset in status.assets or () if asset in assets[:fit]]
     short = _screen(status, console, shown=shown)
-    if _count_lines(short, console) <= height:
+    if count_lines(short, console) <= height:
         return short
     lines = console.render_lines(short, pad=False)
     kept = [part for line in lines[: height - 1] for part in (*line, Segment.line())]
@@ -78,7 +78,8 @@ def _screen(
     parts: list[RenderableType] = [_headline(status), *_verdict(status)]
     parts += [] if is_short else [Text()]
     omitted = (*_SAID_ON_TOP, *(() if status.brakes else ("brakes",))) if is_short else ()
-    parts += [_labelled(*fact) for fact in _facts(status) if fact[0] not in omitted]
+    facts = _facts(status, is_short=is_short)
+    parts += [_labelled(*fact) for fact in facts if fact[0] not in omitted]
     assets = status.assets if shown is None else shown
     if assets:
         parts += [Text(), assets_table(replace(status, assets=tuple(assets)), console)]
@@ -99,7 +100,7 @@ def _matters(asset: AssetLook) -> bool:
     return bool(asset.problem or asset.held or asset.order or asset.coins_held > 0)
 
 
-def _count_lines(picture: RenderableType, console: Console) -> int:
+def count_lines(picture: RenderableType, console: Console) -> int:
     return len(console.render_lines(picture, pad=False))
 
 
@@ -133,7 +134,7 @@ def _labelled(label: str, text: Text) -> RenderableType:
     return grid
 
 
-def _facts(status: Status) -> list[tuple[str, Text]]:
+def _facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
     daemon = status.daemon
     facts = [("daemon", _daemon(daemon))]
     if daemon.quotes and daemon.trade_updates:
@@ -148,7 +149,7 @@ def _facts(status: Status) -> list[tuple[str, Text]]:
         words = ", ".join(f"{coins(asset.leftover)} {asset.symbol}" for asset in left)
         facts.append(("left over", Text(f"{words}: of earlier cycles, sold with the next")))
     if status.assets is not None:
-        facts.append(("profit", _profit(status.assets, status.removed)))
+        facts.append(("profit", _profit(status.assets, status.removed, is_short=is_short)))
     else:
         facts.append(("assets", Text("unknown: the database cannot be asked", style="red")))
     facts.append(("brakes", _brakes(status)))
@@ -211,7 +212,9 @@ def _caretakers(looks: tuple[CaretakerLook, ...]) -> Text:
     return Text("; ").join(parts)
 
 
-def _profit(assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...]) -> Text:
+def _profit(
+    assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...], *, is_short: bool
+) -> Text:
     today = sum(asset.realised_today_usd for asset in assets)
     today += sum(profit.recent_profit_usd for profit in removed)
     total = sum(asset.realised_usd for asset in assets)
@@ -234,7 +237,8 @@ def _profit(assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...]) 
     if held:
         unrealised = coloured_usd(sum(held), is_estimated=True)
         text.append_text(Text.assemble("; unrealised ", unrealised, " USD"))
-    text.append("  after fees, days in UTC", style="dim")
+    if not is_short:
+        text.append("  after fees, days in UTC", style="dim")
     if total_rests or held:
         text.append(f"; {ESTIMATE_LEGEND}", style="dim")
     return text

@@ -123,12 +123,12 @@ def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
     assert (removed["symbol"], removed["profit_usd"], removed["deals"]) == ("BTC/USD", "19", 2)
     assert status_command.main([]) == 0
     shown = capsys.readouterr().out
-    assert "all time ~+19.00 USD in 2 deals, BTC/USD (removed) counted in" in shown
+    assert "all time ~+19.00 USD in 2 cycles, BTC/USD (removed) counted in" in shown
     assert ESTIMATE_LEGEND in shown
     execute_query("UPDATE dca_orders SET fee_is_estimated = FALSE", db_conn=db_conn)
     assert status_command.main([]) == 0
     shown = capsys.readouterr().out
-    assert "all time +19.00 USD in 2 deals" in shown
+    assert "all time +19.00 USD in 2 cycles" in shown
     assert "~" not in shown
 
 

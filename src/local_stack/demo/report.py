@@ -15,10 +15,7 @@ from local_stack.caretaker_schedule import ScriptRecord
 from local_stack.demo.checks import Check
 from local_stack.demo.figures import AssetFigures
 from local_stack.demo.summary import Summary
-from local_stack.demo_format import duration
-from utils.formatting import ESTIMATE_LEGEND, marked
-
-_CENT = Decimal("0.01")
+from utils.formatting import ESTIMATE_LEGEND, marked, plain, signed_usd, stopwatch, usd
 
 
 def print_summary(
@@ -26,21 +23,14 @@ def print_summary(
 ) -> None:
     """What happened, for a person."""
     console.print(_assets_table(summary))
-    for one in summary.assets:
-        if one.open_cost_usd:
-            console.print(
-                f"  still open: {one.symbol} cost {one.open_cost_usd:,.2f} USD,"
-                f" a sale now would bring {marked(f'{one.open_value_usd:,.2f}', True)} USD",
-                highlight=False,
-            )
-    if summary.total.open_cost_usd or summary.total.fees_are_estimated:
+    if summary.total.fees_are_estimated:
         console.print(f"  {ESTIMATE_LEGEND}", highlight=False)
     ran = [
         f"{one.name} {one.runs}x" + (f" ({one.failures} failed)" if one.failures else "")
         for one in scripts
     ]
     console.print(
-        f"  {duration(seconds)} of trading, at most {summary.requests_peak_per_minute} requests"
+        f"  {stopwatch(seconds)} of trading, at most {summary.requests_peak_per_minute} requests"
         f" a minute; caretakers: {', '.join(ran) or 'none'}",
         highlight=False,
     )
@@ -56,9 +46,9 @@ def _assets_table(summary: Summary) -> Table:
         "cycles": str(total.cycles),
         "with\nsafety": str(total.with_safety_orders),
         "orders": str(total.orders),
-        "fees\nUSD": f"{total.fees_usd:,.2f}",
-        "profit\nthe bot": _usd(total.journal_profit_usd, total.fees_are_estimated),
-        "after fees\nthe exchange": _usd(total.exchange_profit_usd),
+        "fees\nUSD": usd(total.fees_usd),
+        "profit\nthe bot": _profit(total.journal_profit_usd, total.fees_are_estimated),
+        "after fees\nthe exchange": _profit(total.exchange_profit_usd),
         "agree": _yes(total),
     }
     for name, footer in numbers.items():
@@ -69,18 +59,17 @@ def _assets_table(summary: Summary) -> Table:
             str(one.cycles),
             str(one.with_safety_orders),
             str(one.orders),
-            f"{one.fees_usd:,.2f}",
-            _usd(one.journal_profit_usd, one.fees_are_estimated),
-            _usd(one.exchange_profit_usd),
+            usd(one.fees_usd),
+            _profit(one.journal_profit_usd, one.fees_are_estimated),
+            _profit(one.exchange_profit_usd),
             _yes(one),
         )
     return table
 
 
-def _usd(value: Decimal, is_estimated: bool = False) -> Text:
-    cents = value.quantize(_CENT)
-    text = marked(f"{cents:+,.2f}", is_estimated)
-    return Text(text, style="green" if cents > 0 else "red" if cents < 0 else "")
+def _profit(value: Decimal, is_estimated: bool = False) -> Text:
+    style = "green" if value > 0 else "red" if value < 0 else ""
+    return Text(marked(signed_usd(value), is_estimated), style=style)
 
 
 def _yes(one: AssetFigures) -> Text:
@@ -113,11 +102,11 @@ def summary_as_json(
                 "id": cycle.id,
                 "symbol": cycle.symbol,
                 "status": cycle.status,
-                "quantity": f"{cycle.quantity.normalize():f}",
-                "average": f"{cycle.average.normalize():f}",
+                "quantity": plain(cycle.quantity),
+                "average": plain(cycle.average),
                 "safety_orders": cycle.safety_orders,
                 "orders": cycle.orders,
-                "profit_usd": None if cycle.profit_usd is None else f"{cycle.profit_usd:f}",
+                "profit_usd": plain(cycle.profit_usd),
                 "fees_are_estimated": cycle.fees_are_estimated,
             }
             for cycle in summary.cycles
@@ -139,11 +128,9 @@ def _asset(one: AssetFigures) -> dict[str, Any]:
         "cycles_completed": one.cycles,
         "cycles_with_safety_orders": one.with_safety_orders,
         "orders": one.orders,
-        "fees_usd": f"{one.fees_usd:f}",
-        "profit_usd": f"{one.journal_profit_usd:f}",
-        "exchange_profit_usd": f"{one.exchange_profit_usd:f}",
+        "fees_usd": plain(one.fees_usd),
+        "profit_usd": plain(one.journal_profit_usd),
+        "exchange_profit_usd": plain(one.exchange_profit_usd),
         "agree": one.agrees,
-        "open_cost_usd": f"{one.open_cost_usd:f}",
-        "open_value_usd": f"{one.open_value_usd:f}",
         "fees_are_estimated": one.fees_are_estimated,
     }

@@ -24,12 +24,10 @@ from local_stack.demo.checks import (
 from local_stack.demo.figures import (
     AssetFigures,
     CycleFigures,
-    sum_up_all,
-    sum_up_asset,
+    sum_up,
     sum_up_cycle,
 )
-from local_stack.demo.records import BotRecords, ExchangeRecords
-from local_stack.demo.snapshot import FEE_RATE
+from local_stack.demo.records import FEE_RATE, BotRecords, ExchangeRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +59,13 @@ def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances)
         matched = match_books(books)
         cycles = matched.cycles
         assets = tuple(
-            sum_up_asset(
+            sum_up(
                 asset.asset_symbol,
                 (cycle for cycle in cycles if cycle.asset.id == asset.id),
-                exchange.bids,
-                FEE_RATE,
             )
             for asset in bot.assets
         )
-        total = sum_up_all(assets)
+        total = sum_up("total", cycles)
         return Summary(
             assets=assets,
             total=total,
