@@ -15,7 +15,7 @@ from cli.command_line import width_of
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
 from strategy.cycle_plan import DealPlan, Holding, PlannedOrder
-from utils.formatting import ESTIMATE_LEGEND, NOTHING, marked, number, price, usd
+from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, marked, number, price, usd
 
 if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does not need
     from operations.adopt_coins import Adoption
@@ -40,15 +40,15 @@ def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]
             f"{asset.cooldown_period} s",
             number(asset.ladder_usd),
             cycle.status.value if cycle else "none open",
-            f"{cycle.safety_orders}" if cycle and holds else NOTHING,
-            number(cycle.quantity) if cycle and holds else NOTHING,
+            coins(cycle.quantity) if cycle and holds else NOTHING,
             price(cycle.average_purchase_price) if cycle and holds else NOTHING,
+            f"{cycle.safety_orders}" if cycle and holds else NOTHING,
         )
         lines.append((cells, None if asset.is_enabled else "dim"))
     _print_table(
         console,
-        "asset/on base_USD/safety_USD deviation/take_profit cooldown/ladder_USD cycle/safety_used"
-        " coins_bought/average",
+        "asset/on base_USD/safety_USD deviation/take_profit cooldown/ladder_USD"
+        " cycle/coins_bought average/safety_used",
         lines,
     )
 

@@ -53,6 +53,11 @@ class _UnpaddedOutput:
         self._out.flush()
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # the error itself: whoever owns the program decides how it ends
+
+
 def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Console:
     """Where answers go, standard output unless told otherwise: frames, colours and the terminal's
     width only on a terminal, and not when it shall be plain.
@@ -64,7 +69,7 @@ def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Consol
     if out is None:
         raise OSError("standard output is closed")
     terminal = out.isatty() and not is_plain
-    return Console(
+    return _Console(
         file=out if terminal else _UnpaddedOutput(out),
         highlight=False,
         markup=False,

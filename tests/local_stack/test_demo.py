@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from config import PROJECT_ROOT
+from cli.demo_screen import LiveView
+from cli.status_screen import render
+from config import PROJECT_ROOT, get_settings
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import JournalEntry, Purpose
@@ -23,10 +27,13 @@ from domain.orders import ExchangeOrder, Side
 from local_stack.audit.ledgers import Fill, OrderStep
 from local_stack.demo.arguments import parse_arguments
 from local_stack.demo.checks import Circumstances
+from local_stack.demo.event_feed import Sentence, Tone
 from local_stack.demo.records import BotRecords, ExchangeRecords
 from local_stack.demo.report import print_summary, summary_as_json
 from local_stack.demo.summary import Summary, summarise
 from mariadb_server.debian_packages import LOCAL_FOLDER
+from models.cycle_data import create_cycle
+from monitoring.status.status import load_status
 from runtime.process_table import processes_of_stack
 from utils.formatting import ESTIMATE_LEGEND
 
@@ -360,3 +367,38 @@ def test_a_wrong_record_is_found_by_its_check(records, side, column, change, exp
 
 def test_too_many_requests_are_found(records):
     assert broken_checks(sum_up(*records, peak=201)) == {"requests"}
+
+
+# The screen
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (160, 50)])
+def test_the_screen_is_that_of_status_between_a_heading_and_what_happened(
+    bot_environment, db_conn, exchange, make_asset, width, height
+):
+    for symbol in ("BTC/USD", "ETH/USD", "SOL/USD"):
+        exchange.push_quote(symbol, 2000, 2001)
+        create_cycle(db_conn, make_asset(symbol).id, "watching")
+    status = load_status(get_settings())
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
+    view = LiveView(console)
+    news = [Sentence(AT, Tone.BUY, "BTC/USD", f"bought number {number}") for number in range(9)]
+
+    view.show("demo  synthetic at 1x  0:01", status, news)
+
+    frame = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", out.getvalue())
+    lines = [line.rstrip() for line in frame.splitlines()]
+    assert (len(lines), max(map(len, lines)) <= width) == (height, True)
+    assert lines[0].endswith("demo  synthetic at 1x  0:01")
+    other = Console(force_terminal=True, color_system=None, width=width, height=height)
+    with other.capture() as captured:
+        other.print(render(status, other, height=height - 6))
+    of_status = [line.rstrip() for line in captured.get().splitlines()]
+    assert lines[1 : 1 + len(of_status)] == of_status
+    assert [line for line in lines if line.endswith("bought number 8")]
+    assert not [line for line in lines if line.endswith("bought number 0")], "the latest ones"
+    assert "Ctrl-C stops everything and prints what happened" in lines
+    out.truncate(0)
+    view.close()
+    assert "bought number 8" in out.getvalue(), "the last picture stays"
