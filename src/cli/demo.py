@@ -72,7 +72,10 @@ def _run(plan: DemoPlan, view: View, stopper: Stopper, console: Console) -> int:
     if plan.json:
         print(json.dumps(report, indent=2))
     if not summary.is_well:
-        print(f"ERROR: a check failed; logs and summary: {_shown(LAST_FOLDER)}", file=sys.stderr)
+        print(
+            f"ERROR: a check failed; logs and summary: {os.path.relpath(LAST_FOLDER)}",
+            file=sys.stderr,
+        )
     return EXIT_WELL if summary.is_well else EXIT_FAILED
 
 
@@ -86,10 +89,6 @@ def _keep(log_dir: Path, report: dict | None) -> None:
     with contextlib.suppress(OSError):  # another demo that ended at the same moment was first
         arriving.rename(LAST_FOLDER)
     shutil.rmtree(arriving, ignore_errors=True)
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from monitoring.status.asset_status import AssetLook, OrderLook
 from monitoring.status.status import Status
 from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd, span
 
+_TEXTS = ("asset", "asset\nopen order", "status", "open order")
 _STATUS_STYLES = {
     CycleStatus.WATCHING: "cyan",
     CycleStatus.BUYING: "yellow",
@@ -29,7 +30,7 @@ _STATUS_STYLES = {
 
 
 def assets_table(status: Status, console: Console) -> Table:
-    """For this console's width."""
+    """For this console's width; there is an asset at least."""
     table = _table(status, console, is_wide=True)
     if width_of(table, console) <= console.width:
         return table
@@ -48,56 +49,42 @@ def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
         header_style="bold",
         expand=console.is_terminal and not is_wide,
     )
-    (_fill_wide if is_wide else _fill_narrow)(table, status)
+    lines = [_cells(asset, status, is_wide=is_wide) for asset in status.assets or ()]
+    for title in lines[0]:
+        table.add_column(title, justify="left" if title in _TEXTS else "right", no_wrap=True)
+    for cells in lines:
+        table.add_row(*cells.values())
     return table
 
 
-def _fill_wide(table: Table, status: Status) -> None:
-    table.add_column("asset", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for title in ("coins held", "average", "bid", "buys at", "sells at", "unrealised"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("open order", no_wrap=True)
-    for title in ("cycles\nall time", "profit today\nall time"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for asset in status.assets or ():
-        table.add_row(
-            _symbol(asset),
-            _state(asset, status),
-            coins(asset.coins_held),
-            price(asset.average_price),
-            price(asset.bid),
-            _buys_at(asset),
-            _sells_at(asset),
-            coloured_usd(asset.unrealised_usd, is_estimated=True),
-            _order(asset),
-            f"{asset.deals_today}\n{asset.deals}",
-            _realised(asset),
-        )
-
-
-def _fill_narrow(table: Table, status: Status) -> None:
-    table.add_column("asset\nopen order", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for title in ("coins held\naverage", "bid\nunreal.", "buys at", "sells at", "today\nall time"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for asset in status.assets or ():
-        order = _order(asset)
-        table.add_row(
-            Text.assemble(_symbol(asset), "\n", order.split("\n")[0]),
-            _state(asset, status),
-            f"{coins(asset.coins_held)}\n{price(asset.average_price)}",
-            Text.assemble(
-                price(asset.bid), "\n", coloured_usd(asset.unrealised_usd, is_estimated=True)
-            ),
-            _buys_at(asset),
-            _sells_at(asset),
-            _realised(asset),
-        )
-
-
-def _symbol(asset: AssetLook) -> Text:
-    return Text(asset.symbol, style="bold" if asset.is_enabled else "dim")
+def _cells(asset: AssetLook, status: Status, *, is_wide: bool) -> dict[str, Text | str]:
+    """By the titles of their columns."""
+    symbol = Text(asset.symbol, style="bold" if asset.is_enabled else "dim")
+    state, order = _state(asset, status), _order(asset)
+    held, average, bid = coins(asset.coins_held), price(asset.average_price), price(asset.bid)
+    targets = {"buys at": _buys_at(asset), "sells at": _sells_at(asset)}
+    unrealised, realised = coloured_usd(asset.unrealised_usd, is_estimated=True), _realised(asset)
+    if is_wide:
+        return {
+            "asset": symbol,
+            "status": state,
+            "coins held": held,
+            "average": average,
+            "bid": bid,
+            **targets,
+            "unrealised": unrealised,
+            "open order": order,
+            "cycles today\nall time": f"{asset.deals_today}\n{asset.deals}",
+            "profit today\nall time": realised,
+        }
+    return {
+        "asset\nopen order": Text.assemble(symbol, "\n", order.split("\n")[0]),
+        "status": state,
+        "coins held\naverage": f"{held}\n{average}",
+        "bid\nunreal.": Text.assemble(bid, "\n", unrealised),
+        **targets,
+        "today\nall time": realised,
+    }
 
 
 def _state(asset: AssetLook, status: Status) -> Text:

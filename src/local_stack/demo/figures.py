@@ -1,4 +1,4 @@
-"""What a demo earned, by coin and in all, and its cycles one by one. Pure.
+"""What a demo earned, by coin and in all. Pure.
 
 Profit of a cycle = sell proceeds less their USD fees, less what its buys cost; the fee on a buy is
 taken in coins and shows as coins that could not be sold.
@@ -38,21 +38,6 @@ class AssetFigures:
         return abs(self.journal_profit_usd - self.exchange_profit_usd) < HALF_A_CENT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CycleFigures:
-    """One cycle that bought something."""
-
-    id: int
-    symbol: str
-    status: str
-    quantity: Decimal
-    average: Decimal
-    safety_orders: int
-    orders: int
-    profit_usd: Decimal | None
-    fees_are_estimated: bool = False
-
-
 def sum_up(name: str, cycles: Iterable[CycleBooks]) -> AssetFigures:
     """The figures of these cycles: of one coin, or of all."""
     cycles = list(cycles)
@@ -66,20 +51,6 @@ def sum_up(name: str, cycles: Iterable[CycleBooks]) -> AssetFigures:
         exchange_profit_usd=_sum(map(exchange_profit, complete)),
         fees_usd=_sum(_fee_usd(fill) for cycle in complete for fill in _fills(cycle)),
         fees_are_estimated=any(map(rests_on_estimates, complete)),
-    )
-
-
-def sum_up_cycle(cycle: CycleBooks) -> CycleFigures:
-    return CycleFigures(
-        id=cycle.row.id,
-        symbol=cycle.symbol,
-        status=cycle.row.status.value,
-        quantity=cycle.row.quantity,
-        average=cycle.row.average_purchase_price,
-        safety_orders=cycle.row.safety_orders,
-        orders=len(cycle.orders),
-        profit_usd=journal_profit(cycle) if cycle.is_complete else None,
-        fees_are_estimated=rests_on_estimates(cycle),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from local_stack.caretaker_schedule import ScriptRecord
 from local_stack.demo.checks import Check
-from local_stack.demo.figures import AssetFigures
+from local_stack.demo.figures import AssetFigures, journal_profit, rests_on_estimates
 from local_stack.demo.summary import Summary
 from utils.formatting import ESTIMATE_LEGEND, marked, plain, signed_usd, stopwatch, usd
 
@@ -39,21 +40,14 @@ def print_summary(
 
 
 def _assets_table(summary: Summary) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    total = summary.total
-    table.add_column("completed", footer="total", style="bold", no_wrap=True)
-    numbers = {
-        "cycles": str(total.cycles),
-        "with\nsafety": str(total.with_safety_orders),
-        "orders": str(total.orders),
-        "fees\nUSD": usd(total.fees_usd),
-        "profit\nthe bot": _profit(total.journal_profit_usd, total.fees_are_estimated),
-        "after fees\nthe exchange": _profit(total.exchange_profit_usd),
-        "agree": _yes(total),
-    }
-    for name, footer in numbers.items():
-        table.add_column(name, footer=footer, justify="right", no_wrap=True)
-    for one in summary.assets:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    titles = "cycles with\nsafety orders fees\nUSD profit\nthe_bot after_fees\nthe_exchange agree"
+    table.add_column("completed", style="bold", no_wrap=True)
+    for title in titles.split(" "):
+        table.add_column(title.replace("_", " "), justify="right", no_wrap=True)
+    for one in (*summary.assets, summary.total):
+        if one is summary.total:
+            table.add_section()
         table.add_row(
             one.symbol,
             str(one.cycles),
@@ -62,7 +56,7 @@ def _assets_table(summary: Summary) -> Table:
             usd(one.fees_usd),
             _profit(one.journal_profit_usd, one.fees_are_estimated),
             _profit(one.exchange_profit_usd),
-            _yes(one),
+            Text("yes", style="green") if one.agrees else Text("NO", style="bold red"),
         )
     return table
 
@@ -70,10 +64,6 @@ def _assets_table(summary: Summary) -> Table:
 def _profit(value: Decimal, is_estimated: bool = False) -> Text:
     style = "green" if value > 0 else "red" if value < 0 else ""
     return Text(marked(signed_usd(value), is_estimated), style=style)
-
-
-def _yes(one: AssetFigures) -> Text:
-    return Text("yes", style="green") if one.agrees else Text("NO", style="bold red")
 
 
 def _verdicts(checks: Iterable[Check]) -> Table:
@@ -99,15 +89,15 @@ def summary_as_json(
         "total": _asset(summary.total),
         "cycles": [
             {
-                "id": cycle.id,
+                "id": cycle.row.id,
                 "symbol": cycle.symbol,
-                "status": cycle.status,
-                "quantity": plain(cycle.quantity),
-                "average": plain(cycle.average),
-                "safety_orders": cycle.safety_orders,
-                "orders": cycle.orders,
-                "profit_usd": plain(cycle.profit_usd),
-                "fees_are_estimated": cycle.fees_are_estimated,
+                "status": cycle.row.status.value,
+                "quantity": plain(cycle.row.quantity),
+                "average": plain(cycle.row.average_purchase_price),
+                "safety_orders": cycle.row.safety_orders,
+                "orders": len(cycle.orders),
+                "profit_usd": plain(journal_profit(cycle)) if cycle.is_complete else None,
+                "fees_are_estimated": rests_on_estimates(cycle),
             }
             for cycle in summary.cycles
         ],
@@ -116,9 +106,7 @@ def summary_as_json(
             for check in summary.checks
         ],
         "requests_peak_per_minute": summary.requests_peak_per_minute,
-        "caretakers": [
-            {"name": one.name, "runs": one.runs, "failures": one.failures} for one in scripts
-        ],
+        "caretakers": [asdict(one) for one in scripts],
     }
 
 

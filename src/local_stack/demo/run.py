@@ -30,7 +30,7 @@ from utils.db_utils import close_quietly
 from utils.formatting import moment, stopwatch
 
 LOOK_SECONDS = 0.5
-STATUS_SECONDS = 3.0  # each asks the exchange, within the same allowance as the bot
+STATUS_SECONDS = 5.0  # as --watch: each asks the exchange, within the same allowance as the bot
 LONGEST_STATUS_SECONDS = 60.0
 
 

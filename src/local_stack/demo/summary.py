@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import localcontext
 
-from local_stack.audit.ledgers import Books, match_books
+from local_stack.audit.ledgers import Books, CycleBooks, match_books
 from local_stack.demo.checks import (
     Check,
     Circumstances,
@@ -21,12 +21,7 @@ from local_stack.demo.checks import (
     check_requests,
     check_sells,
 )
-from local_stack.demo.figures import (
-    AssetFigures,
-    CycleFigures,
-    sum_up,
-    sum_up_cycle,
-)
+from local_stack.demo.figures import AssetFigures, sum_up
 from local_stack.demo.records import FEE_RATE, BotRecords, ExchangeRecords
 
 
@@ -34,7 +29,7 @@ from local_stack.demo.records import FEE_RATE, BotRecords, ExchangeRecords
 class Summary:
     assets: tuple[AssetFigures, ...]
     total: AssetFigures
-    cycles: tuple[CycleFigures, ...]
+    cycles: tuple[CycleBooks, ...]
     checks: tuple[Check, ...]
     requests_peak_per_minute: int
 
@@ -69,7 +64,7 @@ def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances)
         return Summary(
             assets=assets,
             total=total,
-            cycles=tuple(sum_up_cycle(cycle) for cycle in cycles if cycle.orders),
+            cycles=tuple(cycle for cycle in cycles if cycle.orders),
             checks=(
                 check_profits(assets, total, matched),
                 check_cash(exchange),
