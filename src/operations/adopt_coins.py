@@ -42,6 +42,7 @@ from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_order_by_client_id
 from utils.db_utils import thread_connection, transaction
+from utils.formatting import number
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def _check_nothing_claims(
     symbol = asset.asset_symbol
     if cycle is not None and not is_dust(cycle.quantity, view.rules, settings.taker_fee_rate):
         raise Refused(
-            f"the open deal of {symbol} already holds {cycle.quantity.normalize():f} coins:"
+            f"the open deal of {symbol} already holds {number(cycle.quantity)} coins:"
             f" see scripts/assets show {symbol}"
         )
     if view.own_open_orders or (cycle is not None and cycle.latest_order_id is not None):
@@ -164,7 +165,7 @@ def _checked_position(
         leftover = load_leftovers(connection, asset.id).get(asset.id, Decimal(0))
         position = replace(position, qty=max(Decimal(0), position.qty - leftover))
     if position is None or is_unsellable(position.qty, view.rules):
-        held = "none" if position is None else f"only {position.qty.normalize():f}"
+        held = "none" if position is None else f"only {number(position.qty)}"
         raise Refused(f"there are no coins of {symbol} to adopt: the account holds {held}")
     if position.average_entry_price <= 0:
         raise Refused(f"Alpaca gives no average price for {symbol}: sell the coins by hand instead")
@@ -252,8 +253,8 @@ def _write(
             kind="cycle_adopted",
             severity=Severity.INFO,
             reason=(
-                f"{adoption.position_qty.normalize():f} coins of the account at an average of"
-                f" {adoption.average_price.normalize():f} USD became a deal"
+                f"{number(adoption.position_qty)} coins of the account at an average of"
+                f" {number(adoption.average_price)} USD became a deal"
             ),
             asset_id=asset.id,
             symbol=asset.asset_symbol,

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import io
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from rich.console import Console
 
 from bot_parts import BotParts
 from caretaker_runs import note_runs
 from cli import doctor as doctor_command
 from cli import status as status_command
-from config import get_settings, reset_settings
+from cli.status_screen import render
+from config import PROJECT_ROOT, get_settings, reset_settings
 from domain.events import Event, Severity
 from fixtures_trading import leave_coins
 from models.asset_config import update_asset_config
@@ -123,12 +135,12 @@ def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
     assert (removed["symbol"], removed["profit_usd"], removed["deals"]) == ("BTC/USD", "19", 2)
     assert status_command.main([]) == 0
     shown = capsys.readouterr().out
-    assert "all time ~+19.00 USD in 2 deals, BTC/USD (removed) counted in" in shown
+    assert "all time ~+19.00 USD in 2 cycles, BTC/USD (removed) counted in" in shown
     assert ESTIMATE_LEGEND in shown
     execute_query("UPDATE dca_orders SET fee_is_estimated = FALSE", db_conn=db_conn)
     assert status_command.main([]) == 0
     shown = capsys.readouterr().out
-    assert "all time +19.00 USD in 2 deals" in shown
+    assert "all time +19.00 USD in 2 cycles" in shown
     assert "~" not in shown
 
 
@@ -323,3 +335,90 @@ def test_off_a_terminal_a_line_is_whole_and_ends_with_its_last_word(
     lines = capsys.readouterr().out.splitlines()
     assert any(line.endswith(f"odd: {reason}") for line in lines)
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+# What fits
+
+
+@pytest.fixture
+def many(stopped, cycle, exchange, make_asset, db_conn):
+    """Ten assets, one of which, the last, holds coins."""
+    names = "AAVE AVAX BCH DOGE ETH LINK LTC SOL UNI"
+    for symbol in (f"{name}/USD" for name in names.split()):
+        exchange.push_quote(symbol, 2000, 2001)
+        last = create_cycle(db_conn, make_asset(symbol).id, "watching")
+    columns = {"quantity": Decimal("0.5"), "average_purchase_price": Decimal(2000)}
+    update_cycle(db_conn, last.id, columns)
+
+
+def lines_at(width: int, height: int) -> list[str]:
+    """The screen of a terminal of this size."""
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
+    status = status_module.load_status(get_settings())
+    console.print(render(status, console, height=height))
+    return out.getvalue().splitlines()
+
+
+def test_the_coins_held_are_what_the_fees_left_of_those_that_were_bought(status, many):
+    [asset] = [one for one in status().json["assets"] if one["symbol"] == "UNI/USD"]
+    assert (asset["quantity"], asset["coins_held"]) == ("0.5", "0.49875")
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 16), (100, 26), (160, 20)])
+def test_a_low_window_shows_what_fits_and_counts_the_assets_that_do_not(many, width, height):
+    lines = lines_at(width, height)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line for line in lines), "no figure is cut"
+    shown = {line.split()[0] for line in lines if re.match(r"[A-Z]+/USD +[a-z]", line)}
+    assert "UNI/USD" in shown, "what holds coins comes first"
+    [left_out] = re.findall(r"too low for (\d+) more assets", lines[-1])
+    assert len(shown) + int(left_out) == 10
+    assert int(left_out) > 0
+
+
+def test_a_high_window_shows_everything(many):
+    lines = lines_at(80, 60)
+    assert len({line.split()[0] for line in lines if re.match(r"[A-Z]+/USD +[a-z]", line)}) == 10
+    assert not any("too low" in line for line in lines)
+    assert any(line.startswith("caretakers") for line in lines)
+
+
+def test_problems_that_fill_the_window_are_counted_where_they_end(many, db_conn):
+    for number in range(12):
+        about = Event(kind=f"odd_{number}", severity=Severity.ERROR, reason="what is long " * 20)
+        append_event(db_conn, about)
+    lines = lines_at(80, 12)
+    assert len(lines) == 12
+    assert lines[-1].startswith("the window is too low for ")
+    assert lines[-1].endswith(" more lines")
+
+
+def test_watching_on_a_low_terminal_says_what_is_left_out_and_ctrl_c_shows_everything(
+    many, bot_environment
+):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [PROJECT_ROOT / "scripts" / "status", "--watch"],
+        env={**os.environ, "TERM": "xterm", **bot_environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    said = ""
+    while "more assets" not in said:
+        said += os.read(ours, 65536).decode()
+    process.send_signal(signal.SIGINT)
+    last = ""
+    with contextlib.suppress(OSError):  # Linux says so when the other end is closed
+        while part := os.read(ours, 65536):
+            last += part.decode()
+    os.close(ours)
+    assert process.wait(30) == 0
+    assert "caretakers" not in said
+    assert "caretakers" in last
+    assert last.count("/USD") >= 10

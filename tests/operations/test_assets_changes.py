@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pytest
+from rich.console import Console
 
 from bot_parts import BotParts, wire_quote
 from config import reset_settings
@@ -42,6 +44,21 @@ def hold(db_conn, asset, quantity="0.001", average="60000", **columns):
 
 
 # list and show
+
+
+def test_on_80_columns_the_tables_are_stacked_and_no_line_is_wrapped(
+    assets, db_conn, btc, monkeypatch
+):
+    hold(db_conn, btc, quantity="0.123456789012345678", average="60123.45", safety_orders=2)
+    wide = assets("list").output + assets("show", "BTC/USD").output
+    monkeypatch.setattr("cli.assets.make_console", lambda: Console(width=80, color_system=None))
+    for command in (["list"], ["show", "BTC/USD"]):
+        lines = assets(*command).output.splitlines()
+        table = [line for line in lines if re.match(r"BTC/USD +\d|yes|held|base|safety", line)]
+        assert table
+        assert max(map(len, table)) <= 80
+        for figure in re.findall(r"[\d,.]{4,}", " ".join(table)):
+            assert figure in wide, "none is cut"
 
 
 def test_a_list_names_every_asset_with_its_open_cycle(assets, db_conn, btc):

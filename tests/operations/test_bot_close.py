@@ -17,6 +17,7 @@ from models.asset_config import get_asset_by_id
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
+from monitoring.status.status import load_status
 from operations import close_execution
 from operations.close_cycle import prepare_close, request_close
 from operations.close_execution import Closer
@@ -129,12 +130,20 @@ def test_the_figures_are_those_of_the_journal(bot, exchange, db_conn, bought):
 def test_the_preview_shows_what_will_be_sold_in_the_exchanges_own_steps(bot, exchange, bought):
     exchange.push_quote("BTC/USD", 60000, 60001)
     said = bot("close", "BTC/USD", "--json")
-    coins = Decimal(said.json["plan"]["coins"])
+    coins = Decimal(said.json["plan"]["coins_held"])
     assert 0 < coins < bought.quantity
     assert coins % Decimal("1e-9") == 0
     said = bot("close", "BTC/USD", *SURE)
-    assert f"about {coins} BTC are sold" in said.output
+    assert f"coins held: about {coins} BTC" in said.output
     assert f"{coins} sold at" in said.output
+
+
+def test_status_and_close_tell_the_same_coins_held(bot, exchange, bought):
+    exchange.push_quote("BTC/USD", 60000, 60001)
+    [asset] = load_status(get_settings()).assets
+    plan = bot("close", "BTC/USD", "--json").json["plan"]
+    assert f"{asset.coins_held:.9f}".rstrip("0") == plan["coins_held"]
+    assert asset.coins_held == held() < asset.quantity == bought.quantity
 
 
 def test_a_resting_buy_is_canceled_first(bot, parts, db_conn, resting_buy):

@@ -299,8 +299,8 @@ async def test_the_table_the_csv_and_the_pictures(traded, report, tmp_path):
     said = report("--by", "cycle")
     assert said.code == 0
     assert ESTIMATE_LEGEND in said.output
-    assert "open: 2 deals with" in said.output
-    assert "total  3 deals" in said.output
+    assert "open: 2 cycles with" in said.output
+    assert "total  3 cycles" in said.output
     assert "closed by the user" in report("--by", "cycle", "--json").output
 
     rows = list(csv.DictReader(io.StringIO(report("--by", "asset", "--csv").output)))
