@@ -167,7 +167,8 @@ def test_a_take_profit_is_the_percent_above_the_average_and_never_a_hair_less(
     if fee is not None:
         exact /= (1 - Fraction(fee) / 100) ** 2
     found = Fraction(compute_take_profit_price(asset, average))
-    assert exact <= found <= exact * (1 + Fraction(1, 10**58))
+    assert 0 <= found - exact < Fraction(1, 10**18)
+    assert fee is not None or found == exact
 
 
 @pytest.mark.parametrize(

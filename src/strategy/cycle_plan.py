@@ -22,10 +22,11 @@ from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
-from strategy.booking import Circumstances, compute_order_change
+from strategy.booking import compute_order_change
 from strategy.exits import compute_take_profit_price
 from strategy.fees import compute_coin_fee, compute_coins_taken, compute_usd_fee
 from strategy.ladder import get_order_number
+from strategy.lifecycle import Circumstances
 from strategy.sizing import (
     WIDE,
     SizingError,

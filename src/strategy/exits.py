@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
-from strategy.sizing import WIDE
+from strategy.sizing import STORED_STEP, WIDE, round_to_increment
 
 ANY_SELL_PRICE = Decimal(0)  # the trigger of a sale that the user wants now: every bid reaches it
 
@@ -15,14 +15,14 @@ def compute_take_profit_price(asset: DcaAsset, average_price: Decimal) -> Decima
     """USD: `take_profit_percent` above the average price.
 
     With `take_profit_fee_percent` the fee of both sides is earned first, so that the percent is
-    net; that division is rounded up in its 60th digit: never less than the percent.
+    net. That price is rounded up to the 18 places of our tables: never less than the percent.
     """
-    with localcontext(WIDE, rounding=ROUND_CEILING):
+    with localcontext(WIDE):
         price = average_price * (1 + asset.take_profit_percent / 100)
-        if asset.take_profit_fee_percent:
-            kept = 1 - asset.take_profit_fee_percent / 100
-            price /= kept * kept
-        return price
+        if not asset.take_profit_fee_percent:
+            return price
+        kept = 1 - asset.take_profit_fee_percent / 100
+        return round_to_increment(price / (kept * kept), STORED_STEP, ROUND_CEILING)
 
 
 def compute_exit_price(asset: DcaAsset, cycle: DcaCycle) -> Decimal | None:

@@ -14,7 +14,7 @@ from domain.market import AssetRules
 from strategy.fees import compute_coin_fee, compute_coins_taken
 
 MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order
-_STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
+STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
 WIDE = Context(prec=60)  # the default's 28 digits are fewer than our columns hold
 
 
@@ -45,7 +45,7 @@ def floor_quantity(quantity: Decimal, rules: AssetRules) -> Decimal:
 def round_stored(value: Decimal) -> Decimal:
     """To the 18 places of our tables, toward zero: an average never claims more than was paid."""
     with localcontext(WIDE):
-        return value.quantize(_STORED_STEP, rounding=ROUND_DOWN)
+        return value.quantize(STORED_STEP, rounding=ROUND_DOWN)
 
 
 def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
