@@ -18,12 +18,7 @@ from domain.wire import WireError, normalize_symbol
 from strategy.cycle_plan import DealPlan, describe_order, plan_deal
 from strategy.fees import compute_qty_before_fee
 from strategy.ladder import compute_ladder_prices, compute_order_usd
-from strategy.sizing import (
-    MAXIMUM_ORDER_USD,
-    WIDE,
-    minimum_base_order_usd,
-    round_to_increment,
-)
+from strategy.sizing import MAXIMUM_ORDER_USD, WIDE, minimum_base_order_usd, round_to_increment
 
 MOST_SAFETY_ORDERS = 100
 MOST_TAKE_PROFIT_PERCENT = Decimal(1000)
@@ -127,9 +122,8 @@ def compute_least_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal
         limit = round_to_increment(price, rules.price_increment, ROUND_CEILING)
         sellable = round_to_increment(max(rules.min_order_size, step), step, ROUND_CEILING)
         qty = max(compute_qty_before_fee(sellable, fee_rate), rules.min_cost_usd / limit)
-        return round_to_increment(
-            round_to_increment(qty, step, ROUND_CEILING) * limit, _CENT, ROUND_CEILING
-        )
+        cost_usd = round_to_increment(qty, step, ROUND_CEILING) * limit
+        return round_to_increment(cost_usd, _CENT, ROUND_CEILING)
 
 
 def _size_findings(
@@ -193,8 +187,8 @@ def _narrow_findings(
         return []
     return [
         Finding(
-            f"a safety order of {_shown(least)} USD can be rounded below the"
-            f" exchange's minimum at some prices: {_shown(safe)} USD is enough at any",
+            f"a safety order of {_shown(least)} USD can be rounded below the exchange's minimum at"
+            f" some prices: {_shown(safe)} USD is enough at any",
             refuses=False,
         )
     ]

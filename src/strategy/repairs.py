@@ -14,12 +14,7 @@ from domain.cycle import DcaCycle
 from domain.events import Event, Severity
 from domain.journal import LATE_FILL, JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
-from strategy.booking import (
-    CycleChange,
-    build_journal_entry,
-    compute_fill_updates,
-    lead_to,
-)
+from strategy.booking import CycleChange, build_journal_entry, compute_fill_updates, lead_to
 from strategy.lifecycle import Circumstances, Fact, Outcome, outcome_of, target_of
 from strategy.sizing import is_dust, round_stored
 

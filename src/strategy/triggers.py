@@ -16,11 +16,7 @@ from domain.market import AssetRules
 from domain.orders import Side
 from domain.trading_state import TradingState
 from strategy.exits import ANY_SELL_PRICE, compute_exit_price
-from strategy.ladder import (
-    compute_buy_usd,
-    compute_safety_order_trigger,
-    count_safety_orders_left,
-)
+from strategy.ladder import compute_buy_usd, compute_safety_order_trigger, count_safety_orders_left
 from strategy.sizing import is_dust
 
 ANY_PRICE = Decimal("Infinity")
