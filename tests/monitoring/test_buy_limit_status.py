@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from bot_parts import BotParts
-from builders import build_asset, build_cycle, build_state
+from builders import build_asset, build_cycle, build_rules, build_state
 from config import get_settings, load_settings, reset_settings
 from domain.journal import Purpose
 from models.trading_state import load_trading_state
@@ -17,6 +18,7 @@ from trading.buy_limits import BuyLimits, Usage
 from utils.db_utils import thread_connection
 
 REQUIRED = dict.fromkeys(("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "DB_USER", "DB_NAME"), "x")
+RULES = {"BTC/USD": build_rules()}
 
 
 def usage(bought="0", on_order=None, open_cycles=0):
@@ -32,6 +34,10 @@ def held(quantity="0.001"):
     return build_state(build_asset(), build_cycle(quantity=Decimal(quantity)))
 
 
+DUST_STATE = held("0.0001")  # 5 USD that cannot be sold: a base order comes next
+USED_UP_STATE = replace(held(), asset=build_asset(max_safety_orders=0))
+
+
 @pytest.mark.parametrize(
     ("setting", "spent", "state", "used", "holds"),
     [
@@ -40,20 +46,31 @@ def held(quantity="0.001"):
         ({"MAX_BUY_USD_PER_DAY": "500"}, usage("451"), held(), "451", True),
         ({"MAX_BUY_USD_PER_DAY": "500"}, usage("400", {"BTC/USD": "90"}), held(), "490", True),
         ({"MAX_BUY_USD_PER_DAY": "500"}, usage("450"), build_state(), "450", True),
+        ({"MAX_BUY_USD_PER_DAY": "500"}, usage("400"), DUST_STATE, "400", False),
+        ({"MAX_BUY_USD_PER_DAY": "500"}, usage("401"), DUST_STATE, "401", True),
+        ({"MAX_BUY_USD_PER_DAY": "500"}, usage("450"), USED_UP_STATE, "450", False),
         ({"MAX_POSITION_USD": "100"}, usage(), held(), "50", False),
+        ({"MAX_POSITION_USD": "104"}, usage(), DUST_STATE, "5", True),
+        ({"MAX_POSITION_USD": "105"}, usage(), DUST_STATE, "5", False),
         ({"MAX_POSITION_USD": "99"}, usage(), held(), "50", True),
         ({"MAX_OPEN_CYCLES": "2"}, usage(open_cycles=1), held(), "1", False),
         ({"MAX_OPEN_CYCLES": "2"}, usage(open_cycles=2), held(), "2", True),
     ],
 )
 def test_a_brake_holds_when_the_next_buy_would_exceed_it(setting, spent, state, used, holds):
-    [brake] = look_at_brakes(load_settings(REQUIRED | setting), spent, [state])
+    [brake] = look_at_brakes(load_settings(REQUIRED | setting), spent, [state], RULES)
     assert (brake.used, brake.holds) == (Decimal(used), holds)
+
+
+def test_without_rules_any_coins_wait_for_a_safety_order_as_the_brake_itself_counts_them():
+    settings = load_settings(REQUIRED | {"MAX_BUY_USD_PER_DAY": "500"})
+    [brake] = look_at_brakes(settings, usage("450"), [DUST_STATE], {})
+    assert not brake.holds
 
 
 def test_a_brake_that_cannot_be_counted_is_shown_without_figures():
     settings = load_settings(REQUIRED | {"MAX_OPEN_CYCLES": "2", "MAX_BUY_USD_PER_DAY": "5"})
-    assert [brake.used for brake in look_at_brakes(settings, None, None)] == [None, None]
+    assert [brake.used for brake in look_at_brakes(settings, None, None, {})] == [None, None]
 
 
 async def test_a_buy_that_no_cycle_shows_yet_counts_as_an_open_cycle(

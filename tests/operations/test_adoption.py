@@ -13,8 +13,9 @@ from models.asset_config import get_asset_config
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_bought_usd_since, get_entries_of_cycle
-from operations.adopt_coins import carry_out_adoption, count_safety_orders, prepare_adoption
+from operations.adopt_coins import carry_out_adoption, prepare_adoption
 from operations.refused import Refused
+from strategy.ladder import count_safety_orders_paid
 from strategy.order_identity import compute_client_order_id
 from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
 from utils.alpaca_queries import fetch_position
@@ -188,4 +189,4 @@ def test_what_moved_while_the_user_was_reading_is_not_adopted(
     [("1", 0), ("100", 0), ("100.01", 1), ("150", 1), ("151", 2), ("350", 5), ("90000", 5)],
 )
 def test_the_cost_of_the_coins_says_how_far_down_the_ladder_they_are(btc, cost, count):
-    assert count_safety_orders(btc, Decimal(cost)) == count
+    assert count_safety_orders_paid(btc, Decimal(cost)) == count

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from builders import build_asset, build_cycle, build_rules, build_state
 from domain.journal import Purpose
 from strategy.asset_checks import check_asset, compute_least_order_usd
-from strategy.cycle_plan import DealPlan, compute_remaining_usd, plan_deal
+from strategy.cycle_plan import DealPlan, plan_deal
+from strategy.ladder import compute_ladder_usd, compute_remaining_usd
 from strategy.sizing import is_dust, size_buy
 
 
@@ -159,7 +160,7 @@ def test_the_plan_agrees_to_the_last_digit_with_a_second_calculation(case):
     assert plan.problem is None
     assert planned_rows(plan) == second_calculation(case)
     reserved = sum(Fraction(order.qty) * Fraction(order.limit_price) for order in plan.orders)
-    assert Fraction(plan.capital_usd) == reserved <= Fraction(case.asset().ladder_usd)
+    assert Fraction(plan.capital_usd) == reserved <= Fraction(compute_ladder_usd(case.asset()))
 
 
 def decimals(low: str, high: str, places: int):

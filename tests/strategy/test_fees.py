@@ -13,8 +13,9 @@ from domain.journal import Purpose
 from domain.orders import ExchangeOrder, Side
 from paper_exchange.core.fees import FeeSchedule
 from paper_exchange.core.orders import Side as ExchangeSide
-from strategy.booking import Circumstances, build_journal_entry
+from strategy.booking import build_journal_entry
 from strategy.fees import compute_coin_fee, compute_qty_before_fee, compute_usd_fee
+from strategy.lifecycle import Circumstances
 from strategy.sizing import is_dust, size_take_profit
 
 RATE = Decimal("0.0025")

@@ -22,14 +22,29 @@ from builders import (
     build_order,
     build_rules,
 )
-from domain.cycle import CycleStatus
+from domain.cycle import OPEN_STATUSES, CycleStatus
 from domain.journal import Purpose
 from domain.orders import ENDED_STATUSES, Side
 from strategy.booking import compute_average_purchase_price, compute_order_change
 from strategy.fees import compute_usd_fee
-from strategy.lifecycle import TRANSITIONS, Fact, ForbiddenTransition, fact_of
+from strategy.lifecycle import (
+    SUCCESSORS,
+    TRANSITIONS,
+    Fact,
+    ForbiddenTransition,
+    Outcome,
+    fact_of,
+    has_replacement,
+    is_closed_by_user,
+    is_cooling_down,
+    is_sold_out,
+    outcome_of,
+    target_of,
+    was_sold_meanwhile,
+)
 from strategy.repairs import (
     compute_cooldown_over_change,
+    compute_correction,
     compute_missing_order_change,
     compute_position_gone_change,
 )
@@ -47,6 +62,8 @@ MATRIX = """
     buy_replaced     buying     buying     buying     buying     -         -
     sell_ended       watching   watching   watching   -          -         -
     sell_replaced    selling    selling    selling    -          -         -
+    buy_filled_late  watching   buying     selling    cooldown   complete  error
+    sell_filled_late watching   buying     selling    cooldown   complete  error
     order_missing    -          watching   watching   -          -         -
     cooldown_over    -          -          -          watching   -         -
     position_gone    error      -          -          -          -         -
@@ -80,12 +97,22 @@ CASES = {
         SELLS | {"status": "replaced", "replaced_by": OTHER_ORDER_ID},
         {"order_seq": 4, "latest_order_id": OTHER_ORDER_ID},
     ),
+    Fact.BUY_FILLED_LATE: (
+        {"status": "canceled", "filled_qty": "0.002", "filled_avg_price": "40000"},
+        {"quantity": Decimal("0.004"), "average_purchase_price": Decimal(45000)}
+        | {"last_order_fill_price": Decimal(40000), "safety_orders": 2},
+    ),
+    Fact.SELL_FILLED_LATE: (
+        SELLS | {"status": "canceled", "filled_qty": "0.001", "filled_avg_price": "51000"},
+        {"quantity": Decimal("0.001")},
+    ),
     Fact.ORDER_MISSING: (None, {"latest_order_id": None}),
     Fact.COOLDOWN_OVER: (None, {}),
     Fact.POSITION_GONE: (None, {"latest_order_id": None, "completed_at": NOW}),
 }
 NEXT_CYCLE = {Fact.POSITION_GONE: CycleStatus.WATCHING}
 SOLD_OUT = SELLS | {"filled_qty": "0.001995", "filled_avg_price": "51000"}
+LATE = (Fact.BUY_FILLED_LATE, Fact.SELL_FILLED_LATE)
 PAIRS = list(itertools.product(CycleStatus, Fact))
 
 
@@ -102,6 +129,9 @@ def change_by(fact: Fact, cycle, around=AROUND):
             return compute_cooldown_over_change(cycle)
         case Fact.POSITION_GONE:
             return compute_position_gone_change(cycle, around)
+        case Fact.BUY_FILLED_LATE | Fact.SELL_FILLED_LATE:
+            order = build_order(cycle, **order_fields)
+            return compute_correction(cycle, order, [], cycle.order_seq, around)
         case _:
             order = build_order(cycle, **order_fields)
             assert fact_of(order) is fact
@@ -123,15 +153,148 @@ def test_each_pair_is_allowed_with_its_row_changes_or_forbidden(status, fact):
         return
     change = change_by(fact, cycle)
     _, columns = CASES[fact]
-    assert dict(change.cycle_updates) == columns | {"status": CycleStatus(target)}
+    if fact not in LATE:
+        columns = columns | {"status": CycleStatus(target)}
+    elif not cycle.is_open:
+        columns = {}
+    assert dict(change.cycle_updates) == columns
     assert change.next_cycle is NEXT_CYCLE.get(fact)
     assert dict(change.asset_updates) == {}
     is_an_end = "order_seq" in columns
-    assert (change.journal is not None) is is_an_end
+    assert (change.journal is not None) is (is_an_end or fact in LATE)
     if change.journal:
         assert change.journal.order_seq == cycle.order_seq, "the journal names the order's own seq"
     told = {Fact.ORDER_MISSING: ["order_missing"], Fact.POSITION_GONE: ["position_gone"]}
+    told |= {late: ["fill_corrected"] for late in LATE}
     assert [event.kind for event in change.events] == told.get(fact, [])
+
+
+# The guards, each way, and what they choose between.
+
+PARTLY = {"filled_qty": "0.0005", "filled_avg_price": "51000"}
+HELD, DUST = Decimal("0.002"), Decimal("0.00005")
+OWN_REST = {"cooldown_until": NOW + timedelta(seconds=1)}
+GUARDS = [
+    # guard, what it depends on, the cycle before, the outcome, what is around it
+    (has_replacement, True, {}, {"replaced_by": OTHER_ORDER_ID}, {}),
+    (has_replacement, False, {}, {}, {}),
+    (is_sold_out, True, {"quantity": HELD}, {"quantity": 0, "sold_qty": HELD}, {}),
+    (is_sold_out, True, {"quantity": HELD}, {"sold_qty": HELD - DUST}, {}),
+    (is_sold_out, True, {"quantity": HELD}, {"sold_qty": 2 * HELD}, {}),
+    (is_sold_out, True, {"quantity": HELD}, {"sold_qty": HELD / 2}, {"coin_fees": HELD / 2}),
+    (is_sold_out, False, {"quantity": HELD}, {"sold_qty": HELD / 2}, {}),
+    (is_sold_out, False, {"quantity": DUST}, {"quantity": DUST}, {}),
+    (is_closed_by_user, True, {"close_requested": True}, {}, {}),
+    (is_closed_by_user, True, {"close_requested": True}, {"quantity": DUST}, {}),
+    (is_closed_by_user, False, {"close_requested": True}, {"quantity": HELD}, {}),
+    (is_closed_by_user, False, {}, {}, {}),
+    (was_sold_meanwhile, True, {"quantity": DUST}, {"quantity": DUST}, {}),
+    (was_sold_meanwhile, False, {"quantity": HELD}, {"quantity": HELD}, {}),
+    (was_sold_meanwhile, False, {"quantity": DUST, "last_order_fill_price": None}, {}, {}),
+    (was_sold_meanwhile, False, {"last_order_fill_price": Decimal(1)}, {}, {}),
+    (is_cooling_down, True, {}, {}, OWN_REST),
+    (is_cooling_down, True, {}, {"quantity": DUST}, OWN_REST),
+    (is_cooling_down, False, {}, {"quantity": HELD}, OWN_REST),
+    (is_cooling_down, False, {}, {}, {"cooldown_until": NOW}),
+    (is_cooling_down, False, {}, {}, OWN_REST | {"after_error": True}),
+    (is_cooling_down, False, {}, {}, {}),
+]
+
+
+@pytest.mark.parametrize(("guard", "holds", "cycle", "outcome", "around"), GUARDS)
+def test_each_guard_holds_and_does_not(guard, holds, cycle, outcome, around):
+    outcome = {"quantity": Decimal(0)} | outcome
+    found = Outcome(around=build_circumstances(**around), **outcome)
+    assert guard(build_cycle(**cycle), found) is holds
+
+
+def test_every_guard_of_the_table_has_a_case_each_way():
+    in_table = {way.guard for ways in TRANSITIONS.values() for way in ways} - {None}
+    assert {(guard, holds) for guard, holds, *_ in GUARDS} == set(
+        itertools.product(in_table, [True, False])
+    )
+
+
+def test_only_the_last_way_of_a_row_has_no_guard_so_that_every_row_leads_somewhere():
+    for pair, ways in TRANSITIONS.items():
+        assert [way.guard is None for way in ways] == [False] * (len(ways) - 1) + [True], pair
+
+
+def test_every_target_of_every_row_is_reached_by_some_cycle():
+    quantities = [Decimal(0), DUST, HELD]
+    for (status, fact), ways in TRANSITIONS.items():
+        reached = set()
+        for quantity, asked, replaced_by, sold, rests in itertools.product(
+            quantities, [True, False], [OTHER_ORDER_ID, None], [True, False], [True, False]
+        ):
+            cycle = build_cycle(status=status, quantity=quantity, close_requested=asked)
+            outcome = Outcome(
+                around=RESTING if rests else AROUND,
+                quantity=Decimal(0) if sold else quantity,
+                sold_qty=quantity if sold else Decimal(0),
+                replaced_by=replaced_by,
+            )
+            reached.add(target_of(cycle, fact, outcome))
+        assert reached == {way.target or status for way in ways}
+
+
+def test_every_status_is_reached_from_the_first_one_and_every_end_has_a_successor():
+    reached, new = set(), {CycleStatus.WATCHING}
+    while new:
+        reached |= new
+        ways = [w for (status, _), ways in TRANSITIONS.items() if status in new for w in ways]
+        followers = {SUCCESSORS[status] for status in new if status in SUCCESSORS}
+        new = ({way.target for way in ways if way.target} | followers) - reached
+    assert reached == set(CycleStatus)
+    assert {status for status in CycleStatus if status not in OPEN_STATUSES} == set(SUCCESSORS)
+    assert set(SUCCESSORS.values()) <= set(OPEN_STATUSES)
+
+
+def test_a_forbidden_pair_is_named():
+    with pytest.raises(ForbiddenTransition, match="a cycle in error cannot have sell_opened"):
+        target_of(build_cycle(status="error"), Fact.SELL_OPENED)
+
+
+@pytest.mark.parametrize(
+    ("fills", "quantity", "sold_qty"),
+    [
+        ({"side": "buy"} | PARTLY, "0.0025", "0"),
+        ({"side": "sell"} | PARTLY, "0.0015", "0.0005"),
+        ({"side": "sell"} | PARTLY | {"filled_qty": "0.003"}, "0", "0.003"),
+    ],
+)
+def test_an_outcome_is_what_the_fills_leave(fills, quantity, sold_qty):
+    cycle = build_cycle(quantity=HELD)
+    order = build_order(cycle, replaced_by=OTHER_ORDER_ID, **fills)
+    assert outcome_of(cycle, order, AROUND) == Outcome(
+        around=AROUND,
+        quantity=Decimal(quantity),
+        sold_qty=Decimal(sold_qty),
+        replaced_by=OTHER_ORDER_ID,
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "cycle", "around", "target", "follower"),
+    [
+        ("buy", {"quantity": HELD}, AROUND, "watching", None),
+        ("buy", {}, RESTING, "cooldown", None),
+        ("buy", {"close_requested": True}, RESTING, "complete", "cooldown"),
+        ("sell", {"quantity": HELD}, AROUND, "watching", None),
+        ("sell", {"quantity": HELD / 4}, AROUND, "complete", "cooldown"),
+    ],
+)
+def test_a_replaced_order_whose_replacement_is_not_named_ends(
+    side, cycle, around, target, follower
+):
+    cycle = build_cycle(status="watching", **cycle)
+    fill = PARTLY if side == "sell" else {}
+    order = build_order(cycle, side=side, status="replaced", **fill)
+    change = compute_order_change(cycle, order, around)
+    assert change.cycle_updates["status"] is CycleStatus(target)
+    assert change.cycle_updates["latest_order_id"] is None
+    assert change.next_cycle == follower
+    assert change.journal.final_status == "replaced"
 
 
 def test_a_second_sight_of_the_open_order_changes_nothing():

@@ -14,13 +14,13 @@ from builders import FEE_RATE, NOW, build_asset, build_cycle, build_rules, build
 from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.orders import Side
+from strategy.exits import compute_take_profit_price
+from strategy.ladder import compute_ladder_usd, compute_safety_order_trigger
 from strategy.triggers import (
     ANY_PRICE,
     NEVER,
     Triggers,
     compute_early_restart_trigger,
-    compute_safety_order_trigger,
-    compute_take_profit_trigger,
     compute_triggers,
     decide,
 )
@@ -51,7 +51,7 @@ def test_take_profit_trigger_price_calculation():
     cycle = build_cycle(quantity=HELD, average_purchase_price=Decimal(50000))
     for percent, expected in [("1.0", "50500"), ("0", "50000"), ("2.5", "51250")]:
         asset = build_asset(take_profit_percent=Decimal(percent))
-        assert compute_take_profit_trigger(asset, cycle) == Decimal(expected)
+        assert compute_take_profit_price(asset, cycle.average_purchase_price) == Decimal(expected)
 
 
 # The other prices.
@@ -72,7 +72,7 @@ def test_without_a_noted_fill_the_safety_trigger_counts_from_the_average():
 def test_a_fee_aware_take_profit_earns_both_fees_first():
     cycle = build_cycle(quantity=HELD)
     asset = build_asset(take_profit_percent=Decimal(1), take_profit_fee_percent=Decimal("0.25"))
-    trigger = compute_take_profit_trigger(asset, cycle)
+    trigger = compute_take_profit_price(asset, cycle.average_purchase_price)
     paid = HELD * 50000
     received = HELD * (1 - FEE_RATE) * trigger * (1 - FEE_RATE)
     assert abs(received / paid - Decimal("1.01")) < Decimal("1e-20")
@@ -242,7 +242,7 @@ def test_what_is_bought_and_what_is_wanted_stay_within_the_ladder(price, ask, sp
     )
     decision = decision_at(replace(state, bought_usd=spent), bid="0.000000001", ask=ask)
     if decision is not None and decision.side is Side.BUY:
-        assert spent + decision.amount_usd <= max(spent, state.asset.ladder_usd)
+        assert spent + decision.amount_usd <= max(spent, compute_ladder_usd(state.asset))
 
 
 def test_a_buy_that_rests_is_canceled_at_the_take_profit_of_what_is_held():

@@ -12,7 +12,7 @@ from domain.journal import JournalEntry, Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
-from strategy.booking import Circumstances
+from strategy.lifecycle import Circumstances
 from strategy.order_identity import compute_client_order_id
 
 NOW = datetime(2024, 3, 1, 12, 0, tzinfo=UTC)

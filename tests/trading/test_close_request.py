@@ -30,10 +30,10 @@ from models.asset_config import update_asset_config
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.order_journal import get_entries_of_cycle
 from strategy.booking import compute_order_change
+from strategy.exits import ANY_SELL_PRICE
 from strategy.repairs import compute_missing_order_change
 from strategy.sizing import is_dust
 from strategy.triggers import (
-    ANY_SELL_PRICE,
     NEVER,
     Triggers,
     compute_triggers,
