@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-import config
-from config import Settings, get_settings, reset_settings
+from config import Settings, get_settings, reset_settings, setting_names
 from domain.asset import DcaAsset
 from mariadb_server.server import PrivateMariaDB
 from models.asset_config import create_asset
@@ -48,7 +47,7 @@ def bot_environment(
         "REFRESH_SECONDS": "0.3",
         "HEARTBEAT_SECONDS": "0.5",
     }
-    for key in [spec.metadata["name"] for spec in config.fields(Settings)]:
+    for key in setting_names():
         monkeypatch.delenv(key, raising=False)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
