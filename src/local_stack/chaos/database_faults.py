@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import mysql.connector
 import psutil
@@ -93,9 +95,7 @@ class DatabaseBlows:
         for server in servers_below(self._stack.server.folder):
             send(server, psutil.Process.suspend)
             self._is_down = True
-            self._undo.after(
-                planned.for_seconds, lambda server=server: self._resume_database(server)
-            )
+            self._undo.after(planned.for_seconds, partial(self._resume_database, server))
         return self._is_down
 
     def _resume_database(self, server: psutil.Process) -> None:
@@ -163,4 +163,5 @@ def _kill(connection: MySQLConnectionAbstract, ids: list[int]) -> bool:
 def _ids(connection: MySQLConnectionAbstract, query: str, *params: str) -> list[int]:
     cursor = connection.cursor()
     cursor.execute(query, params)
-    return [row[0] for row in cursor.fetchall()]
+    rows: Any = cursor.fetchall()  # this cursor gives tuples; the driver may give dicts as well
+    return [row[0] for row in rows]

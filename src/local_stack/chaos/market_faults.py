@@ -101,7 +101,8 @@ class MarketBlows:
         """What was asked for when this fault struck; None while it has not."""
         for one in self._stack.exchange.faults()["history"]:
             if one["id"] == fault_id:
-                return one["facts"]
+                facts: Mapping[str, Any] = one["facts"]
+                return facts
         return None
 
     def _leave_buy_behind(self, planned: Planned, chance: random.Random) -> bool:
