@@ -15,7 +15,7 @@ from typing import Any
 from config import Settings
 from domain.orders import ExchangeOrder, TradeUpdate
 from models.trading_state import load_all_trading_states
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler
 from trading.trade_update_handler import TradeUpdateHandler

@@ -17,7 +17,7 @@ from domain.asset import DcaAsset
 from mariadb_server.server import PrivateMariaDB
 from models.asset_config import create_asset
 from models.meta import apply_schema
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from utils.db_utils import close_quietly, close_thread_connection, execute_query, get_db_connection
 
 SYMBOL = "BTC/USD"

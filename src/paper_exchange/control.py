@@ -1,7 +1,7 @@
 """The operator's door under /control.
 
 Look at the exchange's own records, move the market, interfere with orders. JSON in, JSON out; no
-keys, loopback only. The same calls serve HTTP and the threaded helper. manual.py tells of them;
+keys, loopback only. The same calls serve HTTP and the tests. manual.py tells of them;
 whoever adds a call adds its line there.
 """
 
