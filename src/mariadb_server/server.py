@@ -148,9 +148,6 @@ class PrivateMariaDB:
             "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
         )
 
-    def drop_database(self, name: str) -> None:
-        self._execute(f"DROP DATABASE IF EXISTS {_quoted(name)}")
-
     @property
     def socket_path(self) -> Path:
         return socket_path_for(self.folder)

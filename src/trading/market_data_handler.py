@@ -87,11 +87,6 @@ class MarketDataHandler:
         """The symbols that can be traded: what the exchange does not know is not subscribed."""
         return {symbol for symbol, watch in self._watches.items() if watch.state is not None}
 
-    def state_of(self, symbol: str) -> TradingState | None:
-        """What the triggers of `symbol` were last computed from."""
-        watch = self._watches.get(symbol)
-        return watch.state if watch else None
-
     async def refresh(self, states: Iterable[TradingState]) -> None:
         """Compute the triggers anew from what the database says; starts watching new assets."""
         states = list(states)
