@@ -81,8 +81,8 @@ def _run(plan: ChaosPlan, say: Callable[[str], None], stopper: Stopper) -> int:
             stopper.ignore()
             stack.stop()
             line.stop()
-    for line in (*summary_lines(figures), *told):
-        say(line)
+    for text in (*summary_lines(figures), *told):
+        say(text)
     if plan.json:
         print(json.dumps(figures.as_json(), indent=2, default=str))
     if not figures.is_well:

@@ -210,8 +210,6 @@ def _parse(texts: Sequence[str]) -> argparse.Namespace:
         prog="scripts/report",
         description=HELP,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--by", choices=[by.value for by in By], default=By.ASSET.value)
     parser.add_argument("--asset", metavar="SYMBOL", help="this one only")

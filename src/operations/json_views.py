@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # they load the exchange's SDK, which a list of assets does n
 
 def asset_json(asset: DcaAsset, cycle: DcaCycle | None = None) -> dict[str, Any]:
     """An asset with its open cycle, if any."""
-    shown = plain(asdict(asset)) | {"ladder_usd": plain(compute_ladder_usd(asset))}
+    shown: dict[str, Any] = plain(asdict(asset)) | {"ladder_usd": plain(compute_ladder_usd(asset))}
     shown["cycle"] = None if cycle is None else plain(asdict(cycle))
     if asset.id == 0:
         del shown["id"]

@@ -10,7 +10,7 @@ import pytest
 from cli.assets import main
 from fixtures_bot import exchange_of_bot
 from paper_exchange.core.assets import DEFAULT_ASSETS, Asset
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from said import Said, runner
 
 COARSE = (

@@ -16,8 +16,8 @@ from alpaca.data.requests import CryptoLatestQuoteRequest
 from alpaca.trading.enums import OrderStatus
 
 from paper_exchange.core.config import ExchangeConfig, MarketConfig, MarketKind
-from paper_exchange.faults.armed import FaultBoard, Seam
-from paper_exchange.faults.table import KINDS
+from paper_exchange.faults.armed import FaultBoard
+from paper_exchange.faults.table import KINDS, Seam
 from paper_exchange.quotes.synthetic import synthetic_quotes
 from paper_exchange.server import PaperExchange
 

@@ -19,6 +19,7 @@ from strategy.lifecycle import Circumstances
 from strategy.sizing import is_dust, size_take_profit
 
 RATE = Decimal("0.0025")
+CHARGED = FeeSchedule(maker=Decimal("0.0015"), taker=RATE, usd_increment=Decimal("0.01"))
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 quantities = st.decimals(min_value="1e-9", max_value="1e9", places=9)
 prices = st.decimals(min_value="1e-9", max_value="1e6", places=9)
@@ -44,7 +45,7 @@ def test_the_journals_estimate_of_an_order_filled_at_once_is_the_exchanges_charg
     )  # fmt: skip
     around = Circumstances(asset=build_asset(), rules=build_rules(), fee_rate=RATE, now=NOW)
     entry = build_journal_entry(build_cycle(), order, Purpose.BASE, around)
-    charged = FeeSchedule().fee(side=ExchangeSide(side.value), qty=qty, price=price, is_maker=False)
+    charged = CHARGED.fee(side=ExchangeSide(side.value), qty=qty, price=price, is_maker=False)
     assert (entry.fee_qty, entry.fee_usd) == (charged.coins, charged.usd)
     assert entry.fee_is_estimated
 

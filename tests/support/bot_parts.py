@@ -15,7 +15,7 @@ from typing import Any
 from config import Settings
 from domain.orders import ExchangeOrder, TradeUpdate
 from models.trading_state import load_all_trading_states
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from strategy.order_identity import compute_client_order_id
 from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-import config
-from config import Settings, get_settings, reset_settings
+from config import Settings, get_settings, reset_settings, setting_names
 from domain.asset import DcaAsset
 from mariadb_server.server import PrivateMariaDB
 from models.asset_config import create_asset
 from models.meta import apply_schema
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from utils.db_utils import close_quietly, close_thread_connection, execute_query, get_db_connection
 
 SYMBOL = "BTC/USD"
@@ -48,7 +47,7 @@ def bot_environment(
         "REFRESH_SECONDS": "0.3",
         "HEARTBEAT_SECONDS": "0.5",
     }
-    for key in [spec.metadata["name"] for spec in config.fields(Settings)]:
+    for key in setting_names():
         monkeypatch.delenv(key, raising=False)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)

@@ -20,7 +20,7 @@ from models.order_journal import append_journal_entry
 from models.trading_state import load_trading_state
 from paper_exchange.api import wire
 from paper_exchange.core.state import TradeUpdate
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from strategy.order_identity import compute_client_order_id
 
 

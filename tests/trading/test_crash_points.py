@@ -13,7 +13,7 @@ from bot_parts import BotParts
 from crash_points import Crash, Effects, end_all_connections, watched
 from domain.orders import TradeUpdate
 from models.cycle_data import create_cycle, get_latest_cycle
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from utils.db_utils import execute_query
 
 BASE, DIP, DEEPER, TOP = 50_000, 49_000, 48_000, 51_500

@@ -38,9 +38,9 @@ from models.cooldowns import load_cooldowns
 from models.cycle_data import create_cycle, get_cycles_by_status
 from models.meta import apply_schema
 from models.order_journal import get_entries_of_cycle
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from strategy.order_identity import parse_client_order_id
-from utils.db_utils import close_quietly, get_db_connection, thread_connection
+from utils.db_utils import close_quietly, execute_query, get_db_connection, thread_connection
 
 BASE_USD, SAFETY_USD, SAFETY_ORDERS = Decimal(100), Decimal(60), 3
 _OPEN = ("new", "partially_filled", "accepted", "pending_new")
@@ -206,9 +206,9 @@ class Interleavings(RuleBasedStateMachine):
                 self.loop.run_until_complete(self.parts.market.stop())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
+            execute_query(f"DROP DATABASE `{self.database}`", db_conn=self.db_conn)
             close_quietly(self.db_conn)
             self.exchange.stop()
-            self.server.drop_database(self.database)
 
     def _settle(self) -> None:
         """The trouble ends; two sweeps later nothing waits for a person."""

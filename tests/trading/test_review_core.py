@@ -243,7 +243,7 @@ async def test_buyers_that_wait_for_their_turn_hold_up_no_fill_no_refresh_and_no
         )  # fmt: skip
         await bot.updates.on_crypto_trade_update(update)
         await until(lambda: get_cycle(db_conn, filled.id).order_seq == 1)
-        await until(lambda: bot.market.state_of("BCH/USD").cycle.order_seq == 1)
+        await until(lambda: bot.market._watches["BCH/USD"].state.cycle.order_seq == 1)
         exchange.push_quote(BTC, 52000, 52001)
         await bot.market.on_crypto_quote(wire_quote(BTC, 52000, 52001))
         route = "POST /v2/orders"

@@ -19,7 +19,7 @@ from config import PROJECT_ROOT, load_settings
 from daemon_process import DaemonProcess, wait_until
 from mail_server import CA_FILE, HOST, MailServer
 from models.cycle_data import create_cycle, get_cycle
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 from utils import logging_setup
 from utils.logging_setup import log_event, setup_logging
 

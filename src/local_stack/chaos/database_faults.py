@@ -6,9 +6,10 @@ Owns: whether the database is down by our doing; then no other fault of it makes
 from __future__ import annotations
 
 import contextlib
-import functools
 import random
 from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from typing import Any
 
 import mysql.connector
 import psutil
@@ -31,7 +32,7 @@ _IN_TRANSACTION = (
 
 
 def _if_up(effect: DatabaseEffect) -> DatabaseEffect:
-    @functools.wraps(effect)
+    @wraps(effect)
     def apply(self: DatabaseFaults, planned: Planned, chance: random.Random) -> bool:
         if self.is_down:
             return False
@@ -87,9 +88,7 @@ class DatabaseFaults:
         for server in servers_below(self._stack.server.folder):
             send(server, psutil.Process.suspend)
             self.is_down = True
-            self._undo.after(
-                planned.for_seconds, lambda server=server: self._resume_database(server)
-            )
+            self._undo.after(planned.for_seconds, partial(self._resume_database, server))
         return self.is_down
 
     def _resume_database(self, server: psutil.Process) -> None:
@@ -161,4 +160,5 @@ def _kill(connection: MySQLConnectionAbstract, ids: list[int]) -> bool:
 def _ids(connection: MySQLConnectionAbstract, query: str, *params: str) -> list[int]:
     cursor = connection.cursor()
     cursor.execute(query, params)
-    return [row[0] for row in cursor.fetchall()]
+    rows: Any = cursor.fetchall()  # this cursor gives tuples; the driver may give dicts as well
+    return [row[0] for row in rows]

@@ -11,6 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -179,9 +180,7 @@ class ChaosFaults:
         daemons = self._daemons()
         for process in daemons:
             send(process, psutil.Process.suspend)
-            self._undo.after(
-                planned.for_seconds, lambda process=process: send(process, psutil.Process.resume)
-            )
+            self._undo.after(planned.for_seconds, partial(send, process, psutil.Process.resume))
         (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
         return bool(daemons)
 

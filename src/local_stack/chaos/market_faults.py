@@ -93,7 +93,8 @@ class MarketFaults:
         """What was asked for when this fault took effect; None before."""
         for one in self._stack.exchange.faults()["history"]:
             if one["id"] == fault_id:
-                return one["facts"]
+                facts: Mapping[str, Any] = one["facts"]
+                return facts
         return None
 
     def resting_buy(self, planned: Planned, chance: random.Random) -> bool:

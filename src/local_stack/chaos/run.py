@@ -153,7 +153,8 @@ class Chaos:
         )
 
     def _exchange_faults(self) -> dict[str, int]:
-        return self.stack.exchange.faults()["applied"]
+        applied: dict[str, int] = self.stack.exchange.faults()["applied"]
+        return applied
 
     # After a storm
 
@@ -242,11 +243,13 @@ class Chaos:
     def _sold_though_left(self, left: LeftBuy, target: Decimal | None) -> list[Violation]:
         """`target` None: it was no safety order after all, nothing is held."""
         exchange = self.stack.exchange
+        if target is None:
+            return []
 
-        def is_above() -> bool:
-            return Decimal(exchange.state()["quotes"][left.symbol]["bid"]) >= target
+        def is_above(least: Decimal = target) -> bool:
+            return Decimal(exchange.state()["quotes"][left.symbol]["bid"]) >= least
 
-        if target is None or not self._tick_until(is_above, LULL_SECONDS):
+        if not self._tick_until(is_above, LULL_SECONDS):
             return []
         began_at = time.monotonic()
         self._tick_until(lambda: trace_left_buy(left, exchange.ledger()).is_over, SELL_SECONDS)

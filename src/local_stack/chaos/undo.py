@@ -20,10 +20,10 @@ class UndoList:
     """Faults that last, and when each is to be taken back."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
 
-    def after(self, seconds: float, undo: Callable[[], None]) -> None:
+    def after(self, seconds: float, undo: Callable[[], object]) -> None:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), undo))
 
     def tick(self) -> None:

@@ -19,7 +19,8 @@ from paper_exchange.api.stream_faults import apply_stream_faults, refused_handsh
 from paper_exchange.core.clock import NANOS
 from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.prices import Bar, Quote, Tick
-from paper_exchange.faults.armed import Fault, Seam
+from paper_exchange.faults.armed import Fault
+from paper_exchange.faults.table import Seam
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from aiohttp import web
 from paper_exchange.api.http_json import read_json, refusal_response
 from paper_exchange.core import errors
 from paper_exchange.core.errors import ApiError
-from paper_exchange.faults.armed import Fault, FaultBoard, Seam
+from paper_exchange.faults.armed import Fault, FaultBoard
+from paper_exchange.faults.table import Seam
 
 _PAGE = (
     "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"

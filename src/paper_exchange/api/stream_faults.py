@@ -8,7 +8,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from paper_exchange.faults.armed import Fault, FaultBoard, Seam
+from paper_exchange.faults.armed import Fault, FaultBoard
+from paper_exchange.faults.table import Seam
 
 
 class StreamClient(Protocol):

@@ -16,7 +16,8 @@ from paper_exchange.api.sockets import Outbox, open_websocket
 from paper_exchange.api.stream_faults import apply_stream_faults, refused_handshake
 from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.state import TradeUpdate, order_facts
-from paper_exchange.faults.armed import Fault, Seam
+from paper_exchange.faults.armed import Fault
+from paper_exchange.faults.table import Seam
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class TradeStream:
 
     def on_trade_update(self, update: TradeUpdate) -> None:
         asset = self._exchange.asset(update.order.symbol)
-        body = {"stream": "trade_updates", "data": wire.trade_update_json(update, asset)}
+        body: wire.Json = {"stream": "trade_updates", "data": wire.trade_update_json(update, asset)}
         event, symbol = update.event.value, update.order.symbol
         for client in list(self.clients):
             apply_stream_faults(client, self._faults, stream="trading", event=event, symbol=symbol)

@@ -44,7 +44,7 @@ class Fault:
 
     @property
     def seconds(self) -> float:
-        return float(self.parameters["seconds"])
+        return float(self.number("seconds"))
 
     def number(self, name: str) -> Decimal:
         return Decimal(str(self.parameters[name]))

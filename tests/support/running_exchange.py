@@ -6,13 +6,14 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from paper_exchange.core.config import ExchangeConfig
 from paper_exchange.server import PaperExchange, Urls
 
 _START_SECONDS = 30
 _CALL_SECONDS = 30
+T = TypeVar("T")
 
 
 class RunningExchange:
@@ -66,7 +67,7 @@ class RunningExchange:
             self._loop.call_soon_threadsafe(self.server.stopping.set)
             self._thread.join(_CALL_SECONDS)
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine in the exchange's loop and returns its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_SECONDS)
 
@@ -85,7 +86,7 @@ class RunningExchange:
         return self.call("POST", "quote", symbol=symbol, bid=bid, ask=ask, **fields)
 
     def settle(self, timeout_seconds: float = 2.0) -> bool:
-        return self.call("POST", "settle", timeout_seconds=timeout_seconds)["settled"]
+        return self.call("POST", "settle", timeout_seconds=timeout_seconds)["settled"] is True
 
     def configure(self, **settings: Any) -> dict[str, Any]:
         return self.call("POST", "config", **settings)
@@ -102,7 +103,8 @@ class RunningExchange:
         return self.call("POST", "market", **settings)
 
     def end_of_day(self) -> list[dict[str, Any]]:
-        return self.call("POST", "end_of_day")["posted"]
+        posted: list[dict[str, Any]] = self.call("POST", "end_of_day")["posted"]
+        return posted
 
     def expire(self, order_id: str) -> dict[str, Any]:
         return self.call("POST", "order", order_id=order_id, action="expire")
@@ -115,7 +117,7 @@ class RunningExchange:
 
     def arm(self, name: str, **fields: Any) -> str:
         """Switches a fault on (see --help) and returns its id."""
-        return self.call("POST", "faults", name=name, **fields)["armed"][0]["id"]
+        return str(self.call("POST", "faults", name=name, **fields)["armed"][0]["id"])
 
     def clear_faults(self, which: str | bool = True) -> None:
         """One by its id, all of a name, or all."""
@@ -125,7 +127,7 @@ class RunningExchange:
         return self.call("GET", "faults")
 
     def times_applied(self, name: str) -> int:
-        return self.faults()["applied"].get(name, 0)
+        return int(self.faults()["applied"].get(name, 0))
 
     def call(self, method: str, name: str, /, **body: Any) -> dict[str, Any]:
         """Any call of the control API: `call("POST", "market", paused=True)`."""
