@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -79,7 +80,7 @@ def _run(plan: DemoPlan, view: View, stopper: Stopper, console: Console) -> int:
     return EXIT_WELL if summary.is_well else EXIT_FAILED
 
 
-def _keep(log_dir: Path, report: dict | None) -> None:
+def _keep(log_dir: Path, report: dict[str, Any] | None) -> None:
     """The logs and the summary of the last demo, for whoever wants to look into them."""
     arriving = LAST_FOLDER.with_name(f"{LAST_FOLDER.name}.{os.getpid()}")
     shutil.copytree(log_dir, arriving / "logs")

@@ -37,7 +37,8 @@ class LiveView:
         self._console = console
         self._sentences: deque[Sentence] = deque(maxlen=SENTENCES_SHOWN)
         self._live: Live | None = None
-        self._heading, self._status = "", None
+        self._heading = ""
+        self._status: Status | None = None
 
     def say(self, text: str) -> None:
         self._console.print(text)
@@ -54,7 +55,8 @@ class LiveView:
         if self._live is not None:
             self._live.stop()
             self._live = None
-            self._console.print(self._picture(self._status, None))
+            if self._status is not None:
+                self._console.print(self._picture(self._status, None))
 
     def _picture(self, status: Status, height: int | None) -> RenderableType:
         """The sentences get the lines that the status leaves, a few in any case."""

@@ -215,10 +215,11 @@ def _caretakers(looks: tuple[CaretakerLook, ...]) -> Text:
 def _profit(
     assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...], *, is_short: bool
 ) -> Text:
-    today = sum(asset.realised_today_usd for asset in assets)
-    today += sum(profit.recent_profit_usd for profit in removed)
-    total = sum(asset.realised_usd for asset in assets)
-    total += sum(profit.profit_usd for profit in removed)
+    none = Decimal(0)
+    today = sum((asset.realised_today_usd for asset in assets), none)
+    today += sum((profit.recent_profit_usd for profit in removed), none)
+    total = sum((asset.realised_usd for asset in assets), none)
+    total += sum((profit.profit_usd for profit in removed), none)
     deals_today = sum(asset.deals_today for asset in assets)
     deals_today += sum(profit.recent_deals for profit in removed)
     deals = sum(asset.deals for asset in assets) + sum(profit.deals for profit in removed)
@@ -235,7 +236,7 @@ def _profit(
     if removed:
         text.append(f", {', '.join(profit.symbol for profit in removed)} (removed) counted in")
     if held:
-        unrealised = coloured_usd(sum(held), is_estimated=True)
+        unrealised = coloured_usd(sum(held, none), is_estimated=True)
         text.append_text(Text.assemble("; unrealised ", unrealised, " USD"))
     if not is_short:
         text.append("  after fees, days in UTC", style="dim")

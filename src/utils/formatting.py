@@ -21,8 +21,8 @@ NOTHING = "-"
 
 def usd(value: Decimal | float) -> str:
     """Cents and thousands; what is less than half a cent is never `-0.00`."""
-    cents = round(value, 2)
-    return f"{cents if cents else abs(cents):,.2f}"
+    text = f"{value:,.2f}"
+    return "0.00" if text == "-0.00" else text
 
 
 def signed_usd(value: Decimal | None) -> str:

@@ -162,7 +162,7 @@ def _read_recordings(given: argparse.Namespace) -> tuple[Recording, tuple[str, .
     Raises:
         ReplayError: which file, which line, and why.
     """
-    window = {
+    window: dict[str, Any] = {
         f"{name}_ns": text and parse_time(text)
         for name, text in (("from", given.replay_from), ("until", given.replay_until))
     }

@@ -6,7 +6,7 @@ Pure. The prices come from the functions that the bot itself decides with.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -59,7 +59,7 @@ class AssetLook:
     cycle_id: int | None
     quantity: Decimal
     coins_held: Decimal
-    average_price: Decimal | None
+    average_price: Decimal | None = None
     safety_orders: int
     max_safety_orders: int
     bid: Decimal | None
@@ -102,38 +102,41 @@ def look_at_asset(
     bid, ask = (quote.bid, quote.ask) if quote else (None, None)
     cycle = state.cycle if state else None
     row_problem = find_state_problem(state) if state else find_row_problem(asset)
-    common = {
-        "symbol": asset.asset_symbol,
-        "is_enabled": asset.is_enabled,
-        "status": cycle.status if cycle else None,
-        "cycle_id": cycle.id if cycle else None,
-        "quantity": cycle.quantity if cycle else Decimal(0),
-        "coins_held": _coins_held(state, fee_rate) if state and cycle.is_open else Decimal(0),
-        "safety_orders": cycle.safety_orders if cycle else 0,
-        "max_safety_orders": asset.max_safety_orders,
-        "bid": bid,
-        "ask": ask,
-        "quoted_at": quote.quoted_at if quote else None,
-        "held": held,
-        "leftover": state.leftover if state else Decimal(0),
-        "deals": realised.deals if realised else 0,
-        "realised_usd": realised.profit_usd if realised else Decimal(0),
-        "deals_today": realised.recent_deals if realised else 0,
-        "realised_today_usd": realised.recent_profit_usd if realised else Decimal(0),
-        "realised_is_estimated": bool(realised and realised.is_estimated),
-        "realised_today_is_estimated": bool(realised and realised.recent_is_estimated),
-    }
+    common = AssetLook(
+        symbol=asset.asset_symbol,
+        is_enabled=asset.is_enabled,
+        status=cycle.status if cycle else None,
+        cycle_id=cycle.id if cycle else None,
+        quantity=cycle.quantity if cycle else Decimal(0),
+        coins_held=_coins_held(state, fee_rate)
+        if state is not None and state.cycle.is_open
+        else Decimal(0),
+        safety_orders=cycle.safety_orders if cycle else 0,
+        max_safety_orders=asset.max_safety_orders,
+        bid=bid,
+        ask=ask,
+        quoted_at=quote.quoted_at if quote else None,
+        held=held,
+        leftover=state.leftover if state else Decimal(0),
+        deals=realised.deals if realised else 0,
+        realised_usd=realised.profit_usd if realised else Decimal(0),
+        deals_today=realised.recent_deals if realised else 0,
+        realised_today_usd=realised.recent_profit_usd if realised else Decimal(0),
+        realised_is_estimated=bool(realised and realised.is_estimated),
+        realised_today_is_estimated=bool(realised and realised.recent_is_estimated),
+    )
     if state is None or cycle is None or not cycle.is_open or row_problem:
         problem = f"{asset.asset_symbol} is not traded: {row_problem}" if row_problem else None
         problem = problem or _no_open_cycle(asset, cycle)
-        return AssetLook(average_price=None, problem=problem, **common)
+        return replace(common, problem=problem)
     known = rules or _any_rules(asset.asset_symbol)
     triggers = compute_triggers(state, known, fee_rate)
     at_any_price = triggers.buy_at_or_below == ANY_PRICE
     buy_price = None if at_any_price else triggers.buy_at_or_below
     order = _find_order(cycle, open_orders)
     rest_ends = state.cooldown_until if cycle.status is CycleStatus.COOLDOWN else None
-    return AssetLook(
+    return replace(
+        common,
         average_price=cycle.average_purchase_price if cycle.quantity > 0 else None,
         buys_at_any_price=at_any_price,
         buy_purpose=triggers.buy_purpose,
@@ -146,7 +149,6 @@ def look_at_asset(
         order=_look_at_order(order, now) if order else None,
         order_is_unseen=order is None and cycle.latest_order_id is not None,
         problem=_order_problem(order, now) if order else None,
-        **common,
     )
 
 

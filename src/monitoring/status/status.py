@@ -212,7 +212,7 @@ def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> 
         found.append(f"prices cannot be had: {status.prices_problem}")
     for asset in status.assets or ():
         held = asset.held if asset.held is not None and asset.held.is_wrong else None
-        found += [asset.problem or (held and held.line), _unended_rest(asset, status)]
+        found += [asset.problem or (held.line if held else None), _unended_rest(asset, status)]
         if known_symbols and asset.symbol not in known_symbols and asset.problem is None:
             found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
     found += find_caretaker_problems(status.caretakers)

@@ -13,25 +13,25 @@ from typing import Generic, TypeVar
 
 from utils.db_utils import close_thread_connection
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class TookTooLong(Exception):
     """No result within the bound."""
 
 
-class Pending(Generic[T]):
+class Pending(Generic[T_co]):
     """The result of `work`, which begins at once. The bound counts from this beginning."""
 
-    def __init__(self, work: Callable[[], T], *, seconds: float) -> None:
+    def __init__(self, work: Callable[[], T_co], *, seconds: float) -> None:
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._ended = threading.Event()
-        self._value: T | None = None
+        self._value: T_co | None = None
         self._error: BaseException | None = None
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
-    def _run(self, work: Callable[[], T]) -> None:
+    def _run(self, work: Callable[[], T_co]) -> None:
         try:
             self._value = work()
         except BaseException as error:  # noqa: BLE001 - handed to the threads that wait
@@ -44,7 +44,7 @@ class Pending(Generic[T]):
     def has_ended(self) -> bool:
         return self._ended.is_set()
 
-    def result(self) -> T:
+    def result(self) -> T_co:
         """What `work` returned or raised; as often as asked, by any thread.
 
         Raises:
