@@ -13,7 +13,7 @@ from typing import Any
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry, Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
@@ -204,7 +204,7 @@ def is_sold_out(cycle: DcaCycle, sold_qty: Decimal, around: Circumstances) -> bo
 
 def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Event:
     return Event(
-        kind="sale_incomplete",
+        kind=EventKind.SALE_INCOMPLETE,
         severity=Severity.WARNING,
         reason=(
             f"sell order {order.client_order_id} was filled with"
@@ -214,6 +214,7 @@ def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Ev
         asset_id=cycle.asset_id,
         symbol=order.symbol,
         cycle_id=cycle.id,
+        order_id=order.id,
     )
 
 
