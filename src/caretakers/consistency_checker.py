@@ -21,7 +21,7 @@ from domain.market import AssetRules
 from models.cycle_data import get_cycle
 from models.events import append_event, get_event_ages, was_written
 from strategy.repairs import compute_missing_order_change, compute_position_gone_change
-from trading.cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle
+from trading.cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell
 from trading.engine import build_engine
 from trading.unclaimed_orders import tell_unclaimed
 from utils.alpaca_client_rest import ExchangeRefused
@@ -84,8 +84,7 @@ class ConsistencyChecker:
         def refuse() -> str:
             if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS):
                 event = Event(kind=HELD_KIND, severity=Severity.ERROR, reason=reason)
-                append_event(thread_connection(), event)
-                announce((event,))
+                tell(thread_connection(), event)
             raise StepFailed("too many cycles ended in error: see dca_events")
 
         step = {"action": "hold back", "reason": reason, "count": len(findings)}
@@ -260,9 +259,7 @@ def _event_of(finding: Finding) -> Event:
 
 def _tell(finding: Finding) -> None:
     """A row, and a line whose severity decides whether a person is mailed."""
-    event = _event_of(finding)
-    append_event(thread_connection(), event)
-    announce((event,))
+    tell(thread_connection(), _event_of(finding))
 
 
 def _described(finding: Finding) -> dict[str, object]:

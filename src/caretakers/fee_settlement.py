@@ -16,13 +16,13 @@ from caretakers.plans.fee_settlement import FeeSettlement, last_settled_day, pla
 from caretakers.runner import ScriptRun
 from domain.events import Event, EventKind, Severity
 from domain.orders import Side
-from models.events import append_event, was_written
+from models.events import was_written
 from models.order_journal import (
     get_entries_ended_since,
     get_first_estimated_end,
     settle_fee,
 )
-from trading.cycle_changes import announce
+from trading.cycle_changes import tell
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_trade_records
 from utils.db_utils import thread_connection, transaction
@@ -131,9 +131,5 @@ def _report(run: ScriptRun, settlement: FeeSettlement) -> None:
     event = build_fee_event(settlement)
     if was_written(thread_connection(), event):
         return
-
-    def tell() -> None:
-        append_event(thread_connection(), event)
-        announce((event,))
-
-    run.step({"action": "report", "symbol": event.symbol, "reason": settlement.reason}, tell)
+    step = {"action": "report", "symbol": event.symbol, "reason": settlement.reason}
+    run.step(step, lambda: tell(thread_connection(), event))

@@ -27,8 +27,9 @@ from domain.orders import ExchangeOrder
 from domain.wire import WireError, normalize_symbol
 from models.asset_config import get_all_assets
 from models.cycle_data import get_cycles_by_status
-from models.events import append_event, get_event_ages
+from models.events import get_event_ages
 from strategy.order_identity import compute_client_order_id
+from trading.cycle_changes import tell
 from utils.alpaca_client_rest import (
     ExchangeRefused,
     cancel_order,
@@ -107,10 +108,10 @@ class OrderCanceller:
             case OrderAction.CANCEL:
                 return self._cancel(repair, around)
             case OrderAction.NOTE:
-                _write_event(EventKind.ORDER_CANCEL_REQUESTED, Severity.INFO, repair)
+                _note(EventKind.ORDER_CANCEL_REQUESTED, Severity.INFO, repair)
                 return "its cancellation is under way"
             case OrderAction.REPORT:
-                _write_event(EventKind.ORDER_CANCEL_LASTING, Severity.ERROR, repair)
+                _note(EventKind.ORDER_CANCEL_LASTING, Severity.ERROR, repair)
                 return "its cancellation does not come to an end: look at it on Alpaca's dashboard"
 
     def _cancel(self, repair: OrderRepair, around: Surroundings) -> str | None:
@@ -122,12 +123,12 @@ class OrderCanceller:
         if not again or again[0].action is not OrderAction.CANCEL:
             return "not needed any more"
         if cancel_order(self.client, order.id):
-            _write_event(EventKind.ORDER_CANCEL_REQUESTED, Severity.INFO, again[0])
+            _note(EventKind.ORDER_CANCEL_REQUESTED, Severity.INFO, again[0])
             return "asked for"
         order = self._read_again(order)
         if order is None or order.is_ended:
             return f"ended by itself ({order.status if order else 'gone'})"
-        _write_event(EventKind.ORDER_CANCEL_REFUSED, Severity.WARNING, again[0])
+        _note(EventKind.ORDER_CANCEL_REFUSED, Severity.WARNING, again[0])
         raise StepFailed("the exchange did not take the request")
 
     def _read_again(self, order: ExchangeOrder) -> ExchangeOrder | None:
@@ -199,35 +200,13 @@ def _described(repair: OrderRepair) -> dict[str, object]:
     }
 
 
-_LEVELS = {
-    Severity.INFO: logging.INFO,
-    Severity.WARNING: logging.WARNING,
-    Severity.ERROR: logging.ERROR,
-}
-
-
-def _write_event(kind: EventKind, severity: Severity, repair: OrderRepair) -> None:
+def _note(kind: EventKind, severity: Severity, repair: OrderRepair) -> None:
     """The row that later runs count from, and its line in the log."""
-    order = repair.order
+    order, reason = repair.order, repair.reason
     event = Event(
-        kind=kind,
-        severity=severity,
-        reason=repair.reason,
-        symbol=order.symbol,
-        order_id=order.id,
+        kind=kind, severity=severity, reason=reason, symbol=order.symbol, order_id=order.id
     )
-    append_event(thread_connection(), event)
-    log_event(
-        log,
-        _LEVELS[severity],
-        kind.log_name,
-        symbol=order.symbol,
-        side=order.side,
-        fault=repair.fault,
-        age=round(repair.age_seconds),
-        id=order.client_order_id,
-        order=order.id,
-    )
+    tell(thread_connection(), event)
 
 
 def _asked_seconds(events: Iterable[EventAge]) -> dict[str, AskedSeconds]:

@@ -297,6 +297,16 @@ def announce(events: tuple[Event, ...]) -> None:
         )
 
 
+def tell(connection: MySQLConnectionAbstract, event: Event) -> None:
+    """Its row and its line.
+
+    Raises:
+        DatabaseError: nothing was written.
+    """
+    append_event(connection, event)
+    announce((event,))
+
+
 def tell_once(
     connection: MySQLConnectionAbstract,
     kind: EventKind,
@@ -322,8 +332,7 @@ def tell_once(
         dedupe_key=key,
     )
     if not was_written(connection, event):
-        append_event(connection, event)
-        announce((event,))
+        tell(connection, event)
 
 
 _LEVELS = {
