@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
+from utils.formatting import describe_account
 
 # isort: split
 from config import Settings, SettingsError, find_loose_permissions, get_settings
@@ -61,20 +62,13 @@ def _check_world(settings: Settings) -> str:
     check_schema(connection)
     account_id = fetch_account_id(get_trading_client())
     claim_account(connection, account_id)
-    money = (
-        "LIVE: REAL MONEY"
-        if settings.is_live
-        else "local"
-        if settings.is_local_exchange
-        else "paper"
-    )
     log_event(
         log,
         logging.INFO,
         "account.opened",
         account=account_id,
         host=settings.trading_host,
-        money=money,
+        money=describe_account(settings),
     )
     return account_id
 

@@ -48,6 +48,7 @@ from runtime.daemon_process import (
 )
 from runtime.heartbeat import Heartbeat
 from runtime.operator_flags import is_stopped
+from utils.formatting import span
 from utils.logging_setup import log_event
 from utils.state_file import load_state, read_boot_id, save_state
 
@@ -128,7 +129,7 @@ def _ages(beat: Heartbeat, now: float) -> Beat:
 
 def _describe_stalls(beat: Heartbeat, now: float) -> str | None:
     stalls = [
-        f"{held.symbol or 'the daemon'} is held back for {now - held.since:.0f} s: {held.reason}"
+        f"{held.symbol or 'the daemon'} is held back for {span(now - held.since)}: {held.reason}"
         for held in beat.held_back
         if held.is_stalled
     ]

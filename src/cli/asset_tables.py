@@ -1,7 +1,4 @@
-"""How assets and plans look: tables and lines for a person, plain JSON for a machine.
-
-Money and coins reach JSON as exact text; what a person sees is rounded for the eye.
-"""
+"""How assets and plans look to a person: tables and lines, numbers rounded for the eye."""
 
 from __future__ import annotations
 
@@ -10,42 +7,31 @@ from decimal import ROUND_HALF_EVEN, Context
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console
-from rich.measure import Measurement
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from cli.command_line import width_of
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
 from strategy.cycle_plan import DealPlan, Holding, PlannedOrder
-from utils.formatting import ESTIMATE_LEGEND, marked, number, price
+from strategy.ladder import compute_ladder_usd
+from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, marked, number, price, usd
 
 if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does not need
     from operations.adopt_coins import Adoption
     from operations.preview import Preview
 
-_WIDEST = 1000
-
-
-# For a machine
-
-
-# For a person
-
 
 def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]) -> None:
     """One line for each asset."""
-    table = _table(
-        console,
-        "asset on base_USD safety_USD deviation take_profit cooldown ladder_USD"
-        " cycle coins average safety_used",
-    )
+    lines = []
     for asset, cycle in rows:
         profit = f"{number(asset.take_profit_percent)} %"
         if asset.take_profit_fee_percent:
             profit += " net"
         holds = cycle is not None and cycle.quantity > 0
-        table.add_row(
+        cells = (
             asset.asset_symbol,
             "yes" if asset.is_enabled else "no",
             number(asset.base_order_amount),
@@ -53,14 +39,19 @@ def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]
             f"{number(asset.safety_order_deviation)} %",
             profit,
             f"{asset.cooldown_period} s",
-            number(asset.ladder_usd),
+            number(compute_ladder_usd(asset)),
             cycle.status.value if cycle else "none open",
-            number(cycle.quantity) if cycle and holds else "-",
-            price(cycle.average_purchase_price) if cycle and holds else "-",
-            f"{cycle.safety_orders}" if cycle and holds else "-",
-            style=None if asset.is_enabled else "dim",
+            coins(cycle.quantity) if cycle and holds else NOTHING,
+            price(cycle.average_purchase_price) if cycle and holds else NOTHING,
+            f"{cycle.safety_orders}" if cycle and holds else NOTHING,
         )
-    _print_table(console, table)
+        lines.append((cells, None if asset.is_enabled else "dim"))
+    _print_table(
+        console,
+        "asset/on base_USD/safety_USD deviation/take_profit cooldown/ladder_USD"
+        " cycle/coins_bought average/safety_used",
+        lines,
+    )
 
 
 def show_preview(console: Console, preview: Preview) -> None:
@@ -75,15 +66,16 @@ def show_preview(console: Console, preview: Preview) -> None:
         console.print(Text(f"\n{title} that starts at {price(preview.plan.ask)} USD", style="bold"))
         _show_plan(console, preview.plan)
     console.print(
-        f"Each order is assumed to fill fully at its price. Ladder: {number(asset.ladder_usd)} USD"
+        "Each order is assumed to fill fully at its price. Ladder:"
+        f" {number(compute_ladder_usd(asset))} USD"
         f" (base {number(asset.base_order_amount)} + {asset.max_safety_orders} x"
         f" {number(asset.safety_order_amount)}).",
         soft_wrap=True,
     )
     count = len(preview.needs)
     console.print(
-        f"All enabled assets together ({count}) can still need {number(preview.needed_usd, 2)} USD;"
-        f" the account can buy for {number(preview.spendable_usd, 2)} USD.",
+        f"All enabled assets together ({count}) can still need {usd(preview.needed_usd)} USD;"
+        f" the account can buy for {usd(preview.spendable_usd)} USD.",
         soft_wrap=True,
     )
     for warning in preview.warnings:
@@ -96,7 +88,7 @@ def show_adoption(console: Console, adoption: Adoption, plan: DealPlan) -> None:
     console.print(Text(f"{symbol}: coins that no deal claims", style="bold"))
     console.print(
         f"The account holds {number(adoption.position_qty)} at an average of"
-        f" {price(adoption.average_price)} USD: about {number(adoption.cost_usd, 2)} USD with the"
+        f" {price(adoption.average_price)} USD: about {usd(adoption.cost_usd)} USD with the"
         " coins that a taker's fee took of them, as much as the base order and"
         f" {adoption.safety_orders} of {adoption.asset.max_safety_orders} safety orders.",
         soft_wrap=True,
@@ -122,27 +114,26 @@ def _headline(preview: Preview) -> Text:
         parts.append("disabled: it buys nothing")
     head = Text(asset.asset_symbol, style="bold")
     head.append(f"  {', '.join(parts)}", style="not bold")
-    head.append(f"  [{preview.money}]", style="bold red" if "REAL" in preview.money else "dim")
+    head.append(f"  [{preview.money}]", style="bold red" if preview.is_live else "dim")
     return head
 
 
 def _show_plan(console: Console, plan: DealPlan) -> None:
-    table = _table(
-        console,
-        "order buy_at limit USD coins coins_held average sell_at net_USD",
-    )
-    if plan.start is not None:
-        table.add_row("held", "", "", "", "", *_holding_cells(plan.start))
-    for order in plan.orders:
-        table.add_row(
+    lines = [
+        (
             _order_name(order),
             price(order.trigger_price),
             price(order.limit_price),
-            number(order.size_usd, 2),
+            usd(order.size_usd),
             number(order.qty),
             *_holding_cells(order.after),
         )
-    _print_table(console, table)
+        for order in plan.orders
+    ]
+    if plan.start is not None:
+        lines.insert(0, ("held", "", "", "", "", *_holding_cells(plan.start)))
+    columns = "order buy_at/limit USD coins/bought_in_all average sell_at/net_USD"
+    _print_table(console, columns, [(line, None) for line in lines])
     if plan.sales:
         console.print(Text(ESTIMATE_LEGEND, style="dim"), soft_wrap=True)
     if plan.problem is not None:
@@ -158,30 +149,43 @@ def _holding_cells(holding: Holding) -> tuple[str, str, str, str]:
     return (
         number(Context(prec=12, rounding=ROUND_HALF_EVEN).plus(holding.quantity)),
         price(holding.average_price),
-        "-" if sale is None else price(sale.price),
-        "-" if sale is None else marked(number(sale.net_profit_usd, 4), True),
+        NOTHING if sale is None else price(sale.price),
+        NOTHING if sale is None else marked(number(sale.net_profit_usd, 4), True),
     )
 
 
-def _table(console: Console, columns: str) -> Table:
-    """An empty table; `columns` are parted by blanks, an underscore shows as one."""
+def _print_table(
+    console: Console, columns: str, lines: Sequence[tuple[Sequence[str], str | None]]
+) -> None:
+    """Each line is its cells and its style. `columns` are parted by blanks, an underscore shows as
+    one; those with a slash between them stand in one where the terminal is too narrow for all.
+    """
+    titles = columns.replace("/", " ").split()
+    table = _table(console, titles, lines)
+    if width_of(table, console) > console.width:
+        stacks = [group.count("/") + 1 for group in columns.split()]
+        ends = [sum(stacks[: index + 1]) for index in range(len(stacks))]
+        slices = [slice(end - size, end) for size, end in zip(stacks, ends, strict=True)]
+        lines = [(["\n".join(cells[part]) for part in slices], style) for cells, style in lines]
+        table = _table(console, columns.replace("/", "\n").split(" "), lines)
+    # Whole, however narrow the terminal is: it may wrap a line, but no number is ever cut.
+    width = console.width
+    console.width = max(width, width_of(table, console))
+    console.print(table)
+    console.width = width
+
+
+def _table(
+    console: Console, titles: Sequence[str], lines: Sequence[tuple[Sequence[str], str | None]]
+) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD if console.is_terminal else None,
         pad_edge=False,
         header_style="bold",
-        width=None,
     )
-    for index, column in enumerate(columns.split()):
-        title = column.replace("_", " ")
-        table.add_column(title, justify="left" if index == 0 else "right", no_wrap=True)
+    for index, title in enumerate(titles):
+        justify: JustifyMethod = "left" if index == 0 else "right"
+        table.add_column(title.replace("_", " "), justify=justify, no_wrap=True)
+    for cells, style in lines:
+        table.add_row(*cells, style=style)
     return table
-
-
-def _print_table(console: Console, table: Table) -> None:
-    """Whole, whatever the terminal's width: it may wrap a line, but no number is ever cut."""
-    widest = console.options.update(max_width=_WIDEST)
-    needed = Measurement.get(console, widest, table).maximum
-    width = console.width
-    console.width = max(width, needed)
-    console.print(table)
-    console.width = width

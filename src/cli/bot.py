@@ -12,7 +12,6 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -49,7 +48,16 @@ from runtime.daemon_process import (
 from runtime.heartbeat import Heartbeat
 from runtime.operator_flags import PAUSED, is_paused, is_stopped, set_wish
 from utils.db_utils import thread_connection
-from utils.formatting import ESTIMATE_LEGEND, marked, number, plain, price
+from utils.formatting import (
+    ESTIMATE_LEGEND,
+    describe_account,
+    marked,
+    number,
+    plain,
+    price,
+    span,
+    usd,
+)
 from utils.logging_setup import log_event, setup_logging
 
 if TYPE_CHECKING:
@@ -186,7 +194,7 @@ class BotCommand:
     def close(self) -> int:
         from operations.close_cycle import prepare_close, request_close, withdraw_close
         from operations.close_execution import Closer
-        from operations.preview import describe_money, open_account
+        from operations.preview import open_account
         from utils.alpaca_http import ExchangeError
 
         options = self._options
@@ -206,7 +214,7 @@ class BotCommand:
             raise Stop(reason, EXIT_FAILED) from None
         if plan is None:
             return self._nothing_to_close(asset)
-        money = describe_money(self._settings)
+        money = describe_account(self._settings)
         if not self._as_json:
             for line in _plan_lines(plan, money, disable=options.disable):
                 self._console.print(line, soft_wrap=True)
@@ -325,13 +333,13 @@ def _line_of(
     """The parts of the line, and whether it trades."""
     if process is None:
         return ["stopped on purpose" if is_stopped else "NOT RUNNING"], False
-    runs = f"PID {process.pid} for {_duration(age_seconds(process))}"
+    runs = f"PID {process.pid} for {span(age_seconds(process))}"
     if is_suspended(process):
         return ["SUSPENDED", runs], False
     if beat is None:
         return ["no heartbeat yet", runs], False
     if beat.age_seconds() > settings.heartbeat_max_age_seconds:
-        return [f"HUNG: last heartbeat {_duration(beat.age_seconds())} ago", runs], False
+        return [f"HUNG: last heartbeat {span(beat.age_seconds())} ago", runs], False
     if beat.state != "trading":
         return [f"{beat.state}: {beat.reason or 'no reason given'}", runs], False
     lost = [
@@ -344,25 +352,9 @@ def _line_of(
     ]
     quote = "no quote yet"
     if beat.last_quote_at is not None:
-        quote = f"last quote {_duration(time.monotonic() - beat.last_quote_at)} ago"
+        quote = f"last quote {span(time.monotonic() - beat.last_quote_at)} ago"
     what = ", ".join(beat.symbols) or "no asset configured"
     return ["trading" if not lost else ", ".join(lost), runs, what, quote], not lost
-
-
-def _duration(seconds: float) -> str:
-    """`12 s`, `3 min`, `5 h`, `2 d`."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
-def _usd(amount: Decimal) -> str:
-    return f"{amount:,.2f} USD"
-
-
-def _coins(plan: ClosePlan) -> str:
-    return f"{number(plan.coins)} {plan.asset.asset_symbol.partition('/')[0]}"
 
 
 def _plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:
@@ -372,16 +364,17 @@ def _plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:
     if plan.waits_for_buy:
         lines.append("  its open buy is canceled; what that has bought by then is sold as well")
     if cycle.quantity > 0:
+        held = f"about {number(plan.coins_held)} {symbol.partition('/')[0]}"
         bought = f"bought at {price(cycle.average_purchase_price)} USD on average"
-        lines.append(f"  about {_coins(plan)} are sold at market, {bought}")
+        lines.append(f"  coins held: {held}, {bought}; they are sold at market")
     if cycle.quantity > 0 and plan.bid is not None:
         assert plan.proceeds_usd is not None, "there is a bid"
         assert plan.profit_usd is not None, "there is a bid"
         word = "profit" if plan.profit_usd >= 0 else "LOSS"
         lines.append(
             f"  at the bid of now, {price(plan.bid)} USD, that is"
-            f" {marked(_usd(plan.proceeds_usd), True)}: a {word} of"
-            f" {marked(_usd(abs(plan.profit_usd)), True)} after fees ({ESTIMATE_LEGEND})"
+            f" {marked(usd(plan.proceeds_usd), True)} USD: a {word} of"
+            f" {marked(usd(abs(plan.profit_usd)), True)} USD after fees ({ESTIMATE_LEGEND})"
         )
     elif cycle.quantity > 0:
         lines.append("  there is no quote now: what it brings cannot be told")
@@ -402,7 +395,7 @@ def _plan_json(plan: ClosePlan, money: str) -> dict[str, Any]:
         "money": money,
         "cycle": plan.cycle.id,
         "status": plan.cycle.status.value,
-        "coins": plain(plan.coins),
+        "coins_held": plain(plan.coins_held),
         "average_price": plain(plan.cycle.average_purchase_price),
         "bid": plain(plan.bid),
         "proceeds_usd": plain(plan.proceeds_usd),
@@ -420,11 +413,11 @@ def _closed_text(plan: ClosePlan, result: CloseResult, *, disable: bool) -> str:
     if result.price is None:
         return f"{symbol} is closed: its buy is canceled and nothing was held. {after}"
     word = "profit" if result.profit_usd >= 0 else "loss"
-    earned = marked(_usd(abs(result.profit_usd)), result.fees_are_estimated)
+    earned = marked(usd(abs(result.profit_usd)), result.fees_are_estimated)
     legend = f" ({ESTIMATE_LEGEND})" if result.fees_are_estimated else ""
     return (
         f"{symbol} is closed: {number(result.sold_qty)} sold at {price(result.price)} USD, a"
-        f" {word} of {earned} after fees{legend}. {after}"
+        f" {word} of {earned} USD after fees{legend}. {after}"
     )
 
 

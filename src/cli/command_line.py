@@ -11,14 +11,17 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
 from operations.refused import Refused
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
 _PLAIN_WIDTH = 10_000  # off a terminal nothing is wrapped
+_WIDEST = 1000
 
 
 class Stop(Exception):
@@ -37,35 +40,49 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class _UnpaddedOutput:
-    """Standard output without the blanks that fill up the cells at the end of a line."""
+    """An output without the blanks that fill up the cells at the end of a line."""
 
-    def __init__(self) -> None:
-        self.encoding = sys.stdout.encoding  # decides what may be drawn
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self.encoding = out.encoding  # decides what may be drawn
 
     def write(self, text: str) -> int:
-        return sys.stdout.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+        return self._out.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
 
     def flush(self) -> None:
-        sys.stdout.flush()
+        self._out.flush()
 
 
-def make_console() -> Console:
-    """Where answers go: frames, colours and the terminal's width only on a terminal.
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # the error itself: whoever owns the program decides how it ends
+
+
+def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Console:
+    """Where answers go, standard output unless told otherwise: frames, colours and the terminal's
+    width only on a terminal, and not when it shall be plain.
 
     Raises:
         OSError: standard output is closed.
     """
-    if sys.stdout is None:
+    out = out or sys.stdout
+    if out is None:
         raise OSError("standard output is closed")
-    terminal = sys.stdout.isatty()
-    return Console(
-        file=sys.stdout if terminal else _UnpaddedOutput(),
+    terminal = out.isatty() and not is_plain
+    return _Console(
+        file=out if terminal else _UnpaddedOutput(out),
         highlight=False,
         markup=False,
         no_color=True if os.environ.get("NO_COLOR") else None,
         width=None if terminal else _PLAIN_WIDTH,
         force_terminal=terminal,
     )
+
+
+def width_of(table: Table, console: Console) -> int:
+    """Columns that the terminal must have so that nothing of the table is cut."""
+    widest = console.options.update(max_width=_WIDEST)
+    return Measurement.get(console, widest, table).maximum
 
 
 def confirm(

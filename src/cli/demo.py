@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -16,12 +17,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cli.command_line import forget_unwritten
+from cli.command_line import forget_unwritten, make_console
+from cli.demo_screen import LiveView, PlainView
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.demo.arguments import DemoPlan, parse_arguments
 from local_stack.demo.report import print_summary, summary_as_json
-from local_stack.demo.run import Demo, Stopper
-from local_stack.demo.view import Heading, LiveView, PlainView, View
+from local_stack.demo.run import Demo, Stopper, View
 from local_stack.exchange_process import StackError
 from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
@@ -36,16 +37,9 @@ EXIT_WELL, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     plan = parse_arguments(arguments)
     out = sys.stderr if plan.json else sys.stdout
-    console = Console(file=out, highlight=False)
-    heading = Heading(
-        market=plan.market,
-        speed=plan.speed,
-        ends_after_seconds=plan.minutes and plan.minutes * 60,
-        first_at=plan.recording and plan.recording.first_at,
-        last_at=plan.recording and plan.recording.last_at,
-    )
-    is_plain = plan.plain or not console.is_terminal or bool(os.environ.get("NO_COLOR"))
-    view: View = PlainView(out, heading) if is_plain else LiveView(console, heading)
+    console = make_console(out, is_plain=plan.plain or bool(os.environ.get("NO_COLOR")))
+    view: View = LiveView(console) if console.is_terminal else PlainView(console)
+    logging.getLogger().addHandler(logging.NullHandler())  # what status logs nobody reads
     with Stopper() as stopper:
         try:
             return _run(plan, view, stopper, console)
@@ -78,7 +72,10 @@ def _run(plan: DemoPlan, view: View, stopper: Stopper, console: Console) -> int:
     if plan.json:
         print(json.dumps(report, indent=2))
     if not summary.is_well:
-        print(f"ERROR: a check failed; logs and summary: {_shown(LAST_FOLDER)}", file=sys.stderr)
+        print(
+            f"ERROR: a check failed; logs and summary: {os.path.relpath(LAST_FOLDER)}",
+            file=sys.stderr,
+        )
     return EXIT_WELL if summary.is_well else EXIT_FAILED
 
 
@@ -92,10 +89,6 @@ def _keep(log_dir: Path, report: dict | None) -> None:
     with contextlib.suppress(OSError):  # another demo that ended at the same moment was first
         arriving.rename(LAST_FOLDER)
     shutil.rmtree(arriving, ignore_errors=True)
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,25 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group, JustifyMethod, RenderableType
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from cli.command_line import width_of
 from performance.report import TOTAL, By, Line, Report
-from utils.formatting import ESTIMATE_LEGEND, NOTHING, marked, percent, plain, signed_usd, span
+from utils.formatting import (
+    ESTIMATE_LEGEND,
+    NOTHING,
+    counted,
+    marked,
+    moment,
+    percent,
+    plain,
+    signed_usd,
+    span,
+    usd,
+)
 
 _TITLES = {By.ASSET: "asset", By.DAY: "day (UTC)", By.MONTH: "month (UTC)"}
-_WIDEST = 1000
 _PERCENT = Context(prec=12)
 
 
@@ -90,7 +100,7 @@ def render(report: Report, console: Console, symbol: str | None) -> RenderableTy
     """Headline, table and what is not in it, for this console's width."""
     head = Text("Finished deals", style="bold")
     head.append(f" of {symbol}" if symbol else "", style="bold")
-    head.append(f"  {report.start:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M} UTC", style="dim")
+    head.append(f"  {moment(report.start)} to {moment(report.end)} UTC", style="dim")
     if not report.lines:
         return Group(head, Text("None in this span."), *_footnotes(report))
     return Group(head, _table(report, console), *_footnotes(report))
@@ -111,8 +121,7 @@ def _table(report: Report, console: Console) -> Table:
     columns = _columns(report)
     for most in range(max(column.rank for column in columns), -1, -1):
         table = _filled(report, console, [one for one in columns if one.rank <= most])
-        needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-        if needed <= console.width:
+        if width_of(table, console) <= console.width:
             break
     return table
 
@@ -136,9 +145,9 @@ def _columns(report: Report) -> list[_Column]:
     return [
         *first,
         _Column("safety", lambda line: str(line.most_safety_orders), rank=1),
-        _Column("cost", lambda line: f"{line.cost_usd:,.2f}", rank=4),
-        _Column("at work", lambda line: f"{line.capital.mean_usd:,.2f}", rank=5),
-        _Column("peak", lambda line: f"{line.capital.peak_usd:,.2f}", rank=3),
+        _Column("cost", lambda line: usd(line.cost_usd), rank=4),
+        _Column("at work", lambda line: usd(line.capital.mean_usd), rank=5),
+        _Column("peak", lambda line: usd(line.capital.peak_usd), rank=3),
         _Column("fees", _fees_cell),
         _Column("profit", _profit_cell),
         _Column("of cost", lambda line: _return_cell(line, line.return_on_cost_percent)),
@@ -161,17 +170,17 @@ def _filled(report: Report, console: Console, columns: list[_Column]) -> Table:
 
 
 def _asset_cell(line: Line) -> str:
-    return line.deals[0].symbol if line.name != TOTAL else f"{line.count} deals"
+    return line.deals[0].symbol if line.name != TOTAL else counted(line.count, "cycle")
 
 
 def _completed_cell(line: Line) -> str:
     if line.name == TOTAL:
         return f"{_won_cell(line)} won"
-    return f"{line.deals[0].completed_at:%Y-%m-%d %H:%M}"
+    return moment(line.deals[0].completed_at)
 
 
 def _fees_cell(line: Line) -> str:
-    return marked(f"{line.fees_usd:,.2f}", line.fees_are_estimated)
+    return marked(usd(line.fees_usd), line.fees_are_estimated)
 
 
 def _profit_cell(line: Line) -> Text:
@@ -197,18 +206,14 @@ def _footnotes(report: Report) -> list[Text]:
         lines.append(ESTIMATE_LEGEND)
     if report.open_deals:
         lines.append(
-            f"open: {_deals(report.open_deals)} with {report.open_usd:,.2f} USD bound,"
+            f"open: {counted(report.open_deals, 'cycle')} with {usd(report.open_usd)} USD bound,"
             " not in the profit"
         )
     notes = [Text(line, style="dim") for line in lines]
     if report.failed_deals:
         text = (
-            f"ended in error: {_deals(report.failed_deals)} whose coins left the account,"
-            f" {report.failed_usd:,.2f} USD, not in the profit"
+            f"ended in error: {counted(report.failed_deals, 'cycle')} whose coins left the account,"
+            f" {usd(report.failed_usd)} USD, not in the profit"
         )
         notes.append(Text(text, style="yellow"))
     return notes
-
-
-def _deals(count: int) -> str:
-    return "1 deal" if count == 1 else f"{count} deals"

@@ -33,20 +33,22 @@ everything that is wrong, one line each. It changes nothing and can be called at
 away (daemon, database, exchange) is said, and the rest is shown all the same.
 
   scripts/status                       look once
-  scripts/status --watch               keep looking, every 5 seconds; Ctrl-C ends it
+  scripts/status --watch               keep looking, every 5 seconds; Ctrl-C ends it. A low window
+                                       shows what fits and counts what does not
   scripts/status --watch --interval 2
   scripts/status --json                one JSON object, exact numbers
   scripts/status >/dev/null || mail ...    for a monitor: the exit code says whether all is well
 
 daemon      its heartbeat, and the watchdog's verdict about it
 streams     quotes and trade updates: connected, and when the last one came; when the daemon last
-            compared its books with the exchange
+            compared its records with the exchange
 caretakers  when cron last ran each script
 buys at     the price of the next buy, and how far the ask must go (negative: down); due: now
-held        since when something keeps it from the order that it wants; why and the cure: on top
+held back   something keeps it from the order that it wants: why, since when and the cure: on top
+coins held  what the fees left of the coins that the open cycle bought
 sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
-today       profit of the deals that ended today (UTC) after fees, from the journal
+profit      of the cycles that ended today (UTC) and of all time, after fees, from the journal
 ~           rests on estimated fees: Alpaca posts them hours later
 brakes      MAX_BUY_USD_PER_DAY and others, and what of them is used
 ERROR       one of the last hour counts as wrong until the hour is over; about an order: until that
@@ -122,7 +124,7 @@ def _show(status: Status, console: Console, *, as_json: bool) -> None:
         sys.stdout.flush()
     else:
         console.print(render(status, console))
-        sys.stdout.flush()
+        console.file.flush()
 
 
 def _watch(
@@ -140,7 +142,7 @@ def _watch(
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 status = reader.load()
-                live.update(render(status, console), refresh=True)
+                live.update(render(status, console, height=console.height), refresh=True)
                 pause.wait(interval_seconds)
     except KeyboardInterrupt:
         if status is not None:

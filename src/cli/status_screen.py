@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -18,9 +21,21 @@ from monitoring.status.asset_status import AssetLook
 from monitoring.status.caretaker_status import CaretakerLook
 from monitoring.status.daemon_status import DaemonLook, StreamLook
 from monitoring.status.status import Status
-from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, number, plain, span
+from utils.formatting import (
+    ESTIMATE_LEGEND,
+    NOTHING,
+    coins,
+    counted,
+    day_and_clock,
+    number,
+    plain,
+    span,
+    usd,
+)
 
 _LABEL_COLUMNS = 12
+_LINES_OF_ASSET = 2
+_SAID_ON_TOP = ("streams", "caretakers", "left over")
 _CENT = Decimal("0.01")
 
 
@@ -32,24 +47,67 @@ def status_json(status: Status) -> dict[str, Any]:
     return shown
 
 
-def render(status: Status, console: Console) -> RenderableType:
-    """The screen for this console's width. What is wrong stands on top: it is never cut off."""
-    parts: list[RenderableType] = [_headline(status), *_verdict(status), Text()]
-    parts += [_labelled(label, text) for label, text in _facts(status)]
-    if status.assets:
-        parts += [Text(), assets_table(status, console)]
-    elif status.assets is not None:
+def render(status: Status, console: Console, *, height: int | None = None) -> RenderableType:
+    """The screen for this console's width. What is wrong stands on top: it is never cut off.
+
+    `height`: how many lines there are. What does not fit is left out and counted: first what is
+    well, then assets (those that hold coins or are held back go last), at the very end lines.
+    """
+    whole = _screen(status, console)
+    if height is None or count_lines(whole, console) <= height:
+        return whole
+    assets = sorted(status.assets or (), key=_matters, reverse=True)
+    over = count_lines(_screen(status, console, shown=assets), console) - height
+    fit = max(0, len(assets) - math.ceil(max(0, over) / _LINES_OF_ASSET))
+    shown = [asset for asset in status.assets or () if asset in assets[:fit]]
+    short = _screen(status, console, shown=shown)
+    if count_lines(short, console) <= height:
+        return short
+    lines = console.render_lines(short, pad=False)
+    kept = [part for line in lines[: height - 1] for part in (*line, Segment.line())]
+    return Group(Segments(kept), _too_low(counted(len(lines) - height + 1, "more line")))
+
+
+def _screen(
+    status: Status, console: Console, *, shown: Sequence[AssetLook] | None = None
+) -> RenderableType:
+    """Everything; with `shown` these assets only, and of the rest what is not said by `all is well`
+    or by what is wrong.
+    """
+    is_short = shown is not None
+    parts: list[RenderableType] = [_headline(status), *_verdict(status)]
+    parts += [] if is_short else [Text()]
+    omitted = (*_SAID_ON_TOP, *(() if status.brakes else ("brakes",))) if is_short else ()
+    facts = _facts(status, is_short=is_short)
+    parts += [_labelled(*fact) for fact in facts if fact[0] not in omitted]
+    assets = status.assets if shown is None else shown
+    if assets:
+        parts += [Text(), assets_table(replace(status, assets=tuple(assets)), console)]
+    elif status.assets == ():
         parts.append(_labelled("assets", Text("none yet: scripts/assets add BTC/USD")))
-    parts += _event_lines(status)
-    return Group(*parts)
+    if not is_short:
+        return Group(*parts, *_event_lines(status))
+    left_out = len(status.assets or ()) - len(assets or ())
+    what = counted(left_out, "more asset") if left_out else "the whole screen"
+    return Group(*parts, _too_low(what))
+
+
+def _too_low(what: str) -> Text:
+    return Text(f"the window is too low for {what}", style="dim")
+
+
+def _matters(asset: AssetLook) -> bool:
+    return bool(asset.problem or asset.held or asset.order or asset.coins_held > 0)
+
+
+def count_lines(picture: RenderableType, console: Console) -> int:
+    return len(console.render_lines(picture, pad=False))
 
 
 def _headline(status: Status) -> Text:
     text = Text("DCA bot  ", style="bold")
     text.append(status.money, style="bold white on red" if status.is_live else "bold green")
-    text.append(
-        f"  {status.trading_host}  {status.looked_at:%Y-%m-%d %H:%M:%S} UTC", "not bold dim"
-    )
+    text.append(f"  {status.trading_host}  {day_and_clock(status.looked_at)} UTC", "not bold dim")
     return text
 
 
@@ -59,7 +117,7 @@ def _verdict(status: Status) -> list[RenderableType]:
         words = "nothing is wrong: it is stopped, as you wished" if stopped else "all is well"
         return [Text(words, style="yellow" if stopped else "green")]
     count = len(status.problems)
-    head = "1 thing is wrong:" if count == 1 else f"{count} things are wrong:"
+    head = f"{counted(count, 'thing')} {'is' if count == 1 else 'are'} wrong:"
     lines = [
         Padding(Text(problem, style="red"), (0, 0, 0, 2), expand=False)
         for problem in status.problems
@@ -76,7 +134,7 @@ def _labelled(label: str, text: Text) -> RenderableType:
     return grid
 
 
-def _facts(status: Status) -> list[tuple[str, Text]]:
+def _facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
     daemon = status.daemon
     facts = [("daemon", _daemon(daemon))]
     if daemon.quotes and daemon.trade_updates:
@@ -91,7 +149,7 @@ def _facts(status: Status) -> list[tuple[str, Text]]:
         words = ", ".join(f"{coins(asset.leftover)} {asset.symbol}" for asset in left)
         facts.append(("left over", Text(f"{words}: of earlier cycles, sold with the next")))
     if status.assets is not None:
-        facts.append(("profit", _profit(status.assets, status.removed)))
+        facts.append(("profit", _profit(status.assets, status.removed, is_short=is_short)))
     else:
         facts.append(("assets", Text("unknown: the database cannot be asked", style="red")))
     facts.append(("brakes", _brakes(status)))
@@ -154,7 +212,9 @@ def _caretakers(looks: tuple[CaretakerLook, ...]) -> Text:
     return Text("; ").join(parts)
 
 
-def _profit(assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...]) -> Text:
+def _profit(
+    assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...], *, is_short: bool
+) -> Text:
     today = sum(asset.realised_today_usd for asset in assets)
     today += sum(profit.recent_profit_usd for profit in removed)
     total = sum(asset.realised_usd for asset in assets)
@@ -168,23 +228,20 @@ def _profit(assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...]) 
     total_rests |= any(profit.is_estimated for profit in removed)
     held = [asset.unrealised_usd for asset in assets if asset.unrealised_usd is not None]
     text = Text.assemble("today ", coloured_usd(today, is_estimated=today_rests), " USD in ")
-    text.append(_deals(deals_today))
+    text.append(counted(deals_today, "cycle"))
     all_time = coloured_usd(total, is_estimated=total_rests)
     text.append_text(Text.assemble("; all time ", all_time, " USD in "))
-    text.append(_deals(deals))
+    text.append(counted(deals, "cycle"))
     if removed:
         text.append(f", {', '.join(profit.symbol for profit in removed)} (removed) counted in")
     if held:
         unrealised = coloured_usd(sum(held), is_estimated=True)
         text.append_text(Text.assemble("; unrealised ", unrealised, " USD"))
-    text.append("  after fees, days in UTC", style="dim")
+    if not is_short:
+        text.append("  after fees, days in UTC", style="dim")
     if total_rests or held:
         text.append(f"; {ESTIMATE_LEGEND}", style="dim")
     return text
-
-
-def _deals(count: int) -> str:
-    return "1 deal" if count == 1 else f"{count} deals"
 
 
 def _brakes(status: Status) -> Text:
@@ -197,7 +254,7 @@ def _brakes(status: Status) -> Text:
     if not parts:
         text = Text("none set (MAX_BUY_USD_PER_DAY and others in .env)", style="dim")
         if status.bought_today_usd is not None:
-            text.append(f"; bought today for {number(status.bought_today_usd, 2)} USD")
+            text.append(f"; bought today for {usd(status.bought_today_usd)} USD")
         return text
     return Text("; ").join(parts)
 

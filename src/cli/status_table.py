@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.command_line import width_of
 from domain.cycle import CycleStatus
 from monitoring.status.asset_status import AssetLook, OrderLook
 from monitoring.status.status import Status
 from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd, span
 
-WIDE_COLUMNS = 112
+_TEXTS = ("asset", "asset\nopen order", "status", "open order")
 _STATUS_STYLES = {
     CycleStatus.WATCHING: "cyan",
     CycleStatus.BUYING: "yellow",
@@ -29,8 +30,17 @@ _STATUS_STYLES = {
 
 
 def assets_table(status: Status, console: Console) -> Table:
-    """For this console's width."""
-    is_wide = console.width >= WIDE_COLUMNS
+    """For this console's width; there is an asset at least."""
+    table = _table(status, console, is_wide=True)
+    if width_of(table, console) <= console.width:
+        return table
+    table = _table(status, console, is_wide=False)
+    while width_of(table, console) > console.width and len(table.columns) > 1:
+        table.columns.pop()  # from the right: no figure is ever cut
+    return table
+
+
+def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD if console.is_terminal else None,
         show_edge=False,
@@ -39,54 +49,42 @@ def assets_table(status: Status, console: Console) -> Table:
         header_style="bold",
         expand=console.is_terminal and not is_wide,
     )
-    (_fill_wide if is_wide else _fill_narrow)(table, status)
+    lines = [_cells(asset, status, is_wide=is_wide) for asset in status.assets or ()]
+    for title in lines[0]:
+        table.add_column(title, justify="left" if title in _TEXTS else "right", no_wrap=True)
+    for cells in lines:
+        table.add_row(*cells.values())
     return table
 
 
-def _fill_wide(table: Table, status: Status) -> None:
-    table.add_column("asset", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for title in ("coins", "average", "bid", "buys at", "sells at", "unrealised"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("open order", no_wrap=True)
-    table.add_column("today\nall time", justify="right", no_wrap=True)
-    for asset in status.assets or ():
-        table.add_row(
-            _symbol(asset),
-            _state(asset, status),
-            coins(asset.quantity),
-            _price(asset.average_price),
-            _price(asset.bid),
-            _buys_at(asset),
-            _sells_at(asset),
-            coloured_usd(asset.unrealised_usd, is_estimated=True),
-            _order(asset),
-            _realised(asset),
-        )
-
-
-def _fill_narrow(table: Table, status: Status) -> None:
-    table.add_column("asset\nopen order", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for title in ("coins\naverage", "bid\nunreal.", "buys at", "sells at", "today\nall time"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for asset in status.assets or ():
-        order = _order(asset)
-        table.add_row(
-            Text.assemble(_symbol(asset), "\n", order.split("\n")[0]),
-            _state(asset, status),
-            f"{coins(asset.quantity)}\n{_price(asset.average_price)}",
-            Text.assemble(
-                _price(asset.bid), "\n", coloured_usd(asset.unrealised_usd, is_estimated=True)
-            ),
-            _buys_at(asset),
-            _sells_at(asset),
-            _realised(asset),
-        )
-
-
-def _symbol(asset: AssetLook) -> Text:
-    return Text(asset.symbol, style="bold" if asset.is_enabled else "dim")
+def _cells(asset: AssetLook, status: Status, *, is_wide: bool) -> dict[str, Text | str]:
+    """By the titles of their columns."""
+    symbol = Text(asset.symbol, style="bold" if asset.is_enabled else "dim")
+    state, order = _state(asset, status), _order(asset)
+    held, average, bid = coins(asset.coins_held), price(asset.average_price), price(asset.bid)
+    targets = {"buys at": _buys_at(asset), "sells at": _sells_at(asset)}
+    unrealised, realised = coloured_usd(asset.unrealised_usd, is_estimated=True), _realised(asset)
+    if is_wide:
+        return {
+            "asset": symbol,
+            "status": state,
+            "coins held": held,
+            "average": average,
+            "bid": bid,
+            **targets,
+            "unrealised": unrealised,
+            "open order": order,
+            "cycles today\nall time": f"{asset.deals_today}\n{asset.deals}",
+            "profit today\nall time": realised,
+        }
+    return {
+        "asset\nopen order": Text.assemble(symbol, "\n", order.split("\n")[0]),
+        "status": state,
+        "coins held\naverage": f"{held}\n{average}",
+        "bid\nunreal.": Text.assemble(bid, "\n", unrealised),
+        **targets,
+        "today\nall time": realised,
+    }
 
 
 def _state(asset: AssetLook, status: Status) -> Text:
@@ -96,8 +94,7 @@ def _state(asset: AssetLook, status: Status) -> Text:
     text = Text(asset.status.value, style=_STATUS_STYLES[asset.status])
     rests_until = asset.rests_until
     if asset.held is not None:
-        lasts = "" if asset.held.seconds is None else f" {span(asset.held.seconds)}"
-        text.append(f"\nheld{lasts}", style="bold red" if asset.held.is_wrong else "yellow")
+        text.append("\nheld back", style="bold red" if asset.held.is_wrong else "yellow")
     elif asset.order is not None and asset.order.age_seconds is not None:
         text.append(f"\nfor {span(asset.order.age_seconds)}", style="dim")
     elif not asset.is_enabled:
@@ -110,15 +107,11 @@ def _state(asset: AssetLook, status: Status) -> Text:
     return text
 
 
-def _price(value: Decimal | None) -> str:
-    return NOTHING if value is None else price(value)
-
-
 def _buys_at(asset: AssetLook) -> Text:
     """The price of the next buy, and how far the ask is from it."""
     if asset.buys_at_any_price:
         if asset.held is not None:
-            return Text("held back", style="bold red" if asset.held.is_wrong else "yellow")
+            return Text("not now", style="bold red" if asset.held.is_wrong else "yellow")
         return Text("at once" if asset.rests_until is None else "later", style="dim")
     if asset.buy_price is None:
         return Text(NOTHING, style="dim")

@@ -101,7 +101,7 @@ class ExchangeProcess:
         return self._ask("POST", f"{self.urls['control_url']}/{name}", body)
 
     def faults(self) -> dict[str, Any]:
-        """The faults that were armed and how often each struck."""
+        """The faults that were armed and how often each was applied."""
         return self._ask("GET", f"{self.urls['control_url']}/faults")
 
     def ledger(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import ROUND_CEILING, Context, Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -37,11 +37,13 @@ from operations.refused import Refused
 from strategy.asset_checks import find_renaming, find_sale_problems
 from strategy.cycle_plan import DealPlan, plan_deal
 from strategy.fees import compute_qty_before_fee
+from strategy.ladder import count_safety_orders_paid
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_order_by_client_id
 from utils.db_utils import thread_connection, transaction
+from utils.formatting import number
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
@@ -108,7 +110,7 @@ def prepare_adoption(
         position_qty=position.qty,
         quantity=quantity,
         average_price=position.average_entry_price,
-        safety_orders=count_safety_orders(asset, cost_usd),
+        safety_orders=count_safety_orders_paid(asset, cost_usd),
     )
     plan = plan_deal(
         asset,
@@ -122,22 +124,13 @@ def prepare_adoption(
     return adoption, plan
 
 
-def count_safety_orders(asset: DcaAsset, cost_usd: Decimal) -> int:
-    """How many safety orders of the ladder `cost_usd` has used up; a part of one counts as one."""
-    if asset.safety_order_amount <= 0:
-        return asset.max_safety_orders
-    beyond_base = max(Decimal(0), cost_usd - asset.base_order_amount)
-    used = (beyond_base / asset.safety_order_amount).to_integral_value(rounding=ROUND_CEILING)
-    return min(asset.max_safety_orders, int(used))
-
-
 def _check_nothing_claims(
     settings: Settings, asset: DcaAsset, cycle: DcaCycle | None, view: MarketView
 ) -> None:
     symbol = asset.asset_symbol
     if cycle is not None and not is_dust(cycle.quantity, view.rules, settings.taker_fee_rate):
         raise Refused(
-            f"the open deal of {symbol} already holds {cycle.quantity.normalize():f} coins:"
+            f"the open deal of {symbol} already holds {number(cycle.quantity)} coins:"
             f" see scripts/assets show {symbol}"
         )
     if view.own_open_orders or (cycle is not None and cycle.latest_order_id is not None):
@@ -164,7 +157,7 @@ def _checked_position(
         leftover = load_leftovers(connection, asset.id).get(asset.id, Decimal(0))
         position = replace(position, qty=max(Decimal(0), position.qty - leftover))
     if position is None or is_unsellable(position.qty, view.rules):
-        held = "none" if position is None else f"only {position.qty.normalize():f}"
+        held = "none" if position is None else f"only {number(position.qty)}"
         raise Refused(f"there are no coins of {symbol} to adopt: the account holds {held}")
     if position.average_entry_price <= 0:
         raise Refused(f"Alpaca gives no average price for {symbol}: sell the coins by hand instead")
@@ -252,8 +245,8 @@ def _write(
             kind=EventKind.CYCLE_ADOPTED,
             severity=Severity.INFO,
             reason=(
-                f"{adoption.position_qty.normalize():f} coins of the account at an average of"
-                f" {adoption.average_price.normalize():f} USD became a deal"
+                f"{number(adoption.position_qty)} coins of the account at an average of"
+                f" {number(adoption.average_price)} USD became a deal"
             ),
             asset_id=asset.id,
             symbol=asset.asset_symbol,

@@ -21,6 +21,7 @@ from models.events import append_event
 from operations.asset_input import COLUMN_OF
 from operations.refused import Refused
 from utils.db_utils import DuplicateRow, execute_query, transaction
+from utils.formatting import number
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
@@ -139,8 +140,8 @@ def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
         kept = ""
         if latest is not None and latest.is_open and latest.quantity > 0:
             kept = (
-                f"; {latest.quantity.normalize():f} coins at"
-                f" {latest.average_purchase_price.normalize():f} USD were left to the user"
+                f"; {number(latest.quantity)} coins at"
+                f" {number(latest.average_purchase_price)} USD were left to the user"
             )
         _note(connection, asset, EventKind.ASSET_REMOVED, "removed by the user" + kept)
 

@@ -21,7 +21,6 @@ from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry
 from domain.market import AssetRules
 from domain.orders import Side
-from domain.trading_state import TradingState
 from models.cycle_data import lock_cycle, update_cycle
 from models.events import append_event
 from models.order_journal import get_entries_of_cycle
@@ -29,7 +28,7 @@ from models.trading_state import load_trading_state
 from operations.asset_changes import disable_asset
 from operations.refused import Refused
 from strategy.asset_checks import find_renaming
-from strategy.fees import compute_coins_taken, compute_usd_fee
+from strategy.fees import compute_coins_held, compute_usd_fee
 from strategy.sizing import floor_quantity, is_dust
 from utils.alpaca_client_rest import ExchangeError, get_trading_client
 from utils.alpaca_queries import (
@@ -48,7 +47,7 @@ class ClosePlan:
 
     asset: DcaAsset
     cycle: DcaCycle
-    coins: Decimal
+    coins_held: Decimal
     bid: Decimal | None
     spent_usd: Decimal
     earned_usd: Decimal
@@ -59,7 +58,9 @@ class ClosePlan:
         """What the sale brings at the bid, after its fee (estimated)."""
         if self.bid is None:
             return None
-        return self.coins * self.bid - compute_usd_fee(self.coins, self.bid, self.fee_rate)
+        return self.coins_held * self.bid - compute_usd_fee(
+            self.coins_held, self.bid, self.fee_rate
+        )
 
     @property
     def profit_usd(self) -> Decimal | None:
@@ -110,10 +111,11 @@ def prepare_close(settings: Settings, asset: DcaAsset) -> ClosePlan | None:
     if not _is_closable(state.cycle, rules, settings.taker_fee_rate):
         return None
     entries = get_entries_of_cycle(connection, state.cycle.id)
+    held = compute_coins_held(state.cycle.quantity, state.coin_fees, settings.taker_fee_rate)
     return ClosePlan(
         asset=asset,
         cycle=state.cycle,
-        coins=floor_quantity(_sellable(state, settings.taker_fee_rate), rules),
+        coins_held=floor_quantity(held, rules),
         bid=_bid(asset.asset_symbol),
         spent_usd=_usd(entries, Side.BUY),
         earned_usd=_usd(entries, Side.SELL),
@@ -124,12 +126,6 @@ def prepare_close(settings: Settings, asset: DcaAsset) -> ClosePlan | None:
 def _is_closable(cycle: DcaCycle, rules: AssetRules, fee_rate: Decimal) -> bool:
     waits = cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
     return cycle.is_open and (waits or not is_dust(cycle.quantity, rules, fee_rate))
-
-
-def _sellable(state: TradingState, fee_rate: Decimal) -> Decimal:
-    """About so many coins are left of what was filled, after the coin fees."""
-    quantity = state.cycle.quantity
-    return quantity - compute_coins_taken(quantity, state.coin_fees, fee_rate)
 
 
 def _bid(symbol: str) -> Decimal | None:

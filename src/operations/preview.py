@@ -21,7 +21,8 @@ from models.meta import check_account, check_schema
 from models.trading_state import load_all_trading_states, with_leftovers
 from operations.refused import Refused
 from strategy.asset_checks import Finding, check_asset, find_number_problems
-from strategy.cycle_plan import DealPlan, compute_remaining_usd, plan_deal
+from strategy.cycle_plan import DealPlan, plan_deal
+from strategy.ladder import compute_ladder_usd, compute_remaining_usd
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client, pass_over_unreadable
 from utils.alpaca_queries import (
@@ -33,6 +34,7 @@ from utils.alpaca_queries import (
     fetch_orders,
     fetch_position,
 )
+from utils.formatting import describe_account, number, usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Preview:
     findings: tuple[Finding, ...]
     quoted_at: datetime
     money: str
+    is_live: bool
 
     @property
     def needed_usd(self) -> Decimal:
@@ -97,13 +100,6 @@ def open_account(connection: MySQLConnectionAbstract) -> None:
     """
     check_schema(connection)
     check_account(connection, fetch_account_id(get_trading_client()))
-
-
-def describe_money(settings: Settings) -> str:
-    """Whose money is at stake, for a person."""
-    if settings.is_live:
-        return "LIVE account: REAL MONEY"
-    return "local exchange: play money" if settings.is_local_exchange else "paper account"
 
 
 def load_market_view(settings: Settings, symbol: str) -> MarketView:
@@ -163,7 +159,8 @@ def load_preview(
         spendable_usd=view.buying_power_usd + _on_order_usd(view.open_orders, needs),
         findings=findings,
         quoted_at=view.quote.quoted_at,
-        money=describe_money(settings),
+        money=describe_account(settings),
+        is_live=settings.is_live,
     )
     return replace(preview, findings=findings + _world_findings(settings, preview, view))
 
@@ -181,7 +178,7 @@ def _ladder_needs(
         if (asset if is_this else state.asset).is_enabled:
             needs.append(LadderNeed(symbol=state.asset.asset_symbol, remaining_usd=remaining_usd))
     if asset.is_enabled and all(state.asset.id != asset.id for state in states):
-        needs.append(LadderNeed(symbol=asset.asset_symbol, remaining_usd=asset.ladder_usd))
+        needs.append(LadderNeed(symbol=asset.asset_symbol, remaining_usd=compute_ladder_usd(asset)))
     return tuple(sorted(needs, key=lambda need: need.symbol))
 
 
@@ -202,12 +199,14 @@ def _world_findings(settings: Settings, preview: Preview, view: MarketView) -> t
     asset = preview.asset
     if asset.is_enabled and preview.needed_usd > preview.spendable_usd:
         texts.append(
-            f"the account can buy for {preview.spendable_usd:.2f} USD, all enabled ladders together"
-            f" can need {preview.needed_usd:.2f} USD: the last safety orders would be refused"
+            f"the account can buy for {usd(preview.spendable_usd)} USD, all enabled ladders"
+            f" together can need {usd(preview.needed_usd)} USD: the last safety orders would be"
+            " refused"
         )
-    if settings.max_position_usd is not None and asset.ladder_usd > settings.max_position_usd:
+    ladder_usd = compute_ladder_usd(asset)
+    if settings.max_position_usd is not None and ladder_usd > settings.max_position_usd:
         texts.append(
-            f"the ladder needs {asset.ladder_usd.normalize():f} USD, MAX_POSITION_USD is"
+            f"the ladder needs {number(ladder_usd)} USD, MAX_POSITION_USD is"
             f" {settings.max_position_usd}: the brake will stop its last safety orders"
         )
     return tuple(Finding(text, refuses=False) for text in [*texts, *_foreign_coins(preview, view)])
@@ -225,7 +224,7 @@ def _foreign_coins(preview: Preview, view: MarketView) -> list[str]:
     foreign = qty if state is None else state.foreign_coins(qty)
     if not is_unsellable(foreign, view.rules):
         return [
-            f"the account holds {foreign.normalize():f} {symbol.partition('/')[0]} that no"
+            f"the account holds {number(foreign)} {symbol.partition('/')[0]} that no"
             f" deal claims: nothing is bought while they are there; scripts/assets adopt {symbol}"
             " makes a deal of them"
         ]

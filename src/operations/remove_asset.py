@@ -22,6 +22,7 @@ from strategy.order_identity import compute_client_order_id, has_our_prefix
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_open_orders_of, fetch_order_by_client_id
 from utils.db_utils import thread_connection
+from utils.formatting import number
 
 
 def check_removal(asset: DcaAsset, *, keep_coins: bool) -> DcaCycle | None:
@@ -46,7 +47,7 @@ def check_removal(asset: DcaAsset, *, keep_coins: bool) -> DcaCycle | None:
         )
     if cycle is not None and is_open and cycle.quantity > 0 and not keep_coins:
         raise Refused(
-            f"{symbol} still holds {cycle.quantity.normalize():f} coins: sell them"
+            f"{symbol} still holds {number(cycle.quantity)} coins: sell them"
             f" (scripts/bot close {symbol}), let the bot sell them (scripts/assets disable"
             f" {symbol}), or keep them yourself (remove {symbol} --keep-coins)"
         )

@@ -124,8 +124,8 @@ class RunningExchange:
     def faults(self) -> dict[str, Any]:
         return self.call("GET", "faults")
 
-    def strikes(self, name: str) -> int:
-        return self.faults()["struck"].get(name, 0)
+    def times_applied(self, name: str) -> int:
+        return self.faults()["applied"].get(name, 0)
 
     def call(self, method: str, name: str, /, **body: Any) -> dict[str, Any]:
         """Any call of the control API: `call("POST", "market", paused=True)`."""

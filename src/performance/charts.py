@@ -23,7 +23,7 @@ from domain.orders import Side
 from performance.cycle_results import DealFigures
 from performance.report import Report
 from strategy.booking import compute_average_purchase_price
-from utils.formatting import ESTIMATE_LEGEND, marked, signed_usd, span
+from utils.formatting import ESTIMATE_LEGEND, marked, percent, price, signed_usd, span, usd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     mean = float(total.capital.mean_usd)
     capital.axhline(mean, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
     capital.annotate(
-        f"mean {mean:,.2f}", (1.0, mean), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+        f"mean {usd(mean)}", (1.0, mean), xycoords=("axes fraction", "data"), xytext=(-4, 3),
         textcoords="offset points", ha="right", color=MUTED, fontsize=8.5,
     )  # fmt: skip
     capital.set_ylabel("USD in coins")
@@ -115,19 +115,19 @@ def _draw_assets(axes: Axes, report: Report) -> bool:
 
 def _level_at(report: Report, moment: datetime) -> float:
     level = Decimal(0)
-    for at, usd in report.levels:
+    for at, bound_usd in report.levels:
         if at > moment:
             break
-        level = usd
+        level = bound_usd
     return float(level)
 
 
 def _percent_of_peak(report: Report) -> str:
     on_peak = report.total.return_on_peak_percent
-    peak = f"{report.total.capital.peak_usd:,.2f} USD bound at most"
+    peak = f"{usd(report.total.capital.peak_usd)} USD bound at most"
     if on_peak is None:
         return peak
-    return f"{marked(f'{on_peak:+.2f}', report.total.fees_are_estimated)} % of the {peak}"
+    return f"{marked(percent(on_peak), report.total.fees_are_estimated)} of the {peak}"
 
 
 def draw_cycle(picture: CyclePicture, path: Path) -> None:
@@ -164,7 +164,7 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
     held.set_ylim(bottom=0)
     figures = picture.figures
     if figures is None:
-        head, line = "still open", f"{len(entries)} filled so far, {invested[-1]:,.2f} USD bound"
+        head, line = "still open", f"{len(entries)} filled so far, {usd(invested[-1])} USD bound"
     else:
         head = (
             f"{marked(signed_usd(figures.profit_usd), figures.fees_are_estimated)} USD after fees"
@@ -172,8 +172,8 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
         word = "safety order" if figures.safety_orders == 1 else "safety orders"
         line = (
             f"{figures.safety_orders} {word}, held {span(figures.holding_seconds)},"
-            f" {figures.cost_usd:,.2f} USD spent, fees"
-            f" {marked(f'{figures.fees_usd:,.2f}', figures.fees_are_estimated)} USD"
+            f" {usd(figures.cost_usd)} USD spent, fees"
+            f" {marked(usd(figures.fees_usd), figures.fees_are_estimated)} USD"
         )
     _caption(figure, f"{picture.symbol}, deal {picture.cycle_id}: {head}", line)
     rests = figures is not None and figures.fees_are_estimated
@@ -225,16 +225,12 @@ def _draw_fills(axes: Axes, entries: Sequence[JournalEntry]) -> None:
 def _label_fill(axes: Axes, entry: JournalEntry, *, is_late: bool) -> None:
     """In one line beside its mark, so that the steps of a steep ladder do not hide each other."""
     axes.annotate(
-        f"{entry.filled_usd:,.2f} USD at {_price_text(entry.filled_avg_price)}",
+        f"{usd(entry.filled_usd)} USD at {price(entry.filled_avg_price)}",
         (date2num(_moment(entry)), float(entry.filled_avg_price or 0)),
         xytext=(-10 if is_late else 10, 10 if entry.side is Side.SELL else -10),
         textcoords="offset points", ha="right" if is_late else "left", va="center", fontsize=8,
         color=MUTED, bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8},
     )  # fmt: skip
-
-
-def _price_text(price: Decimal | None) -> str:
-    return f"{price or Decimal(0):,.2f}" if (price or 0) >= 100 else f"{price or Decimal(0):.6g}"
 
 
 # What both have in common

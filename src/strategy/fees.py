@@ -37,6 +37,11 @@ def compute_coins_taken(quantity: Decimal, coin_fees: Decimal, fee_rate: Decimal
     return max(coin_fees, compute_coin_fee(quantity, fee_rate))
 
 
+def compute_coins_held(quantity: Decimal, coin_fees: Decimal, fee_rate: Decimal) -> Decimal:
+    """What the fees left of `quantity` (as filled): the coins that are in the account."""
+    return quantity - compute_coins_taken(quantity, coin_fees, fee_rate)
+
+
 def compute_qty_before_fee(received_qty: Decimal, fee_rate: Decimal) -> Decimal:
     """What was bought where `received_qty` is left of it after the coin fee: the inverse."""
     with localcontext(_WIDE):

@@ -1,13 +1,86 @@
-"""Ages, percents and amounts as a person reads them; the same in every tool that shows."""
+"""How USD, coins, percent, ages and times look to a person: the same in every table, line, mail and
+picture.
+
+Pure. `plain` and `number` without places are exact; all else is rounded for the eye.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from datetime import UTC, datetime
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 from enum import Enum
 from typing import Any
 
+from config import Settings
+
 NOTHING = "-"
+
+
+# Money and coins
+
+
+def usd(value: Decimal | float) -> str:
+    """Cents and thousands; what is less than half a cent is never `-0.00`."""
+    cents = round(value, 2)
+    return f"{cents if cents else abs(cents):,.2f}"
+
+
+def signed_usd(value: Decimal | None) -> str:
+    """As `usd`, with its sign."""
+    if value is None:
+        return NOTHING
+    shown = usd(value)
+    return shown if shown.startswith("-") else f"+{shown}"
+
+
+def coins(value: Decimal) -> str:
+    """Nine digits that count and nine places at most; cut: never more than there is."""
+    if not value:
+        return NOTHING
+    places = 9 - max(0, min(9, value.adjusted() + 1))
+    shown = value.quantize(Decimal(1).scaleb(-places), ROUND_DOWN, Context(prec=60))
+    return number(shown, thousands=True)
+
+
+def price(value: Decimal | None) -> str:
+    """USD a coin: with cents, four places below 100, six digits that count below 1."""
+    if value is None:
+        return NOTHING
+    if value >= 1:
+        return f"{value:,.{2 if value >= 100 else 4}f}"
+    return number(Context(prec=6, rounding=ROUND_HALF_EVEN).plus(value))
+
+
+def percent(value: Decimal | None) -> str:
+    """With its sign, two places."""
+    return NOTHING if value is None else f"{value:+.2f} %"
+
+
+def number(value: Decimal | None, places: int | None = None, *, thousands: bool = False) -> str:
+    """Plain notation, exact; with `places`, rounded half to even for the eye."""
+    if value is None:
+        return NOTHING
+    if places is not None:
+        return f"{value:,.{places}f}"
+    exact = value.normalize(Context(prec=60)) if value else Decimal(0)
+    return f"{exact:,f}" if thousands else f"{exact:f}"
+
+
+# Alpaca posts fees hours later. Everywhere the same: in tables, lines, pictures and the demo.
+ESTIMATE_LEGEND = "~ rests on estimated fees"
+
+
+def marked(text: str, is_estimated: bool) -> str:
+    """`text` with the mark of what rests on fees that are not posted yet (see ESTIMATE_LEGEND)."""
+    return f"~{text}" if is_estimated else text
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 cycle`, `2 cycles`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+# Time
 
 
 def span(seconds: float | None) -> str:
@@ -24,25 +97,38 @@ def span(seconds: float | None) -> str:
     return f"{whole // 86400} days"
 
 
-def percent(value: Decimal | None) -> str:
-    """With its sign, two places."""
-    return NOTHING if value is None else f"{value:+.2f} %"
+def stopwatch(seconds: float) -> str:
+    """`1:02`, `1:00:02`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def signed_usd(value: Decimal | None) -> str:
-    """With its sign and cents; nothing is never `-0.00`."""
-    if value is None:
-        return NOTHING
-    rounded = round(value, 2)
-    return f"{rounded if rounded else Decimal('0.00'):+,.2f}"
+def moment(at: datetime) -> str:
+    """Day and minute in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def coins(value: Decimal) -> str:
-    """Up to nine digits that count, plain notation."""
-    if not value:
-        return NOTHING
-    shown = f"{value:.9f}" if value < 1 else f"{value:,.6f}"
-    return shown.rstrip("0").rstrip(".")
+def day_and_clock(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d} {clock(at)}"
+
+
+def clock(at: datetime) -> str:
+    """Time of day in UTC, with seconds."""
+    return f"{at.astimezone(UTC):%H:%M:%S}"
+
+
+# Which account
+
+
+def describe_account(settings: Settings) -> str:
+    """Whose money is at stake: worded here only."""
+    if settings.is_live:
+        return "LIVE ACCOUNT: REAL MONEY"
+    return f"{'local exchange' if settings.is_local_exchange else 'paper account'}: play money"
+
+
+# For a machine
 
 
 def plain(value: Any) -> Any:
@@ -50,7 +136,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Decimal):
-        return f"{value.normalize(Context(prec=60)):f}" if value else "0"
+        return number(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):
@@ -58,28 +144,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
-
-
-def number(value: Decimal | None, places: int | None = None) -> str:
-    """Plain notation; with `places`, rounded half to even for the eye."""
-    if value is None:
-        return "-"
-    if places is not None:
-        return f"{value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
-    return f"{value.normalize(Context(prec=60)):f}" if value else "0"
-
-
-def price(value: Decimal) -> str:
-    """A price with cents, or with eight digits where it is small."""
-    if value >= 1:
-        return number(value, 2 if value >= 100 else 4)
-    return number(Context(prec=6, rounding=ROUND_HALF_EVEN).plus(value))
-
-
-# Alpaca posts fees hours later. Everywhere the same: in tables, lines, pictures and the demo.
-ESTIMATE_LEGEND = "~ rests on estimated fees"
-
-
-def marked(text: str, is_estimated: bool) -> str:
-    """`text` with the mark of what rests on fees that are not posted yet (see ESTIMATE_LEGEND)."""
-    return f"~{text}" if is_estimated else text

@@ -16,6 +16,7 @@ from typing import Any
 
 from config import Settings
 from utils.alert_outbox import Alert
+from utils.formatting import number
 from utils.notifications import AlertHandler
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
@@ -32,7 +33,7 @@ def format_value(value: Any) -> str:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}" if value else "0"
+        return number(value)
     text = " ".join(str(value).split())
     return f'"{text}"' if " " in text or text == "" else text
 

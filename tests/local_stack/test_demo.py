@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from config import PROJECT_ROOT
+from cli.demo_screen import LiveView
+from cli.status_screen import render
+from config import PROJECT_ROOT, get_settings
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import JournalEntry, Purpose
@@ -23,10 +27,13 @@ from domain.orders import ExchangeOrder, Side
 from local_stack.audit.ledgers import Fill, OrderStep
 from local_stack.demo.arguments import parse_arguments
 from local_stack.demo.checks import Circumstances
+from local_stack.demo.event_feed import Sentence, Tone
 from local_stack.demo.records import BotRecords, ExchangeRecords
 from local_stack.demo.report import print_summary, summary_as_json
 from local_stack.demo.summary import Summary, summarise
 from mariadb_server.debian_packages import LOCAL_FOLDER
+from models.cycle_data import create_cycle
+from monitoring.status.status import load_status
 from runtime.process_table import processes_of_stack
 from utils.formatting import ESTIMATE_LEGEND
 
@@ -78,6 +85,8 @@ def test_a_replay_ends_by_itself_with_a_cycle_that_agrees_with_the_exchange(tmp_
     assert (first["status"], first["safety_orders"], first["orders"]) == ("complete", 2, 4)
     assert "bought" in done.stderr, "progress goes to standard error"
     assert "sold" in done.stderr
+    for part in ("local exchange: play money", "all is well", "coins held", "cycles"):
+        assert part in done.stderr, "the status screen that users have"
 
 
 def test_a_reader_who_has_seen_enough_ends_it_quietly_and_nothing_is_left_running():
@@ -258,7 +267,6 @@ def records() -> Iterator[tuple[BotRecords, ExchangeRecords]]:
         unpaired_fees=0,
         cash_at_start=Decimal(1000),
         cash=Decimal("1008.90"),  # -100 -90 +199.40 -0.50
-        bids={"ETH/USD": Decimal(2000)},
         rules={"ETH/USD": RULES},
     )
     return bot, exchange
@@ -284,19 +292,6 @@ def test_right_records_sum_up_to_profit_after_fees_and_no_complaint(records):
     assert eth.journal_profit_usd == eth.exchange_profit_usd == Decimal("8.90")
     assert eth.fees_usd == Decimal("0.000125") * 3800 + Decimal("0.5")
     assert summary.total.journal_profit_usd == Decimal("8.90")
-
-
-def test_what_is_still_open_is_worth_what_its_sale_would_bring_after_both_fees(records):
-    """The books count the coins before the coin fee: so counted a loss looked like a gain."""
-    bot, exchange = records
-    watching = changed(CYCLE, status=CycleStatus.WATCHING)
-    bot = changed(bot, cycles=(watching,), journal=bot.journal[:2])
-    exchange = changed(exchange, bids={"ETH/USD": Decimal("1903.5")})
-    [eth] = sum_up(bot, exchange).assets
-    assert eth.open_cost_usd == 190
-    assert watching.quantity * Decimal("1903.5") > 190
-    # 0.09975 coins are left: 189.874125 USD, less 0.4747 rounded up to the cent.
-    assert eth.open_value_usd == Decimal("189.394125")
 
 
 def test_an_estimated_fee_marks_the_profit_that_rests_on_it(records, capsys):
@@ -372,3 +367,38 @@ def test_a_wrong_record_is_found_by_its_check(records, side, column, change, exp
 
 def test_too_many_requests_are_found(records):
     assert broken_checks(sum_up(*records, peak=201)) == {"requests"}
+
+
+# The screen
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (160, 50)])
+def test_the_screen_is_that_of_status_between_a_heading_and_what_happened(
+    bot_environment, db_conn, exchange, make_asset, width, height
+):
+    for symbol in ("BTC/USD", "ETH/USD", "SOL/USD"):
+        exchange.push_quote(symbol, 2000, 2001)
+        create_cycle(db_conn, make_asset(symbol).id, "watching")
+    status = load_status(get_settings())
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
+    view = LiveView(console)
+    news = [Sentence(AT, Tone.BUY, "BTC/USD", f"bought number {number}") for number in range(9)]
+
+    view.show("demo  synthetic at 1x  0:01", status, news)
+
+    frame = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", out.getvalue())
+    lines = [line.rstrip() for line in frame.splitlines()]
+    assert (len(lines), max(map(len, lines)) <= width) == (height, True)
+    assert lines[0].endswith("demo  synthetic at 1x  0:01")
+    other = Console(force_terminal=True, color_system=None, width=width, height=height)
+    with other.capture() as captured:
+        other.print(render(status, other, height=height - 6))
+    of_status = [line.rstrip() for line in captured.get().splitlines()]
+    assert lines[1 : 1 + len(of_status)] == of_status
+    assert [line for line in lines if line.endswith("bought number 8")]
+    assert not [line for line in lines if line.endswith("bought number 0")], "the latest ones"
+    assert "Ctrl-C stops everything and prints what happened" in lines
+    out.truncate(0)
+    view.close()
+    assert "bought number 8" in out.getvalue(), "the last picture stays"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from domain.trading_state import Cooldown
+from utils.formatting import moment
 
 # Clocks of the exchange and of this machine differ; an end that lies further ahead is no clock's.
 LARGEST_CLOCK_SKEW = timedelta(hours=1)
@@ -32,5 +33,5 @@ def why_endless(cooldown: Cooldown, now: datetime) -> str | None:
     if ended_at is None:
         return "no cycle before it ended, so there is no end to count its rest from"
     if ended_at > now + LARGEST_CLOCK_SKEW:
-        return f"the cycle before it claims to have ended in the future ({ended_at:%Y-%m-%d %H:%M})"
+        return f"the cycle before it claims to have ended in the future ({moment(ended_at)} UTC)"
     return None

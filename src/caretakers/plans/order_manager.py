@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.orders import ExchangeOrder, Side
+from utils.formatting import span
 
 ASK_AGAIN_SECONDS = 600.0  # an exchange that took the request needs no second one every minute
 LONG_CANCEL_SECONDS = 600.0  # canceling takes moments; after this long a person should look
@@ -86,7 +87,7 @@ class OrderRepair:
         """What is wrong, for a person."""
         return (
             f"{self.fault}: {self.order.side} {self.order.client_order_id} is"
-            f" {self.order.status} for {self.age_seconds:.0f} s"
+            f" {self.order.status} for {span(self.age_seconds)}"
         )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from utils.formatting import span
+
 START_SECONDS = 90.0  # until a daemon that just started must have beaten
 SETTLED_SECONDS = 60.0  # a daemon that is well at this age is no crash loop
 # Before the n-th start since the daemon was last settled; the watchdog itself runs once a minute.
@@ -97,11 +99,11 @@ def plan_watch(look: Look, memory: Memory, limits: Limits, now: float) -> Plan:
     beat, age = look.beat, look.process_age_seconds
     if beat is None:
         if age <= START_SECONDS:
-            return Plan(verdict=Verdict.STARTING, reason=f"no heartbeat yet after {age:.0f} s")
-        reason = f"no heartbeat since its start {age:.0f} s ago"
+            return Plan(verdict=Verdict.STARTING, reason=f"no heartbeat yet after {span(age)}")
+        reason = f"no heartbeat since its start {span(age)} ago"
         return Plan(verdict=Verdict.RESTART, reason=reason, is_hung=True)
     if beat.age_seconds > limits.heartbeat_max_age_seconds:
-        reason = f"hung: last heartbeat {beat.age_seconds:.0f} s ago"
+        reason = f"hung: last heartbeat {span(beat.age_seconds)} ago"
         return Plan(verdict=Verdict.RESTART, reason=reason, is_hung=True)
     return _plan_beating(beat, age, limits)
 
@@ -112,7 +114,7 @@ def _plan_absent(look: Look, memory: Memory, now: float) -> Plan:
     pause = BACK_OFF_SECONDS[min(memory.starts, len(BACK_OFF_SECONDS) - 1)]
     waited = now - memory.last_start_at if memory.last_start_at is not None else pause
     if waited < pause:
-        reason = f"{memory.starts} starts did not last: next try in {pause - waited:.0f} s"
+        reason = f"{memory.starts} starts did not last: next try in {span(pause - waited)}"
         return Plan(verdict=Verdict.WAIT, reason=reason)
     return Plan(verdict=Verdict.START, reason="it does not run")
 
@@ -142,7 +144,7 @@ def _stream_trouble(
 ) -> tuple[float, str, bool] | None:
     """The worst that is wrong with the streams: for how long, in words, can a restart heal it."""
     lost = [
-        (seconds, f"its {name} stream is lost for {seconds:.0f} s", True)
+        (seconds, f"its {name} stream is lost for {span(seconds)}", True)
         for name, seconds in (("trade", beat.trade_lost_seconds), ("data", beat.data_lost_seconds))
         if seconds is not None
     ]
@@ -155,7 +157,7 @@ def _stream_trouble(
     silence = beat.quote_age_seconds if heard else process_age_seconds
     if silence is None or silence < limits.stream_lost_seconds:
         return None
-    return silence, f"no quote for {silence:.0f} s although its data stream is connected", heard
+    return silence, f"no quote for {span(silence)} although its data stream is connected", heard
 
 
 def remember(memory: Memory, look: Look, plan: Plan, now: float) -> Memory:

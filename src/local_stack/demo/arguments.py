@@ -38,7 +38,8 @@ CRON_SECONDS, STALE_SECONDS = 60, 300
 DESCRIPTION = """\
 Watch the bot trade, without an account, keys or money: starts a private MariaDB, a local exchange
 that speaks Alpaca's protocols, the real bot (python src/main_app.py) and the real caretaker
-scripts, and shows what they do in a live table. Ctrl-C stops everything and prints what happened.
+scripts, and shows them as scripts/status --watch does. Ctrl-C stops everything and prints what
+happened.
 
   scripts/demo                                     a lively synthetic market, until Ctrl-C
   scripts/demo --minutes 3                         ends by itself
@@ -46,11 +47,8 @@ scripts, and shows what they do in a live table. Ctrl-C stops everything and pri
 """
 EPILOG = f"""\
 what you see:
-  held, average       coins of the open cycle, and what they cost on average
-  buys below          the next safety order is sent when the ask falls to this price
-  sells above         everything is sold when the bid rises to this price
-  cycles, profit      completed cycles, and what they earned in USD after fees
-  ~                   rests on estimated fees: the exchange posts them when the demo ends
+  The screen of scripts/status --watch (its --help says what each part means), and below it what
+  happened. Times are UTC. Fees are estimated (~) until the exchange posts them, at the end.
 
 markets:
   Without --quotes three coins swing up and down by about two percent within half a minute, the same
@@ -153,7 +151,7 @@ def _build_parser() -> argparse.ArgumentParser:
             metavar="TIME",
             help=f"{meaning} this recorded time, like 2021-07-02T00:00:00Z",
         )
-    add("--plain", action="store_true", help="lines instead of a live table (also with NO_COLOR)")
+    add("--plain", action="store_true", help="lines instead of a live screen (also with NO_COLOR)")
     add("--json", action="store_true", help="the summary as JSON; progress goes to standard error")
     return parser
 

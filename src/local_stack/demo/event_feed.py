@@ -17,9 +17,8 @@ from typing import Any
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.rows import Row, utc_from_db
-from local_stack.demo_format import coins, price, signed_usd
 from utils.db_utils import execute_query
-from utils.formatting import marked
+from utils.formatting import coins, marked, price, signed_usd
 
 _ORDERS = """
 SELECT o.id, o.created_at, o.symbol, o.purpose, o.side, o.filled_qty, o.filled_avg_price,
@@ -68,7 +67,6 @@ class Story:
     """Asked again and again on one connection."""
 
     log_dir: Path
-    price_steps: dict[str, Decimal]
     _last_order: int = 0
     _last_event: int = 0
     _read_until: dict[Path, int] = field(default_factory=dict)
@@ -79,7 +77,7 @@ class Story:
         events = execute_query(_EVENTS, (self._last_event,), fetch_all=True, db_conn=db_conn)
         self._last_order = orders[-1]["id"] if orders else self._last_order
         self._last_event = events[-1]["id"] if events else self._last_event
-        told = [_of_order(row, self.price_steps[row["symbol"]]) for row in orders]
+        told = [_of_order(row) for row in orders]
         told += [_of_event(row) for row in events if row["severity"] == "info"]
         # Events that are warnings stand in the log, too.
         return sorted(told + self._new_warnings(), key=lambda sentence: sentence.at)
@@ -107,20 +105,20 @@ class Story:
         return lines
 
 
-def _of_order(row: Row, step: Decimal) -> Sentence:
+def _of_order(row: Row) -> Sentence:
     at, symbol = _time(row["created_at"]), row["symbol"]
     bought = row["side"] == "buy"
     if not row["filled_qty"]:
         text = f"{_name(row)} ended {row['final_status']}, nothing filled"
         return Sentence(at, Tone.NOTE, symbol, text)
     verb = "bought" if bought else "sold"
-    text = f"{verb} {coins(row['filled_qty'])} at {price(row['filled_avg_price'], step)}"
+    text = f"{verb} {coins(row['filled_qty'])} at {price(row['filled_avg_price'])}"
     if row["final_status"] != "filled":
         text += f" of {coins(row['requested_qty'] or Decimal(0))}, then {row['final_status']}"
     if bought:
         text += f" ({_name(row)})"
     elif row["cycle_status"] == "complete":
-        earned = marked(signed_usd(row["profit_usd"]), bool(row["is_estimated"]))
+        earned = marked(signed_usd(row["profit_usd"]), bool(row["is_estimated"])) + " USD"
         text += f": cycle {row['cycle_number']} earned {earned} after fees"
     return Sentence(at, Tone.BUY if bought else Tone.SELL, symbol, text)
 

@@ -27,6 +27,8 @@ from models.asset_config import get_all_assets
 from models.cycle_data import get_cycles_by_status
 from models.order_journal import get_entries_ended_since
 
+FEE_RATE = Decimal("0.0025")  # the default of TAKER_FEE_PERCENT, and what the exchange takes
+MAKER_FEE_RATE = Decimal("0.0015")  # likewise of MAKER_FEE_PERCENT
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -43,7 +45,6 @@ class ExchangeRecords:
     unpaired_fees: int
     cash_at_start: Decimal
     cash: Decimal
-    bids: Mapping[str, Decimal]
     rules: Mapping[str, AssetRules]
 
 
@@ -75,7 +76,6 @@ def read_exchange(exchange: ExchangeProcess, rules: Mapping[str, AssetRules]) ->
         unpaired_fees=unpaired,
         cash_at_start=Decimal(state["balances"]["initial_cash"]),
         cash=Decimal(exchange.get("/v2/account")["cash"]),
-        bids={symbol: Decimal(quote["bid"]) for symbol, quote in state["quotes"].items()},
         rules=rules,
     )
 

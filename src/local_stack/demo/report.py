@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -13,12 +14,9 @@ from rich.text import Text
 
 from local_stack.caretaker_schedule import ScriptRecord
 from local_stack.demo.checks import Check
-from local_stack.demo.figures import AssetFigures
+from local_stack.demo.figures import AssetFigures, journal_profit, rests_on_estimates
 from local_stack.demo.summary import Summary
-from local_stack.demo_format import duration
-from utils.formatting import ESTIMATE_LEGEND, marked
-
-_CENT = Decimal("0.01")
+from utils.formatting import ESTIMATE_LEGEND, marked, plain, signed_usd, stopwatch, usd
 
 
 def print_summary(
@@ -26,21 +24,14 @@ def print_summary(
 ) -> None:
     """What happened, for a person."""
     console.print(_assets_table(summary))
-    for one in summary.assets:
-        if one.open_cost_usd:
-            console.print(
-                f"  still open: {one.symbol} cost {one.open_cost_usd:,.2f} USD,"
-                f" a sale now would bring {marked(f'{one.open_value_usd:,.2f}', True)} USD",
-                highlight=False,
-            )
-    if summary.total.open_cost_usd or summary.total.fees_are_estimated:
+    if summary.total.fees_are_estimated:
         console.print(f"  {ESTIMATE_LEGEND}", highlight=False)
     ran = [
         f"{one.name} {one.runs}x" + (f" ({one.failures} failed)" if one.failures else "")
         for one in scripts
     ]
     console.print(
-        f"  {duration(seconds)} of trading, at most {summary.requests_peak_per_minute} requests"
+        f"  {stopwatch(seconds)} of trading, at most {summary.requests_peak_per_minute} requests"
         f" a minute; caretakers: {', '.join(ran) or 'none'}",
         highlight=False,
     )
@@ -49,42 +40,30 @@ def print_summary(
 
 
 def _assets_table(summary: Summary) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    total = summary.total
-    table.add_column("completed", footer="total", style="bold", no_wrap=True)
-    numbers = {
-        "cycles": str(total.cycles),
-        "with\nsafety": str(total.with_safety_orders),
-        "orders": str(total.orders),
-        "fees\nUSD": f"{total.fees_usd:,.2f}",
-        "profit\nthe bot": _usd(total.journal_profit_usd, total.fees_are_estimated),
-        "after fees\nthe exchange": _usd(total.exchange_profit_usd),
-        "agree": _yes(total),
-    }
-    for name, footer in numbers.items():
-        table.add_column(name, footer=footer, justify="right", no_wrap=True)
-    for one in summary.assets:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    titles = "cycles with\nsafety orders fees\nUSD profit\nthe_bot after_fees\nthe_exchange agree"
+    table.add_column("completed", style="bold", no_wrap=True)
+    for title in titles.split(" "):
+        table.add_column(title.replace("_", " "), justify="right", no_wrap=True)
+    for one in (*summary.assets, summary.total):
+        if one is summary.total:
+            table.add_section()
         table.add_row(
             one.symbol,
             str(one.cycles),
             str(one.with_safety_orders),
             str(one.orders),
-            f"{one.fees_usd:,.2f}",
-            _usd(one.journal_profit_usd, one.fees_are_estimated),
-            _usd(one.exchange_profit_usd),
-            _yes(one),
+            usd(one.fees_usd),
+            _profit(one.journal_profit_usd, one.fees_are_estimated),
+            _profit(one.exchange_profit_usd),
+            Text("yes", style="green") if one.agrees else Text("NO", style="bold red"),
         )
     return table
 
 
-def _usd(value: Decimal, is_estimated: bool = False) -> Text:
-    cents = value.quantize(_CENT)
-    text = marked(f"{cents:+,.2f}", is_estimated)
-    return Text(text, style="green" if cents > 0 else "red" if cents < 0 else "")
-
-
-def _yes(one: AssetFigures) -> Text:
-    return Text("yes", style="green") if one.agrees else Text("NO", style="bold red")
+def _profit(value: Decimal, is_estimated: bool = False) -> Text:
+    style = "green" if value > 0 else "red" if value < 0 else ""
+    return Text(marked(signed_usd(value), is_estimated), style=style)
 
 
 def _verdicts(checks: Iterable[Check]) -> Table:
@@ -110,15 +89,15 @@ def summary_as_json(
         "total": _asset(summary.total),
         "cycles": [
             {
-                "id": cycle.id,
+                "id": cycle.row.id,
                 "symbol": cycle.symbol,
-                "status": cycle.status,
-                "quantity": f"{cycle.quantity.normalize():f}",
-                "average": f"{cycle.average.normalize():f}",
-                "safety_orders": cycle.safety_orders,
-                "orders": cycle.orders,
-                "profit_usd": None if cycle.profit_usd is None else f"{cycle.profit_usd:f}",
-                "fees_are_estimated": cycle.fees_are_estimated,
+                "status": cycle.row.status.value,
+                "quantity": plain(cycle.row.quantity),
+                "average": plain(cycle.row.average_purchase_price),
+                "safety_orders": cycle.row.safety_orders,
+                "orders": len(cycle.orders),
+                "profit_usd": plain(journal_profit(cycle)) if cycle.is_complete else None,
+                "fees_are_estimated": rests_on_estimates(cycle),
             }
             for cycle in summary.cycles
         ],
@@ -127,9 +106,7 @@ def summary_as_json(
             for check in summary.checks
         ],
         "requests_peak_per_minute": summary.requests_peak_per_minute,
-        "caretakers": [
-            {"name": one.name, "runs": one.runs, "failures": one.failures} for one in scripts
-        ],
+        "caretakers": [asdict(one) for one in scripts],
     }
 
 
@@ -139,11 +116,9 @@ def _asset(one: AssetFigures) -> dict[str, Any]:
         "cycles_completed": one.cycles,
         "cycles_with_safety_orders": one.with_safety_orders,
         "orders": one.orders,
-        "fees_usd": f"{one.fees_usd:f}",
-        "profit_usd": f"{one.journal_profit_usd:f}",
-        "exchange_profit_usd": f"{one.exchange_profit_usd:f}",
+        "fees_usd": plain(one.fees_usd),
+        "profit_usd": plain(one.journal_profit_usd),
+        "exchange_profit_usd": plain(one.exchange_profit_usd),
         "agree": one.agrees,
-        "open_cost_usd": f"{one.open_cost_usd:f}",
-        "open_value_usd": f"{one.open_value_usd:f}",
         "fees_are_estimated": one.fees_are_estimated,
     }

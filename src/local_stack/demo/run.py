@@ -6,26 +6,45 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from config import load_settings, use_settings
 from domain.market import AssetRules
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.demo.arguments import DemoPlan
 from local_stack.demo.checks import Circumstances
-from local_stack.demo.event_feed import Story
+from local_stack.demo.event_feed import Sentence, Story
 from local_stack.demo.records import read_bot, read_exchange
 from local_stack.demo.shutdown import close_the_day, finish_orders
-from local_stack.demo.snapshot import take_snapshot
 from local_stack.demo.summary import Summary, summarise
-from local_stack.demo.view import View
 from local_stack.exchange_process import fetch_rules
 from local_stack.stack import LocalStack
+from monitoring.status.status import Status, StatusReader
+from monitoring.status.timed_calls import Pending
 from utils.db_utils import close_quietly
+from utils.formatting import moment, stopwatch
 
 LOOK_SECONDS = 0.5
+STATUS_SECONDS = 5.0  # as --watch: each asks the exchange, within the same allowance as the bot
+LONGEST_STATUS_SECONDS = 60.0
+
+
+class View(Protocol):
+    """A terminal or a stream of lines."""
+
+    def say(self, text: str) -> None:
+        """One line about the demo itself."""
+
+    def show(self, heading: str, status: Status, news: Sequence[Sentence]) -> None:
+        """How everything stands, and what has happened since the last time."""
+
+    def close(self) -> None:
+        """Leave the last picture where it is."""
 
 
 class Stopper:
@@ -103,13 +122,17 @@ class Demo:
             symbol: fetch_rules(self.stack.exchange, symbol) for symbol in self.plan.symbols
         }
         self.stack.start_daemon()
+        self.stack.run_script("watchdog")  # as cron would have by now: status misses it otherwise
         self.stack.exchange.control("market", paused=False)
 
     def _watch(self, db_conn: MySQLConnectionAbstract) -> None:
         """Look every half second until the user, the clock or the recording ends it."""
-        story = Story(
-            self.stack.log_dir, {name: one.price_increment for name, one in self.rules.items()}
-        )
+        story = Story(self.stack.log_dir)
+        settings = load_settings(self.stack.settings())
+        use_settings(settings)
+        reader = StatusReader(settings)
+        status = reader.load()
+        pending, ask_at = None, 0.0
         started = time.monotonic()
         limit = self.plan.minutes and self.plan.minutes * 60
         with self.stopper.watching() as stop_wanted:
@@ -117,10 +140,28 @@ class Demo:
                 now = time.monotonic()
                 self.seconds = now - started
                 self.schedule.tick(now)
-                snapshot = take_snapshot(self.stack, db_conn, self.rules)
-                self.view.show(snapshot, story.news(db_conn), self.seconds)
-                if snapshot.market_status == "ended" or (limit and self.seconds >= limit):
+                if pending is None and now >= ask_at:
+                    # Beside us: what the exchange is slow to answer must not hold up cron.
+                    pending = Pending(reader.load, seconds=LONGEST_STATUS_SECONDS)
+                    ask_at = now + STATUS_SECONDS
+                if pending is not None and pending.has_ended:
+                    status, pending = pending.result(), None
+                market = self.stack.exchange.state()["market"]
+                self.view.show(self._heading(market), status, story.news(db_conn))
+                if market["status"] == "ended" or (limit and self.seconds >= limit):
                     break
+
+    def _heading(self, market: Mapping[str, Any]) -> str:
+        """Which market, how fast, how long, how much of it is over."""
+        plan, text = self.plan, stopwatch(self.seconds)
+        if plan.minutes is not None:
+            text += f" of {stopwatch(plan.minutes * 60)}"
+        if plan.recording is not None and isinstance(market["position"], str):
+            at = datetime.fromisoformat(market["position"])
+            whole = plan.recording.last_at - plan.recording.first_at
+            done = (at - plan.recording.first_at) / whole if whole else 1.0
+            text += f", {moment(at)} ({done:.0%})"
+        return f"demo  {plan.market} at {plan.speed:g}x  {text}"
 
     def _end(self, db_conn: MySQLConnectionAbstract) -> Summary:
         exchange = self.stack.exchange

@@ -15,7 +15,7 @@ from caretakers.fee_settlement import write_fees
 from caretakers.plans.fee_matching import FeeRates
 from caretakers.plans.fee_settlement import plan_fee_settlements
 from domain.fee_activity import Execution, FeeActivity
-from local_stack.demo.snapshot import FEE_RATE, MAKER_FEE_RATE
+from local_stack.demo.records import FEE_RATE, MAKER_FEE_RATE
 from local_stack.exchange_process import ExchangeProcess
 from local_stack.stack import LocalStack
 from models.order_journal import get_entries_ended_since, get_journaled_client_ids

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import localcontext
 
-from local_stack.audit.ledgers import Books, match_books
+from local_stack.audit.ledgers import Books, CycleBooks, match_books
 from local_stack.demo.checks import (
     Check,
     Circumstances,
@@ -21,22 +21,15 @@ from local_stack.demo.checks import (
     check_requests,
     check_sells,
 )
-from local_stack.demo.figures import (
-    AssetFigures,
-    CycleFigures,
-    sum_up_all,
-    sum_up_asset,
-    sum_up_cycle,
-)
-from local_stack.demo.records import BotRecords, ExchangeRecords
-from local_stack.demo.snapshot import FEE_RATE
+from local_stack.demo.figures import AssetFigures, sum_up
+from local_stack.demo.records import FEE_RATE, BotRecords, ExchangeRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     assets: tuple[AssetFigures, ...]
     total: AssetFigures
-    cycles: tuple[CycleFigures, ...]
+    cycles: tuple[CycleBooks, ...]
     checks: tuple[Check, ...]
     requests_peak_per_minute: int
 
@@ -61,19 +54,17 @@ def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances)
         matched = match_books(books)
         cycles = matched.cycles
         assets = tuple(
-            sum_up_asset(
+            sum_up(
                 asset.asset_symbol,
                 (cycle for cycle in cycles if cycle.asset.id == asset.id),
-                exchange.bids,
-                FEE_RATE,
             )
             for asset in bot.assets
         )
-        total = sum_up_all(assets)
+        total = sum_up("total", cycles)
         return Summary(
             assets=assets,
             total=total,
-            cycles=tuple(sum_up_cycle(cycle) for cycle in cycles if cycle.orders),
+            cycles=tuple(cycle for cycle in cycles if cycle.orders),
             checks=(
                 check_profits(assets, total, matched),
                 check_cash(exchange),

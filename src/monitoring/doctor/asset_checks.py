@@ -17,7 +17,9 @@ from strategy.asset_checks import (
     find_sale_problems,
     find_state_problem,
 )
-from strategy.cycle_plan import compute_remaining_usd, plan_deal
+from strategy.cycle_plan import plan_deal
+from strategy.ladder import compute_ladder_usd, compute_remaining_usd
+from utils.formatting import usd
 
 SUBJECT = "assets"
 
@@ -63,7 +65,8 @@ def _check_one(
     found = [(fail if one.refuses else warn)(symbol, one.text, edit) for one in findings]
     if found or plan is None:
         return found
-    return [ok(symbol, f"the plan works: {len(plan.orders)} orders for {plan.capital_usd:.2f} USD")]
+    text = f"the plan works: {len(plan.orders)} orders for {usd(plan.capital_usd)} USD"
+    return [ok(symbol, text)]
 
 
 def check_capital(world: World) -> list[Finding]:
@@ -78,7 +81,9 @@ def check_capital(world: World) -> list[Finding]:
         state = books.states.get(asset.id)
         rules = market.rules.get(asset.asset_symbol)
         needed += (
-            asset.ladder_usd if state is None else compute_remaining_usd(state, rules, fee_rate)
+            compute_ladder_usd(asset)
+            if state is None
+            else compute_remaining_usd(state, rules, fee_rate)
         )
     symbols = {asset.asset_symbol for asset in enabled}
     reserved = Decimal(0)  # by our own open buys: part of the need, gone from the buying power
@@ -86,7 +91,7 @@ def check_capital(world: World) -> list[Finding]:
         if order.side is Side.BUY and order.symbol in symbols and order.qty and order.limit_price:
             reserved += (order.qty - order.filled_qty) * order.limit_price
     spendable = account.buying_power_usd + reserved
-    text = f"all ladders can still need {needed:,.2f} USD, the account has {spendable:,.2f} USD"
+    text = f"all ladders can still need {usd(needed)} USD, the account has {usd(spendable)} USD"
     if needed > spendable:
         cure = "add money or make ladders smaller: the last safety orders would be refused"
         return [warn("capital", text, cure)]

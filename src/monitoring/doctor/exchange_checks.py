@@ -18,7 +18,7 @@ from monitoring.status.daemon_status import StreamLook, load_daemon_look
 from monitoring.status.stalled_stream import find_mute_stream
 from utils.alpaca_client_rest import CredentialsRefused, ExchangeError, get_trading_client
 from utils.alpaca_queries import fetch_exchange_time
-from utils.formatting import span
+from utils.formatting import describe_account, span, usd
 
 CLOCK_WARN_SECONDS = 2.0
 
@@ -27,9 +27,9 @@ def check_money(world: World) -> list[Finding]:
     settings = world.settings
     if not world.are_settings_known:
         return [warn("money", "not checked: which money it is stands in .env (see settings)")]
-    where = f"orders go to {settings.trading_host}"
+    text = f"{describe_account(settings)}, orders go to {settings.trading_host}"
     if settings.is_live:
-        found = [warn("money", f"LIVE ACCOUNT: REAL MONEY, {where}")]
+        found = [warn("money", text)]
         brakes = (
             settings.max_buy_usd_per_day,
             settings.max_position_usd,
@@ -40,9 +40,7 @@ def check_money(world: World) -> list[Finding]:
                 warn("brakes", "no limit on what it may buy", "set MAX_BUY_USD_PER_DAY in .env")
             )
         return found
-    if settings.is_local_exchange:
-        return [ok("money", f"play money: the local exchange, {where}")]
-    return [ok("money", f"paper account: no real money, {where}")]
+    return [ok("money", text)]
 
 
 def check_account(world: World) -> list[Finding]:
@@ -63,7 +61,7 @@ def check_account(world: World) -> list[Finding]:
         found.append(
             fail("account", text, "finish the account, and the crypto agreement, at Alpaca")
         )
-    text = f"{account.id}, active, can buy for {account.buying_power_usd:,.2f} USD"
+    text = f"{account.id}, active, can buy for {usd(account.buying_power_usd)} USD"
     return found or [ok("account", text)]
 
 

@@ -18,10 +18,11 @@ from domain.orders import ExchangeOrder
 from domain.trading_state import TradingState
 from monitoring.status.held_back import HeldLook
 from strategy.asset_checks import find_row_problem, find_state_problem
-from strategy.fees import compute_coins_taken, compute_usd_fee
+from strategy.fees import compute_coins_held, compute_usd_fee
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import SizingError, is_dust, size_take_profit
 from strategy.triggers import ANY_PRICE, compute_triggers
+from utils.formatting import span
 
 LONG_OPEN_SECONDS = 900.0
 # Where the exchange cannot be asked: whatever is held counts as coins, no price is rounded away.
@@ -44,6 +45,7 @@ class OrderLook:
 class AssetLook:
     """One line of the table. USD and coins; None: there is none, or it cannot be told.
 
+    `quantity` is what the cycle bought, `coins_held` what the coin fees left of it.
     `buy_distance_percent` is how far the ask must go to the next buy (negative: down),
     `sell_distance_percent` the bid to the take profit. `unrealised_usd`: what selling all now at
     the bid would earn after the fees of both sides, estimated. `realised_..._is_estimated`: a fee
@@ -56,6 +58,7 @@ class AssetLook:
     status: CycleStatus | None
     cycle_id: int | None
     quantity: Decimal
+    coins_held: Decimal
     average_price: Decimal | None
     safety_orders: int
     max_safety_orders: int
@@ -105,6 +108,7 @@ def look_at_asset(
         "status": cycle.status if cycle else None,
         "cycle_id": cycle.id if cycle else None,
         "quantity": cycle.quantity if cycle else Decimal(0),
+        "coins_held": _coins_held(state, fee_rate) if state and cycle.is_open else Decimal(0),
         "safety_orders": cycle.safety_orders if cycle else 0,
         "max_safety_orders": asset.max_safety_orders,
         "bid": bid,
@@ -155,7 +159,7 @@ def compute_unrealised_usd(
     cycle = state.cycle
     if is_dust(cycle.quantity, rules, fee_rate):
         return None
-    left = cycle.quantity - compute_coins_taken(cycle.quantity, state.coin_fees, fee_rate)
+    left = _coins_held(state, fee_rate)
     try:
         qty = size_take_profit(cycle.quantity, state.coin_fees, left, rules, fee_rate)
     except SizingError:
@@ -165,6 +169,10 @@ def compute_unrealised_usd(
         - compute_usd_fee(qty, bid, fee_rate)
         - cycle.quantity * cycle.average_purchase_price
     )
+
+
+def _coins_held(state: TradingState, fee_rate: Decimal) -> Decimal:
+    return compute_coins_held(state.cycle.quantity, state.coin_fees, fee_rate)
 
 
 def _no_open_cycle(asset: DcaAsset, cycle: DcaCycle | None) -> str | None:
@@ -221,6 +229,6 @@ def _order_problem(order: ExchangeOrder, now: datetime) -> str | None:
     if age_seconds is None or age_seconds <= LONG_OPEN_SECONDS:
         return None
     return (
-        f"the {order.side} order of {order.symbol} is open for {age_seconds / 60:.0f} min"
+        f"the {order.side} order of {order.symbol} is open for {span(age_seconds)}"
         f" ({order.status}): does order_manager run?"
     )

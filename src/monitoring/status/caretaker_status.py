@@ -7,6 +7,7 @@ from datetime import datetime
 
 from config import Settings
 from runtime.script_runs import load_script_runs
+from utils.formatting import span
 
 # How often scripts/install_crontab lets each run.
 PERIOD_SECONDS = {
@@ -72,7 +73,7 @@ def find_caretaker_problems(looks: tuple[CaretakerLook, ...]) -> list[str]:
     for look in looks:
         if look.age_seconds is not None and look.is_stale:
             problems.append(
-                f"{look.script} last ran {look.age_seconds / 60:.0f} min ago: does cron run?"
+                f"{look.script} last ran {span(look.age_seconds)} ago: does cron run?"
                 " (scripts/doctor)"
             )
         elif look.has_failed:

@@ -13,6 +13,7 @@ from config import Settings
 from domain.market import Quote
 from monitoring.status.daemon_status import DaemonLook, load_daemon_look
 from runtime.daemon_process import find_daemon, wait_for_newer_beat
+from utils.formatting import span
 
 BEAT_PATIENCE_SECONDS = 7.0
 _SLACK_SECONDS = 2.0
@@ -45,7 +46,7 @@ def find_mute_stream(
         if not _seems_mute(settings, daemon, newest):
             return None
     heard = daemon.quotes.heard_seconds if daemon.quotes else None
-    since = "ever" if heard is None else f"for {heard:.0f} s"
+    since = "ever" if heard is None else f"for {span(heard)}"
     return (
         f"its quote stream is mute: connected, but no quote {since} while the exchange has new"
         " ones (it reconnects by itself; scripts/bot restart if that does not help)"

@@ -41,7 +41,7 @@ from trading.buy_limits import BuyLimits, Usage
 from utils.alpaca_client_rest import ExchangeError, get_trading_client, pass_over_unreadable
 from utils.alpaca_queries import fetch_all_asset_rules, fetch_latest_quotes, fetch_orders
 from utils.db_utils import DatabaseError, thread_connection
-from utils.formatting import span
+from utils.formatting import describe_account, span
 
 T = TypeVar("T")
 
@@ -131,7 +131,7 @@ class StatusReader:
         prices_problem = prices_problem or _unpriced(assets or (), quotes)
         status = Status(
             looked_at=now,
-            money=describe_money(settings),
+            money=describe_account(settings),
             is_live=settings.is_live,
             trading_host=settings.trading_host,
             daemon=daemon,
@@ -142,7 +142,9 @@ class StatusReader:
                 for symbol, profit in (books.realised if books else {}).items()
                 if symbol not in symbols
             ),
-            brakes=look_at_brakes(settings, usage, list(books.states.values()) if books else None),
+            brakes=look_at_brakes(
+                settings, usage, list(books.states.values()) if books else None, self._rules
+            ),
             bought_today_usd=usage.bought_today_usd if usage else None,
             events=tuple(books.events) if books else (),
             problems=(),
@@ -197,13 +199,6 @@ class StatusReader:
 def load_status(settings: Settings) -> Status:
     """One look at everything. Raises nothing for what is away: the record says so."""
     return StatusReader(settings).load()
-
-
-def describe_money(settings: Settings) -> str:
-    """Whose money is at stake, for a person."""
-    if settings.is_live:
-        return "LIVE: REAL MONEY"
-    return "local exchange: play money" if settings.is_local_exchange else "paper account"
 
 
 def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> list[str]:

@@ -40,6 +40,10 @@ class Pending(Generic[T]):
             close_thread_connection()
             self._ended.set()
 
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
     def result(self) -> T:
         """What `work` returned or raised; as often as asked, by any thread.
 

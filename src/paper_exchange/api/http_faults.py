@@ -22,7 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def handle_disturbed(
     request: web.Request, handler: Handler, faults: FaultBoard
 ) -> web.StreamResponse:
-    """Carries the request out as the first fault that strikes it wants; without one, as usual."""
+    """Carries the request out as the first fault that applies wants; without one, as usual."""
     fault = faults.first(Seam.REQUEST, **await _facts(request))
     if fault is None:
         return await handler(request)

@@ -153,7 +153,7 @@ class _Posting:
 
 
 def _postings(execution: ExecutionRecord, faults: FaultBoard) -> Iterable[_Posting]:
-    """In one piece on the day of the trade, or as the faults that strike want it."""
+    """In one piece on the day of the trade, or as the faults that apply want it."""
     if execution.fee == Fee():
         return []
     parts = [_Posting(execution=execution, fee=execution.fee, created_ns=execution.at_ns)]

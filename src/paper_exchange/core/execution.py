@@ -2,7 +2,7 @@
 
 Onto the book, to the market, filled in one or two parts, ended. The only place where orders fill:
 the execution is planned, the account's balances are planned and checked, then all is committed.
-Faults that bend the life of an order strike here.
+Faults that bend the life of an order apply here.
 """
 
 from decimal import Decimal
