@@ -16,14 +16,14 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from caretakers.consistency_snapshot import ConsistencyLook
 from caretakers.plans.consistency_checker import Action, Finding, confirmed, plan_repairs
 from caretakers.runner import ScriptRun, StepFailed
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from domain.market import AssetRules
 from models.cycle_data import get_cycle
-from models.events import append_event, event_exists, get_event_ages
+from models.events import append_event, get_event_ages, was_written
 from strategy.repairs import compute_missing_order_change, compute_position_gone_change
-from strategy.unclaimed import describe_unclaimed
-from trading.cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell_once
+from trading.cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell
 from trading.engine import build_engine
+from trading.unclaimed_orders import tell_unclaimed
 from utils.alpaca_client_rest import ExchangeRefused
 from utils.db_utils import thread_connection, transaction
 from utils.logging_setup import log_event
@@ -38,7 +38,7 @@ MOST_LOOKS = 3
 # that answers 404 for what is there.
 MOST_ENDED = 2
 HOLD_SECONDS = 3600.0
-HELD_KIND = "positions_doubted"
+HELD_KIND = EventKind.POSITIONS_DOUBTED
 
 
 def check_consistency(run: ScriptRun) -> None:
@@ -84,8 +84,7 @@ class ConsistencyChecker:
         def refuse() -> str:
             if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS):
                 event = Event(kind=HELD_KIND, severity=Severity.ERROR, reason=reason)
-                append_event(thread_connection(), event)
-                announce((event,))
+                tell(thread_connection(), event)
             raise StepFailed("too many cycles ended in error: see dca_events")
 
         step = {"action": "hold back", "reason": reason, "count": len(findings)}
@@ -168,8 +167,7 @@ class ConsistencyChecker:
                 return None
             case refused:
                 if refused is Applied.UNCLAIMED:
-                    reason = describe_unclaimed(order)
-                    tell_once(thread_connection(), "order_unclaimed", reason, order.symbol)
+                    tell_unclaimed(order)
                 raise StepFailed(f"{refused.value}: see dca_events")
 
     def _catch_up(self, finding: Finding) -> str | None:
@@ -236,33 +234,32 @@ def _is_one_too_many(finding: Finding) -> bool:
     """Whether this cycle would be the third to end in error, of this run and of those before."""
     if finding.action is not Action.END_IN_ERROR:
         return False
-    ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS)
+    ended = get_event_ages(thread_connection(), (EventKind(finding.kind),), HOLD_SECONDS)
     return len(ended) >= MOST_ENDED
 
 
 def _was_said(finding: Finding) -> bool:
-    """Orders are no cycle's, so what was said about them is known by its words."""
-    return finding.kind == "order_unclaimed" and event_exists(
-        thread_connection(), finding.kind, finding.reason
+    """Of orders that are no cycle's; what was reported of a cycle, the plan knows."""
+    return finding.kind == EventKind.ORDER_UNCLAIMED and was_written(
+        thread_connection(), _event_of(finding)
     )
 
 
 def _event_of(finding: Finding) -> Event:
     return Event(
-        kind=finding.kind,
+        kind=EventKind(finding.kind),
         severity=finding.severity,
         reason=finding.reason,
         asset_id=finding.cycle.asset_id if finding.cycle else None,
         symbol=finding.symbol,
         cycle_id=finding.cycle.id if finding.cycle else None,
+        order_id=finding.order.id if finding.order else None,
     )
 
 
 def _tell(finding: Finding) -> None:
     """A row, and a line whose severity decides whether a person is mailed."""
-    event = _event_of(finding)
-    append_event(thread_connection(), event)
-    announce((event,))
+    tell(thread_connection(), _event_of(finding))
 
 
 def _described(finding: Finding) -> dict[str, object]:

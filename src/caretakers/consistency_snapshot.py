@@ -22,6 +22,7 @@ from caretakers.plans.consistency_checker import (
     plan_repairs,
 )
 from domain.cycle import CycleStatus, DcaCycle
+from domain.events import EventKind
 from domain.journal import JournalEntry
 from domain.market import AssetRules, Position
 from domain.orders import ExchangeOrder, UnreadableOrder
@@ -55,7 +56,12 @@ RECENT = timedelta(hours=24)
 MOST_LOST = 20  # two questions each in every look
 MOST_SUSPECTS = 8  # three questions each in every look, and the daemon needs its requests
 WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
-REPORT_KINDS = ("position_short", "position_excess", "position_unexpected", "cooldown_endless")
+REPORT_KINDS = (
+    EventKind.POSITION_SHORT,
+    EventKind.POSITION_EXCESS,
+    EventKind.POSITION_UNEXPECTED,
+    EventKind.COOLDOWN_ENDLESS,
+)
 
 
 @dataclass(frozen=True, slots=True)

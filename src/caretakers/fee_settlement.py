@@ -14,15 +14,15 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from caretakers.plans.fee_matching import FeeRates
 from caretakers.plans.fee_settlement import FeeSettlement, last_settled_day, plan_fee_settlements
 from caretakers.runner import ScriptRun
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from domain.orders import Side
-from models.events import append_event, event_exists
+from models.events import was_written
 from models.order_journal import (
     get_entries_ended_since,
     get_first_estimated_end,
     settle_fee,
 )
-from trading.cycle_changes import announce
+from trading.cycle_changes import tell
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_trade_records
 from utils.db_utils import thread_connection, transaction
@@ -112,22 +112,24 @@ def _settle(run: ScriptRun, settlement: FeeSettlement) -> None:
         )
 
 
-def _report(run: ScriptRun, settlement: FeeSettlement) -> None:
+def build_fee_event(settlement: FeeSettlement) -> Event:
+    """What is told of one that cannot be written."""
     reason = f"{settlement.symbol or 'all symbols'}: {settlement.reason}"
     if settlement.is_late:
         until = settlement.first_day + GIVE_UP_AFTER
         reason += f": the estimates stay, more is looked for until {until}"
-    event = Event(
-        kind="fees_incomplete" if settlement.is_late else "fees_implausible",
+    return Event(
+        kind=EventKind.FEES_INCOMPLETE if settlement.is_late else EventKind.FEES_IMPLAUSIBLE,
         severity=Severity.INFO if settlement.is_late else Severity.WARNING,
         reason=reason,
         symbol=settlement.symbol,
+        dedupe_key=settlement.dedupe_key,
     )
-    if event_exists(thread_connection(), event.kind, event.reason):
+
+
+def _report(run: ScriptRun, settlement: FeeSettlement) -> None:
+    event = build_fee_event(settlement)
+    if was_written(thread_connection(), event):
         return
-
-    def tell() -> None:
-        append_event(thread_connection(), event)
-        announce((event,))
-
-    run.step({"action": "report", "symbol": event.symbol, "reason": settlement.reason}, tell)
+    step = {"action": "report", "symbol": event.symbol, "reason": settlement.reason}
+    run.step(step, lambda: tell(thread_connection(), event))

@@ -7,7 +7,6 @@ What was asked for is kept in dca_events, so that nothing is asked for every min
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -23,13 +22,14 @@ from caretakers.plans.order_manager import (
 )
 from caretakers.runner import ScriptRun, StepFailed
 from domain.cycle import OPEN_STATUSES, CycleStatus
-from domain.events import Event, EventAge, Severity
+from domain.events import Event, EventAge, EventKind, Severity
 from domain.orders import ExchangeOrder
 from domain.wire import WireError, normalize_symbol
 from models.asset_config import get_all_assets
 from models.cycle_data import get_cycles_by_status
-from models.events import append_event, get_event_ages
+from models.events import get_event_ages
 from strategy.order_identity import compute_client_order_id
+from trading.cycle_changes import tell
 from utils.alpaca_client_rest import (
     ExchangeRefused,
     cancel_order,
@@ -47,9 +47,8 @@ log = logging.getLogger(__name__)
 REQUESTS_KEPT_FOR_OTHERS = 80
 ASKED_MEMORY_SECONDS = 24 * 3600.0
 REPORT_MEMORY_SECONDS = 30 * 24 * 3600.0
-_ASKED_KINDS = ("order_cancel_requested", "order_cancel_refused")
-_REPORTED_KIND = "order_cancel_lasting"
-_ORDER_IN_REASON = re.compile(r"\(order ([0-9A-Za-z-]{1,64})\)$")
+_ASKED_KINDS = (EventKind.ORDER_CANCEL_REQUESTED, EventKind.ORDER_CANCEL_REFUSED)
+_REPORTED_KINDS = (EventKind.ORDER_CANCEL_LASTING,)
 
 
 def manage_orders(run: ScriptRun) -> None:
@@ -98,7 +97,9 @@ class OrderCanceller:
             claims=load_claims(),
             asked=_asked_seconds(get_event_ages(connection, _ASKED_KINDS, ASKED_MEMORY_SECONDS)),
             reported=frozenset(
-                _order_ids(get_event_ages(connection, (_REPORTED_KIND,), REPORT_MEMORY_SECONDS))
+                event.order_id
+                for event in get_event_ages(connection, _REPORTED_KINDS, REPORT_MEMORY_SECONDS)
+                if event.order_id
             ),
         )
 
@@ -107,10 +108,10 @@ class OrderCanceller:
             case OrderAction.CANCEL:
                 return self._cancel(repair, around)
             case OrderAction.NOTE:
-                _write_event("order_cancel_requested", Severity.INFO, repair)
+                _note(EventKind.ORDER_CANCEL_REQUESTED, Severity.INFO, repair)
                 return "its cancellation is under way"
             case OrderAction.REPORT:
-                _write_event(_REPORTED_KIND, Severity.ERROR, repair)
+                _note(EventKind.ORDER_CANCEL_LASTING, Severity.ERROR, repair)
                 return "its cancellation does not come to an end: look at it on Alpaca's dashboard"
 
     def _cancel(self, repair: OrderRepair, around: Surroundings) -> str | None:
@@ -122,12 +123,12 @@ class OrderCanceller:
         if not again or again[0].action is not OrderAction.CANCEL:
             return "not needed any more"
         if cancel_order(self.client, order.id):
-            _write_event("order_cancel_requested", Severity.INFO, again[0])
+            _note(EventKind.ORDER_CANCEL_REQUESTED, Severity.INFO, again[0])
             return "asked for"
         order = self._read_again(order)
         if order is None or order.is_ended:
             return f"ended by itself ({order.status if order else 'gone'})"
-        _write_event("order_cancel_refused", Severity.WARNING, again[0])
+        _note(EventKind.ORDER_CANCEL_REFUSED, Severity.WARNING, again[0])
         raise StepFailed("the exchange did not take the request")
 
     def _read_again(self, order: ExchangeOrder) -> ExchangeOrder | None:
@@ -199,45 +200,21 @@ def _described(repair: OrderRepair) -> dict[str, object]:
     }
 
 
-_LEVELS = {
-    Severity.INFO: logging.INFO,
-    Severity.WARNING: logging.WARNING,
-    Severity.ERROR: logging.ERROR,
-}
-
-
-def _write_event(kind: str, severity: Severity, repair: OrderRepair) -> None:
+def _note(kind: EventKind, severity: Severity, repair: OrderRepair) -> None:
     """The row that later runs count from, and its line in the log."""
-    order = repair.order
+    order, reason = repair.order, repair.reason
     event = Event(
-        kind=kind,
-        severity=severity,
-        reason=f"{repair.reason} (order {order.id})",
-        symbol=order.symbol,
+        kind=kind, severity=severity, reason=reason, symbol=order.symbol, order_id=order.id
     )
-    append_event(thread_connection(), event)
-    log_event(
-        log,
-        _LEVELS[severity],
-        kind.replace("_", ".", 1),
-        symbol=order.symbol,
-        side=order.side,
-        fault=repair.fault,
-        age=round(repair.age_seconds),
-        id=order.client_order_id,
-        order=order.id,
-    )
+    tell(thread_connection(), event)
 
 
 def _asked_seconds(events: Iterable[EventAge]) -> dict[str, AskedSeconds]:
     """By order id, from events oldest first."""
     asked: dict[str, AskedSeconds] = {}
     for event in events:
-        if match := _ORDER_IN_REASON.search(event.reason):
-            first = asked[match[1]].first if match[1] in asked else event.seconds
-            asked[match[1]] = AskedSeconds(first=first, last=event.seconds)
+        if event.order_id:
+            before = asked.get(event.order_id)
+            first = before.first if before else event.seconds
+            asked[event.order_id] = AskedSeconds(first=first, last=event.seconds)
     return asked
-
-
-def _order_ids(events: Iterable[EventAge]) -> set[str]:
-    return {match[1] for event in events if (match := _ORDER_IN_REASON.search(event.reason))}

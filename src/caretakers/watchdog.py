@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 MEMORY_NAME = "watchdog.json"
 PING_SECONDS = 5.0
 HUNG_TERM_SECONDS = 3.0  # a blocked loop does not hear it anyway
+_ABOUT = "daemon"  # what is told of it, and that it is over, is one matter
 LAST_LOOK_SECONDS = 6.0  # before a hung one is ended: the whole machine may just have woken up
 
 
@@ -144,7 +145,9 @@ def _tell(
         case Verdict.WELL:
             log_event(log, logging.INFO, "daemon.running", pid=pid, state="trading")
             if before.told_at is not None and after.told_at is None:
-                log_event(log, logging.WARNING, "daemon.well_again", mail=True, pid=pid)
+                log_event(
+                    log, logging.WARNING, "daemon.well_again", mail=True, about=_ABOUT, pid=pid
+                )
         case Verdict.STARTING:
             log_event(log, logging.INFO, "daemon.starting", pid=pid, reason=plan.reason)
         case Verdict.STOPPED:
@@ -155,7 +158,8 @@ def _tell(
             now = time.monotonic()
             is_error = is_unwell_for_long(after, limits, now) and is_telling(after, now)
             level = logging.ERROR if is_error else logging.WARNING
-            log_event(log, level, f"daemon.{plan.verdict}", pid=pid, reason=plan.reason)
+            fields = {"pid": pid, "reason": plan.reason}
+            log_event(log, level, f"daemon.{plan.verdict}", about=_ABOUT, **fields)
             return replace(after, told_at=now) if is_error else after
         case Verdict.START | Verdict.RESTART:
             log_event(log, logging.WARNING, "daemon.missed", pid=pid, reason=plan.reason)
@@ -206,7 +210,8 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
     except DaemonError as error:
         now = time.monotonic()
         level = logging.ERROR if is_telling(memory, now) else logging.WARNING
-        log_event(log, level, "daemon.start_failed", because=plan.reason, reason=error)
+        fields = {"because": plan.reason, "reason": error}
+        log_event(log, level, "daemon.start_failed", about=_ABOUT, **fields)
         if level == logging.ERROR:
             _save_memory(settings, replace(memory, told_at=now))
         raise StepFailed(str(error)) from error
@@ -226,7 +231,7 @@ def _tell_started(settings: Settings, plan: Plan, memory: Memory, pid: int, seco
     now = time.monotonic()
     if is_telling(memory, now):
         starts = {"starts": memory.starts, "reason": plan.reason}
-        log_event(log, logging.ERROR, "daemon.unsettled", pid=pid, **starts)
+        log_event(log, logging.ERROR, "daemon.unsettled", about=_ABOUT, pid=pid, **starts)
         _save_memory(settings, replace(memory, told_at=now))
 
 

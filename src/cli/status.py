@@ -51,7 +51,8 @@ unrealised  what selling everything now at the bid would earn, after the fees of
 profit      of the cycles that ended today (UTC) and of all time, after fees, from the journal
 ~           rests on estimated fees: Alpaca posts them hours later
 brakes      MAX_BUY_USD_PER_DAY and others, and what of them is used
-ERROR       one of the last hour counts as wrong until the hour is over, also when it is cured
+ERROR       one of the last hour counts as wrong until the hour is over; about an order: until that
+            is booked, or can be read or explained again
 
 exit codes: 0 all is well (also when you stopped or paused it on purpose)
             1 something is wrong: each thing one line

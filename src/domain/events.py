@@ -1,4 +1,7 @@
-"""What `dca_events` holds: repairs, blocks, corrections and alerts. Frozen records; no I/O."""
+"""What `dca_events` holds: repairs, blocks, corrections and alerts. Frozen records; no I/O.
+
+What is the same alert is decided by columns (`Event.identity`), never by the words of `reason`.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,84 @@ class Severity(StrEnum):
     ERROR = "error"  # a person is needed
 
 
+class EventKind(StrEnum):
+    """Every kind of row; other programs read the values, so they never change."""
+
+    ASSET_ADDED = "asset_added"
+    ASSET_DISABLED = "asset_disabled"
+    ASSET_EDITED = "asset_edited"
+    ASSET_ENABLED = "asset_enabled"
+    ASSET_REMOVED = "asset_removed"
+    ASSET_RENAMED = "asset_renamed"
+    CLOSE_REQUESTED = "close_requested"
+    CLOSE_WITHDRAWN = "close_withdrawn"
+    COOLDOWN_ENDLESS = "cooldown_endless"
+    CYCLE_ADOPTED = "cycle_adopted"
+    FEES_IMPLAUSIBLE = "fees_implausible"
+    FEES_INCOMPLETE = "fees_incomplete"
+    FILL_CORRECTED = "fill_corrected"
+    ORDER_CANCEL_LASTING = "order_cancel_lasting"
+    ORDER_CANCEL_REFUSED = "order_cancel_refused"
+    ORDER_CANCEL_REQUESTED = "order_cancel_requested"
+    ORDER_LONG_OPEN = "order_long_open"
+    ORDER_MISSING = "order_missing"
+    ORDER_RECOVERED = "order_recovered"
+    ORDER_UNCLAIMED = "order_unclaimed"
+    ORDER_UNREADABLE = "order_unreadable"
+    ORDER_UNWRITABLE = "order_unwritable"
+    POSITION_EXCESS = "position_excess"
+    POSITION_GONE = "position_gone"
+    POSITION_SHORT = "position_short"
+    POSITION_UNEXPECTED = "position_unexpected"
+    POSITIONS_DOUBTED = "positions_doubted"
+    SALE_INCOMPLETE = "sale_incomplete"
+    TRANSITION_FORBIDDEN = "transition_forbidden"
+
+    @property
+    def log_name(self) -> str:
+        """The name of its log line: `order_unclaimed` is written `order.unclaimed`."""
+        return self.replace("_", ".", 1)
+
+
+# Alerts about an order that is not booked: its booking ends them.
+UNBOOKED_KINDS = (
+    EventKind.ORDER_CANCEL_LASTING,
+    EventKind.ORDER_LONG_OPEN,
+    EventKind.ORDER_UNCLAIMED,
+    EventKind.ORDER_UNREADABLE,
+    EventKind.ORDER_UNWRITABLE,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One row of `dca_events`. `kind` is `noun_past_participle`; `reason` one line for a person."""
+    """One row of `dca_events`. `reason` is one line for a person, and says nothing to a program.
 
-    kind: str
+    Events of one `identity` are the same alert, and the newest of them says how it stands.
+    `order_id` is the exchange's id of the order that it is about; `dedupe_key` is what else tells
+    it from others of its kind: the days of a fee, the status that an order lasts in.
+    """
+
+    kind: EventKind
     severity: Severity
     reason: str
     asset_id: int | None = None
     symbol: str | None = None
     cycle_id: int | None = None
+    order_id: str | None = None
+    dedupe_key: str | None = None
+
+    @property
+    def identity(self) -> tuple[str | int | None, ...]:
+        key = self.dedupe_key and self.dedupe_key[:160]
+        return self.kind, self.symbol, self.cycle_id, self.order_id, key
 
 
 @dataclass(frozen=True, slots=True)
 class EventAge:
-    """What an event said and how many seconds ago, by the database's clock."""
+    """Which order an event was about and how many seconds ago it was, by the database's clock."""
 
-    reason: str
+    order_id: str | None
     seconds: float
 
 
@@ -37,7 +101,7 @@ class EventAge:
 class EventRow:
     """An event as it was written; `created_at` is aware UTC."""
 
-    kind: str
+    kind: str  # of an older version, maybe
     reason: str
     symbol: str | None
     cycle_id: int | None

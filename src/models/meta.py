@@ -17,7 +17,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from utils.db_utils import DatabaseError, execute_query
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SOURCES = Path(__file__).resolve().parent.parent
 _SCHEMA_FILE = _SOURCES / "schema.sql"
 _MIGRATIONS = _SOURCES / "migrations"

@@ -23,7 +23,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from config import Settings
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from domain.journal import ADOPTED, JournalEntry, Purpose
 from domain.market import Position
 from domain.orders import Side
@@ -242,7 +242,7 @@ def _write(
     append_event(
         connection,
         Event(
-            kind="cycle_adopted",
+            kind=EventKind.CYCLE_ADOPTED,
             severity=Severity.INFO,
             reason=(
                 f"{number(adoption.position_qty)} coins of the account at an average of"

@@ -14,7 +14,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from models.asset_config import create_asset, get_asset_config, update_asset_config
 from models.cycle_data import create_cycle, get_latest_cycle, lock_cycle
 from models.events import append_event
@@ -47,7 +47,7 @@ def save_new_asset(asset: DcaAsset) -> DcaAsset:
             raise refuse_configured(asset.asset_symbol)
         saved = create_asset(connection, columns)
         create_cycle(connection, saved.id, CycleStatus.WATCHING)
-        _note(connection, saved, "asset_added", _described(columns))
+        _note(connection, saved, EventKind.ASSET_ADDED, _described(columns))
         return saved
 
     try:
@@ -76,7 +76,7 @@ def save_edit(before: DcaAsset, after: DcaAsset) -> None:
     def work(connection: MySQLConnectionAbstract) -> None:
         if not update_asset_config(connection, before.id, changes):
             raise _gone(before)
-        _note(connection, before, "asset_edited", _described(changes))
+        _note(connection, before, EventKind.ASSET_EDITED, _described(changes))
 
     transaction(work)
     _log(before, "asset.edited", **changes)
@@ -96,7 +96,7 @@ def enable_asset(asset: DcaAsset) -> None:
         latest = get_latest_cycle(connection, asset.id)
         if latest is None or not latest.is_open:
             create_cycle(connection, asset.id, CycleStatus.WATCHING)
-        _note(connection, asset, "asset_enabled", "enabled by the user")
+        _note(connection, asset, EventKind.ASSET_ENABLED, "enabled by the user")
 
     transaction(work)
     _log(asset, "asset.enabled")
@@ -113,7 +113,7 @@ def disable_asset(asset: DcaAsset) -> None:
     def work(connection: MySQLConnectionAbstract) -> None:
         if not update_asset_config(connection, asset.id, {"is_enabled": False}):
             raise _gone(asset)
-        _note(connection, asset, "asset_disabled", "disabled by the user")
+        _note(connection, asset, EventKind.ASSET_DISABLED, "disabled by the user")
 
     transaction(work)
     _log(asset, "asset.disabled")
@@ -143,7 +143,7 @@ def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
                 f"; {number(latest.quantity)} coins at"
                 f" {number(latest.average_purchase_price)} USD were left to the user"
             )
-        _note(connection, asset, "asset_removed", "removed by the user" + kept)
+        _note(connection, asset, EventKind.ASSET_REMOVED, "removed by the user" + kept)
 
     transaction(work)
     _log(asset, "asset.removed")
@@ -162,7 +162,9 @@ def _gone(asset: DcaAsset) -> Refused:
     return Refused(f"{asset.asset_symbol} is not configured any more: scripts/assets list")
 
 
-def _note(connection: MySQLConnectionAbstract, asset: DcaAsset, kind: str, reason: str) -> None:
+def _note(
+    connection: MySQLConnectionAbstract, asset: DcaAsset, kind: EventKind, reason: str
+) -> None:
     event = Event(
         kind=kind,
         severity=Severity.INFO,

@@ -17,7 +17,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from config import Settings
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry
 from domain.market import AssetRules
 from domain.orders import Side
@@ -155,7 +155,8 @@ def request_close(plan: ClosePlan, *, disable: bool) -> None:
             raise Refused(f"the deal of {plan.asset.asset_symbol} has just ended: nothing to close")
         if not cycle.close_requested:
             update_cycle(connection, cycle.id, {"close_requested": True})
-            _note(connection, plan.asset, cycle, "close_requested", "the user wants it sold now")
+            kind, reason = EventKind.CLOSE_REQUESTED, "the user wants it sold now"
+            _note(connection, plan.asset, cycle, kind, reason)
         if disable:
             disable_asset(plan.asset)
 
@@ -185,7 +186,8 @@ def withdraw_close(asset: DcaAsset) -> None:
         if cycle is None or not cycle.is_open or not cycle.close_requested:
             raise Refused(f"nobody asked to close {asset.asset_symbol}, or it is closed already")
         update_cycle(connection, cycle.id, {"close_requested": False})
-        _note(connection, asset, cycle, "close_withdrawn", "the user took the wish to sell back")
+        kind, reason = EventKind.CLOSE_WITHDRAWN, "the user took the wish to sell back"
+        _note(connection, asset, cycle, kind, reason)
         return cycle
 
     cycle = transaction(work)
@@ -193,7 +195,11 @@ def withdraw_close(asset: DcaAsset) -> None:
 
 
 def _note(
-    connection: MySQLConnectionAbstract, asset: DcaAsset, cycle: DcaCycle, kind: str, reason: str
+    connection: MySQLConnectionAbstract,
+    asset: DcaAsset,
+    cycle: DcaCycle,
+    kind: EventKind,
+    reason: str,
 ) -> None:
     event = Event(
         kind=kind,

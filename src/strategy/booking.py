@@ -13,7 +13,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
 from strategy.fees import compute_coin_fee, compute_usd_fee
@@ -159,7 +159,7 @@ def _note_of_end(cycle: DcaCycle, outcome: Outcome) -> str | None:
 
 def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Event:
     return Event(
-        kind="sale_incomplete",
+        kind=EventKind.SALE_INCOMPLETE,
         severity=Severity.WARNING,
         reason=(
             f"sell order {order.client_order_id} was filled with"
@@ -169,6 +169,7 @@ def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Ev
         asset_id=cycle.asset_id,
         symbol=order.symbol,
         cycle_id=cycle.id,
+        order_id=order.id,
     )
 
 

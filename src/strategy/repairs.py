@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from domain.cycle import DcaCycle
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from domain.journal import LATE_FILL, JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
 from strategy.booking import CycleChange, build_journal_entry, compute_fill_updates, lead_to
@@ -31,7 +31,7 @@ def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> Cycl
         cycle_updates={"latest_order_id": None},
         events=(
             Event(
-                kind="order_missing",
+                kind=EventKind.ORDER_MISSING,
                 severity=Severity.WARNING,
                 reason=(
                     f"cycle was {cycle.status} with order {cycle.latest_order_id},"
@@ -40,6 +40,7 @@ def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> Cycl
                 asset_id=cycle.asset_id,
                 symbol=around.asset.asset_symbol,
                 cycle_id=cycle.id,
+                order_id=cycle.latest_order_id,
             ),
         ),
     )
@@ -67,7 +68,7 @@ def compute_position_gone_change(cycle: DcaCycle, around: Circumstances) -> Cycl
         cycle_updates={"latest_order_id": None},
         events=(
             Event(
-                kind="position_gone",
+                kind=EventKind.POSITION_GONE,
                 severity=Severity.ERROR,
                 reason=(
                     f"the cycle holds {cycle.quantity.normalize():f} coins, the exchange none:"
@@ -119,7 +120,7 @@ def compute_correction(
         journal=replace(entry, order_seq=order_seq),
         events=(
             Event(
-                kind="fill_corrected",
+                kind=EventKind.FILL_CORRECTED,
                 severity=Severity.ERROR,
                 reason=(
                     f"{order.side} order {order.client_order_id} had ended ({order.status}) and"
@@ -129,6 +130,8 @@ def compute_correction(
                 asset_id=cycle.asset_id,
                 symbol=order.symbol,
                 cycle_id=cycle.id,
+                order_id=order.id,
+                dedupe_key=f"c{len(journaled)}",  # of one order the second is another alert
             ),
         ),
     )

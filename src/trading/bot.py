@@ -186,16 +186,19 @@ class Bot:
             await asyncio.sleep(self._settings.heartbeat_seconds)
 
     async def _check_account_lock(self) -> None:
+        is_taken = False
         try:
-            ours = await self._loop.run_in_executor(self._own_threads, self._account_lock.hold)
-            trouble = None if ours else "another daemon has taken the account"
+            is_taken = not await self._loop.run_in_executor(
+                self._own_threads, self._account_lock.hold
+            )
+            trouble = "another daemon has taken the account" if is_taken else None
         except DatabaseError as error:
             trouble = f"cannot hold the account's lock: {error}"
         if trouble != self._lock_trouble:
             level = logging.INFO if trouble is None else logging.WARNING
             log_event(log, level, "orders.halted" if trouble else "orders.resumed", reason=trouble)
             self._lock_trouble = trouble
-        if trouble == "another daemon has taken the account":
+        if is_taken:
             raise AlreadyRunning(trouble)
 
     def _note_stall(self, now: float) -> None:

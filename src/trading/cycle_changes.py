@@ -18,17 +18,17 @@ from enum import Enum
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, Severity
+from domain.events import UNBOOKED_KINDS, Event, EventKind, Severity
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder
 from domain.trading_state import TradingState
 from models.asset_config import get_asset_by_id, update_asset_config
 from models.cycle_data import create_cycle, get_cycle_by_latest_order, lock_cycle, update_cycle
-from models.events import append_event, event_exists
+from models.events import append_event, end_alerts, was_written
 from models.order_journal import append_journal_entry, get_entries_of_order
 from models.trading_state import load_trading_state_of_cycle
 from strategy.booking import CycleChange, compute_order_change
-from strategy.lifecycle import Circumstances, ForbiddenTransition
+from strategy.lifecycle import Circumstances, ForbiddenTransition, fact_of
 from strategy.order_identity import has_our_prefix, parse_client_order_id
 from strategy.repairs import compute_correction
 from utils.db_utils import transaction
@@ -117,7 +117,8 @@ def _apply(
             f"order {order.client_order_id} of cycle {cycle.id} is on {order.symbol}, its asset is"
             f" {asset_state.asset.asset_symbol}: if asset_symbol was changed, change it back"
         )
-        tell_once(connection, "asset_renamed", reason, order.symbol, cycle)
+        symbol = asset_state.asset.asset_symbol
+        tell_once(connection, EventKind.ASSET_RENAMED, reason, order.symbol, cycle, key=symbol)
         return Result(applied=_unclaimed(connection, order))
     around = circumstances(asset_state, rules, fee_rate, now)
     is_current = cycle.is_open and not journaled and claimed_seq in (None, cycle.order_seq)
@@ -152,7 +153,8 @@ def _apply_current(
         change = compute_order_change(cycle, order, around)
     except ForbiddenTransition as error:
         reason = f"order {order.client_order_id}: {error}"
-        tell_once(connection, "transition_forbidden", reason, order.symbol, cycle)
+        key = f"{order.client_order_id} {fact_of(order)}"
+        tell_once(connection, EventKind.TRANSITION_FORBIDDEN, reason, order.symbol, cycle, key=key)
         return Result(applied=Applied.FORBIDDEN, cycle=cycle)
     if change is None:
         return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
@@ -214,6 +216,9 @@ def write_change(connection: MySQLConnectionAbstract, cycle: DcaCycle, change: C
         update_asset_config(connection, cycle.asset_id, change.asset_updates)
     if change.journal is not None:
         append_journal_entry(connection, change.journal)
+        end_alerts(
+            connection, change.journal.alpaca_order_id, UNBOOKED_KINDS, "the order is booked"
+        )
     if change.next_cycle is not None:
         create_cycle(connection, cycle.asset_id, change.next_cycle)
     for event in change.events:
@@ -283,35 +288,51 @@ def announce(events: tuple[Event, ...]) -> None:
         log_event(
             log,
             _LEVELS[event.severity],
-            event.kind.replace("_", ".", 1),
+            event.kind.log_name,
             symbol=event.symbol,
             cycle=event.cycle_id,
+            order=event.order_id,
+            key=event.dedupe_key,
             reason=event.reason,
         )
 
 
+def tell(connection: MySQLConnectionAbstract, event: Event) -> None:
+    """Its row and its line.
+
+    Raises:
+        DatabaseError: nothing was written.
+    """
+    append_event(connection, event)
+    announce((event,))
+
+
 def tell_once(
     connection: MySQLConnectionAbstract,
-    kind: str,
+    kind: EventKind,
     reason: str,
     symbol: str,
     cycle: DcaCycle | None = None,
+    *,
+    order_id: str | None = None,
+    key: str | None = None,
 ) -> None:
     """An ERROR for a person: every sweep sees the same oddity again; one row and one line say it.
 
     Raises:
         DatabaseError: nothing was written.
     """
-    if not event_exists(connection, kind, reason):
-        event = Event(
-            kind=kind,
-            severity=Severity.ERROR,
-            reason=reason,
-            symbol=symbol,
-            cycle_id=cycle.id if cycle else None,
-        )
-        append_event(connection, event)
-        announce((event,))
+    event = Event(
+        kind=kind,
+        severity=Severity.ERROR,
+        reason=reason,
+        symbol=symbol,
+        cycle_id=cycle.id if cycle else None,
+        order_id=order_id,
+        dedupe_key=key,
+    )
+    if not was_written(connection, event):
+        tell(connection, event)
 
 
 _LEVELS = {

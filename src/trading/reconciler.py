@@ -17,6 +17,7 @@ from decimal import Decimal
 from alpaca.trading.client import TradingClient
 
 from domain.cycle import OPEN_STATUSES, DcaCycle
+from domain.events import EventKind
 from domain.orders import ExchangeOrder
 from models.asset_config import get_all_assets, get_asset_by_id
 from models.cycle_data import get_cycle, get_cycles_by_status
@@ -311,7 +312,13 @@ class Reconciler:
         Or one sick order would keep every sweep and every start from its end.
         """
         reason = f"order {order.client_order_id} ({order.id}) cannot be written: {error}: buys wait"
-        tell_once(thread_connection(), "order_unwritable", reason, order.symbol)
+        tell_once(
+            thread_connection(),
+            EventKind.ORDER_UNWRITABLE,
+            reason,
+            order.symbol,
+            order_id=order.id,
+        )
         self._unclaimed.found_unwritable(order)
         return Result(applied=Applied.FORBIDDEN)
 
@@ -378,7 +385,14 @@ class Reconciler:
         if order.submitted_at is None or now - order.submitted_at < LONG_OPEN:
             return
         reason = f"order {order.client_order_id} is {order.status} for more than 15 minutes"
-        tell_once(thread_connection(), "order_long_open", reason, order.symbol)
+        tell_once(
+            thread_connection(),
+            EventKind.ORDER_LONG_OPEN,
+            reason,
+            order.symbol,
+            order_id=order.id,
+            key=order.status,
+        )
 
 
 def _state_key(cycle: DcaCycle) -> tuple[int, int, str | None]:

@@ -145,6 +145,7 @@ def log_edges(edges: Iterable[StallEdge]) -> None:
             logging.ERROR if edge.has_begun else logging.WARNING,
             "trading.stalled" if edge.has_begun else "stall.ended",
             mail=True,
+            about=f"stall of {edge.symbol}",
             symbol=edge.symbol,
             seconds=round(edge.seconds),
             reason=edge.reason,

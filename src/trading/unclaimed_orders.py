@@ -16,9 +16,11 @@ from decimal import Decimal
 from alpaca.trading.client import TradingClient
 
 from domain.cycle import DcaCycle
+from domain.events import EventKind
 from domain.orders import ExchangeOrder, UnreadableOrder
 from models.asset_config import get_all_assets, get_asset_by_id
 from models.cycle_data import get_cycle, get_cycle_by_latest_order
+from models.events import end_alerts
 from models.trading_state import load_trading_state, with_leftovers
 from strategy.order_history import OrderHistory
 from strategy.order_identity import compute_client_order_id, may_be_ours, parse_client_order_id
@@ -33,6 +35,16 @@ from utils.logging_setup import log_event
 log = logging.getLogger(__name__)
 
 MOST_POSITIONS_ASKED = 10  # in one sweep; what cannot be judged yet blocks its symbol
+
+
+def tell_unclaimed(order: ExchangeOrder) -> None:
+    """The same alert, whoever finds the order.
+
+    Raises:
+        DatabaseError: nothing was written.
+    """
+    kind, reason = EventKind.ORDER_UNCLAIMED, describe_unclaimed(order)
+    tell_once(thread_connection(), kind, reason, order.symbol, order_id=order.id)
 
 
 class UnclaimedOrders:
@@ -97,6 +109,9 @@ class UnclaimedOrders:
                 ours[order_id] = one
             else:
                 history.add([order] if order else [])
+        for order_id in self._unreadable.keys() - ours:
+            kinds = (EventKind.ORDER_UNREADABLE,)
+            end_alerts(thread_connection(), order_id[:64], kinds, "the order can be read again")
         self._unreadable = {one.id: self._told(one) for one in ours.values()}
 
     def cannot_read_order_of(self, cycle: DcaCycle, problem: str) -> None:
@@ -125,7 +140,8 @@ class UnclaimedOrders:
             order = replace(order, symbol=asset.asset_symbol if asset else None)
         name = f"order {order.client_order_id} ({order.id})"
         reason = f"{name} cannot be read: {order.problem}: buys wait"
-        tell_once(connection, "order_unreadable", reason, order.symbol or "")
+        kind, order_id = EventKind.ORDER_UNREADABLE, order.id or order.client_order_id
+        tell_once(connection, kind, reason, order.symbol or "", order_id=order_id[:64])
         return order
 
     def release(self, order_id: str) -> None:
@@ -144,13 +160,13 @@ class UnclaimedOrders:
         for order in list(self._unclaimed.values()):
             verdict = self._verdict(order, account)
             if verdict is Verdict.MATTERS:
-                reason = describe_unclaimed(order)
-                tell_once(thread_connection(), "order_unclaimed", reason, order.symbol)
+                tell_unclaimed(order)
             elif verdict is Verdict.HARMLESS:
                 let_be[order.id] = order.filled_qty
                 if order.id not in self._let_be:
                     known = {"symbol": order.symbol, "id": order.client_order_id}
                     reason = "no cycle claims it, and all coins of the account are explained"
+                    end_alerts(thread_connection(), order.id, (EventKind.ORDER_UNCLAIMED,), reason)
                     log_event(log, logging.INFO, "order.harmless", **known, reason=reason)
         self._let_be = let_be
         for order_id in let_be:  # the next sweep finds it again, as long as it is recent

@@ -24,6 +24,27 @@ MOST_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What a line says, without its words: its name and what it is about.
+
+    Of one `matter` the same name again within the hour is the same alert; after another name (it
+    was over meanwhile) it is news.
+    """
+
+    name: str
+    matter: str
+
+    @property
+    def key(self) -> str:
+        """Ends in the name's part; what stands before it is the matter's."""
+        return f"{_digest(self.matter)}/{_digest(self.name)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One mail: its lines, and how many were held back since the mail before."""
 
@@ -42,13 +63,15 @@ class Outbox:
     mailed_at: list[float] = field(default_factory=list)
     retry_at: float = 0.0  # a mail is under way or failed: nobody sends before
 
-    def add(self, what: str, line: str, now: float) -> None:
-        """Let `line` wait, unless `what` it says (the line without its time) was said this hour."""
+    def add(self, alert: Alert, line: str, now: float) -> None:
+        """Let `line` wait, unless the same alert was told this hour, in whatever words."""
         self._forget(now)
-        key = hashlib.sha256(what.encode("utf-8", "replace")).hexdigest()[:16]
+        key = alert.key
         if key in self.told_at or len(self.waiting) >= MOST_WAITING:
             self.held_back += 1
             return
+        matter = key.partition("/")[0]
+        self.told_at = {one: at for one, at in self.told_at.items() if one[:16] != matter}
         if len(self.told_at) < MOST_REMEMBERED:
             self.told_at[key] = now
         if not self.waiting:

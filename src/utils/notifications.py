@@ -20,7 +20,7 @@ from email.utils import formatdate, getaddresses, make_msgid
 from typing import TypeVar
 
 from config import Settings, SettingsError, get_settings
-from utils.alert_outbox import Batch, Outbox, changed, load_outbox
+from utils.alert_outbox import Alert, Batch, Outbox, changed, load_outbox
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -161,7 +161,7 @@ class AlertHandler(logging.Handler):
         self._settings = settings
         self._group_seconds = group_seconds
         self._exit_seconds = exit_seconds
-        self._queue: deque[tuple[str, str]] = deque(maxlen=MOST_QUEUED)
+        self._queue: deque[tuple[Alert, str]] = deque(maxlen=MOST_QUEUED)
         self._own_outbox = Outbox()  # when the shared one cannot be written: better than silence
         self._wake = threading.Event()
         self._is_closing = False
@@ -171,8 +171,10 @@ class AlertHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the line. Runs under the handler's lock, in whichever thread logs."""
-        what = f"{record.name} {record.getMessage()}"
-        self._queue.append((what, self.format(record)[:MOST_CHARACTERS]))
+        alert = getattr(record, "alert", None)
+        if alert is None:  # a line of a library has nothing but its words
+            alert = Alert(name=record.name, matter=f"{record.name} {record.getMessage()}")
+        self._queue.append((alert, self.format(record)[:MOST_CHARACTERS]))
         try:
             self._ensure_thread()
         except RuntimeError:  # no more threads: a handler never raises into the one who logs
@@ -217,8 +219,8 @@ class AlertHandler(logging.Handler):
             )
 
         def take(outbox: Outbox) -> tuple[Batch | None, float | None]:
-            for what, line in queued:
-                outbox.add(what, line, time.time())
+            for alert, line in queued:
+                outbox.add(alert, line, time.time())
             wait_seconds = until_due(outbox)
             return outbox.lease(time.time()) if wait_seconds == 0 else None, wait_seconds
 

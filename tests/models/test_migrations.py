@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,18 @@ from typing import Any
 import pytest
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from caretaker_process import real_run
+from caretakers.fee_settlement import build_fee_event
+from caretakers.order_manager import manage_orders
+from caretakers.plans.fee_settlement import FeeSettlement
 from cli.database_upgrade import main
-from config import PROJECT_ROOT, reset_settings
+from config import PROJECT_ROOT, get_settings, reset_settings
 from daemon_process import DaemonProcess, wait_until
 from domain.cycle import CycleStatus
+from domain.events import Event, EventKind, Severity
+from domain.orders import Side
 from models.cycle_data import get_cycle
+from models.events import get_events, was_written
 from models.meta import (
     SCHEMA_VERSION,
     ForeignDatabase,
@@ -33,7 +42,7 @@ from models.meta import (
     put_meta,
 )
 from models.order_journal import get_entries_of_cycle
-from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
+from utils.alpaca_client_rest import cancel_order, get_trading_client, place_limit_buy_order
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import execute_query, get_db_connection
 
@@ -373,3 +382,189 @@ def test_setup_makes_the_tables_of_the_database_in_env(bot_environment, connecti
 
 def test_a_migration_knows_its_name(tmp_path):
     assert Migration(7, tmp_path / "007_more_columns.sql").name == "007_more_columns"
+
+
+# Old alerts.
+
+
+def upgrade_from_3(connection: MySQLConnectionAbstract) -> None:
+    """The first half of an upgrade that began at version 1: the tables are those of version 3."""
+    make_version_1(connection)
+    apply_schema(connection, [step for step in load_migrations() if step.version <= 3])
+    assert get_meta(connection, "schema_version") == "3"
+
+
+def write_old_event(
+    connection: MySQLConnectionAbstract, event: Event, reason: str, *, minutes_ago: int = 20
+) -> None:
+    """The row that version 3 wrote of it: it knew neither an order's id nor a key."""
+    execute_query(
+        "INSERT INTO dca_events (kind, severity, symbol, cycle_id, reason, created_at)"
+        " VALUES (%s, %s, %s, %s, %s, UTC_TIMESTAMP(6) - INTERVAL %s MINUTE)",
+        (event.kind, event.severity, event.symbol, event.cycle_id, reason, minutes_ago),
+        commit=True,
+        db_conn=connection,
+    )
+
+
+def fees(
+    symbol: str | None, side: Side, last_day: date, total: str, *, is_late: bool = False
+) -> Event:
+    settlement = FeeSettlement(
+        symbol=symbol, side=side, first_day=date(2026, 1, 30), last_day=last_day,
+        total=Decimal(total), problem="more than TAKER_FEE_PERCENT explains", is_late=is_late,
+    )  # fmt: skip
+    return build_fee_event(settlement)
+
+
+def error(kind: EventKind, **identity: Any) -> Event:
+    return Event(kind=kind, severity=Severity.ERROR, reason="in new words", **identity)
+
+
+ID = "61e69015-8549-4bfd-b9c3-01e75843f47d"
+BTC = {"symbol": "BTC/USD"}
+K = EventKind
+OLD_ALERTS = [
+    (
+        error(K.ORDER_UNCLAIMED, order_id=ID, **BTC),
+        f"order dca-9-a1b2c3d4-0 ({ID}) on BTC/USD belongs to no cycle: buys wait",
+    ),
+    (
+        error(K.ORDER_UNREADABLE, order_id=ID, symbol=""),
+        f"order mine (1) ({ID}) cannot be read: a fill (0.5) without a price: buys wait",
+    ),
+    (
+        error(K.ORDER_UNWRITABLE, order_id=ID, **BTC),
+        f"order dca-1-a1b2c3d4-0 ({ID}) cannot be written: database: 1062 (23000): Duplicate entry"
+        " 'x' for key 'uq_client_order_id': buys wait",
+    ),
+    (
+        error(K.ORDER_LONG_OPEN, order_id=ID, dedupe_key="partially_filled", **BTC),
+        "order dca-1-A1B2C3D4-3 is partially_filled for more than 15 minutes",
+    ),
+    (
+        error(K.ASSET_RENAMED, cycle_id=1, dedupe_key="ETH/USD", **BTC),
+        "order dca-1-A1B2C3D4-3 of cycle 1 is on BTC/USD, its asset is ETH/USD: if asset_symbol was"
+        " changed, change it back",
+    ),
+    (
+        error(
+            K.TRANSITION_FORBIDDEN,
+            cycle_id=1,
+            dedupe_key="dca-1-A1B2C3D4-3 sell_opened",
+            **BTC,
+        ),
+        "order dca-1-A1B2C3D4-3: a cycle in cooldown cannot have sell_opened",
+    ),
+    (
+        fees("BTC/USD", Side.BUY, date(2026, 1, 31), "0.000012500", is_late=True),
+        "BTC/USD: 0.0000125 coins were posted for the buys of 2026-01-30 to 2026-01-31, beside"
+        " others that fit no execution: the estimates stay, more is looked for until 2026-02-09",
+    ),
+    (
+        fees("BTC/USD", Side.BUY, date(2026, 1, 30), "3"),
+        "BTC/USD: 3 coins were posted for the buys of 2026-01-30, more than TAKER_FEE_PERCENT"
+        " explains",
+    ),
+    (
+        fees(None, Side.SELL, date(2026, 1, 30), "2.40"),
+        "all symbols: 2.4 USD were posted for the sells of 2026-01-30, more than TAKER_FEE_PERCENT"
+        " explains",
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture
+def old_alerts(connection: MySQLConnectionAbstract) -> MySQLConnectionAbstract:
+    """A database of version 3 that has told all of them, of a cycle that waits for order `ID`."""
+    upgrade_from_3(connection)
+    run_sql(
+        connection,
+        f"""INSERT INTO dca_assets (asset_symbol, base_order_amount, safety_order_amount,
+              safety_order_deviation, take_profit_percent) VALUES ('BTC/USD', 100, 50, 1, 2);
+            INSERT INTO dca_cycles (asset_id, status, latest_order_id, order_key, order_seq)
+            VALUES (1, 'buying', '{ID}', 'A1B2C3D4', 3)""",
+    )
+    for event, reason in OLD_ALERTS:
+        write_old_event(connection, event, reason)
+    return connection
+
+
+@pytest.mark.parametrize(("event", "_"), OLD_ALERTS, ids=[one.kind for one, _ in OLD_ALERTS])
+def test_what_an_older_version_told_once_is_not_told_again_in_new_words(old_alerts, event, _):
+    apply_schema(old_alerts)
+    assert was_written(old_alerts, event)
+    key = event.dedupe_key or ""
+    assert not was_written(old_alerts, replace(event, dedupe_key=f"{key}0"))
+
+
+def test_old_alerts_survive_an_interruption_after_each_statement(old_alerts):
+    before = execute_query("SELECT * FROM dca_events", fetch_all=True, db_conn=old_alerts)
+    [step] = [step for step in load_migrations() if step.version == 4]
+    statements = statements_of(step.path.read_text("utf-8"))
+    for count in range(len(statements) + 1):
+        run_sql(old_alerts, ";".join(statements[:count]))
+        assert apply_schema(old_alerts) == [step.name]
+        assert [one for one, _ in OLD_ALERTS if not was_written(old_alerts, one)] == []
+        after = execute_query("SELECT * FROM dca_events", fetch_all=True, db_conn=old_alerts)
+        assert [{name: row[name] for name in before[0]} for row in after] == before
+        put_meta(old_alerts, "schema_version", "3")
+        run_sql(
+            old_alerts,
+            "ALTER TABLE dca_events DROP KEY ix_identity;"
+            "ALTER TABLE dca_events DROP COLUMN order_id;"
+            "ALTER TABLE dca_events DROP COLUMN dedupe_key",
+        )
+
+
+def test_a_sentence_that_no_version_wrote_breaks_no_upgrade(connection):
+    upgrade_from_3(connection)
+    words = [
+        "",
+        "(order",
+        "(order )",
+        "x" * 500,
+        "(order " + "y" * 400 + ")",
+        "order ( ) on : , of",
+    ]
+    for kind in EventKind:
+        for reason in words:
+            write_old_event(connection, error(kind), reason)
+    assert apply_schema(connection) == [STEPS[-1]]
+    rows = execute_query("SELECT * FROM dca_events", fetch_all=True, db_conn=connection)
+    assert len(rows) == len(EventKind) * len(words)
+
+
+@pytest.mark.parametrize("is_reported", [False, True])
+def test_after_an_upgrade_no_cancellation_is_asked_for_again_and_none_is_reported_again(
+    bot_environment, exchange, connection, is_reported
+):
+    """The exchange took the request of the old version and does not come to its end."""
+    upgrade_from_3(connection)
+    run_sql(
+        connection,
+        """INSERT INTO dca_assets (asset_symbol, base_order_amount, safety_order_amount,
+             safety_order_deviation, take_profit_percent) VALUES ('BTC/USD', 100, 50, 1, 2)""",
+    )
+    exchange.push_quote("BTC/USD", 50000, 50001)
+    client = get_trading_client()
+    exchange.arm("stick_cancel")
+    order = place_limit_buy_order(client, "BTC/USD", Decimal("0.02"), Decimal(1000))
+    exchange.settle()
+    exchange.arm("skew_clock", seconds=3600)
+    assert cancel_order(client, str(order.id))
+    old = f"orphan: buy {order.client_order_id} is new for 3600 s (order {order.id})"
+    asked = Event(kind=K.ORDER_CANCEL_REQUESTED, severity=Severity.INFO, reason="", **BTC)
+    write_old_event(connection, asked, old)
+    if is_reported:
+        write_old_event(connection, error(K.ORDER_CANCEL_LASTING, **BTC), old, minutes_ago=5)
+    apply_schema(connection)
+    requests = exchange.state()["requests"]["by_route"]["DELETE /v2/orders/{order_id}"]
+    for _ in range(2):
+        run = real_run(get_settings())
+        manage_orders(run)
+        assert not run.failed
+    told = [row["kind"] for row in get_events(connection)]
+    assert told == ["order_cancel_lasting", "order_cancel_requested"]
+    by_route = exchange.state()["requests"]["by_route"]
+    assert by_route["DELETE /v2/orders/{order_id}"] == requests == 1

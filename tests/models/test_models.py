@@ -11,8 +11,9 @@ from decimal import Decimal
 import pytest
 
 from builders import NOW, build_entry, build_order
+from config import PROJECT_ROOT
 from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from domain.journal import Purpose
 from domain.orders import Side
 from models import cycle_data
@@ -33,7 +34,7 @@ from models.cycle_data import (
     lock_cycle,
     update_cycle,
 )
-from models.events import append_event, event_exists, get_events
+from models.events import append_event, end_alerts, get_error_events, get_events, was_written
 from models.meta import (
     ForeignDatabase,
     apply_schema,
@@ -443,20 +444,94 @@ def test_disabled_assets_have_a_state_and_assets_without_a_cycle_do_not(db_conn,
 # Events and meta.
 
 
-def test_events_come_back_newest_first_and_are_found_by_kind_and_reason(db_conn):
-    for kind in ("first", "second"):
-        append_event(
-            db_conn, Event(kind=kind, severity=Severity.ERROR, reason="r" * 600, symbol="BTC/USD")
-        )
+def test_events_come_back_newest_first_and_a_reason_that_is_too_long_is_cut(db_conn):
+    for kind in (EventKind.ORDER_MISSING, EventKind.POSITION_GONE):
+        append_event(db_conn, Event(kind=kind, severity=Severity.ERROR, reason="r" * 600))
     rows = get_events(db_conn)
-    assert [row["kind"] for row in rows] == ["second", "first"]
+    assert [row["kind"] for row in rows] == ["position_gone", "order_missing"]
     assert rows[0]["reason"] == "r" * 500
-    assert event_exists(db_conn, "first", "r" * 600)
-    assert not event_exists(db_conn, "first", "another")
-    assert not event_exists(db_conn, "third", "r" * 600)
+
+
+TOLD = Event(
+    kind=EventKind.ORDER_LONG_OPEN,
+    severity=Severity.ERROR,
+    reason="it is open for long",
+    asset_id=1,
+    symbol="BTC/USD",
+    cycle_id=7,
+    order_id="4f1c",
+    dedupe_key="new",
+)
+MARKS = {
+    "kind": EventKind.ORDER_UNREADABLE,
+    "symbol": "ETH/USD",
+    "cycle_id": 8,
+    "order_id": "4f1d",
+    "dedupe_key": "held",
+}
+
+
+def test_in_other_words_it_is_the_same_alert(db_conn):
+    append_event(db_conn, TOLD)
+    assert was_written(db_conn, replace(TOLD, reason="nobody takes it", asset_id=None))
+    append_event(db_conn, replace(TOLD, reason="nobody takes it"))
+    assert [row.reason for row in get_error_events(db_conn, 60, 9)] == ["nobody takes it"]
     now = datetime.now(UTC)
-    assert event_exists(db_conn, "first", "r" * 600, since=now - timedelta(minutes=1))
-    assert not event_exists(db_conn, "first", "r" * 600, since=now + timedelta(minutes=1))
+    assert was_written(db_conn, TOLD, since=now - timedelta(minutes=1))
+    assert not was_written(db_conn, TOLD, since=now + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("column", MARKS)
+@pytest.mark.parametrize("is_null", [False, True])
+def test_with_another_value_in_one_column_it_is_another_alert(db_conn, column, is_null):
+    other = replace(TOLD, **{column: None if is_null and column != "kind" else MARKS[column]})
+    append_event(db_conn, TOLD)
+    assert not was_written(db_conn, other)
+    append_event(db_conn, other)
+    assert was_written(db_conn, other)
+    assert len(get_error_events(db_conn, 60, 9)) == 2
+
+
+def test_identities_are_exact_and_what_is_longer_than_a_column_is_found_again(db_conn):
+    for event in (TOLD, replace(TOLD, dedupe_key="9" * 300)):
+        append_event(db_conn, event)
+        assert was_written(db_conn, event)
+    for changes in ({"order_id": "4F1C"}, {"dedupe_key": "NEW"}):
+        assert not was_written(db_conn, replace(TOLD, **changes))
+
+
+def test_what_was_ended_needs_nobody_any_more_and_is_told_anew(db_conn):
+    other = replace(TOLD, order_id="another")
+    for event in (TOLD, other):
+        append_event(db_conn, event)
+    end_alerts(db_conn, "4f1c", (EventKind.ORDER_UNCLAIMED,), "of another kind")
+    assert len(get_events(db_conn)) == 2
+    for _ in range(2):
+        end_alerts(db_conn, "4f1c", (TOLD.kind,), "the order is booked")
+    [end, _, _] = get_events(db_conn)
+    assert (end["severity"], end["reason"]) == ("info", "over: the order is booked")
+    assert not was_written(db_conn, TOLD)
+    assert was_written(db_conn, other)
+    assert len(get_error_events(db_conn, 60, 9)) == 1
+    append_event(db_conn, TOLD)
+    assert was_written(db_conn, TOLD)
+    assert len(get_error_events(db_conn, 60, 9)) == 2
+
+
+def test_nothing_compares_or_takes_apart_a_reason():
+    """What a program must know stands in columns: the words are for a person."""
+    compares = re.compile(
+        r"\breason (=|<=>|!=|LIKE|IN|REGEXP) \(?(%s|')|GROUP BY[^\"]*\breason\b"
+        r"|\breason\.(partition|rpartition|split|startswith|endswith|find|index|removeprefix)\("
+        r"|\.(search|match|fullmatch|findall|split|sub)\([^)]*\breason\b"
+        r"|\bin [a-z_.]*\.reason\b|\.reason\s*(==|!=)|\breason\s*==\s*[\"']"
+    )
+    files = list((PROJECT_ROOT / "src").rglob("*.py"))
+    found = {path.name: compares.findall(path.read_text("utf-8")) for path in files}
+    assert len(found) > 100
+    assert {name: hits for name, hits in found.items() if hits} == {}
+    assert compares.search("WHERE kind = %s AND reason = %s")
+    assert compares.search("_ORDER_IN_REASON.search(event.reason)")
 
 
 def test_the_schema_can_be_applied_again_and_keeps_what_is_there(db_conn, make_asset):

@@ -15,7 +15,7 @@ import pytest
 from bot_parts import BTC, FAR, HELD, BotParts, buy
 from domain.cycle import CycleStatus
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
-from models.events import get_events
+from models.events import get_error_events, get_events
 from models.order_journal import get_entries_of_cycle
 from strategy.order_identity import compute_client_order_id
 from trading import cycle_changes
@@ -444,6 +444,7 @@ def test_one_of_ours_blocks_its_symbol_and_proves_nothing_of_its_cycle_until_it_
     heal()
     sweeper.sweep()
     assert sweeper.blocked_symbols() == set()
+    assert get_error_events(db_conn, 60, 9) == [], "it is over"
     assert get_cycle(db_conn, cycle.id).status is CycleStatus.BUYING
 
 

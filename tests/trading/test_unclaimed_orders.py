@@ -12,12 +12,17 @@ from decimal import Decimal
 import pytest
 
 from bot_parts import BTC, FAR, HELD, buy
+from caretaker_process import dry_run
+from caretakers.consistency_checker import check_consistency
+from caretakers.plans import consistency_checker as plan
 from daemon_process import wait_until
 from domain.cycle import CycleStatus
 from models.cycle_data import get_cycle, update_cycle
-from models.events import get_events
+from models.events import get_error_events, get_events
 from strategy import unclaimed
 from strategy.order_identity import compute_client_order_id
+from trading import unclaimed_orders
+from trading.unclaimed_orders import tell_unclaimed
 from utils import alpaca_http
 from utils.alpaca_client_rest import cancel_order, place_market_sell_order
 from utils.alpaca_queries import fetch_order
@@ -137,6 +142,38 @@ def test_what_an_integration_test_traded_is_no_matter_to_a_new_database(
         assert blocked(parts) == set()
     assert [one for one in caplog.records if one.levelno > logging.INFO] == []
     assert told(db_conn) == []
+
+
+def test_it_is_told_once_in_whatever_words_and_by_whomever(
+    parts, start, db_conn, quoted, settled, settings, monkeypatch
+):
+    start(**HELD)
+    sell(parts, FOREIGN)
+    check_consistency(before := dry_run(settings))
+    assert "order_unclaimed" in [step["kind"] for step in before.plan]
+    parts.reconciler.sweep()
+    monkeypatch.setattr(unclaimed_orders, "describe_unclaimed", lambda order: "in other words")
+    parts.reconciler.sweep()
+    tell_unclaimed(fetch_order(parts.client, parts.orders()[0].id))
+    monkeypatch.setattr(plan, "describe_unclaimed", lambda order: "in words of its own")
+    check_consistency(after := dry_run(settings))
+    assert "order_unclaimed" not in [step["kind"] for step in after.plan]
+    assert told(db_conn).count("order_unclaimed") == 1
+
+
+def test_once_its_coins_are_explained_nothing_is_wrong_any_more_until_they_are_not(
+    parts, start, db_conn, quoted, settled
+):
+    cycle = start()
+    buy(parts, None, identity=FOREIGN)
+    held = parts.orders()[0].filled_qty
+    severities = []
+    for quantity in (Decimal(0), held, held, Decimal(0)):
+        update_cycle(db_conn, cycle.id, {"quantity": quantity, "average_purchase_price": 50000})
+        parts.reconciler.sweep()
+        severities.append([event["severity"] for event in get_events(db_conn)])
+    assert severities == [["error"], *[["info", "error"]] * 2, ["error", "info", "error"]]
+    assert [one.kind for one in get_error_events(db_conn, 60, 9)] == ["order_unclaimed"]
 
 
 def test_while_its_coins_may_be_on_the_move_it_blocks_and_nobody_is_told(
@@ -259,3 +296,4 @@ def test_one_that_cannot_be_booked_blocks_until_it_can(parts, start, db_conn, qu
     parts.reconciler.sweep()
     assert blocked(parts) == set()
     assert get_cycle(db_conn, cycle.id).quantity > 0
+    assert get_error_events(db_conn, 60, 9) == [], "booked, and wrong no more"

@@ -17,6 +17,7 @@ import pytest
 
 from config import PROJECT_ROOT, load_settings
 from daemon_process import DaemonProcess, wait_until
+from domain.events import EventKind
 from mail_server import CA_FILE, HOST, MailServer
 from models.cycle_data import create_cycle, get_cycle
 from running_exchange import RunningExchange
@@ -245,3 +246,8 @@ def test_daemon_and_scripts_at_debug_never_write_a_secret(
     for where, text in texts.items():
         for secret in (KEY, SECRET, DB_PASSWORD, SMTP_PASSWORD):
             assert not any(spelling in text for spelling in spellings(secret)), where
+
+
+def test_every_kind_of_event_stands_in_the_documentation_as_its_line_is_named():
+    text = (PROJECT_ROOT / "docs" / "log-lines.md").read_text("utf-8")
+    assert [kind.log_name for kind in EventKind if f"`{kind.log_name}" not in text] == []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from config import PROJECT_ROOT, Settings, SettingsError, load_settings
 from daemon_process import wait_until
 from mail_server import MailServer, hanging_server, mail_environment
 from mariadb_server.endpoint import free_port
+from trading.stall_watch import StallEdge, log_edges
 from utils import notifications
 from utils.alert_outbox import Batch, changed, load_outbox
 from utils.logging_setup import log_event, setup_logging
@@ -153,6 +156,45 @@ def test_errors_and_marked_warnings_come_in_one_mail_without_secrets(mail_settin
     assert "update.postponed" not in body
     assert "some-key" not in body
     assert "some-secret-key" not in body
+
+
+def test_the_same_alert_in_other_words_is_mailed_once_and_each_other_one_too(
+    mail_settings, quiet_root
+):
+    order = {"symbol": "BTC/USD", "order": "4f1c"}
+    said = [
+        ("order.unclaimed", {**order, "reason": "buys wait"}, True),
+        ("order.unclaimed", {**order, "reason": "no cycle has it", "age": 7}, False),
+        ("order.unclaimed", {**order, "order": "4f1d", "reason": "buys wait"}, True),
+        ("order.unclaimed", {**order, "symbol": "ETH/USD", "reason": "buys wait"}, True),
+        ("order.long_open", {**order, "key": "new"}, True),
+        ("order.long_open", {**order, "key": "held"}, True),
+        ("app.failed", {"reason": ValueError("one")}, True),
+        ("app.failed", {"reason": ValueError("two")}, False),
+        ("app.failed", {"reason": OSError("three")}, True),
+    ]
+    with MailServer("plain") as server:
+        setup_logging(mail_settings(server.port), "app", console=False)
+        for name, fields, _ in said:
+            log_event(log, logging.ERROR, name, **fields)
+        for handler in logging.getLogger().handlers:
+            handler.close()
+    lines = [line for line in server.bodies[0].splitlines() if "ERROR" in line]
+    assert len(lines) == sum(is_mailed for *_, is_mailed in said)
+    assert "Held back since the last mail: 2" in server.bodies[0]
+
+
+def test_a_stall_that_ended_and_begins_again_is_mailed_again(mail_settings, quiet_root):
+    begun = StallEdge(symbol="BTC/USD", has_begun=True, seconds=900, reason="no market")
+    ended = StallEdge(symbol="BTC/USD", has_begun=False, seconds=950, reason="it was sent")
+    with MailServer("plain") as server:
+        setup_logging(mail_settings(server.port), "app", console=False)
+        log_edges([begun, replace(begun, symbol=None), begun, ended, begun, ended])
+        for handler in logging.getLogger().handlers:
+            handler.close()
+    mailed = re.findall(r"(trading.stalled|stall.ended)", server.bodies[0])
+    assert mailed == ["trading.stalled"] * 2 + ["stall.ended", "trading.stalled", "stall.ended"]
+    assert "Held back since the last mail: 1" in server.bodies[0]
 
 
 def test_every_error_is_mailed_even_when_the_log_is_told_to_say_less(mail_settings, quiet_root):

@@ -63,6 +63,11 @@ class FeeSettlement:
     is_late: bool = False
 
     @property
+    def dedupe_key(self) -> str:
+        """Another sum, or the sum of other days, is another matter."""
+        return f"{self.side} {self.first_day} {self.last_day} {self.total.normalize():f}"
+
+    @property
     def reason(self) -> str:
         unit = "USD" if self.side is Side.SELL else "coins"
         days = f"{self.first_day}" + (

@@ -84,7 +84,7 @@ class OrderRepair:
 
     @property
     def reason(self) -> str:
-        """What is wrong, for a person; says nothing that changes from run to run but the age."""
+        """What is wrong, for a person."""
         return (
             f"{self.fault}: {self.order.side} {self.order.client_order_id} is"
             f" {self.order.status} for {span(self.age_seconds)}"

@@ -10,16 +10,17 @@ from decimal import Decimal
 from typing import Any
 
 from domain.cycle import CycleStatus
+from domain.events import EventKind
 from domain.orders import Side
 from local_stack.audit.invariants import Violation
 from local_stack.audit.ledgers import Books, match_books
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 
 _TOLD = (
-    "position_short",
-    "position_excess",
-    "position_unexpected",
-    "position_gone",
+    EventKind.POSITION_SHORT,
+    EventKind.POSITION_EXCESS,
+    EventKind.POSITION_UNEXPECTED,
+    EventKind.POSITION_GONE,
 )
 _ZERO = Decimal(0)
 
@@ -51,7 +52,9 @@ def find_blocking_coins(
     books: Books, coins: Mapping[str, Decimal], events: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[str, Decimal]]:
     """Coins in the account that no cycle holds, and that a person was told of: they block buys."""
-    told = {event["symbol"] for event in events if event["kind"] in (*_TOLD, "fill_corrected")}
+    told = {
+        event["symbol"] for event in events if event["kind"] in (*_TOLD, EventKind.FILL_CORRECTED)
+    }
     for cycle in match_books(books).cycles:
         held = coins.get(cycle.symbol, _ZERO)
         is_free = cycle.row.status in (CycleStatus.WATCHING, CycleStatus.COOLDOWN) and is_dust(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.cycle import CycleStatus
+from domain.events import EventKind
 from local_stack.audit.invariants import Violation
 from local_stack.audit.ledgers import CycleBooks, match_books
 from local_stack.chaos.lull import Left
@@ -69,7 +70,7 @@ class Figures:
         self.orders, self.fills = len(books.orders), len(books.fills)
         self.cycles_completed = sum(row.status is CycleStatus.COMPLETE for row in books.rows)
         self.cycles_in_error = sum(row.status is CycleStatus.ERROR for row in books.rows)
-        self.corrections = sum(one["kind"] == "fill_corrected" for one in records.events)
+        self.corrections = sum(one["kind"] == EventKind.FILL_CORRECTED for one in records.events)
         self.exchange_faults = {
             name: count for name, count in sorted(exchange_faults.items()) if count
         }
