@@ -432,8 +432,7 @@ def test_an_order_that_was_seen_between_two_looks_must_be_missed_twice_again(
         """The exchange's replica lags: it knows nothing of the order."""
         with monkeypatch.context() as lagging:
             lagging.setattr("trading.order_lists.fetch_orders", lambda *_, **__: [])
-            lagging.setattr("trading.waiting_cycles.fetch_order", lambda *_: None)
-            lagging.setattr("trading.waiting_cycles.fetch_order_by_client_id", lambda *_: None)
+            lagging.setattr("trading.waiting_cycles.fetch_order_of", lambda *_: None)
             return sweeper.sweep()
 
     assert sweep_blindly().unresolved_cycles == 1

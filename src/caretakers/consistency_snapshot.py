@@ -18,7 +18,7 @@ from caretakers.plans.consistency_checker import (
     World,
     plan_repairs,
 )
-from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
+from domain.cycle import WAITING_STATUSES, CycleStatus
 from domain.market import AssetRules, Position
 from domain.orders import ExchangeOrder, UnreadableOrder
 from domain.trading_state import TradingState
@@ -34,11 +34,10 @@ from strategy.reconciliation_facts import CurrentOrder, Holding, OwnOrder
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 from strategy.unclaimed import measure_unclaimed
 from trading.asset_rules_cache import AssetRulesCache
-from trading.order_claims import read_claims
+from trading.order_claims import fetch_order_of, is_booked, read_claims
 from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
 from utils.alpaca_queries import (
     fetch_open_orders_of,
-    fetch_order,
     fetch_order_by_client_id,
     fetch_orders,
     fetch_position,
@@ -144,16 +143,12 @@ class ConsistencyLook:
                     return
                 asked += 1
                 try:
-                    order = self._ask_for_order_of(cycle)
+                    order = fetch_order_of(self.client, cycle)
                 except UnreadableAnswer as error:
                     log_event(log, logging.INFO, "asset.skipped", symbol=symbol, reason=error)
                     continue
-            yield CurrentOrder(cycle=cycle, symbol=symbol, order=order)
-
-    def _ask_for_order_of(self, cycle: DcaCycle) -> ExchangeOrder | None:
-        """Asked for by both its ids before it is none."""
-        order = fetch_order(self.client, cycle.latest_order_id) if cycle.latest_order_id else None
-        return order or fetch_order_by_client_id(self.client, compute_client_order_id(cycle))
+            has_end = order is not None and is_booked(thread_connection(), order)
+            yield CurrentOrder(cycle=cycle, symbol=symbol, order=order, is_booked=has_end)
 
     def _suspicious_holdings(
         self, states: Sequence[TradingState], positions: dict[str, Position], world: World

@@ -1,4 +1,4 @@
-"""Which cycle claims which of the orders that were listed: what the database says of them.
+"""Which order is whose: the facts that the daemon's sweep and consistency_checker read alike.
 
 Reads only; what follows is the planner's (strategy/reconciliation).
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from alpaca.trading.client import TradingClient
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.cycle import WAITING_STATUSES, DcaCycle
 from domain.orders import ExchangeOrder
 from models.cycle_data import get_cycles_by_ids
 from models.order_journal import BookedOrder, get_booked_orders
-from strategy.order_identity import parse_client_order_id
+from strategy.order_identity import compute_client_order_id, parse_client_order_id
 from strategy.reconciliation_facts import OwnOrder
+from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
 
 
 def read_claims(
@@ -36,6 +38,26 @@ def read_claims(
     return [
         _claimed(order, linked.get(order.id), journal.get(order.id), cycles) for order in orders
     ]
+
+
+def fetch_order_of(client: TradingClient, cycle: DcaCycle) -> ExchangeOrder | None:
+    """The order that `cycle` waits for, asked for by both its ids before it is None.
+
+    Raises:
+        ExchangeError: nothing certain was answered.
+    """
+    order = fetch_order(client, cycle.latest_order_id) if cycle.latest_order_id else None
+    return order or fetch_order_by_client_id(client, compute_client_order_id(cycle))
+
+
+def is_booked(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> bool:
+    """Whether the journal has the end of `order`, with all that it filled.
+
+    Raises:
+        DatabaseError: nothing is known.
+    """
+    booked = get_booked_orders(connection, {order.id} if order.is_ended else ()).get(order.id)
+    return booked is not None and booked.filled_qty >= order.filled_qty
 
 
 def _claimed(

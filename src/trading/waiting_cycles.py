@@ -8,7 +8,6 @@ about in one sweep; the others wait on: a cycle that waits sends nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -18,14 +17,13 @@ from domain.cycle import WAITING_STATUSES, DcaCycle
 from domain.orders import ExchangeOrder
 from models.asset_config import get_all_assets, get_asset_by_id
 from models.cycle_data import get_cycles_by_status
-from models.order_journal import get_booked_orders
 from strategy.order_history import BEGINNING, OrderHistory
-from strategy.order_identity import compute_client_order_id
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import Answer, CurrentOrder
 from strategy.repairs import compute_missing_order_change
 from trading.asset_rules_cache import AssetRulesCache
 from trading.cycle_changes import Applied, apply_to_cycle
+from trading.order_claims import fetch_order_of, is_booked
 from trading.sweep_result import SweepResult
 from utils.alpaca_client_rest import (
     ExchangeRefused,
@@ -33,7 +31,6 @@ from utils.alpaca_client_rest import (
     RateLimited,
     UnreadableAnswer,
 )
-from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
 from utils.db_utils import thread_connection
 
 MAX_UNANSWERED = 3  # questions in a row about one order, beside a list that was answered
@@ -113,58 +110,49 @@ class WaitingCycles:
         lost.sort(key=lambda cycle: self._asked_at.get(_state_of(cycle), BEGINNING))
         for cycle in lost[:MAX_LOST_CYCLES]:
             self._asked_at[_state_of(cycle)] = now
-            self._carry_out(*self._ask(cycle, now), now, result)
+            self._settle_one(cycle, now, result)
         result.unresolved_cycles += len(lost[MAX_LOST_CYCLES:])
 
-    def _carry_out(
-        self,
-        facts: CurrentOrder,
-        problem: ExchangeUnavailable | None,
-        now: datetime,
-        result: SweepResult,
-    ) -> None:
-        match plan(facts).action:
-            case Action.BLOCK if problem is not None:
-                self._cannot_read(facts.cycle, problem, result)
-            case Action.WAIT if problem is not None:
-                raise problem
-            case Action.WAIT:
-                result.unresolved_cycles += 1
-            case Action.APPLY_ORDER if facts.order is not None:
-                self._apply_order(facts.order, "lookup", result)
-            case Action.RESET_CYCLE:
-                self._reset(facts.cycle, now, result)
-            case _:
-                pass  # open, and linked
-
-    def _ask(
-        self, cycle: DcaCycle, now: datetime
-    ) -> tuple[CurrentOrder, ExchangeUnavailable | None]:
-        """By both its ids; with what the exchange said instead of an answer."""
-        facts = CurrentOrder(cycle=cycle, order=None)
+    def _settle_one(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
         try:
-            order = None
-            if cycle.latest_order_id:
-                order = fetch_order(self._client, cycle.latest_order_id)
-            if order is None:
-                order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
-        except UnreadableAnswer as error:
-            return replace(facts, answer=Answer.UNREADABLE), error
+            order = fetch_order_of(self._client, cycle)
         except RateLimited:
             raise
         except ExchangeUnavailable as error:
-            # The list was answered, so the exchange is there.
-            self._unanswered[cycle.id] = self._unanswered.get(cycle.id, 0) + 1
-            is_last = self._unanswered[cycle.id] >= MAX_UNANSWERED
-            return replace(facts, answer=Answer.NEVER if is_last else Answer.NONE), error
+            facts = CurrentOrder(cycle=cycle, order=None, answer=self._answer_of(error, cycle))
+            if plan(facts).action is not Action.BLOCK:
+                raise
+            self._cannot_read(cycle, error, result)
+            return
         self._unanswered.pop(cycle.id, None)
-        is_booked = order is not None and _is_booked(order)
-        if order is not None and not is_booked:
+        facts = self._facts_of(cycle, order, now)
+        match plan(facts).action:
+            case Action.APPLY_ORDER if facts.order is not None:
+                self._apply_order(facts.order, "lookup", result)
+            case Action.WAIT:
+                result.unresolved_cycles += 1
+            case Action.RESET_CYCLE:
+                self._reset(cycle, now, result)
+            case _:
+                pass  # open, and linked
+
+    def _answer_of(self, error: ExchangeUnavailable, cycle: DcaCycle) -> Answer:
+        if isinstance(error, UnreadableAnswer):
+            return Answer.UNREADABLE
+        # The lists were answered, so the exchange is there.
+        self._unanswered[cycle.id] = self._unanswered.get(cycle.id, 0) + 1
+        return Answer.NEVER if self._unanswered[cycle.id] >= MAX_UNANSWERED else Answer.NONE
+
+    def _facts_of(
+        self, cycle: DcaCycle, order: ExchangeOrder | None, now: datetime
+    ) -> CurrentOrder:
+        has_end = order is not None and is_booked(thread_connection(), order)
+        if order is not None and not has_end:
             self._missing_since.pop(_state_of(cycle), None)
-            return replace(facts, order=order), None
+            return CurrentOrder(cycle=cycle, order=order)
         since = self._missing_since.setdefault(_state_of(cycle), now)
         is_confirmed = now - since >= self._confirm
-        return replace(facts, order=order, is_booked=is_booked, is_confirmed=is_confirmed), None
+        return CurrentOrder(cycle=cycle, order=order, is_booked=has_end, is_confirmed=is_confirmed)
 
     def _reset(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
         asset = get_asset_by_id(thread_connection(), cycle.asset_id)
@@ -192,16 +180,11 @@ def _as_listed(cycle: DcaCycle, history: OrderHistory, booked: Collection[str]) 
     and its id need not be one of ours.
     """
     order = history.get(cycle.latest_order_id)
-    is_booked = cycle.latest_order_id in booked
-    answer = Answer.GIVEN if order is not None and not is_booked else Answer.NOT_LISTED
+    has_end = cycle.latest_order_id in booked
+    answer = Answer.GIVEN if order is not None and not has_end else Answer.NOT_LISTED
     if history.is_unreadable(cycle):
         answer = Answer.UNREADABLE
-    return CurrentOrder(cycle=cycle, order=order, answer=answer, is_booked=is_booked)
-
-
-def _is_booked(order: ExchangeOrder) -> bool:
-    booked = get_booked_orders(thread_connection(), {order.id} if order.is_ended else ())
-    return order.id in booked and booked[order.id].filled_qty >= order.filled_qty
+    return CurrentOrder(cycle=cycle, order=order, answer=answer, is_booked=has_end)
 
 
 def _state_of(cycle: DcaCycle) -> _State:

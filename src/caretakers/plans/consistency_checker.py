@@ -130,7 +130,7 @@ def _about_waiting(waiting: CurrentOrder) -> Finding | None:
         case Action.RESET_CYCLE | Action.WAIT if rule.kind:
             reason = (
                 f"cycle {cycle.id} is {cycle.status} with order {cycle.latest_order_id},"
-                " which does not exist"
+                " which does not exist or was booked already"
             )
             key = _key_of(cycle, rule.kind)
             return _finding(rule, waiting.symbol, reason, key, cycle=cycle)
