@@ -24,6 +24,7 @@ from strategy.reconciliation_facts import (
 
 OPEN = build_order()
 FILLED = build_order(status="filled", filled_qty="0.002", filled_avg_price="50000")
+PARTLY = build_order(filled_qty="0.001", filled_avg_price="50000")
 EMPTY = build_order(status="canceled")
 FOREIGN = replace(FILLED, client_order_id="a user's")
 SOME, LESS = Decimal("0.002"), Decimal("0.001")
@@ -97,6 +98,7 @@ ROWS: dict[str, tuple[Action, list[Facts]]] = {
             replace(own, order=FILLED),
             replace(own, order=EMPTY),
             replace(own, cycle=BUYING, order_seq=None),
+            replace(own, open_for=2 * LONG_OPEN),
             replace(linked, order=FILLED, open_for=2 * LONG_OPEN),
             replace(nobodys, order=FOREIGN, is_linked=True),
         ],
@@ -115,7 +117,14 @@ ROWS: dict[str, tuple[Action, list[Facts]]] = {
         Action.NOTHING,
         [replace(own, order=EMPTY, cycle=LATER), replace(own, order=EMPTY, cycle=CLOSED)],
     ),
-    "stray": (Action.ALERT, [replace(own, cycle=LATER), replace(own, cycle=CLOSED)]),
+    "stray": (
+        Action.ALERT,
+        [
+            replace(own, cycle=LATER),
+            replace(own, cycle=CLOSED),
+            replace(own, order=PARTLY, cycle=CLOSED),
+        ],
+    ),
     "unclaimed": (
         Action.BLOCK,
         [

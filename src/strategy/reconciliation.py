@@ -162,10 +162,10 @@ _CURRENT_ORDER: tuple[Rule[CurrentOrder], ...] = (
     Rule("no answer", Action.WAIT, lambda it: it.answer is Answer.NONE,
          "any", "no answer, 429, 5xx, a partial or unreadable list",
          "nothing is concluded", "nothing certain is known; the next sweep asks again, a recovery goes on where it stopped"),
-    Rule("its order is open", Action.NOTHING, lambda it: _is_to_apply(it) and not _is_news(it),
+    Rule("its order is open", Action.NOTHING, lambda it: it.is_to_apply and it.is_linked_and_open,
          "any open, and linked to it", "its order is open, however old",
          "nothing", "order_manager cancels it when it is too old, and its end is booked"),
-    Rule("its order", Action.APPLY_ORDER, lambda it: _is_to_apply(it),
+    Rule("its order", Action.APPLY_ORDER, lambda it: it.is_to_apply,
          "any open, and not linked to it, or without its end", "its order is open, or ended",
          "link it, or book its end; a recovery asks for the next one", "the event that tells of it was lost", "order_recovered"),
     Rule("not listed", Action.ASK, lambda it: it.answer is Answer.NOT_LISTED,
@@ -258,11 +258,3 @@ RULES: Mapping[type, tuple[Rule[Any], ...]] = MappingProxyType(
 def plan(facts: Facts) -> Rule[Any]:
     """The first rule that holds for these facts."""
     return next(rule for rule in RULES[type(facts)] if rule.holds(facts))
-
-
-def _is_to_apply(it: CurrentOrder) -> bool:
-    return it.order is not None and not it.is_booked
-
-
-def _is_news(it: CurrentOrder) -> bool:
-    return it.order is not None and (it.order.is_ended or it.order.id != it.cycle.latest_order_id)

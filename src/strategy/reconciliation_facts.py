@@ -91,7 +91,19 @@ class CurrentOrder:
     is_booked: bool = False
 
     @property
+    def is_to_apply(self) -> bool:
+        """Whether there is one whose end is not booked."""
+        return self.order is not None and not self.is_booked
+
+    @property
+    def is_linked_and_open(self) -> bool:
+        """Whether the cycle is linked to it, and it has not ended."""
+        order = self.order
+        return bool(order and not order.is_ended and order.id == self.cycle.latest_order_id)
+
+    @property
     def is_waited_for(self) -> bool:
+        """Whether the cycle does nothing until this order ends."""
         return self.cycle.status in WAITING_STATUSES
 
 
