@@ -68,9 +68,8 @@ class OwnOrder:
     @property
     def is_ahead(self) -> bool:
         """Whether its cycle, as the database has it, stands at an earlier order."""
-        if self.cycle is None or self.order_seq is None:
-            return False
-        return self.cycle.is_open and self.order_seq > self.cycle.order_seq
+        cycle, seq = self.cycle, self.order_seq or 0
+        return cycle is not None and cycle.is_open and seq > cycle.order_seq
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
