@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from caretakers.consistency_snapshot import ConsistencyLook
-from caretakers.plans.consistency_checker import Action, Finding, confirmed, plan_repairs
+from caretakers.plans.consistency_checker import Finding, confirmed, plan_repairs
 from caretakers.runner import ScriptRun, StepFailed
 from domain.events import Event, EventKind, Severity
 from domain.market import AssetRules
 from models.cycle_data import get_cycle
 from models.events import append_event, get_event_ages, was_written
+from strategy.reconciliation import MAX_ENDED_LATELY, Action, plan
 from strategy.repairs import compute_missing_order_change, compute_position_gone_change
 from trading.cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell
 from trading.engine import build_engine
@@ -34,10 +35,7 @@ log = logging.getLogger(__name__)
 # time; two looks this far apart that agree are a fact.
 SECONDS_BETWEEN_LOOKS = 10.0
 MOST_LOOKS = 3
-# Cycles that end in error in this time, by one run or by several: more is a sign of an exchange
-# that answers 404 for what is there.
-MOST_ENDED = 2
-HOLD_SECONDS = 3600.0
+HOLD_SECONDS = 3600.0  # see MAX_ENDED_LATELY
 HELD_KIND = EventKind.POSITIONS_DOUBTED
 
 
@@ -76,9 +74,9 @@ class ConsistencyChecker:
         """
         gone = [one.symbol for one in findings if one.action is Action.END_IN_ERROR]
         reason = (
-            f"{MOST_ENDED} cycles ended in error within {HOLD_SECONDS // 60:.0f} minutes, and the"
-            f" coins of {', '.join(gone)} seem to be gone, too: look at Alpaca's dashboard; nothing"
-            " more is touched until that time has passed, then it goes on"
+            f"{MAX_ENDED_LATELY} cycles ended in error within {HOLD_SECONDS // 60:.0f} minutes,"
+            f" and the coins of {', '.join(gone)} seem to be gone, too: look at Alpaca's dashboard;"
+            " nothing more is touched until that time has passed, then it goes on"
         )
 
         def refuse() -> str:
@@ -87,26 +85,26 @@ class ConsistencyChecker:
                 tell(thread_connection(), event)
             raise StepFailed("too many cycles ended in error: see dca_events")
 
-        step = {"action": "hold back", "reason": reason, "count": len(findings)}
+        step = {"action": Action.HOLD_BACK.value, "reason": reason, "count": len(findings)}
         self._run.step(step, refuse)
 
     def _confirmed_findings(self) -> list[Finding]:
         """What two looks in a row agree on; what moves meanwhile is left to the next run."""
         pause_seconds = min(SECONDS_BETWEEN_LOOKS, self._run.settings.unknown_outcome_seconds)
-        before, sure = self._findings(), []
+        before, sure = self._findings([]), []
         for _ in range(MOST_LOOKS - 1):
             if not before:
                 return []
             time.sleep(pause_seconds)  # for lags of the exchange: there is no condition to await
-            now = self._findings()
+            now = self._findings(before)
             sure = confirmed(before, now)
             if len(sure) == len(now):
                 break
             before = now
         return sure
 
-    def _findings(self) -> list[Finding]:
-        found = [one for one in plan_repairs(self._look.look()) if not _was_said(one)]
+    def _findings(self, before: list[Finding]) -> list[Finding]:
+        found = [one for one in plan_repairs(self._look.look(), before) if not _was_said(one)]
         log_event(log, logging.INFO, "consistency.checked", findings=len(found))
         for one in found:
             log_event(
@@ -121,7 +119,7 @@ class ConsistencyChecker:
 
     def _perform(self, finding: Finding) -> str | None:
         match finding.action:
-            case Action.APPLY_ORDER:
+            case Action.APPLY_ORDER | Action.BOOK_LATE_FILL:
                 return self._apply(finding)
             case Action.CATCH_UP:
                 return self._catch_up(finding)
@@ -129,9 +127,11 @@ class ConsistencyChecker:
                 return self._reset(finding)
             case Action.END_IN_ERROR:
                 return self._end_in_error(finding)
-            case Action.REPORT:
+            case Action.ALERT | Action.BLOCK:
                 _tell(finding)
                 return None
+            case action:
+                raise AssertionError(f"{action} is nothing to carry out")
 
     def _rules_of(self, symbol: str) -> AssetRules:
         try:
@@ -204,10 +204,11 @@ class ConsistencyChecker:
         return _said(result)
 
     def _end_in_error(self, finding: Finding) -> str | None:
-        cycle = finding.cycle
-        assert cycle is not None, "only a cycle can end"
+        holding = finding.holding
+        assert holding is not None, "only coins can be gone"
+        cycle = holding.cycle
         rules = self._rules_of(finding.symbol)
-        if not self._look.is_still_gone(cycle, finding.symbol):
+        if not self._look.is_still_gone(holding):
             return "there again"
         result = apply_to_cycle(
             cycle.id,
@@ -232,10 +233,11 @@ def _said(result: Result) -> str | None:
 
 def _is_one_too_many(finding: Finding) -> bool:
     """Whether this cycle would be the third to end in error, of this run and of those before."""
-    if finding.action is not Action.END_IN_ERROR:
+    if finding.action is not Action.END_IN_ERROR or finding.holding is None:
         return False
-    ended = get_event_ages(thread_connection(), (EventKind(finding.kind),), HOLD_SECONDS)
-    return len(ended) >= MOST_ENDED
+    ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS)
+    facts = replace(finding.holding, ended_lately=len(ended))
+    return plan(facts).action is Action.HOLD_BACK
 
 
 def _was_said(finding: Finding) -> bool:
@@ -247,7 +249,7 @@ def _was_said(finding: Finding) -> bool:
 
 def _event_of(finding: Finding) -> Event:
     return Event(
-        kind=EventKind(finding.kind),
+        kind=finding.kind,
         severity=finding.severity,
         reason=finding.reason,
         asset_id=finding.cycle.asset_id if finding.cycle else None,

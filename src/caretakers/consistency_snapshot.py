@@ -15,33 +15,30 @@ from decimal import Decimal
 from alpaca.trading.client import TradingClient
 
 from caretakers.plans.consistency_checker import (
-    Holding,
-    OwnOrder,
-    WaitingCycle,
     World,
     plan_repairs,
 )
-from domain.cycle import CycleStatus, DcaCycle
+from domain.cycle import WAITING_STATUSES, CycleStatus
 from domain.events import EventKind
-from domain.journal import JournalEntry
 from domain.market import AssetRules, Position
 from domain.orders import ExchangeOrder, UnreadableOrder
 from domain.trading_state import TradingState
 from domain.wire import WireError, normalize_symbol
 from models.cooldowns import load_cooldowns
-from models.cycle_data import get_cycles_by_ids
 from models.events import get_kinds_by_cycle
-from models.order_journal import get_entries_ended_since
 from models.trading_state import load_all_trading_states, with_leftovers
 from strategy.fees import compute_coins_taken
-from strategy.order_identity import compute_client_order_id, has_our_prefix, parse_client_order_id
+from strategy.order_history import BEGINNING
+from strategy.order_identity import compute_client_order_id, parse_client_order_id
+from strategy.reconciliation import Action, plan
+from strategy.reconciliation_facts import CurrentOrder, Holding, OwnOrder
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
-from strategy.unclaimed import Verdict, judge_unclaimed
+from strategy.unclaimed import measure_unclaimed
 from trading.asset_rules_cache import AssetRulesCache
+from trading.order_claims import fetch_order_of, is_booked, read_claims
 from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
 from utils.alpaca_queries import (
     fetch_open_orders_of,
-    fetch_order,
     fetch_order_by_client_id,
     fetch_orders,
     fetch_position,
@@ -55,7 +52,6 @@ log = logging.getLogger(__name__)
 RECENT = timedelta(hours=24)
 MOST_LOST = 20  # two questions each in every look
 MOST_SUSPECTS = 8  # three questions each in every look, and the daemon needs its requests
-WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 REPORT_KINDS = (
     EventKind.POSITION_SHORT,
     EventKind.POSITION_EXCESS,
@@ -100,27 +96,28 @@ class ConsistencyLook:
         # nothing, least of all that an order or a position does not exist.
         doubtful |= _symbols_of(unreadable, states)
         states = [state for state in states if state.asset.asset_symbol not in doubtful]
-        journal = get_entries_ended_since(connection, now - RECENT - timedelta(hours=1))
         reported = get_kinds_by_cycle(
             connection, [state.cycle.id for state in states], REPORT_KINDS
         )
         clear = [order for order in orders.values() if order.symbol not in doubtful]
-        own_orders = _own_orders(clear, states, journal)
+        clear.sort(key=lambda order: order.submitted_at or BEGINNING)
+        claims = read_claims(connection, clear, [state.cycle for state in states])
         world = World(
             now=now,
-            orders=tuple(self._judged(own, states, positions) for own in own_orders),
+            orders=tuple(self._judged(own, states, positions) for own in claims),
             waiting=tuple(self._waiting_cycles(states, orders)),
             cooldowns=tuple(load_cooldowns(connection)),
             reported=frozenset(reported),
         )
-        return replace(world, holdings=tuple(self._suspicious_holdings(states, positions, world)))
+        alone = World(now=now, reported=world.reported)
+        return replace(world, holdings=tuple(self._suspicious_holdings(states, positions, alone)))
 
     def _judged(
         self, own: OwnOrder, states: Sequence[TradingState], positions: dict[str, Position]
     ) -> OwnOrder:
         """Those that nothing claims, judged as the daemon does."""
         order = own.order
-        if own.cycle is not None or own.journaled_qty is not None or not order.is_ended:
+        if plan(own).action is not Action.BLOCK or not order.is_ended or order.filled_qty == 0:
             return own
         try:
             rules = self.rules.get(order.symbol)
@@ -129,14 +126,13 @@ class ConsistencyLook:
         state = next((one for one in states if one.asset.asset_symbol == order.symbol), None)
         position = positions.get(order.symbol)
         account_qty = position.qty if position is not None else Decimal(0)
-        verdict = judge_unclaimed(
-            order, state, account_qty, rules, self.fee_rate, datetime.now(UTC)
-        )
-        return replace(own, matters=verdict is Verdict.MATTERS)
+        now = datetime.now(UTC)
+        facts = measure_unclaimed(order, state, account_qty, rules, self.fee_rate, now)
+        return replace(own, unclaimed=facts)
 
     def _waiting_cycles(
         self, states: Sequence[TradingState], listed: dict[str, ExchangeOrder]
-    ) -> Iterator[WaitingCycle]:
+    ) -> Iterator[CurrentOrder]:
         """Cycles in buying or selling with the order that they wait for. Asked about are only so
         many of those whose order no list has: what is found of them is repaired, and the next run
         asks about the next ones.
@@ -144,7 +140,7 @@ class ConsistencyLook:
         asked = 0
         for state in states:
             cycle, symbol = state.cycle, state.asset.asset_symbol
-            if cycle.status not in WAITING or state.other_symbol:
+            if cycle.status not in WAITING_STATUSES or state.other_symbol:
                 continue
             order = listed.get(cycle.latest_order_id or "")
             if order is None:
@@ -153,16 +149,12 @@ class ConsistencyLook:
                     return
                 asked += 1
                 try:
-                    order = self._ask_for_order_of(cycle)
+                    order = fetch_order_of(self.client, cycle)
                 except UnreadableAnswer as error:
                     log_event(log, logging.INFO, "asset.skipped", symbol=symbol, reason=error)
                     continue
-            yield WaitingCycle(cycle=cycle, symbol=symbol, order=order)
-
-    def _ask_for_order_of(self, cycle: DcaCycle) -> ExchangeOrder | None:
-        """Asked for by both its ids before it is none."""
-        order = fetch_order(self.client, cycle.latest_order_id) if cycle.latest_order_id else None
-        return order or fetch_order_by_client_id(self.client, compute_client_order_id(cycle))
+            has_end = order is not None and is_booked(thread_connection(), order)
+            yield CurrentOrder(cycle=cycle, symbol=symbol, order=order, is_booked=has_end)
 
     def _suspicious_holdings(
         self, states: Sequence[TradingState], positions: dict[str, Position], world: World
@@ -186,7 +178,7 @@ class ConsistencyLook:
                 symbol = normalize_symbol(state.asset.asset_symbol)
                 rules = self.rules.get(symbol)
                 suspicion = self._measure(state, rules, positions.get(symbol))
-                if plan_repairs(replace(world, orders=(), waiting=(), holdings=(suspicion,))):
+                if plan_repairs(replace(world, holdings=(suspicion,))):
                     measured.append(self._ask_about(state, rules))
             except (WireError, ExchangeRefused, UnreadableAnswer) as error:
                 # The daemon says so as an ERROR: one sick asset must not hold up the others.
@@ -231,18 +223,21 @@ class ConsistencyLook:
             surplus=Decimal(0) if is_unsellable(surplus, rules) else surplus,
         )
 
-    def is_still_gone(self, cycle: DcaCycle, symbol: str) -> bool:
+    def is_still_gone(self, holding: Holding) -> bool:
         """The last question before a cycle ends in error: nothing there, nothing on its way.
 
         Raises:
             ExchangeError: nothing certain was answered.
         """
+        symbol, identity = holding.symbol, compute_client_order_id(holding.cycle)
         position = fetch_position(self.client, symbol)
-        if position is not None and not is_unsellable(position.qty, self.rules.get(symbol)):
-            return False
-        if fetch_open_orders_of(self.client, symbol):
-            return False
-        return fetch_order_by_client_id(self.client, compute_client_order_id(cycle)) is None
+        account = position.qty if position is not None else Decimal(0)
+        now = replace(holding, position_is_dust=is_unsellable(account, self.rules.get(symbol)))
+        if plan(now).action is Action.END_IN_ERROR:
+            now = replace(now, open_orders=len(fetch_open_orders_of(self.client, symbol)))
+        if plan(now).action is Action.END_IN_ERROR:
+            now = replace(now, current_order=fetch_order_by_client_id(self.client, identity))
+        return plan(now).action is Action.END_IN_ERROR
 
 
 def _symbols_of(orders: Sequence[UnreadableOrder], states: Sequence[TradingState]) -> set[str]:
@@ -259,43 +254,3 @@ def _symbols_of(orders: Sequence[UnreadableOrder], states: Sequence[TradingState
         for state in states
         if state.cycle.id in cycles or state.cycle.latest_order_id in ids
     }
-
-
-def _own_orders(
-    orders: Sequence[ExchangeOrder], states: Sequence[TradingState], journal: list[JournalEntry]
-) -> list[OwnOrder]:
-    """Orders of ours with the cycles that can claim them, the oldest first, booked ones not."""
-    booked: dict[str, Decimal] = {}
-    for entry in journal:
-        booked[entry.alpaca_order_id] = (
-            booked.get(entry.alpaca_order_id, Decimal(0)) + entry.filled_qty
-        )
-    linked = {state.cycle.latest_order_id for state in states if state.cycle.status in WAITING}
-    ours = [
-        order
-        for order in orders
-        if (has_our_prefix(order.client_order_id) or order.id in linked or order.id in booked)
-        and not (order.id in booked and booked[order.id] >= order.filled_qty)
-    ]
-    identities = {order.id: parse_client_order_id(order.client_order_id) for order in ours}
-    cycles = {state.cycle.id: state.cycle for state in states}
-    wanted = {identity.cycle_id for identity in identities.values() if identity}
-    cycles |= get_cycles_by_ids(thread_connection(), wanted - cycles.keys())
-    found = []
-    for order in sorted(
-        ours, key=lambda order: order.submitted_at or datetime.min.replace(tzinfo=UTC)
-    ):
-        identity = identities[order.id]
-        cycle = cycles.get(identity.cycle_id) if identity else None
-        if identity and cycle is not None and cycle.order_key != identity.order_key:
-            cycle = None
-        found.append(
-            OwnOrder(
-                order=order,
-                cycle=cycle,
-                order_seq=identity.order_seq if identity and cycle else None,
-                journaled_qty=booked.get(order.id),
-                is_linked=order.id in linked,
-            )
-        )
-    return found

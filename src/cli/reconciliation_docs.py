@@ -1,4 +1,5 @@
-"""The reconciliation table of the documentation, written from the code's own table of transitions.
+"""The reconciliation tables of the documentation, written from the planner's own rules and from the
+lifecycle's table of transitions.
 
 `.venv/bin/python -m cli.reconciliation_docs` prints docs/reconciliation.md; a test compares the two.
 """
@@ -6,8 +7,21 @@
 # ruff: noqa: E501 - a table reads better in long lines
 from __future__ import annotations
 
+from typing import Any
+
 from cli.lifecycle_docs import list_rows
 from strategy.lifecycle import Fact, Way
+from strategy.reconciliation import RULES, Rule
+from strategy.reconciliation_facts import (
+    CurrentOrder,
+    Holding,
+    OwnOrder,
+    RunningCooldown,
+    SentOrder,
+    ToldEnd,
+    UnclaimedOrder,
+    UnreadableFind,
+)
 
 _EXCHANGE_SAYS = {
     Fact.BUY_OPENED: "the cycle's buy order is open (any status that does not end an order)",
@@ -47,25 +61,16 @@ _DONE = {
     Fact.ORDER_MISSING: "unlink the order",
     Fact.POSITION_GONE: "an alert, and the new cycle waits `cooldown_period`",
 }
-# What no transition covers: answers that are not facts, and facts that are not the cycle's own.
-_OTHER_ROWS = (
-    ("any", "no answer, 429, 5xx, a partial or unreadable list", "**unresolved, wait**", "nothing certain is known; the next sweep asks again, a recovery goes on where it stopped"),
-    ("any open", "a list that reaches back to before the cycle's current order could have been sent, and lacks its id", "as its own 404", "a list of every order since then proves it for 500 cycles in a few requests"),
-    ("any open", "its order cannot be read (a fill without a price)", "**unresolved, wait:** ERROR once, no buys on its symbol", "an order that exists is not missing, whatever it says"),
-    ("any", "an unreadable order that is not ours, on a symbol that is not in dca_assets", "nothing", "it must not hide the others"),
-    ("any", "an update tells of an end that REST does not confirm", "looked at again after 1, 2, 4... seconds up to RECONCILE_SECONDS, then a sweep", "REST lags behind the stream; the symbol's later updates wait behind it"),
-    ("any", "the outcome of a POST is unknown, first 404 for its id", "**unresolved, wait** 30 s and ask again", "an order on its way in looks the same as none"),
-    ("buying, selling", "first 404 for the order", "**unresolved, wait** and ask again", "as above"),
-    ("watching, with coins", "first answer without a position", "**unresolved, wait** a few seconds and read again", "positions lag behind fills"),
-    ("watching, with coins", "the third cycle within an hour whose position seems to be gone", "nothing more is touched in that hour, ERROR", "so many wrong 404s are an ill exchange; a person looks first"),
-    ("any open", "an order of a later seq than the row's", "apply the orders between first, oldest first", "a database restored from a backup catches up"),
-    ("complete, error", "an open order of the cycle", "nothing here; order_manager cancels it as an orphan", "nobody waits for it"),
-    ("none", "an order with our prefix that no cycle claims: open, or ended and the account has more or fewer coins than the cycles", "ERROR, no buys on its symbol", "money may be bound that we do not know of"),
-    ("none", "such an order, ended within the last minute, or the symbol's cycle in buying or selling", "**unresolved, wait:** no buys on its symbol, each sweep judges anew", "coins on the move cannot be counted"),
-    ("none", "such an order, ended, and the account's coins are those of the cycles", "nothing; a block ends", "its coins were sold or adopted: an integration test, another database"),
-    ("any", "an order without our prefix that no cycle is linked to", "nothing", "it is the user's own"),
-    ("any", "an order open for more than 15 minutes", "ERROR once; stays linked", "nothing resets a cycle while its order is open"),
-)  # fmt: skip
+_SUBJECTS = {
+    OwnOrder: "An order that the exchange has",
+    UnclaimedOrder: "An order that no cycle claims",
+    UnreadableFind: "An order that cannot be read",
+    CurrentOrder: "The one order that an open cycle can have",
+    Holding: "The coins of a cycle, asked by consistency_checker",
+    ToldEnd: "The end of an order, as the stream tells it",
+    SentOrder: "An order that was sent, and nobody knows whether it arrived",
+    RunningCooldown: "A cooldown",
+}
 
 
 def render() -> str:
@@ -73,10 +78,24 @@ def render() -> str:
     lines = [
         "# What is done when the exchange and the database differ",
         "",
-        "The same table serves live events, start-up, reconnects, sweeps and consistency_checker.",
-        "This page is written by `.venv/bin/python -m cli.reconciliation_docs` from the code's own table;",
-        "a pair that is not listed is forbidden: it changes nothing and is an ERROR. What each `if` says,",
-        "and what follows an end: [the life of a cycle](how-it-works.md#the-life-of-a-cycle).",
+        "One planner serves start-up, reconnects, sweeps, consistency_checker and live events. This page is written by",
+        "`.venv/bin/python -m cli.reconciliation_docs` from the rows that it evaluates (`src/strategy/reconciliation.py`): of each",
+        "table the first row that holds decides. What follows is a repair, a wait, an alert, or nothing where both sides agree.",
+    ]
+    for subject, rules in RULES.items():
+        lines += ["", f"## {_SUBJECTS[subject]}", ""]
+        lines += [
+            "| the database says | the exchange says | what follows | why |",
+            "|---|---|---|---|",
+        ]
+        lines += [_rule_row(rule) for rule in rules]
+    lines += [
+        "",
+        "## What an order, or its absence, does to its cycle",
+        "",
+        "Drawn from the table of transitions (`src/strategy/lifecycle.py`), for live events and repairs alike. A pair that is not",
+        "listed is forbidden: it changes nothing and is an ERROR. What each `if` says, and what follows an end: [the life of",
+        "a cycle](how-it-works.md#the-life-of-a-cycle).",
         "",
         "| local status | the exchange says | what is done | why |",
         "|---|---|---|---|",
@@ -85,7 +104,6 @@ def render() -> str:
         f"| {', '.join(statuses)} | {_EXCHANGE_SAYS[fact]} | {_done(fact, ways)} | {_WHY[fact]} |"
         for fact, statuses, ways in list_rows()
     ]
-    lines += [f"| {' | '.join(row)} |" for row in _OTHER_ROWS]
     return "\n".join(lines) + "\n"
 
 
@@ -96,6 +114,12 @@ def _done(fact: Fact, ways: tuple[Way, ...]) -> str:
         for target, guard in ways
     )
     return f"{_DONE[fact]}: {targets}" if fact in _DONE else targets
+
+
+def _rule_row(rule: Rule[Any]) -> str:
+    group = rule.action.group
+    done = rule.done if group == "nothing" else f"**{group}:** {rule.done}"
+    return f"| {rule.database} | {rule.exchange} | {done} | {rule.why} |"
 
 
 if __name__ == "__main__":

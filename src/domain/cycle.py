@@ -25,6 +25,7 @@ OPEN_STATUSES = (
     CycleStatus.SELLING,
     CycleStatus.COOLDOWN,
 )
+WAITING_STATUSES = (CycleStatus.BUYING, CycleStatus.SELLING)  # for the end of an order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ def get_event_ages(
 
 def get_kinds_by_cycle(
     db_conn: MySQLConnectionAbstract, cycle_ids: Collection[int], kinds: Sequence[EventKind]
-) -> set[tuple[int, str]]:
+) -> set[tuple[int, EventKind]]:
     """Which of `kinds` was ever written about which of these cycles: (cycle_id, kind)."""
     if not cycle_ids:
         return set()
@@ -96,7 +96,7 @@ def get_kinds_by_cycle(
         fetch_all=True,
         db_conn=db_conn,
     )
-    return {(row["cycle_id"], row["kind"]) for row in rows}
+    return {(row["cycle_id"], EventKind(row["kind"])) for row in rows}
 
 
 def _marks(values: Collection[object]) -> str:

@@ -6,6 +6,7 @@ Only the fee of a row changes later, once: from the estimate to what the exchang
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -68,25 +69,35 @@ def get_entries_ended_since(
     return [JournalEntry.from_row(row) for row in rows]
 
 
-def get_filled_by_order(
+@dataclass(frozen=True, slots=True)
+class BookedOrder:
+    """What the journal has of one order: `filled_qty` in coins, corrections included."""
+
+    cycle_id: int
+    order_seq: int
+    filled_qty: Decimal
+
+
+def get_booked_orders(
     db_conn: MySQLConnectionAbstract, order_ids: Collection[str]
-) -> dict[str, Decimal]:
-    """Those of these orders (Alpaca's ids) that are in the journal, with the coins that they filled
-    as far as they are booked, corrections included.
-    """
+) -> dict[str, BookedOrder]:
+    """Those of these orders (Alpaca's ids) that are in the journal."""
     ids = sorted(order_ids)
-    found: dict[str, Decimal] = {}
+    found: dict[str, BookedOrder] = {}
     for begin in range(0, len(ids), _IDS_AT_ONCE):
         some = ids[begin : begin + _IDS_AT_ONCE]
         rows = execute_query(
-            "SELECT alpaca_order_id, SUM(filled_qty) AS filled FROM dca_orders"
+            "SELECT alpaca_order_id, MIN(cycle_id) AS cycle_id, MIN(order_seq) AS order_seq,"
+            " SUM(filled_qty) AS filled FROM dca_orders"
             f" WHERE alpaca_order_id IN ({', '.join(['%s'] * len(some))})"
             " GROUP BY alpaca_order_id",
             some,
             fetch_all=True,
             db_conn=db_conn,
         )
-        found.update((row["alpaca_order_id"], Decimal(row["filled"])) for row in rows)
+        for row in rows:
+            booked = BookedOrder(row["cycle_id"], row["order_seq"], Decimal(row["filled"]))
+            found[row["alpaca_order_id"]] = booked
     return found
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from domain.cycle import DcaCycle
 from domain.orders import ExchangeOrder, UnreadableOrder
 from strategy.order_identity import compute_client_order_id, parse_client_order_id
+from strategy.reconciliation_facts import Answer, CurrentOrder
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 # The clocks of exchange, database and machine differ, and a `created_at` that was written by hand
@@ -97,6 +98,10 @@ class OrderHistory:
         """Whether an order with this Alpaca id was listed."""
         return order_id in self._by_id or order_id in self._unreadable
 
+    def get(self, order_id: str | None) -> ExchangeOrder | None:
+        """The readable order with this Alpaca id."""
+        return self._by_id.get(order_id or "")
+
     def find(self, client_order_id: str) -> ExchangeOrder | None:
         """The readable order with this client_order_id."""
         return self._by_client_id.get(client_order_id)
@@ -105,3 +110,17 @@ class OrderHistory:
         """Whether the order that `cycle` waits for, or can have, is one that cannot be read."""
         identities = {cycle.latest_order_id, compute_client_order_id(cycle)}
         return any({one.id, one.client_order_id} & identities for one in self.unreadable())
+
+    def say_of(self, cycle: DcaCycle, sent_after: datetime) -> CurrentOrder:
+        """What these lists, and the answers to single questions, say about the one order that
+        `cycle` can have, which was not submitted before `sent_after`.
+        """
+        identity = compute_client_order_id(cycle)
+        order = self.find(identity)
+        if self.is_unreadable(cycle):
+            answer = Answer.UNREADABLE
+        elif order is not None or identity in self.asked:
+            answer = Answer.GIVEN
+        else:
+            answer = Answer.NOT_LISTED if self.reaches > sent_after else Answer.LIST_LACKS_IT
+        return CurrentOrder(cycle=cycle, order=order, answer=answer, is_confirmed=False)

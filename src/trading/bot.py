@@ -23,8 +23,8 @@ from runtime.pid_file import AlreadyRunning
 from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler
 from trading.order_lists import SECOND_LOOK
-from trading.reconciler import EVENT_DUE, SweepResult, find_untold, log_sweep
 from trading.stall_watch import THE_DAEMON, log_edges
+from trading.sweep_result import EVENT_DUE, SweepResult, find_untold, log_sweep
 from trading.trade_update_handler import TradeUpdateHandler
 from utils.alpaca_client_rest import ExchangeError
 from utils.alpaca_streams import AlpacaStreams, Handler

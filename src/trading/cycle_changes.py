@@ -30,6 +30,8 @@ from models.trading_state import load_trading_state_of_cycle
 from strategy.booking import CycleChange, compute_order_change
 from strategy.lifecycle import Circumstances, ForbiddenTransition, fact_of
 from strategy.order_identity import has_our_prefix, parse_client_order_id
+from strategy.reconciliation import Action, plan
+from strategy.reconciliation_facts import OwnOrder
 from strategy.repairs import compute_correction
 from utils.db_utils import transaction
 from utils.logging_setup import log_event
@@ -105,41 +107,35 @@ def _apply(
     is_alone: bool,
 ) -> Result:
     cycle, claimed_seq = _find_cycle(connection, order)
-    if cycle is None:
-        return Result(applied=_unclaimed(connection, order))
-    state = load_trading_state_of_cycle(connection, cycle)
     journaled = get_entries_of_order(connection, order.id)
-    asset_state = state or _state_of_old_cycle(connection, cycle)
-    if asset_state is None:
-        return Result(applied=_unclaimed(connection, order))
-    if asset_state.asset.asset_symbol != order.symbol:
-        reason = (
-            f"order {order.client_order_id} of cycle {cycle.id} is on {order.symbol}, its asset is"
-            f" {asset_state.asset.asset_symbol}: if asset_symbol was changed, change it back"
-        )
-        symbol = asset_state.asset.asset_symbol
-        tell_once(connection, EventKind.ASSET_RENAMED, reason, order.symbol, cycle, key=symbol)
-        return Result(applied=_unclaimed(connection, order))
-    around = circumstances(asset_state, rules, fee_rate, now)
-    is_current = cycle.is_open and not journaled and claimed_seq in (None, cycle.order_seq)
-    if is_current:
-        return _apply_current(connection, cycle, order, around)
-    if (
-        cycle.is_open
-        and not journaled
-        and claimed_seq is not None
-        and claimed_seq > cycle.order_seq
-    ):
-        return Result(applied=Applied.AHEAD, cycle=cycle)
-    if not order.is_ended:
-        return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
-    seq = journaled[0].order_seq if journaled else (claimed_seq or 0)
-    change = compute_correction(cycle, order, journaled, seq, around)
+    state = _state_of(connection, cycle) if cycle is not None else None
+    symbol = state.asset.asset_symbol if state is not None else order.symbol
+    own = OwnOrder(
+        order=order,
+        cycle=cycle if state is not None else None,
+        order_seq=claimed_seq,
+        journaled_qty=sum((one.filled_qty for one in journaled), Decimal(0)) if journaled else None,
+        other_symbol=symbol if symbol != order.symbol else None,
+    )
+    action = plan(own).action
+    if own.cycle is None or state is None or action is Action.BLOCK:
+        return Result(applied=_unclaimed(connection, own, action))
+    around = circumstances(state, rules, fee_rate, now)
+    match action:
+        case Action.APPLY_ORDER:
+            return _apply_current(connection, own.cycle, order, around)
+        case Action.CATCH_UP:
+            return Result(applied=Applied.AHEAD, cycle=cycle)
+        case Action.BOOK_LATE_FILL:
+            seq = journaled[0].order_seq if journaled else (claimed_seq or 0)
+            change = compute_correction(own.cycle, order, journaled, seq, around)
+        case _:
+            change = None
     if change is None:
         return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
     if change.next_cycle is not None and not is_alone:
         return Result(applied=Applied.UNRESOLVED, cycle=cycle)
-    write_change(connection, cycle, change)
+    write_change(connection, own.cycle, change)
     return Result(applied=Applied.CORRECTED, cycle=cycle, change=change)
 
 
@@ -186,9 +182,10 @@ def _find_cycle(
     return cycle, identity.order_seq
 
 
-def _state_of_old_cycle(
-    connection: MySQLConnectionAbstract, cycle: DcaCycle
-) -> TradingState | None:
+def _state_of(connection: MySQLConnectionAbstract, cycle: DcaCycle) -> TradingState | None:
+    """Of an old cycle only its row and its asset; None where the asset is gone."""
+    if (state := load_trading_state_of_cycle(connection, cycle)) is not None:
+        return state
     asset = get_asset_by_id(connection, cycle.asset_id)
     return TradingState(asset=asset, cycle=cycle) if asset else None
 
@@ -225,13 +222,18 @@ def write_change(connection: MySQLConnectionAbstract, cycle: DcaCycle, change: C
         append_event(connection, event)
 
 
-def _unclaimed(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> Applied:
+def _unclaimed(connection: MySQLConnectionAbstract, own: OwnOrder, action: Action) -> Applied:
+    order, cycle = own.order, own.cycle
+    if cycle is not None and own.other_symbol is not None:
+        reason = (
+            f"order {order.client_order_id} of cycle {cycle.id} is on {order.symbol}, its asset is"
+            f" {own.other_symbol}: if asset_symbol was changed, change it back"
+        )
+        key = own.other_symbol
+        tell_once(connection, EventKind.ASSET_RENAMED, reason, order.symbol, cycle, key=key)
     if not has_our_prefix(order.client_order_id):
         return Applied.NOT_OURS
-    entries = get_entries_of_order(connection, order.id)
-    if entries and order.is_ended and order.filled_qty <= sum(one.filled_qty for one in entries):
-        return Applied.NOTHING_NEW  # the journal claims it: its cycle was deleted since
-    return Applied.UNCLAIMED
+    return Applied.UNCLAIMED if action is Action.BLOCK else Applied.NOTHING_NEW
 
 
 def apply_to_cycle(

@@ -12,18 +12,18 @@ from datetime import datetime, timedelta
 
 from alpaca.trading.client import TradingClient
 
-from domain.cycle import CycleStatus, DcaCycle
+from domain.cycle import WAITING_STATUSES, DcaCycle
 from domain.orders import ExchangeOrder, UnreadableOrder
 from models.order_journal import get_entries_ended_since, get_previous_submissions
 from strategy.order_history import BEGINNING, OrderHistory, can_be_of, earliest_submission
-from strategy.order_identity import compute_client_order_id
+from strategy.reconciliation import Action, plan
+from strategy.reconciliation_facts import CurrentOrder
 from utils.alpaca_client_rest import fetch_order_page
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
 
 SECOND_LOOK = timedelta(hours=1)  # fills can still arrive for an order that ended
 LONGEST_WINDOW = timedelta(hours=24)
-WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 
 
 class OrderLists:
@@ -50,7 +50,7 @@ class OrderLists:
         )
         history = OrderHistory(read_at=now, reaches=after)
         history.add(orders, unreadable)
-        awaited = {one.latest_order_id for one in cycles if one.status in WAITING}
+        awaited = {one.latest_order_id for one in cycles if one.status in WAITING_STATUSES}
         awaited |= {one.id for one in known if not one.is_ended}
         if any(one and not history.has(one) for one in awaited):
             self._add_open_orders(history)
@@ -76,30 +76,27 @@ class OrderLists:
         self._add_open_orders(history)
         submissions = get_previous_submissions(thread_connection())
         while history.reaches > BEGINNING:
-            questions = [one for one in cycles if self.must_ask(one, history, submissions, now)]
-            if len(questions) <= history.pages_back:
+            said = [self.say_of(cycle, history, submissions, now) for cycle in cycles]
+            if sum(plan(one).action is Action.ASK for one in said) <= history.pages_back:
                 break
             self._extend(history, history.reaches, by_id, window_start)
             history.pages_back += 1
         return history
 
-    def must_ask(
+    def say_of(
         self,
         cycle: DcaCycle,
         history: OrderHistory,
         submissions: Mapping[int, datetime],
         now: datetime,
-    ) -> bool:
-        """Whether nothing in `history` says if the one order that `cycle` can have exists.
+    ) -> CurrentOrder:
+        """What `history` says about the one order that `cycle` can have.
 
         Args:
             submissions: by cycle id, when the order before that one was submitted.
         """
-        identity = compute_client_order_id(cycle)
-        if identity in history.asked or history.find(identity) or history.is_unreadable(cycle):
-            return False
         previous = submissions.get(cycle.id)
-        return history.reaches > earliest_submission(cycle, previous, self._compared_at, now)
+        return history.say_of(cycle, earliest_submission(cycle, previous, self._compared_at, now))
 
     def compared(self, history: OrderHistory, *, is_whole: bool) -> None:
         """All that `history` holds was compared: the next recovery needs to reach back no further.
@@ -145,7 +142,9 @@ def _window_start(cycles: Sequence[DcaCycle], now: datetime) -> datetime:
     recent = get_entries_ended_since(thread_connection(), now - SECOND_LOOK)
     moments = [entry.submitted_at for entry in recent if entry.submitted_at]
     moments += [
-        cycle.updated_at for cycle in cycles if cycle.updated_at and cycle.status in WAITING
+        cycle.updated_at
+        for cycle in cycles
+        if cycle.updated_at and cycle.status in WAITING_STATUSES
     ]
     earliest = min([now - SECOND_LOOK, *(moment - timedelta(minutes=1) for moment in moments)])
     return max(earliest, now - LONGEST_WINDOW)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 
 from domain.orders import Side
+from strategy.reconciliation import Action, plan
+from strategy.reconciliation_facts import SentOrder
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
@@ -77,13 +79,13 @@ class PlacementGuard:
 
     def not_found(self, now: float) -> None:
         """A 404 for the id. One is not enough: an order on its way in looks the same."""
-        if self._first_not_found_at is None:
-            self._first_not_found_at = now
-            self._ask_at = now + self._unknown_outcome_seconds
-        elif now - self._first_not_found_at >= self._unknown_outcome_seconds:
+        first, seconds = self._first_not_found_at, self._unknown_outcome_seconds
+        is_confirmed = first is not None and now - first >= seconds
+        if plan(SentOrder(is_confirmed=is_confirmed)).action is Action.NOTHING:
             self._identity = None
-        else:
-            self._ask_at = self._first_not_found_at + self._unknown_outcome_seconds
+            return
+        self._first_not_found_at = now if first is None else first
+        self._ask_at = self._first_not_found_at + seconds
 
     def refused(self, side: Side, now: float) -> None:
         """A refusal or rejection: rest, longer each time; five buys in a row pause.

@@ -23,6 +23,8 @@ from alpaca.trading.client import TradingClient
 from domain.orders import ExchangeOrder, TradeUpdate
 from domain.wire import ForeignAssetClass, WireError
 from strategy.order_identity import compute_client_order_id, has_our_prefix
+from strategy.reconciliation import Action, plan
+from strategy.reconciliation_facts import ToldEnd
 from trading.asset_rules_cache import AssetRulesCache
 from trading.cycle_changes import Applied, apply_order
 from utils.alpaca_client_rest import ExchangeError
@@ -186,11 +188,14 @@ class TradeUpdateHandler:
         )
         if update.event in _ENDING_EVENTS or order.is_ended:
             fetched = fetch_order(self._client, order.id)
-            if fetched is None or not fetched.is_ended:
-                if has_our_prefix(order.client_order_id):
-                    return None  # a replica of the exchange lags behind its own stream
+            is_confirmed = fetched is not None and fetched.is_ended
+            is_ours = has_our_prefix(order.client_order_id)
+            action = plan(ToldEnd(is_confirmed=is_confirmed, is_ours=is_ours)).action
+            if action is Action.WAIT:
+                return None
+            if fetched is None or action is not Action.APPLY_ORDER:
                 self._request_sweep("the exchange does not confirm an update")
-                return Applied.NOTHING_NEW  # hardly ours: nothing of ours waits behind it
+                return Applied.NOTHING_NEW
             order = fetched
         result = apply_order(
             order,

@@ -2,7 +2,8 @@
 on which buys wait because of them.
 
 Owns: who blocks and until when. Found, an order blocks at once; at the end of each sweep, when the
-books are as good as they get, it is judged (strategy/unclaimed): a person is told, or it is let be.
+database is as good as it gets, it is judged (strategy/reconciliation): a person is told, or it is
+let be.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from models.cycle_data import get_cycle, get_cycle_by_latest_order
 from models.events import end_alerts
 from models.trading_state import load_trading_state, with_leftovers
 from strategy.order_history import OrderHistory
-from strategy.order_identity import compute_client_order_id, may_be_ours, parse_client_order_id
-from strategy.unclaimed import Verdict, describe_unclaimed, judge_unclaimed
+from strategy.order_identity import compute_client_order_id, parse_client_order_id
+from strategy.reconciliation import Action, plan
+from strategy.reconciliation_facts import UnclaimedOrder, UnreadableFind
+from strategy.unclaimed import describe_unclaimed, measure_unclaimed
 from trading.asset_rules_cache import AssetRulesCache
 from trading.cycle_changes import tell_once
 from utils.alpaca_client_rest import ExchangeError, UnreadableAnswer
@@ -99,7 +102,8 @@ class UnclaimedOrders:
         """
         found = history.unreadable()
         symbols = {one.asset_symbol for one in get_all_assets(thread_connection())} if found else ()
-        ours = {one.id: one for one in found if may_be_ours(one, linked, symbols)}
+        facts = [UnreadableFind(order=one, linked=linked, symbols=symbols) for one in found]
+        ours = {one.order.id: one.order for one in facts if plan(one).action is Action.BLOCK}
         for order_id, one in list(self._unreadable.items()):
             if history.has(order_id):
                 continue
@@ -158,10 +162,10 @@ class UnclaimedOrders:
         account = self._listed_quantities()
         let_be = {}
         for order in list(self._unclaimed.values()):
-            verdict = self._verdict(order, account)
-            if verdict is Verdict.MATTERS:
+            action = self._judged(order, account)
+            if action is Action.BLOCK:
                 tell_unclaimed(order)
-            elif verdict is Verdict.HARMLESS:
+            elif action is Action.NOTHING:
                 let_be[order.id] = order.filled_qty
                 if order.id not in self._let_be:
                     known = {"symbol": order.symbol, "id": order.client_order_id}
@@ -190,23 +194,27 @@ class UnclaimedOrders:
         }
         return known | dict.fromkeys(missing[MOST_POSITIONS_ASKED:])
 
-    def _verdict(self, order: ExchangeOrder, account: dict[str, Decimal | None]) -> Verdict:
+    def _judged(self, order: ExchangeOrder, account: dict[str, Decimal | None]) -> Action:
         """`account` is filled as symbols are asked for, each once."""
-        symbol = order.symbol
-        if not order.is_ended:
-            return Verdict.MATTERS
+        symbol, facts = order.symbol, UnclaimedOrder(order=order, is_unsettled=True)
         try:
-            if symbol not in account:
-                account[symbol] = None
-                position = fetch_position(self._client, symbol)
-                account[symbol] = position.qty if position is not None else Decimal(0)
-            if (account_qty := account[symbol]) is None:
-                return Verdict.UNDECIDED
-            rules = self._rules.get(symbol)
+            if order.is_ended:
+                facts = self._measured(order, account)
         except ExchangeError as error:  # one sick symbol must not keep the sweep from its end
             log_event(log, logging.WARNING, "order.unjudged", symbol=symbol, reason=error)
-            return Verdict.UNDECIDED
+        return plan(facts).action
+
+    def _measured(self, order: ExchangeOrder, account: dict[str, Decimal | None]) -> UnclaimedOrder:
+        symbol = order.symbol
+        if symbol not in account:
+            account[symbol] = None
+            position = fetch_position(self._client, symbol)
+            account[symbol] = position.qty if position is not None else Decimal(0)
+        if (account_qty := account[symbol]) is None:
+            return UnclaimedOrder(order=order, is_unsettled=True)
+        rules = self._rules.get(symbol)
         state = load_trading_state(thread_connection(), symbol)
         if state is not None:
             [state] = with_leftovers(thread_connection(), [state])
-        return judge_unclaimed(order, state, account_qty, rules, self._fee_rate, datetime.now(UTC))
+        now = datetime.now(UTC)
+        return measure_unclaimed(order, state, account_qty, rules, self._fee_rate, now)

@@ -123,6 +123,23 @@ def test_a_filled_order_of_a_stuck_cycle_is_booked(check, quoted, client, db_con
     assert get_events(db_conn)[0]["cycle_id"] == cycle.id
 
 
+def test_a_cycle_that_waits_for_an_order_that_was_booked_already_goes_back_to_rest(
+    check, quoted, client, db_conn, make_asset
+):
+    """As the daemon's sweep decides it: one planner serves both."""
+    cycle = create_cycle(db_conn, make_asset().id, "watching")
+    order = buy(client, cycle)
+    quoted.settle()
+    update_cycle(db_conn, cycle.id, {"status": "buying", "latest_order_id": str(order.id)})
+    check()
+    booked = get_cycle(db_conn, cycle.id)
+    update_cycle(db_conn, cycle.id, {"status": "buying", "latest_order_id": str(order.id)})
+    run = check()
+    assert [step["action"] for step in run.done] == ["reset cycle"]
+    healed = get_cycle(db_conn, cycle.id)
+    assert replace(healed, updated_at=booked.updated_at) == booked
+
+
 def test_a_filled_sell_whose_event_was_lost_completes_its_cycle(
     check, quoted, client, db_conn, make_asset
 ):

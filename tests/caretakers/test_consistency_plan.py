@@ -6,17 +6,11 @@ from decimal import Decimal
 import pytest
 
 from builders import NOW, OTHER_ORDER_ID, build_cycle, build_order
-from caretakers.plans.consistency_checker import (
-    Action,
-    Holding,
-    OwnOrder,
-    WaitingCycle,
-    World,
-    confirmed,
-    plan_repairs,
-)
+from caretakers.plans.consistency_checker import World, confirmed, plan_repairs
 from domain.events import Severity
 from domain.trading_state import Cooldown
+from strategy.reconciliation import Action
+from strategy.reconciliation_facts import CurrentOrder, Holding, OwnOrder
 
 FILLED = {"status": "filled", "filled_qty": "0.002", "filled_avg_price": "50000"}
 CANCELED = {"status": "canceled"}
@@ -30,12 +24,14 @@ def actions(**parts):
 
 def waiting(status="buying", order=None, **columns):
     cycle = build_cycle(status=status, **{"latest_order_id": build_order().id, **columns})
-    return WaitingCycle(cycle=cycle, symbol="BTC/USD", order=order)
+    return CurrentOrder(cycle=cycle, symbol="BTC/USD", order=order)
 
 
 APPLY = [(Action.APPLY_ORDER, "order_recovered")]
 RESET = [(Action.RESET_CYCLE, "order_missing")]
-UNCLAIMED = [(Action.REPORT, "order_unclaimed")]
+STRAY = [(Action.ALERT, "order_unclaimed")]
+UNCLAIMED = [(Action.BLOCK, "order_unclaimed")]
+LATE = [(Action.BOOK_LATE_FILL, "order_recovered")]
 
 
 @pytest.mark.parametrize("status", ["buying", "selling"])
@@ -88,13 +84,13 @@ NO_BOOKS = {"cycle": build_cycle(), "books_hold_dust": True}
         ({"current_order": build_order(side="sell", **FILLED)}, APPLY),
         ({"current_order": build_order()}, APPLY),
         (THERE, []),
-        (THERE | {"short_by": Decimal("0.01")}, [(Action.REPORT, "position_short")]),
-        (THERE | {"surplus": Decimal("0.01")}, [(Action.REPORT, "position_excess")]),
+        (THERE | {"short_by": Decimal("0.01")}, [(Action.ALERT, "position_short")]),
+        (THERE | {"surplus": Decimal("0.01")}, [(Action.ALERT, "position_excess")]),
         (THERE | {"short_by": Decimal("0.01"), "open_orders": 1}, []),
         (THERE | {"surplus": Decimal("0.01"), "current_order": build_order()}, APPLY),
         (NO_BOOKS, []),
         (NO_BOOKS | THERE, []),  # what earlier cycles left
-        (NO_BOOKS | FOREIGN, [(Action.REPORT, "position_unexpected")]),
+        (NO_BOOKS | FOREIGN, [(Action.ALERT, "position_unexpected")]),
         (NO_BOOKS | FOREIGN | {"open_orders": 2}, []),
         (NO_BOOKS | FOREIGN | {"current_order": build_order(**FILLED)}, APPLY),
         ({"cycle": build_cycle(status="selling", quantity=Decimal(1))}, []),
@@ -131,16 +127,16 @@ CATCH_UP = [(Action.CATCH_UP, "order_recovered")]
         (own(build_order(), is_linked=True), []),
         (own(build_order(**FILLED), is_linked=True), APPLY),
         (own(build_order(**FILLED), None, order_seq=None, is_linked=True), APPLY),
-        (own(build_order(**FILLED), journaled_qty=Decimal("0.001")), APPLY),
+        (own(build_order(**FILLED), journaled_qty=Decimal("0.001")), LATE),
         (own(build_order(**FILLED), journaled_qty=Decimal("0.002")), []),
         (own(build_order(**CANCELED), journaled_qty=Decimal(0)), []),
         (own(build_order(), order_seq=3), CATCH_UP),
-        (own(build_order(**FILLED), build_cycle(order_seq=2)), APPLY),
+        (own(build_order(**FILLED), build_cycle(order_seq=2)), LATE),
         (own(build_order(**CANCELED), build_cycle(order_seq=2)), []),
-        (own(build_order(), build_cycle(order_seq=2)), UNCLAIMED),
-        (own(build_order(**FILLED), ENDED), APPLY),
+        (own(build_order(), build_cycle(order_seq=2)), STRAY),
+        (own(build_order(**FILLED), ENDED), LATE),
         (own(build_order(**CANCELED), ENDED), []),
-        (own(build_order(), ENDED), UNCLAIMED),
+        (own(build_order(), ENDED), STRAY),
         (own(build_order(), None, order_seq=None), UNCLAIMED),
         (own(build_order(**PART), None, order_seq=None), UNCLAIMED),
         (own(build_order(**CANCELED), None, order_seq=None), []),
@@ -168,7 +164,7 @@ def test_a_rest_without_end_is_reported_and_a_common_one_is_not():
     plain = {"cycle": resting, "asset_symbol": "BTC/USD", "cooldown_seconds": 60}
     assert actions(cooldowns=[Cooldown(**plain, previous_completed_at=NOW)]) == []
     endless = Cooldown(**plain, previous_completed_at=None)
-    assert actions(cooldowns=[endless]) == [(Action.REPORT, "cooldown_endless")]
+    assert actions(cooldowns=[endless]) == [(Action.ALERT, "cooldown_endless")]
 
 
 def test_what_was_reported_of_a_cycle_is_not_reported_again_and_repairs_are_not_held_back():

@@ -19,7 +19,9 @@ from models.events import get_error_events, get_events
 from models.order_journal import get_entries_of_cycle
 from strategy.order_identity import compute_client_order_id
 from trading import cycle_changes
-from trading.reconciler import MOST_UNANSWERED, Reconciler, log_sweep
+from trading.reconciler import Reconciler
+from trading.sweep_result import log_sweep
+from trading.waiting_cycles import MAX_UNANSWERED
 from utils import alpaca_http, db_utils
 from utils.alpaca_client_rest import place_market_sell_order
 from utils.alpaca_http import ExchangeUnavailable, UnreadableAnswer
@@ -87,7 +89,7 @@ def test_a_sweep_claims_a_repair_only_of_what_no_event_is_about_to_tell(
     with caplog.at_level(logging.INFO):
         result = parts.reconciler.sweep() if source == "sweep" else parts.reconciler.recover()
         log_sweep(result, source, datetime.now(UTC))
-    [line] = [one for one in caplog.records if one.name == "trading.reconciler"]
+    [line] = [one for one in caplog.records if one.name == "trading.sweep_result"]
     assert (line.levelno, line.getMessage().split()[0]) == (level, name)
     assert "changed=1" in line.getMessage()
 
@@ -209,7 +211,7 @@ def test_a_cycle_that_moves_while_it_is_looked_at_is_left_alone(parts, start, db
         update_cycle(db_conn, cycle.id, {"latest_order_id": "another"})
         return apply_to_cycle(*args, **kwargs)
 
-    monkeypatch.setattr("trading.reconciler.apply_to_cycle", moved_meanwhile)
+    monkeypatch.setattr("trading.waiting_cycles.apply_to_cycle", moved_meanwhile)
     assert parts.reconciler.sweep().reset_cycles == 0
     found = get_cycle(db_conn, cycle.id)
     assert (found.status, found.latest_order_id) == ("buying", "another")
@@ -475,7 +477,7 @@ def test_one_order_that_the_exchange_never_tells_of_keeps_no_start_from_its_end(
     start("buying", latest_order_id=FAKE)
     start(symbol="ETH/USD")
     exchange.arm("http_500", match={"path": f"/v2/orders/{FAKE}"})
-    for _ in range(MOST_UNANSWERED - 1):
+    for _ in range(MAX_UNANSWERED - 1):
         with pytest.raises(ExchangeUnavailable):
             parts.reconciler.recover()
     assert parts.reconciler.recover().unresolved_cycles == 1

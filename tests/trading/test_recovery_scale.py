@@ -21,7 +21,7 @@ from models.events import get_events
 from models.trading_state import load_all_trading_states
 from paper_exchange.core.assets import DEFAULT_ASSETS
 from strategy.order_identity import compute_client_order_id
-from trading.reconciler import MOST_LOST_CYCLES
+from trading.waiting_cycles import MAX_LOST_CYCLES
 from utils import alpaca_client_rest, alpaca_http
 from utils.alpaca_http import ExchangeUnavailable
 from utils.db_utils import execute_query
@@ -199,7 +199,7 @@ async def test_hundreds_of_cycles_that_wait_for_nothing_cost_each_sweep_the_same
         before, sweeps = requests_made(wide), sweeps + 1
         await asyncio.to_thread(bot.reconciler.sweep)
         asked = requests_made(wide) - before
-        assert asked.total() <= 2 * MOST_LOST_CYCLES + 3, asked
+        assert asked.total() <= 2 * MAX_LOST_CYCLES + 3, asked
         assert sweeps <= 2 * len(lost)
     assert sweeps == 3
     assert len(get_events(db_conn, 200)) == len(lost)

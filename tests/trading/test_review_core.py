@@ -432,8 +432,7 @@ def test_an_order_that_was_seen_between_two_looks_must_be_missed_twice_again(
         """The exchange's replica lags: it knows nothing of the order."""
         with monkeypatch.context() as lagging:
             lagging.setattr("trading.order_lists.fetch_orders", lambda *_, **__: [])
-            lagging.setattr("trading.reconciler.fetch_order", lambda *_: None)
-            lagging.setattr("trading.reconciler.fetch_order_by_client_id", lambda *_: None)
+            lagging.setattr("trading.waiting_cycles.fetch_order_of", lambda *_: None)
             return sweeper.sweep()
 
     assert sweep_blindly().unresolved_cycles == 1
@@ -441,6 +440,6 @@ def test_an_order_that_was_seen_between_two_looks_must_be_missed_twice_again(
     assert sweeper.sweep().unresolved_cycles == 0
     assert sweep_blindly().unresolved_cycles == 1
     assert get_cycle(db_conn, cycle.id).status is CycleStatus.BUYING
-    assert len(sweeper._missing_since) == 1
+    assert len(sweeper._waiting._missing_since) == 1
     sweeper.sweep()
-    assert sweeper._missing_since == {}
+    assert sweeper._waiting._missing_since == {}

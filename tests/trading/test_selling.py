@@ -26,7 +26,8 @@ from models.order_journal import load_leftovers
 from operations.adopt_coins import prepare_adoption
 from operations.refused import Refused
 from strategy.order_identity import compute_client_order_id
-from strategy.unclaimed import Verdict, judge_unclaimed
+from strategy.reconciliation import Action, plan
+from strategy.unclaimed import measure_unclaimed
 from trading import order_placement, placement_guard
 from trading.cycle_changes import Applied, apply_order
 from utils.alpaca_client_rest import place_limit_buy_order
@@ -393,10 +394,10 @@ def test_an_unclaimed_order_does_not_matter_because_of_what_earlier_cycles_left(
     order = build_order(status="filled", filled_qty="0.002", filled_avg_price="50000")
     late = NOW + timedelta(hours=1)
     state, left = build_state(), Decimal("0.003")
-    more = judge_unclaimed(order, state, left, build_rules(), FEE_RATE, late)
+    more = measure_unclaimed(order, state, left, build_rules(), FEE_RATE, late)
     state = replace(state, leftover=left)
-    explained = judge_unclaimed(order, state, left, build_rules(), FEE_RATE, late)
-    assert (more, explained) == (Verdict.MATTERS, Verdict.HARMLESS)
+    explained = measure_unclaimed(order, state, left, build_rules(), FEE_RATE, late)
+    assert (plan(more).action, plan(explained).action) == (Action.BLOCK, Action.NOTHING)
 
 
 # A sell that fills after it was canceled, while the next order is on its way.

@@ -1,0 +1,58 @@
+"""What a sweep or a recovery did, and the one line that says so."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from domain.orders import ExchangeOrder
+from utils.logging_setup import log_event
+
+log = logging.getLogger(__name__)
+
+EVENT_DUE = timedelta(seconds=15)  # an event this late was not late but lost
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """What a sweep did: orders whose change it wrote, cycles it reset, and what it could not settle
+    yet.
+    """
+
+    changed: list[ExchangeOrder] = field(default_factory=list)
+    reset_cycles: int = 0
+    unresolved_cycles: int = 0
+    orders_seen: int = 0
+
+
+def find_untold(orders: list[ExchangeOrder], now: datetime) -> list[ExchangeOrder]:
+    """Those whose last event was not late but lost."""
+    moments = [(order, order.ended_at or order.submitted_at) for order in orders]
+    return [order for order, at in moments if at is not None and now - at > EVENT_DUE]
+
+
+def log_sweep(result: SweepResult, source: str, now: datetime) -> None:
+    """One line, if the sweep did anything.
+
+    What happened a moment ago is being told by an event as well: the list was read before that was
+    booked, and nothing had to be repaired.
+    """
+    untold = result.changed if source == "recovery" else find_untold(result.changed, now)
+    if untold or result.reset_cycles:
+        level, name = logging.WARNING, "sweep.repaired"
+    elif result.changed:
+        level, name = logging.INFO, "events.overtaken"
+    else:
+        level, name = logging.INFO, "sweep.unresolved"
+    if result.changed or result.reset_cycles or result.unresolved_cycles:
+        log_event(
+            log,
+            level,
+            name,
+            source=source,
+            orders=result.orders_seen,
+            changed=len(result.changed),
+            reset=result.reset_cycles,
+            unresolved=result.unresolved_cycles,
+        )
