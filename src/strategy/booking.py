@@ -76,11 +76,11 @@ def compute_average_purchase_price(
     average: Decimal, quantity: Decimal, fill_price: Decimal, filled_qty: Decimal
 ) -> Decimal:
     """The weighted average in USD of what was held and what was filled."""
-    total = quantity + filled_qty
-    if quantity <= 0 or total <= 0:
+    if quantity <= 0:
         return fill_price
     with localcontext(prec=60):
-        return round_stored((average * quantity + fill_price * filled_qty) / total)
+        cost_usd = average * quantity + fill_price * filled_qty
+        return round_stored(cost_usd / (quantity + filled_qty))
 
 
 def _bought(

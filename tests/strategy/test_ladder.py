@@ -175,6 +175,11 @@ def test_a_take_profit_is_the_percent_above_the_average_and_never_a_hair_less(
     ("why", "cycle", "price"),
     [
         ("a take profit", {"quantity": HELD}, Decimal(51000)),
+        (
+            "cheap coins",
+            {"quantity": HELD, "average_purchase_price": Decimal("1e-8")},
+            Decimal("1.02e-8"),
+        ),
         ("no average is known", {"quantity": HELD, "average_purchase_price": Decimal(0)}, None),
         ("the user wants it sold", {"quantity": HELD, "close_requested": True}, ANY_SELL_PRICE),
         ("whatever it cost", {"close_requested": True}, ANY_SELL_PRICE),
@@ -182,3 +187,7 @@ def test_a_take_profit_is_the_percent_above_the_average_and_never_a_hair_less(
 )
 def test_where_a_cycle_is_sold(why, cycle, price):
     assert compute_exit_price(build_asset(), build_cycle(**cycle)) == price
+
+
+def test_every_bid_reaches_the_price_of_a_sale_that_the_user_wants():
+    assert Decimal("1e-18") > ANY_SELL_PRICE

@@ -25,7 +25,11 @@ from builders import (
 from domain.cycle import OPEN_STATUSES, CycleStatus
 from domain.journal import Purpose
 from domain.orders import ENDED_STATUSES, Side
-from strategy.booking import compute_average_purchase_price, compute_order_change
+from strategy.booking import (
+    compute_average_purchase_price,
+    compute_fill_updates,
+    compute_order_change,
+)
 from strategy.fees import compute_usd_fee
 from strategy.lifecycle import (
     SUCCESSORS,
@@ -633,3 +637,49 @@ def test_a_base_order_that_bought_only_dust_does_not_end_the_cycle():
         cycle, build_order(cycle, status="canceled"), build_circumstances()
     )
     assert change.cycle_updates["status"] == CycleStatus.WATCHING
+
+
+# What the exchange may leave out, and what only looks the same.
+
+
+def test_a_status_follows_an_order_that_is_linked_already():
+    cycle = build_cycle(status="watching", latest_order_id=ORDER_ID)
+    change = compute_order_change(cycle, build_order(cycle), AROUND)
+    assert change.cycle_updates["status"] is CycleStatus.BUYING
+
+
+def test_an_end_without_a_time_of_its_own_is_timed_by_the_clock():
+    cycle = cycle_in(CycleStatus.SELLING)
+    order = replace(build_order(cycle, status="filled", **SOLD_OUT), ended_at=None)
+    assert compute_order_change(cycle, order, AROUND).cycle_updates["completed_at"] == NOW
+
+
+def test_a_fill_of_an_order_without_a_size_is_not_taken_for_a_whole_one():
+    cycle = build_cycle(status="buying", quantity=HELD)
+    order = build_order(cycle, status="canceled", qty=None, **DUST_FILL)
+    updates = compute_order_change(cycle, order, AROUND).cycle_updates
+    assert updates["quantity"] == HELD + DUST
+    assert not {"safety_orders", "last_order_fill_price"} & updates.keys()
+
+
+def test_a_whole_base_order_that_cannot_be_sold_again_notes_no_reference_price():
+    rules = build_rules(min_order_size="1", min_trade_increment="1")
+    cycle = build_cycle(status="buying")
+    order = build_order(cycle, status="filled", qty="1", filled_qty="1", filled_avg_price="49000")
+    updates = compute_order_change(cycle, order, build_circumstances(rules=rules)).cycle_updates
+    assert updates["quantity"] == 1
+    assert "last_order_fill_price" not in updates
+
+
+@pytest.mark.parametrize(("filled", "price"), [("0", Decimal(1)), ("0.002", None)])
+def test_a_fill_without_coins_or_without_a_price_updates_nothing(filled, price):
+    assert compute_fill_updates(build_cycle(), Decimal(filled), price, False, AROUND) == {}
+
+
+@given(
+    price=st.decimals("0.000000000000000001", "200000", places=18).filter(lambda price: price > 0),
+    filled=st.decimals("0.000000001", "1000000000000000000", places=18),
+)
+def test_the_average_of_a_first_fill_is_its_price_to_the_last_digit(price, filled):
+    found = compute_average_purchase_price(Decimal(0), Decimal(0), price, filled)
+    assert found == price
