@@ -2,6 +2,7 @@
 
 Owns: names, defaults and checks of settings; what counts as live trading. Every other module asks
 `get_settings()` and never `os.environ`. Must never print or log a value that is secret.
+Not on pydantic: importing it takes as long as a whole watchdog, which cron starts each minute.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ipaddress
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _URL_NAMES = (
     "ALPACA_DATA_STREAM_URL",
     "ALPACA_TRADING_STREAM_URL",
 )
+_ALPACAS_NAMES = {"APCA_API_KEY_ID": "ALPACA_API_KEY", "APCA_API_SECRET_KEY": "ALPACA_SECRET_KEY"}
 
 
 class SettingsError(Exception):
@@ -35,10 +37,6 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-
-
-def _text(raw: str) -> str:
-    return raw
 
 
 def _boolean(raw: str) -> bool:
@@ -50,7 +48,7 @@ def _boolean(raw: str) -> bool:
     raise ValueError("expected true or false")
 
 
-def _decimal_between(low: str, high: str) -> Callable[[str], Decimal]:
+def _number(low: str, high: str) -> Callable[[str], Decimal]:
     def parse(raw: str) -> Decimal:
         try:
             number = Decimal(raw)
@@ -64,33 +62,28 @@ def _decimal_between(low: str, high: str) -> Callable[[str], Decimal]:
 
 
 def _seconds(low: str, high: str) -> Callable[[str], float]:
-    parse_decimal = _decimal_between(low, high)
+    parse_decimal = _number(low, high)
     return lambda raw: float(parse_decimal(raw))
 
 
-def _port(raw: str) -> int:
-    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 65535:
-        raise ValueError("expected a port number from 1 to 65535")
-    return int(raw)
+def _whole_number(low: int, high: int, meant: str) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
+            raise ValueError(f"expected {meant}")
+        return int(raw)
+
+    return parse
 
 
-def _whole_number(raw: str) -> int:
-    if not raw.isascii() or not raw.isdigit() or int(raw) > 1_000_000:
-        raise ValueError("expected a whole number")
-    return int(raw)
+def _one_of(*words: str) -> Callable[[str], str]:
+    known = {word.lower(): word for word in words}
 
+    def parse(raw: str) -> str:
+        if raw.lower() not in known:
+            raise ValueError(f"expected {', '.join(words[:-1])} or {words[-1]}")
+        return known[raw.lower()]
 
-def _log_level(raw: str) -> str:
-    level = raw.upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
-        raise ValueError("expected DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    return level
-
-
-def _smtp_security(raw: str) -> str:
-    if raw.lower() not in ("starttls", "tls", "plain"):
-        raise ValueError("expected starttls, tls or plain")
-    return raw.lower()
+    return parse
 
 
 def _path(raw: str) -> Path:
@@ -131,86 +124,69 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-_REQUIRED = object()
+_port = _whole_number(1, 65535, "a port number from 1 to 65535")
+_count = _whole_number(0, 1_000_000, "a whole number")
+_percent = _number("0", "5")
+_limit = _number("0", "1e12")
 
 
-def _setting(
-    name: str, parse: Callable[[str], Any], default: Any = _REQUIRED, *, secret: bool = False
-) -> Any:
-    return field(
-        metadata={"name": name, "parse": parse, "default": default, "secret": secret},
-        repr=not secret,
-    )
+def _setting(parse: Callable[[str], Any], default: Any = MISSING, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"parse": parse})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One field per setting; `.env.example` is their manual. Secrets are left out of `repr`."""
+    """One field per setting, named like it; `.env.example` is their manual.
 
-    alpaca_api_key: str = _setting("ALPACA_API_KEY", _text, secret=True)
-    alpaca_secret_key: str = _setting("ALPACA_SECRET_KEY", _text, secret=True)
-    alpaca_paper: bool = _setting("ALPACA_PAPER", _boolean, True)
-    live_trading_confirmed: bool = _setting("LIVE_TRADING_CONFIRMED", _boolean, False)
-    alpaca_trading_url: str | None = _setting("ALPACA_TRADING_URL", _origin, None)
-    alpaca_data_url: str | None = _setting("ALPACA_DATA_URL", _origin, None)
-    alpaca_data_stream_url: str | None = _setting("ALPACA_DATA_STREAM_URL", _url("wss", "ws"), None)
-    alpaca_trading_stream_url: str | None = _setting(
-        "ALPACA_TRADING_STREAM_URL", _url("wss", "ws"), None
-    )
-    db_host: str = _setting("DB_HOST", _text, "127.0.0.1")
-    db_port: int = _setting("DB_PORT", _port, 3306)
-    db_user: str = _setting("DB_USER", _text)
-    db_password: str = _setting("DB_PASSWORD", _text, "", secret=True)
-    db_name: str = _setting("DB_NAME", _text)
-    db_socket: str | None = _setting("DB_SOCKET", _text, None)
-    stale_order_seconds: float = _setting("STALE_ORDER_SECONDS", _seconds("1", "86400"), 300.0)
-    reconcile_seconds: float = _setting("RECONCILE_SECONDS", _seconds("0.5", "3600"), 60.0)
-    refresh_seconds: float = _setting("REFRESH_SECONDS", _seconds("0.2", "60"), 3.0)
-    heartbeat_seconds: float = _setting("HEARTBEAT_SECONDS", _seconds("0.2", "60"), 5.0)
-    heartbeat_max_age_seconds: float = _setting(
-        "HEARTBEAT_MAX_AGE_SECONDS", _seconds("2", "3600"), 30.0
-    )
+    Secrets are what is left out of `repr`.
+    """
+
+    alpaca_api_key: str = _setting(str, secret=True)
+    alpaca_secret_key: str = _setting(str, secret=True)
+    alpaca_paper: bool = _setting(_boolean, True)
+    live_trading_confirmed: bool = _setting(_boolean, False)
+    alpaca_trading_url: str | None = _setting(_origin, None)
+    alpaca_data_url: str | None = _setting(_origin, None)
+    alpaca_data_stream_url: str | None = _setting(_url("wss", "ws"), None)
+    alpaca_trading_stream_url: str | None = _setting(_url("wss", "ws"), None)
+    db_host: str = _setting(str, "127.0.0.1")
+    db_port: int = _setting(_port, 3306)
+    db_user: str = _setting(str)
+    db_password: str = _setting(str, "", secret=True)
+    db_name: str = _setting(str)
+    db_socket: str | None = _setting(str, None)
+    stale_order_seconds: float = _setting(_seconds("1", "86400"), 300.0)
+    reconcile_seconds: float = _setting(_seconds("0.5", "3600"), 60.0)
+    refresh_seconds: float = _setting(_seconds("0.2", "60"), 3.0)
+    heartbeat_seconds: float = _setting(_seconds("0.2", "60"), 5.0)
+    heartbeat_max_age_seconds: float = _setting(_seconds("2", "3600"), 30.0)
     # Whoever knows this address can pretend that all is well.
-    heartbeat_url: str | None = _setting("HEARTBEAT_URL", _url("https", "http"), None, secret=True)
-    stream_lost_seconds: float = _setting("STREAM_LOST_SECONDS", _seconds("5", "86400"), 600.0)
-    stalled_alert_seconds: float = _setting("STALLED_ALERT_SECONDS", _seconds("5", "86400"), 600.0)
-    unknown_outcome_seconds: float = _setting("UNKNOWN_OUTCOME_SECONDS", _seconds("1", "600"), 30.0)
-    stream_silence_seconds: float = _setting("STREAM_SILENCE_SECONDS", _seconds("2", "3600"), 60.0)
-    pid_file: Path = _setting("PID_FILE", _path, PROJECT_ROOT / "run" / "main_app.pid")
-    log_dir: Path = _setting("LOG_DIR", _path, PROJECT_ROOT / "logs")
-    log_level: str = _setting("LOG_LEVEL", _log_level, "INFO")
-    taker_fee_percent: Decimal = _setting(
-        "TAKER_FEE_PERCENT", _decimal_between("0", "5"), Decimal("0.25")
-    )
-    maker_fee_percent: Decimal = _setting(
-        "MAKER_FEE_PERCENT", _decimal_between("0", "5"), Decimal("0.15")
-    )
-    minimum_order_usd: Decimal = _setting(
-        "MINIMUM_ORDER_USD", _decimal_between("0", "1000"), Decimal("10")
-    )
-    max_quote_jump_percent: Decimal = _setting(
-        "MAX_QUOTE_JUMP_PERCENT", _decimal_between("0.1", "100"), Decimal("10")
-    )
-    max_spread_percent: Decimal = _setting(
-        "MAX_SPREAD_PERCENT", _decimal_between("0.01", "100"), Decimal("2")
-    )
-    max_quote_age_seconds: float = _setting("MAX_QUOTE_AGE_SECONDS", _seconds("1", "3600"), 15.0)
-    max_buy_usd_per_day: Decimal | None = _setting(
-        "MAX_BUY_USD_PER_DAY", _decimal_between("0", "1e12"), None
-    )
-    max_position_usd: Decimal | None = _setting(
-        "MAX_POSITION_USD", _decimal_between("0", "1e12"), None
-    )
-    max_open_cycles: int | None = _setting("MAX_OPEN_CYCLES", _whole_number, None)
-    smtp_host: str | None = _setting("SMTP_HOST", _text, None)
-    smtp_port: int | None = _setting("SMTP_PORT", _port, None)
-    smtp_security: str = _setting("SMTP_SECURITY", _smtp_security, "starttls")
-    smtp_ca_file: Path | None = _setting("SMTP_CA_FILE", _path, None)
-    smtp_user: str | None = _setting("SMTP_USER", _text, None)
-    smtp_password: str | None = _setting("SMTP_PASSWORD", _text, None, secret=True)
-    alert_from: str | None = _setting("ALERT_FROM", _text, None)
-    alert_to: str | None = _setting("ALERT_TO", _text, None)
-    alert_mails_per_hour: int = _setting("ALERT_MAILS_PER_HOUR", _whole_number, 10)
+    heartbeat_url: str | None = _setting(_url("https", "http"), None, secret=True)
+    stream_lost_seconds: float = _setting(_seconds("5", "86400"), 600.0)
+    stalled_alert_seconds: float = _setting(_seconds("5", "86400"), 600.0)
+    unknown_outcome_seconds: float = _setting(_seconds("1", "600"), 30.0)
+    stream_silence_seconds: float = _setting(_seconds("2", "3600"), 60.0)
+    pid_file: Path = _setting(_path, PROJECT_ROOT / "run" / "main_app.pid")
+    log_dir: Path = _setting(_path, PROJECT_ROOT / "logs")
+    log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
+    taker_fee_percent: Decimal = _setting(_percent, Decimal("0.25"))
+    maker_fee_percent: Decimal = _setting(_percent, Decimal("0.15"))
+    minimum_order_usd: Decimal = _setting(_number("0", "1000"), Decimal(10))
+    max_quote_jump_percent: Decimal = _setting(_number("0.1", "100"), Decimal(10))
+    max_spread_percent: Decimal = _setting(_number("0.01", "100"), Decimal(2))
+    max_quote_age_seconds: float = _setting(_seconds("1", "3600"), 15.0)
+    max_buy_usd_per_day: Decimal | None = _setting(_limit, None)
+    max_position_usd: Decimal | None = _setting(_limit, None)
+    max_open_cycles: int | None = _setting(_count, None)
+    smtp_host: str | None = _setting(str, None)
+    smtp_port: int | None = _setting(_port, None)
+    smtp_security: str = _setting(_one_of("starttls", "tls", "plain"), "starttls")
+    smtp_ca_file: Path | None = _setting(_path, None)
+    smtp_user: str | None = _setting(str, None)
+    smtp_password: str | None = _setting(str, None, secret=True)
+    alert_from: str | None = _setting(str, None)
+    alert_to: str | None = _setting(str, None)
+    alert_mails_per_hour: int = _setting(_count, 10)
 
     @property
     def trading_host(self) -> str:
@@ -249,7 +225,7 @@ class Settings:
 
     def secret_values(self) -> list[str]:
         """What must never appear in any output, for the log filter."""
-        values = [getattr(self, spec.name) for spec in fields(self) if spec.metadata["secret"]]
+        values = [getattr(self, spec.name) for spec in fields(self) if not spec.repr]
         return [value for value in values if value]
 
 
@@ -272,27 +248,21 @@ def inspect_settings(environment: Mapping[str, str]) -> tuple[Settings, list[str
     trade with.
     """
     raw = {name: text.strip() for name, text in environment.items() if text and text.strip()}
-    for ours, alpacas in (
-        ("ALPACA_API_KEY", "APCA_API_KEY_ID"),
-        ("ALPACA_SECRET_KEY", "APCA_API_SECRET_KEY"),
-    ):
-        if ours not in raw and alpacas in raw:
-            raw[ours] = raw[alpacas]
+    raw = {ours: raw[alpacas] for alpacas, ours in _ALPACAS_NAMES.items() if alpacas in raw} | raw
     problems: list[str] = []
     values: dict[str, Any] = {}
     for spec in fields(Settings):
-        name, default = spec.metadata["name"], spec.metadata["default"]
-        if name not in raw:
-            if default is _REQUIRED:
+        name = spec.name.upper()
+        if spec.default is MISSING:
+            values[spec.name] = ""
+            if name not in raw:
                 problems.append(f"{name} is missing: set it in .env")
-            values[spec.name] = "" if default is _REQUIRED else default
-            continue
-        try:
-            values[spec.name] = spec.metadata["parse"](raw[name])
-        except ValueError as error:
-            shown = "" if spec.metadata["secret"] else f", not {raw[name]!r}"
-            problems.append(f"{name}: {error}{shown}")
-            values[spec.name] = "" if default is _REQUIRED else default
+        if name in raw:
+            try:
+                values[spec.name] = spec.metadata["parse"](raw[name])
+            except ValueError as error:
+                shown = f", not {raw[name]!r}" if spec.repr else ""
+                problems.append(f"{name}: {error}{shown}")
     settings = Settings(**values)
     return settings, problems + _cross_checks(settings, raw)
 
@@ -349,8 +319,7 @@ def find_loose_permissions() -> str | None:
 
 def setting_names() -> set[str]:
     """Every name that means something in `.env`."""
-    names = {spec.metadata["name"] for spec in fields(Settings)}
-    return names | {"APCA_API_KEY_ID", "APCA_API_SECRET_KEY"}
+    return {spec.name.upper() for spec in fields(Settings)} | _ALPACAS_NAMES.keys()
 
 
 def read_env_file() -> dict[str, str]:

@@ -64,7 +64,7 @@ def test_it_ends_at_once_when_asked_while_the_exchange_is_slow_to_answer(
 ):
     exchange.arm("http_hang", seconds=9, match={"path": "/v2/account"})
     with DaemonProcess(bot_environment) as daemon:
-        wait_until(lambda: exchange.strikes("http_hang"))
+        wait_until(lambda: exchange.times_applied("http_hang"))
         asked_at = time.monotonic()
         assert daemon.stop() == 0
         assert time.monotonic() - asked_at < 5
@@ -121,7 +121,7 @@ def test_whatever_happens_to_trade_updates_no_fill_is_lost_or_applied_twice(
         quote_until(
             exchange, lambda: not get_cycle(db_conn, cycle.id).is_open, bid=51000, ask=51001
         )
-        assert exchange.faults()["struck"].get(name, 0) > 0, "the fault never struck"
+        assert exchange.faults()["applied"].get(name, 0) > 0, "the fault was never applied"
         assert daemon.stop() == 0
     orders = fetch_orders(get_trading_client(), status="all")
     bought = [order for order in orders if order.side == "buy"]

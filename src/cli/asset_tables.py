@@ -15,6 +15,7 @@ from cli.command_line import width_of
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
 from strategy.cycle_plan import DealPlan, Holding, PlannedOrder
+from strategy.ladder import compute_ladder_usd
 from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, marked, number, price, usd
 
 if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does not need
@@ -38,7 +39,7 @@ def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]
             f"{number(asset.safety_order_deviation)} %",
             profit,
             f"{asset.cooldown_period} s",
-            number(asset.ladder_usd),
+            number(compute_ladder_usd(asset)),
             cycle.status.value if cycle else "none open",
             coins(cycle.quantity) if cycle and holds else NOTHING,
             price(cycle.average_purchase_price) if cycle and holds else NOTHING,
@@ -65,7 +66,8 @@ def show_preview(console: Console, preview: Preview) -> None:
         console.print(Text(f"\n{title} that starts at {price(preview.plan.ask)} USD", style="bold"))
         _show_plan(console, preview.plan)
     console.print(
-        f"Each order is assumed to fill fully at its price. Ladder: {number(asset.ladder_usd)} USD"
+        "Each order is assumed to fill fully at its price. Ladder:"
+        f" {number(compute_ladder_usd(asset))} USD"
         f" (base {number(asset.base_order_amount)} + {asset.max_safety_orders} x"
         f" {number(asset.safety_order_amount)}).",
         soft_wrap=True,

@@ -42,6 +42,7 @@ from operations.asset_input import (
 )
 from operations.refused import Refused
 from utils.db_utils import thread_connection
+from utils.formatting import number
 from utils.logging_setup import setup_logging
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class AssetsCommand:
         cycle = finish_removal(asset, keep_coins=keep_coins)
         text = f"{self._symbol} is removed."
         if cycle is not None and cycle.is_open and cycle.quantity > 0:
-            text += f" Its {asset_text.number(cycle.quantity)} coins are yours to sell now."
+            text += f" Its {number(cycle.quantity)} coins are yours to sell now."
         self._tell(text, asset)
 
     def adopt(self) -> None:
@@ -227,7 +228,7 @@ def _what_goes_on(cycle: DcaCycle | None) -> str:
     if cycle is not None and cycle.status is CycleStatus.BUYING:
         return "the buy that is open goes on, and what it buys is still sold"
     if cycle is not None and cycle.quantity > 0:
-        return f"its {asset_text.number(cycle.quantity)} coins are still watched and sold"
+        return f"its {number(cycle.quantity)} coins are still watched and sold"
     return "it holds nothing"
 
 

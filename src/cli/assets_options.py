@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from cli.command_line import OneLineParser
 from operations.asset_input import DEFAULTS, TAKER_FEE
@@ -94,7 +95,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         Refused: for arguments that do not fit, in one line.
         SystemExit: after --help.
     """
-    parser = _parser(OneLineParser(prog="scripts/assets", **_layout(HELP)))
+    parser = _parser(OneLineParser(prog="scripts/assets", description=HELP, epilog=EPILOG))
     return parser.parse_args(arguments)
 
 
@@ -102,7 +103,7 @@ def _parser(parser: OneLineParser) -> OneLineParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, *, symbol: bool = True) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=SUMMARIES[name], **_layout(text))
+        one = commands.add_parser(name, help=SUMMARIES[name], description=text, epilog=EPILOG)
         if symbol:
             one.add_argument(
                 "symbol", metavar="SYMBOL", help="BTC/USD; btcusd and BTC-USD mean the same"
@@ -135,7 +136,7 @@ def _parser(parser: OneLineParser) -> OneLineParser:
 def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
     """The values of an asset; all are text here, so that every refusal speaks alike."""
 
-    def value(option: str, metavar: str, text: str, **more: object) -> None:
+    def value(option: str, metavar: str, text: str, **more: Any) -> None:
         default = DEFAULTS[option]
         if with_defaults:
             text += f" (default: {default or 'off'})"
@@ -156,12 +157,3 @@ def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None
         nargs="?",
         const=TAKER_FEE,
     )
-
-
-def _layout(text: str) -> dict[str, object]:
-    return {
-        "description": text,
-        "epilog": EPILOG,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-        "allow_abbrev": False,
-    }

@@ -87,11 +87,13 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         Refused: for arguments that do not fit, in one line.
         SystemExit: after --help.
     """
-    parser = OneLineParser(prog="scripts/bot", **_layout(HELP))
+    parser = OneLineParser(prog="scripts/bot", description=HELP, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {}
     for name, text in _HELPS.items():
-        made[name] = commands.add_parser(name, help=SUMMARIES[name], **_layout(text))
+        made[name] = commands.add_parser(
+            name, help=SUMMARIES[name], description=text, epilog=EPILOG
+        )
         made[name].add_argument("--json", action="store_true", help="one JSON object")
     _add_close_options(made["close"])
     return parser.parse_args(arguments)
@@ -116,12 +118,3 @@ def _add_close_options(close: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"how long to wait for the sale (default: {WAIT_SECONDS:.0f}); the wish outlives it",
     )
-
-
-def _layout(text: str) -> dict[str, object]:
-    return {
-        "description": text,
-        "epilog": EPILOG,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-        "allow_abbrev": False,
-    }

@@ -17,7 +17,7 @@ import mysql.connector
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.chaos.arguments import ChaosPlan, parse_arguments
 from local_stack.chaos.database_line import DatabaseLine
-from local_stack.chaos.faults import Blows
+from local_stack.chaos.faults import ChaosFaults
 from local_stack.chaos.load import busy_processes
 from local_stack.chaos.plan import SCHEDULE, SETTINGS
 from local_stack.chaos.report import Figures, story, summary_lines
@@ -61,8 +61,8 @@ def _run(plan: ChaosPlan, say: Callable[[str], None], stopper: Stopper) -> int:
         line.start()
         settings = {**SETTINGS, **line.settings()}
         stack = LocalStack(folder, database="dca_chaos", settings=settings, report=say)
-        blows = Blows(stack, plan.symbols, line)
-        chaos = Chaos(plan, stack, say, CaretakerSchedule(stack, SCHEDULE), figures, blows, line)
+        faults = ChaosFaults(stack, plan.symbols, line)
+        chaos = Chaos(plan, stack, say, CaretakerSchedule(stack, SCHEDULE), figures, faults, line)
         kept = None
         try:
             chaos.run()
@@ -81,8 +81,8 @@ def _run(plan: ChaosPlan, say: Callable[[str], None], stopper: Stopper) -> int:
             stopper.ignore()
             stack.stop()
             line.stop()
-    for line in (*summary_lines(figures), *told):
-        say(line)
+    for text in (*summary_lines(figures), *told):
+        say(text)
     if plan.json:
         print(json.dumps(figures.as_json(), indent=2, default=str))
     if not figures.is_well:

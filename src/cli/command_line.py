@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TextIO
+from typing import IO, Any, NoReturn, TextIO, cast
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -33,7 +33,13 @@ class Stop(Exception):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Refuses in one line instead of a page of usage."""
+    """Refuses in one line instead of a page of usage, takes no option by half its name, and its
+    help is laid out as it is written; so do the parsers of its commands.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise Refused(f"{message} (see {self.prog} --help)")
@@ -70,7 +76,8 @@ def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Consol
         raise OSError("standard output is closed")
     terminal = out.isatty() and not is_plain
     return _Console(
-        file=out if terminal else _UnpaddedOutput(out),
+        # What rich asks of a file it has.
+        file=out if terminal else cast(IO[str], _UnpaddedOutput(out)),
         highlight=False,
         markup=False,
         no_color=True if os.environ.get("NO_COLOR") else None,

@@ -12,7 +12,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -207,7 +208,7 @@ def env_file_value(value: str) -> str:
     return f"'{escaped}'"
 
 
-def _answer(options: argparse.Namespace, facts: dict, text: str) -> None:
+def _answer(options: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
     print(json.dumps(facts) if options.json else text)
 
 
@@ -225,7 +226,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[PrivateMariaDB, argparse.Namespace], int]] = {
     "start": start,
     "stop": stop,
     "status": status,

@@ -5,7 +5,6 @@ Owns the words and the exit code; what is done to the tables stands in models/me
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -90,8 +89,6 @@ def _parser() -> OneLineParser:
         prog="scripts/database migrate",
         description=HELP,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument(

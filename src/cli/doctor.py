@@ -79,11 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(texts: Sequence[str]) -> argparse.Namespace:
-    parser = OneLineParser(
-        prog="scripts/doctor",
-        description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = OneLineParser(prog="scripts/doctor", description=HELP)
     parser.add_argument("--json", action="store_true", help="JSON instead of lines")
     parser.add_argument("--mail", action="store_true", help="send one test mail to ALERT_TO")
     return parser.parse_args(texts)

@@ -6,8 +6,8 @@
 # ruff: noqa: E501 - a table reads better in long lines
 from __future__ import annotations
 
-from domain.cycle import CycleStatus
-from strategy.lifecycle import TRANSITIONS, Fact, Next
+from cli.lifecycle_docs import list_rows
+from strategy.lifecycle import Fact, Way
 
 _EXCHANGE_SAYS = {
     Fact.BUY_OPENED: "the cycle's buy order is open (any status that does not end an order)",
@@ -16,6 +16,8 @@ _EXCHANGE_SAYS = {
     Fact.BUY_REPLACED: "the user edited the buy: another order goes on in its place",
     Fact.SELL_ENDED: "the sell ended: filled, canceled, expired or rejected, with whatever it sold",
     Fact.SELL_REPLACED: "the user edited the sell",
+    Fact.BUY_FILLED_LATE: "more was filled of an ended buy than the journal says",
+    Fact.SELL_FILLED_LATE: "more was sold by an ended sell than the journal says",
     Fact.ORDER_MISSING: "404 for the order's id and for the id it would have, twice",
     Fact.COOLDOWN_OVER: "(the clock) cooldown_period has passed since the last sell",
     Fact.POSITION_GONE: "no position, twice; no open order; 404 for the current id",
@@ -27,17 +29,23 @@ _WHY = {
     Fact.BUY_REPLACED: "what was filled is booked, the replacement is followed",
     Fact.SELL_ENDED: "a filled sell, too, can leave coins: a position that lagged named fewer than there are",
     Fact.SELL_REPLACED: "what was sold is subtracted, the replacement is followed",
+    Fact.BUY_FILLED_LATE: "fills can arrive after `canceled`; a closed cycle is not reopened, a person decides",
+    Fact.SELL_FILLED_LATE: "fills can arrive after `canceled`; while another order is out, its end decides",
     Fact.ORDER_MISSING: "nothing ended, so the seq stays: if the order exists after all, it is refused as a duplicate",
     Fact.COOLDOWN_OVER: "the next deal may begin",
     Fact.POSITION_GONE: "the coins were sold or moved elsewhere; a person is told, and the new cycle waits",
 }
 _DONE = {
-    Next.BUYING: "link the order, `buying`",
-    Next.SELLING: "link the order, `selling`",
-    Next.REST: "book what was filled, seq + 1, `watching` (no coins held: `cooldown` while that is not over, `complete` if the user wants it closed)",
-    Next.SAME: "link the order if it is not, status stays",
-    Next.WATCHING: "`watching`",
-    Next.ERROR: "`error`, and a new cycle in `watching` that waits `cooldown_period`",
+    Fact.BUY_OPENED: "link the order if it is not",
+    Fact.SELL_OPENED: "link the order if it is not",
+    Fact.BUY_ENDED: "book what was filled, seq + 1",
+    Fact.BUY_REPLACED: "book what was filled, seq + 1, link the new order",
+    Fact.SELL_ENDED: "book what was sold, seq + 1",
+    Fact.SELL_REPLACED: "book what was sold, seq + 1, link the new order",
+    Fact.BUY_FILLED_LATE: "an alert, and book the difference with its own journal row",
+    Fact.SELL_FILLED_LATE: "an alert, and book the difference with its own journal row",
+    Fact.ORDER_MISSING: "unlink the order",
+    Fact.POSITION_GONE: "an alert, and the new cycle waits `cooldown_period`",
 }
 # What no transition covers: answers that are not facts, and facts that are not the cycle's own.
 _OTHER_ROWS = (
@@ -51,8 +59,6 @@ _OTHER_ROWS = (
     ("watching, with coins", "first answer without a position", "**unresolved, wait** a few seconds and read again", "positions lag behind fills"),
     ("watching, with coins", "the third cycle within an hour whose position seems to be gone", "nothing more is touched in that hour, ERROR", "so many wrong 404s are an ill exchange; a person looks first"),
     ("any open", "an order of a later seq than the row's", "apply the orders between first, oldest first", "a database restored from a backup catches up"),
-    ("any open", "an ended order filled more than the journal says", "book the difference with its own journal row, ERROR", "fills can arrive after `canceled`"),
-    ("complete, error", "a fill that the journal does not have", "journal it, ERROR; the row stays", "a closed deal is not reopened; a person decides"),
     ("complete, error", "an open order of the cycle", "nothing here; order_manager cancels it as an orphan", "nobody waits for it"),
     ("none", "an order with our prefix that no cycle claims: open, or ended and the account has more or fewer coins than the cycles", "ERROR, no buys on its symbol", "money may be bound that we do not know of"),
     ("none", "such an order, ended within the last minute, or the symbol's cycle in buying or selling", "**unresolved, wait:** no buys on its symbol, each sweep judges anew", "coins on the move cannot be counted"),
@@ -69,35 +75,27 @@ def render() -> str:
         "",
         "The same table serves live events, start-up, reconnects, sweeps and consistency_checker.",
         "This page is written by `.venv/bin/python -m cli.reconciliation_docs` from the code's own table;",
-        "a pair that is not listed is forbidden: it changes nothing and is an ERROR.",
+        "a pair that is not listed is forbidden: it changes nothing and is an ERROR. What each `if` says,",
+        "and what follows an end: [the life of a cycle](how-it-works.md#the-life-of-a-cycle).",
         "",
         "| local status | the exchange says | what is done | why |",
         "|---|---|---|---|",
     ]
-    grouped: dict[tuple[Fact, Next], list[str]] = {}
-    for fact in Fact:
-        for status in CycleStatus:
-            if (target := TRANSITIONS.get((status, fact))) is not None:
-                grouped.setdefault((fact, target), []).append(status)
-    lines += [_row(statuses, *pair) for pair, statuses in grouped.items()]
+    lines += [
+        f"| {', '.join(statuses)} | {_EXCHANGE_SAYS[fact]} | {_done(fact, ways)} | {_WHY[fact]} |"
+        for fact, statuses, ways in list_rows()
+    ]
     lines += [f"| {' | '.join(row)} |" for row in _OTHER_ROWS]
     return "\n".join(lines) + "\n"
 
 
-def _row(statuses: list[str], fact: Fact, target: Next) -> str:
-    done = _DONE[target]
-    if fact is Fact.SELL_ENDED:
-        done = (
-            "no more than fees and dust left: `complete`, and a new cycle in `cooldown`, in one"
-            " transaction; else subtract what was sold, seq + 1, `watching`"
-        )
-    if fact is Fact.ORDER_MISSING:
-        done = done.replace("book what was filled, seq + 1, ", "")
-    if fact in (Fact.BUY_REPLACED, Fact.SELL_REPLACED):
-        done = (
-            f"book what was filled, seq + 1, {done.replace('link the order', 'link the new order')}"
-        )
-    return f"| {', '.join(statuses)} | {_EXCHANGE_SAYS[fact]} | {done} | {_WHY[fact]} |"
+def _done(fact: Fact, ways: tuple[Way, ...]) -> str:
+    targets = ", else ".join(
+        (f"`{target}`" if target else "the status stays")
+        + (f" if `{guard.__name__}`" if guard else "")
+        for target, guard in ways
+    )
+    return f"{_DONE[fact]}: {targets}" if fact in _DONE else targets
 
 
 if __name__ == "__main__":

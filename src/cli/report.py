@@ -26,7 +26,6 @@ from cli.command_line import (
 from cli.report_tables import render, report_csv, report_json
 from cli.time_ranges import read_moment
 from config import SettingsError, get_settings
-from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import Deal
 from domain.wire import WireError, normalize_symbol
 from models.asset_config import get_asset_config
@@ -35,7 +34,7 @@ from models.meta import ForeignDatabase, check_schema
 from operations.refused import Refused
 from performance.cycle_results import compute_figures, finished_at
 from performance.report import By, Report, compute_report
-from strategy.triggers import compute_take_profit_trigger
+from strategy.exits import compute_take_profit_price
 from utils.db_utils import DatabaseError, close_thread_connection, thread_connection
 
 HELP = """\
@@ -184,12 +183,7 @@ def _plot_cycle(
 def _take_profit_factor(connection: MySQLConnectionAbstract, deal: Deal) -> Decimal | None:
     """How far over the average it sells, as the asset is configured now."""
     asset = get_asset_config(connection, deal.symbol)
-    if asset is None:
-        return None
-    one = DcaCycle(
-        id=0, asset_id=asset.id, status=CycleStatus.WATCHING, average_purchase_price=Decimal(1)
-    )
-    return compute_take_profit_trigger(asset, one)
+    return None if asset is None else compute_take_profit_price(asset, Decimal(1))
 
 
 def _write_whole(path: Path, draw: Callable[[Path], None]) -> None:
@@ -216,8 +210,6 @@ def _parse(texts: Sequence[str]) -> argparse.Namespace:
         prog="scripts/report",
         description=HELP,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--by", choices=[by.value for by in By], default=By.ASSET.value)
     parser.add_argument("--asset", metavar="SYMBOL", help="this one only")

@@ -39,10 +39,5 @@ class DcaAsset:
         known["updated_at"] = utc_from_db(known["updated_at"])
         return cls(**known)
 
-    @property
-    def ladder_usd(self) -> Decimal:
-        """What one cycle may spend on buys at most: the base order and every safety order."""
-        return self.base_order_amount + self.max_safety_orders * self.safety_order_amount
-
 
 COLUMNS = tuple(spec.name for spec in fields(DcaAsset))

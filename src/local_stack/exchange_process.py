@@ -94,19 +94,25 @@ class ExchangeProcess:
 
     def state(self) -> dict[str, Any]:
         """Market, newest quotes, balances, open orders, requests; not counted by the rate limit."""
-        return self._ask("GET", f"{self.urls['control_url']}/state")
+        return self._control("GET", "state")
 
     def control(self, name: str, /, **body: Any) -> dict[str, Any]:
         """One control call; `python -m paper_exchange --help` lists them."""
-        return self._ask("POST", f"{self.urls['control_url']}/{name}", body)
+        return self._control("POST", name, body)
 
     def faults(self) -> dict[str, Any]:
-        """The faults that were armed and how often each struck."""
-        return self._ask("GET", f"{self.urls['control_url']}/faults")
+        """The faults that were armed and how often each was applied."""
+        return self._control("GET", "faults")
 
     def ledger(self) -> dict[str, Any]:
         """Everything that ever happened, as the exchange itself wrote it down."""
-        return self._ask("GET", f"{self.urls['control_url']}/ledger")
+        return self._control("GET", "ledger")
+
+    def _control(
+        self, method: str, name: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask(method, f"{self.urls['control_url']}/{name}", body)
+        return answer
 
     # The client's door
 

@@ -25,7 +25,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ import mysql.connector
 import psutil
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from config import PROJECT_ROOT, Settings
+from config import PROJECT_ROOT, setting_names
 from domain.asset import DcaAsset
 from local_stack.exchange_process import ExchangeProcess, StackError, last_line
 from mariadb_server.server import PrivateMariaDB
@@ -48,11 +47,7 @@ START_SECONDS = 60.0
 SCRIPT_SECONDS = 120.0
 POLL_SECONDS = 0.05
 DAEMON = "main_app.py"
-_SETTING_NAMES = {spec.metadata["name"] for spec in fields(Settings)} | {
-    "APCA_API_KEY_ID",
-    "APCA_API_SECRET_KEY",
-    "ENV_FILE",
-}
+_SETTING_NAMES = setting_names() | {"ENV_FILE"}
 _NOWHERE = {
     "ALPACA_TRADING_URL": "http://127.0.0.1:9",
     "ALPACA_DATA_URL": "http://127.0.0.1:9",

@@ -25,10 +25,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mysql.connector
 import psutil
 from mysql.connector.abstracts import MySQLConnectionAbstract
+from mysql.connector.connection import MySQLConnection
 
 from mariadb_server.binaries import MariaDBUnavailable, ServerBinaries, candidates
 from mariadb_server.data_folder import (
@@ -129,7 +131,7 @@ class PrivateMariaDB:
 
     def connect(self, database: str | None = None) -> MySQLConnectionAbstract:
         """A new autocommit connection over the socket; the account may do everything here."""
-        return mysql.connector.connect(
+        return MySQLConnection(
             unix_socket=str(self.socket_path),
             user=USER,
             password=self._password(),
@@ -137,7 +139,6 @@ class PrivateMariaDB:
             charset="utf8mb4",
             collation="utf8mb4_unicode_ci",
             autocommit=True,
-            use_pure=True,
             connection_timeout=10,
         )
 
@@ -146,9 +147,6 @@ class PrivateMariaDB:
             f"CREATE DATABASE IF NOT EXISTS {_quoted(name)} "
             "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
         )
-
-    def drop_database(self, name: str) -> None:
-        self._execute(f"DROP DATABASE IF EXISTS {_quoted(name)}")
 
     @property
     def socket_path(self) -> Path:
@@ -261,7 +259,7 @@ class PrivateMariaDB:
         parts = [str(part) for part in (binaries.server, binaries.unpacked_in) if part]
         _write_private(self.folder / "server.json", json.dumps({"port": port, "binaries": parts}))
 
-    def _remembered(self) -> dict:
+    def _remembered(self) -> dict[str, Any]:
         return load_server_facts(self.folder)
 
     def _last_error(self) -> str:

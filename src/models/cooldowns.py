@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from domain.cycle import CycleStatus, DcaCycle
+from domain.cycle import COLUMNS, CycleStatus, DcaCycle
 from domain.rows import Row, utc_from_db
 from domain.trading_state import Cooldown
-from models import cycle_data
 from utils.db_utils import execute_query
 
 # The previous cycle is the ended one that came before by (created_at, id): two rows can carry the
 # same time, and a row inserted later with an earlier time must not count.
 # The hint and the first column of the order are for MySQL, as in trading_state.
 _QUERY = f"""
-SELECT {", ".join(f"c.{name}" for name in cycle_data.COLUMNS)},
+SELECT {", ".join(f"c.{name}" for name in COLUMNS)},
        a.asset_symbol, a.cooldown_period,
        (SELECT /*+ INDEX(ended ix_asset_completed) */ ended.completed_at FROM dca_cycles ended
          WHERE ended.asset_id = c.asset_id AND ended.status IN ('complete', 'error')

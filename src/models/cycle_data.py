@@ -83,23 +83,6 @@ def get_cycles_by_ids(
     return {row["id"]: DcaCycle.from_row(row) for row in rows}
 
 
-def get_previous_ended_cycle(db_conn: MySQLConnectionAbstract, cycle: DcaCycle) -> DcaCycle | None:
-    """The ended cycle before `cycle` whose end its cooldown counts from, or None.
-
-    Compares (created_at, id): two rows can carry the same time.
-    """
-    row = execute_query(
-        f"{_SELECT} WHERE asset_id = %s AND status IN ('complete', 'error')"
-        " AND completed_at IS NOT NULL"
-        " AND (created_at < %s OR (created_at = %s AND id < %s))"
-        " ORDER BY completed_at DESC, id DESC LIMIT 1",
-        (cycle.asset_id, cycle.created_at, cycle.created_at, cycle.id),
-        fetch_one=True,
-        db_conn=db_conn,
-    )
-    return DcaCycle.from_row(row) if row else None
-
-
 def create_cycle(
     db_conn: MySQLConnectionAbstract,
     asset_id: int,

@@ -8,13 +8,12 @@ from __future__ import annotations
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.cycle import CycleStatus
-from domain.journal import Deal, JournalEntry
-from domain.rows import utc_from_db
-from models import order_journal
+from domain.journal import COLUMNS, Deal, JournalEntry
+from domain.rows import Row, utc_from_db
 from utils.db_utils import execute_query
 
 _QUERY = f"""
-SELECT {", ".join(f"o.{name}" for name in order_journal.COLUMNS)},
+SELECT {", ".join(f"o.{name}" for name in COLUMNS)},
        c.status AS cycle_status, c.completed_at AS cycle_completed_at
   FROM dca_orders o
   LEFT JOIN dca_cycles c ON c.id = o.cycle_id AND c.asset_id = o.asset_id
@@ -30,13 +29,13 @@ def load_deals(
     rows = execute_query(
         _QUERY, (symbol, symbol, cycle_id, cycle_id), fetch_all=True, db_conn=db_conn
     )
-    found: dict[tuple[int, int], list[dict[str, object]]] = {}
+    found: dict[tuple[int, int], list[Row]] = {}
     for row in rows:
         found.setdefault((row["asset_id"], row["cycle_id"]), []).append(row)
     return [_deal(rows) for rows in found.values()]
 
 
-def _deal(rows: list[dict[str, object]]) -> Deal:
+def _deal(rows: list[Row]) -> Deal:
     entries = tuple(JournalEntry.from_row(row) for row in rows)
     status, completed_at = rows[0]["cycle_status"], rows[0]["cycle_completed_at"]
     return Deal(
@@ -44,5 +43,5 @@ def _deal(rows: list[dict[str, object]]) -> Deal:
         symbol=entries[0].symbol,
         entries=entries,
         status=CycleStatus(str(status)) if status else None,
-        completed_at=utc_from_db(completed_at),  # type: ignore[arg-type]
+        completed_at=utc_from_db(completed_at),
     )

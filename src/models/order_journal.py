@@ -74,7 +74,8 @@ def get_filled_by_order(
     """Those of these orders (Alpaca's ids) that are in the journal, with the coins that they filled
     as far as they are booked, corrections included.
     """
-    ids, found = sorted(order_ids), {}
+    ids = sorted(order_ids)
+    found: dict[str, Decimal] = {}
     for begin in range(0, len(ids), _IDS_AT_ONCE):
         some = ids[begin : begin + _IDS_AT_ONCE]
         rows = execute_query(
@@ -146,7 +147,8 @@ def get_first_estimated_end(
         fetch_one=True,
         db_conn=db_conn,
     )
-    return utc_from_db(row["first"])
+    first: datetime | None = row["first"]
+    return utc_from_db(first)
 
 
 def settle_fee(

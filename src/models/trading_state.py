@@ -12,11 +12,12 @@ from decimal import Decimal
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from domain.asset import COLUMNS as ASSET_COLUMNS
 from domain.asset import DcaAsset
+from domain.cycle import COLUMNS as CYCLE_COLUMNS
 from domain.cycle import CycleStatus, DcaCycle
 from domain.rows import Row, utc_from_db
 from domain.trading_state import TradingState
-from models import asset_config, cycle_data
 from models.order_journal import load_leftovers
 from utils.db_utils import execute_query
 
@@ -27,8 +28,8 @@ _OTHER_SYMBOL = """(SELECT MIN(o.symbol) FROM dca_orders o
 # The hints and the first column of the order are for MySQL: it would read every cycle of the asset
 # and sort them. MariaDB, whose hints are others, takes them for comments.
 _QUERY = f"""
-SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
-       {", ".join(f"c.{name} AS c_{name}" for name in cycle_data.COLUMNS)},
+SELECT {", ".join(f"a.{name} AS a_{name}" for name in ASSET_COLUMNS)},
+       {", ".join(f"c.{name} AS c_{name}" for name in CYCLE_COLUMNS)},
        p.status AS previous_status, p.completed_at AS previous_completed_at,
        (SELECT COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0) FROM dca_orders o
          WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS bought_usd,
@@ -53,7 +54,7 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in asset_config.COLUMNS)},
 
 def _from_row(row: Row) -> TradingState:
     return TradingState(
-        asset=DcaAsset.from_row({name: row[f"a_{name}"] for name in asset_config.COLUMNS}),
+        asset=DcaAsset.from_row({name: row[f"a_{name}"] for name in ASSET_COLUMNS}),
         cycle=DcaCycle.from_row(row, prefix="c_"),
         previous_status=CycleStatus(row["previous_status"]) if row["previous_status"] else None,
         previous_completed_at=utc_from_db(row["previous_completed_at"]),

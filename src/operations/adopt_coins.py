@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import ROUND_CEILING, Context, Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -37,6 +37,7 @@ from operations.refused import Refused
 from strategy.asset_checks import find_renaming, find_sale_problems
 from strategy.cycle_plan import DealPlan, plan_deal
 from strategy.fees import compute_qty_before_fee
+from strategy.ladder import count_safety_orders_paid
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client
@@ -109,7 +110,7 @@ def prepare_adoption(
         position_qty=position.qty,
         quantity=quantity,
         average_price=position.average_entry_price,
-        safety_orders=count_safety_orders(asset, cost_usd),
+        safety_orders=count_safety_orders_paid(asset, cost_usd),
     )
     plan = plan_deal(
         asset,
@@ -121,15 +122,6 @@ def prepare_adoption(
     if too_large := find_sale_problems(plan):
         raise Refused(f"{too_large[0].text}; or sell a part of the coins by hand first")
     return adoption, plan
-
-
-def count_safety_orders(asset: DcaAsset, cost_usd: Decimal) -> int:
-    """How many safety orders of the ladder `cost_usd` has used up; a part of one counts as one."""
-    if asset.safety_order_amount <= 0:
-        return asset.max_safety_orders
-    beyond_base = max(Decimal(0), cost_usd - asset.base_order_amount)
-    used = (beyond_base / asset.safety_order_amount).to_integral_value(rounding=ROUND_CEILING)
-    return min(asset.max_safety_orders, int(used))
 
 
 def _check_nothing_claims(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 from config import Settings
 from domain.cycle import CycleStatus, DcaCycle
@@ -74,7 +75,7 @@ class Closer:
             else:
                 self._say("The daemon sells it.")
                 self._reason = self._why_daemon_does_not()
-                self._guarded(lambda cycle=cycle: self._clear_the_way(cycle))
+                self._guarded(partial(self._clear_the_way, cycle))
             time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
         return self._result()
 

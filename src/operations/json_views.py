@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
 from strategy.cycle_plan import DealPlan
+from strategy.ladder import compute_ladder_usd
 from utils.formatting import plain
 
 if TYPE_CHECKING:  # they load the exchange's SDK, which a list of assets does not need
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # they load the exchange's SDK, which a list of assets does n
 
 def asset_json(asset: DcaAsset, cycle: DcaCycle | None = None) -> dict[str, Any]:
     """An asset with its open cycle, if any."""
-    shown = plain(asdict(asset)) | {"ladder_usd": plain(asset.ladder_usd)}
+    shown: dict[str, Any] = plain(asdict(asset)) | {"ladder_usd": plain(compute_ladder_usd(asset))}
     shown["cycle"] = None if cycle is None else plain(asdict(cycle))
     if asset.id == 0:
         del shown["id"]

@@ -21,7 +21,8 @@ from models.meta import check_account, check_schema
 from models.trading_state import load_all_trading_states, with_leftovers
 from operations.refused import Refused
 from strategy.asset_checks import Finding, check_asset, find_number_problems
-from strategy.cycle_plan import DealPlan, compute_remaining_usd, plan_deal
+from strategy.cycle_plan import DealPlan, plan_deal
+from strategy.ladder import compute_ladder_usd, compute_remaining_usd
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client, pass_over_unreadable
 from utils.alpaca_queries import (
@@ -177,7 +178,7 @@ def _ladder_needs(
         if (asset if is_this else state.asset).is_enabled:
             needs.append(LadderNeed(symbol=state.asset.asset_symbol, remaining_usd=remaining_usd))
     if asset.is_enabled and all(state.asset.id != asset.id for state in states):
-        needs.append(LadderNeed(symbol=asset.asset_symbol, remaining_usd=asset.ladder_usd))
+        needs.append(LadderNeed(symbol=asset.asset_symbol, remaining_usd=compute_ladder_usd(asset)))
     return tuple(sorted(needs, key=lambda need: need.symbol))
 
 
@@ -202,9 +203,10 @@ def _world_findings(settings: Settings, preview: Preview, view: MarketView) -> t
             f" together can need {usd(preview.needed_usd)} USD: the last safety orders would be"
             " refused"
         )
-    if settings.max_position_usd is not None and asset.ladder_usd > settings.max_position_usd:
+    ladder_usd = compute_ladder_usd(asset)
+    if settings.max_position_usd is not None and ladder_usd > settings.max_position_usd:
         texts.append(
-            f"the ladder needs {number(asset.ladder_usd)} USD, MAX_POSITION_USD is"
+            f"the ladder needs {number(ladder_usd)} USD, MAX_POSITION_USD is"
             f" {settings.max_position_usd}: the brake will stop its last safety orders"
         )
     return tuple(Finding(text, refuses=False) for text in [*texts, *_foreign_coins(preview, view)])

@@ -2,7 +2,7 @@
 
 It knows nothing of who trades on it and imports nothing else of the project.
 `python -m paper_exchange --help` is its manual; `server.PaperExchange` runs it inside an event
-loop, `threaded.RunningExchange` inside a thread.
+loop.
 
 The rooms, from the inside out:
 
@@ -12,5 +12,5 @@ The rooms, from the inside out:
     quotes/    where quotes come from, at which pace, and what they were
     api/       Alpaca's shapes, the desks of its two APIs, both websockets, and what faults do there
     control    the operator's door
-    server threaded __main__   the process around it all
+    server __main__   the process around it all
 """

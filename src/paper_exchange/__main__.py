@@ -194,7 +194,7 @@ def config_from(arguments: argparse.Namespace) -> ExchangeConfig:
 
 def _seed(arguments: argparse.Namespace) -> int:
     if arguments.seed is not None:
-        return arguments.seed
+        return int(arguments.seed)
     kept = None
     if arguments.state is not None and arguments.state.exists():
         journal = Journal(arguments.state, account_id=account_id(arguments.key))
@@ -257,7 +257,7 @@ def _time_text(text: str) -> str:
 
 def _fault(text: str) -> dict[str, object]:
     try:
-        fault = json.loads(text)
+        fault: dict[str, object] = json.loads(text)
         FaultBoard().arm(fault)
     except (ValueError, AttributeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None

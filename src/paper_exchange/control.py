@@ -1,7 +1,7 @@
 """The operator's door under /control.
 
 Look at the exchange's own records, move the market, interfere with orders. JSON in, JSON out; no
-keys, loopback only. The same calls serve HTTP and the threaded helper. manual.py tells of them;
+keys, loopback only. The same calls serve HTTP and the tests. manual.py tells of them;
 whoever adds a call adds its line there.
 """
 
@@ -93,7 +93,6 @@ class Control:
     def _state(self, _body: Body) -> wire.Json:
         exchange, meter = self._exchange, self._parts.trading_api.meter
         feed = self._parts.feed
-        habits = exchange.habits
         return {
             "seed": exchange.seed,
             "uptime_seconds": round(time.monotonic() - self._started, 3),
@@ -129,13 +128,17 @@ class Control:
                 "accepted_peak_per_minute": meter.accepted_peak_per_minute,
                 "by_route": dict(self._parts.trading_api.request_counts),
             },
-            "config": {
-                "latency_seconds": habits.latency_seconds,
-                "partial_fill_probability": habits.partial_fill_probability,
-                "duplicate_ids_refused": habits.duplicate_ids_refused,
-                "symbols_filter": habits.symbols_filter.value,
-                "rate_limit_per_minute": meter.limit_per_minute,
-            },
+            "config": self._config(),
+        }
+
+    def _config(self) -> wire.Json:
+        habits = self._exchange.habits
+        return {
+            "latency_seconds": habits.latency_seconds,
+            "partial_fill_probability": habits.partial_fill_probability,
+            "duplicate_ids_refused": habits.duplicate_ids_refused,
+            "symbols_filter": habits.symbols_filter.value,
+            "rate_limit_per_minute": self._parts.trading_api.meter.limit_per_minute,
         }
 
     def _ledger(self, _body: Body) -> wire.Json:
@@ -231,7 +234,7 @@ class Control:
         if "rate_limit_per_minute" in body:
             for api in (self._parts.trading_api, self._parts.data_api):
                 api.meter.limit_per_minute = int(to_decimal(body["rate_limit_per_minute"]))
-        return self._state({})["config"]
+        return self._config()
 
     def _order(self, body: Body) -> wire.Json:
         if body.get("client_order_id"):

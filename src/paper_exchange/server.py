@@ -27,7 +27,8 @@ from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.journal import Journal, StateFileError
 from paper_exchange.core.prices import Quote, moved
 from paper_exchange.core.state import TradeUpdate
-from paper_exchange.faults.armed import FaultBoard, Seam
+from paper_exchange.faults.armed import FaultBoard
+from paper_exchange.faults.table import Seam
 from paper_exchange.quotes.pacing import MarketFeed
 from paper_exchange.quotes.replay import ReplayError, load_recording, replay_quotes
 from paper_exchange.quotes.synthetic import TimedQuote, synthetic_quotes
@@ -128,9 +129,10 @@ class PaperExchange:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        clients = [*self.data_stream.clients, *self.trade_stream.clients]
-        for client in clients:
-            client.outbox.cut(code=WSCloseCode.GOING_AWAY)
+        outboxes = [one.outbox for one in self.data_stream.clients]
+        outboxes += [one.outbox for one in self.trade_stream.clients]
+        for outbox in outboxes:
+            outbox.cut(code=WSCloseCode.GOING_AWAY)
         if self._runner is not None:
             await self._runner.cleanup()
         if self._journal is not None:

@@ -5,7 +5,7 @@ Draws what it is given; computes nothing that the report does not say in figures
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -297,8 +297,8 @@ def _days(times: Sequence[datetime]) -> list[float]:
     return [float(date2num(moment)) for moment in times]
 
 
-def _floats(values: object) -> list[float]:
-    return [float(value) for value in values]  # type: ignore[attr-defined]
+def _floats(values: Iterable[Decimal]) -> list[float]:
+    return [float(value) for value in values]
 
 
 def _moment(entry: JournalEntry) -> datetime:

@@ -17,7 +17,8 @@ from domain.trading_state import TradingState
 from domain.wire import WireError, normalize_symbol
 from strategy.cycle_plan import DealPlan, describe_order, plan_deal
 from strategy.fees import compute_qty_before_fee
-from strategy.sizing import MAXIMUM_ORDER_USD, minimum_base_order_usd, round_to_increment
+from strategy.ladder import compute_ladder_prices, compute_order_usd
+from strategy.sizing import MAXIMUM_ORDER_USD, WIDE, minimum_base_order_usd, round_to_increment
 
 MOST_SAFETY_ORDERS = 100
 MOST_TAKE_PROFIT_PERCENT = Decimal(1000)
@@ -26,7 +27,6 @@ LONGEST_COOLDOWN_SECONDS = 365 * 24 * 3600
 _USD_PLACES = 8
 _PERCENT_PLACES = 6  # DECIMAL(12,6) of our tables: more would be rounded silently
 _CENT = Decimal("0.01")
-_WIDE = Context(prec=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +117,13 @@ def compute_least_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal
     Rounded up throughout: the coins to their increment, so that after the coin fee a sellable
     quantity is left; the USD to the cent.
     """
-    with localcontext(_WIDE):
+    with localcontext(WIDE):
         step = rules.min_trade_increment
         limit = round_to_increment(price, rules.price_increment, ROUND_CEILING)
         sellable = round_to_increment(max(rules.min_order_size, step), step, ROUND_CEILING)
         qty = max(compute_qty_before_fee(sellable, fee_rate), rules.min_cost_usd / limit)
-        return round_to_increment(
-            round_to_increment(qty, step, ROUND_CEILING) * limit, _CENT, ROUND_CEILING
-        )
+        cost_usd = round_to_increment(qty, step, ROUND_CEILING) * limit
+        return round_to_increment(cost_usd, _CENT, ROUND_CEILING)
 
 
 def _size_findings(
@@ -139,16 +138,15 @@ def _size_findings(
         return [_too_small("a base order", asset.base_order_amount, least, plan.ask)]
     if plan.problem is None:
         return find_sale_problems(plan) or _narrow_findings(asset, rules, fee_rate, plan)
-    prices, failed = _ladder_prices(asset, plan.ask), len(plan.orders)
+    prices, failed = compute_ladder_prices(asset, plan.ask), len(plan.orders)
     if prices[failed] < rules.price_increment:
         return [
             Finding(f"{plan.problem}: use fewer safety orders or a smaller deviation", refuses=True)
         ]
     # The one that fails names the price; what is asked for is enough for all of them.
     least = max(compute_least_order_usd(rules, price, fee_rate) for price in prices[failed:])
-    amount = asset.safety_order_amount if failed else asset.base_order_amount
     name = describe_order(Purpose.SAFETY if failed else Purpose.BASE, failed)
-    return [_too_small(name, amount, least, prices[failed])]
+    return [_too_small(name, compute_order_usd(asset, failed), least, prices[failed])]
 
 
 def find_sale_problems(plan: DealPlan) -> list[Finding]:
@@ -165,13 +163,6 @@ def find_sale_problems(plan: DealPlan) -> list[Finding]:
     ]
 
 
-def _ladder_prices(asset: DcaAsset, ask: Decimal) -> list[Decimal]:
-    """The trigger of every order, whatever their sizes."""
-    kept = 1 - asset.safety_order_deviation / 100
-    with localcontext(_WIDE):
-        return [ask * kept**number for number in range(asset.max_safety_orders + 1)]
-
-
 def _too_small(name: str, amount: Decimal, least: Decimal, price: Decimal) -> Finding:
     shown_price = Context(prec=10).plus(price)
     return Finding(
@@ -185,19 +176,19 @@ def _narrow_findings(
     asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, plan: DealPlan
 ) -> list[Finding]:
     """A safety order that fits today's prices by luck of rounding fails at tomorrow's."""
-    if asset.max_safety_orders == 0:
-        return []
     sellable = compute_qty_before_fee(
         max(rules.min_order_size, rules.min_trade_increment), fee_rate
     )
     safe = max(rules.min_cost_usd, sellable * plan.ask) + rules.min_trade_increment * plan.ask
     safe = round_to_increment(safe, _CENT, ROUND_CEILING)
-    if asset.safety_order_amount >= safe:
+    orders = range(1, asset.max_safety_orders + 1)
+    least = min((compute_order_usd(asset, number) for number in orders), default=safe)
+    if least >= safe:
         return []
     return [
         Finding(
-            f"a safety order of {_shown(asset.safety_order_amount)} USD can be rounded below the"
-            f" exchange's minimum at some prices: {_shown(safe)} USD is enough at any",
+            f"a safety order of {_shown(least)} USD can be rounded below the exchange's minimum at"
+            f" some prices: {_shown(safe)} USD is enough at any",
             refuses=False,
         )
     ]

@@ -1,41 +1,24 @@
 """What one fact writes: cycle, asset, journal and the next cycle, together. Pure.
 
-The table of transitions (lifecycle) says where it leads; this says with what figures.
+The table of transitions (lifecycle) says where it leads; this says with what figures, and never
+chooses a status.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any
 
-from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.events import Event, Severity
 from domain.journal import JournalEntry, Purpose
-from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
 from strategy.fees import compute_coin_fee, compute_usd_fee
-from strategy.lifecycle import Fact, Next, fact_of, target_of
-from strategy.sizing import is_dust, is_explained_by_fees, round_stored
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
-    """What a change depends on besides cycle and order.
-
-    `coin_fees` are those of the cycle's ended buys.
-    """
-
-    asset: DcaAsset
-    rules: AssetRules
-    fee_rate: Decimal
-    now: datetime
-    cooldown_until: datetime | None = None
-    after_error: bool = False
-    coin_fees: Decimal = Decimal(0)
+from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
+from strategy.sizing import is_dust, round_stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,52 +40,36 @@ def compute_order_change(
     Raises:
         ForbiddenTransition: when the cycle's status cannot have this.
     """
-    fact = fact_of(order)
-    target = target_of(cycle, fact)
-    match fact:
-        case Fact.BUY_OPENED | Fact.SELL_OPENED:
-            return _linked(cycle, order, target)
-        case Fact.BUY_ENDED | Fact.BUY_REPLACED:
-            return _bought(cycle, order, target, around)
-        case _:
-            return _sold(cycle, order, target, around)
-
-
-def _linked(cycle: DcaCycle, order: ExchangeOrder, target: Next) -> CycleChange | None:
-    status = cycle.status if target is Next.SAME else CycleStatus(target.value)
-    if status is cycle.status and cycle.latest_order_id == order.id:
-        return None
-    return CycleChange(cycle_updates={"status": status, "latest_order_id": order.id})
-
-
-def _after_end(
-    cycle: DcaCycle, order: ExchangeOrder, target: Next, quantity: Decimal, around: Circumstances
-) -> dict[str, Any]:
-    """Status, open order and seq after an order ended.
-
-    A replaced one goes on as its replacement.
-    """
-    updates: dict[str, Any] = {"order_seq": cycle.order_seq + 1, "latest_order_id": None}
-    if order.status == "replaced" and order.replaced_by:
-        updates["latest_order_id"] = order.replaced_by
-        updates["status"] = cycle.status if target is Next.SAME else CycleStatus(target.value)
+    outcome = outcome_of(cycle, order, around)
+    target = target_of(cycle, fact_of(order), outcome)
+    if not order.is_ended:
+        if target is cycle.status and cycle.latest_order_id == order.id:
+            return None
+        return CycleChange(cycle_updates={"status": target, "latest_order_id": order.id})
+    if order.side is Side.BUY:
+        change = _bought(cycle, order, target, around)
     else:
-        updates["status"] = resting_status(quantity, around)
-    return updates
+        change = _sold(cycle, order, target, outcome)
+    return lead_to(target, change, order.ended_at or around.now)
 
 
-def resting_status(quantity: Decimal, around: Circumstances) -> CycleStatus:
-    """A cycle without coins goes on resting while its cooldown is not over (an early restart was
-    canceled).
-    """
-    if (
-        not around.after_error
-        and around.cooldown_until is not None
-        and around.now < around.cooldown_until
-        and is_dust(quantity, around.rules, around.fee_rate)
-    ):
-        return CycleStatus.COOLDOWN
-    return CycleStatus.WATCHING
+def lead_to(target: CycleStatus, change: CycleChange, at: datetime) -> CycleChange:
+    """`change` with the status that it leads to: an end has its time, and a cycle that follows."""
+    end = {"completed_at": at} if target in SUCCESSORS else {}
+    return replace(
+        change,
+        cycle_updates={**change.cycle_updates, "status": target, **end},
+        next_cycle=SUCCESSORS.get(target),
+    )
+
+
+def _after_end(cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus) -> dict[str, Any]:
+    """Open order and seq after an order ended. A replaced one goes on as its replacement."""
+    goes_on = target in (CycleStatus.BUYING, CycleStatus.SELLING)
+    return {
+        "order_seq": cycle.order_seq + 1,
+        "latest_order_id": order.replaced_by if goes_on else None,
+    }
 
 
 def compute_average_purchase_price(
@@ -117,33 +84,18 @@ def compute_average_purchase_price(
 
 
 def _bought(
-    cycle: DcaCycle, order: ExchangeOrder, target: Next, around: Circumstances
+    cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, around: Circumstances
 ) -> CycleChange:
-    quantity = cycle.quantity + order.filled_qty
     held_before = not is_dust(cycle.quantity, around.rules, around.fee_rate)
-    updates = _after_end(cycle, order, target, quantity, around)
     is_whole = order.qty is not None and order.filled_qty >= order.qty
-    updates |= compute_fill_updates(
+    fills = compute_fill_updates(
         cycle, order.filled_qty, order.filled_avg_price, held_before, around, is_whole=is_whole
     )
     purpose = Purpose.SAFETY if held_before else Purpose.BASE
-    journal = build_journal_entry(cycle, order, purpose, around)
-    goes_on = updates["latest_order_id"] is not None
-    if goes_on or not is_closed_without_sale(cycle, quantity, around):
-        return CycleChange(cycle_updates=updates, journal=journal)
-    updates |= {"status": CycleStatus.COMPLETE, "completed_at": order.ended_at or around.now}
-    return CycleChange(cycle_updates=updates, journal=journal, next_cycle=CycleStatus.COOLDOWN)
-
-
-def is_closed_without_sale(cycle: DcaCycle, quantity: Decimal, around: Circumstances) -> bool:
-    """Whether the cycle is over once no order is open: nothing is held, and the user wants it
-    closed, or its coins were sold by a fill that came late, beside the order that ended now.
-
-    Back in `watching` the cycle would buy again, or wait for ever for a sale. A reference price is
-    only noted by a fill that is more than dust: where dust is left of it, the rest was sold.
-    """
-    was_sold = cycle.quantity > 0 and cycle.last_order_fill_price is not None
-    return (cycle.close_requested or was_sold) and is_dust(quantity, around.rules, around.fee_rate)
+    return CycleChange(
+        cycle_updates=_after_end(cycle, order, target) | fills,
+        journal=build_journal_entry(cycle, order, purpose, around),
+    )
 
 
 def compute_fill_updates(
@@ -178,28 +130,31 @@ def compute_fill_updates(
 
 
 def _sold(
-    cycle: DcaCycle, order: ExchangeOrder, target: Next, around: Circumstances
+    cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, outcome: Outcome
 ) -> CycleChange:
-    left = max(Decimal(0), cycle.quantity - order.filled_qty)
-    if order.status != "replaced" and is_sold_out(cycle, order.filled_qty, around):
-        return _completed(cycle, order, max(Decimal(0), left - around.coin_fees), around)
-    updates = _after_end(cycle, order, target, left, around)
+    updates, left = _after_end(cycle, order, target), outcome.quantity
+    if target is CycleStatus.COMPLETE:
+        return CycleChange(
+            cycle_updates=updates,
+            asset_updates={"last_sell_price": order.filled_avg_price},
+            journal=build_journal_entry(
+                cycle, order, Purpose.TAKE_PROFIT, outcome.around, _note_of_end(cycle, outcome)
+            ),
+        )
     if order.filled_qty > 0:
         updates["quantity"] = left
     return CycleChange(
         cycle_updates=updates,
-        journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, around),
+        journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, outcome.around),
         events=(_incomplete_sale(cycle, order, left),) if order.status == "filled" else (),
     )
 
 
-def is_sold_out(cycle: DcaCycle, sold_qty: Decimal, around: Circumstances) -> bool:
-    """Whether `sold_qty` was sold and what is left of the cycle is no more than the coin fees
-    explain, or cannot be sold.
-    """
-    return sold_qty > 0 and is_explained_by_fees(
-        cycle.quantity, cycle.quantity - sold_qty, around.coin_fees, around.rules, around.fee_rate
-    )
+def _note_of_end(cycle: DcaCycle, outcome: Outcome) -> str | None:
+    left = max(Decimal(0), outcome.quantity - outcome.around.coin_fees)
+    notes = ["closed by the user"] if cycle.close_requested else []
+    notes += [f"{left.normalize():f} coins could not be sold"] if left > 0 else []
+    return "; ".join(notes) or None
 
 
 def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Event:
@@ -214,26 +169,6 @@ def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Ev
         asset_id=cycle.asset_id,
         symbol=order.symbol,
         cycle_id=cycle.id,
-    )
-
-
-def _completed(
-    cycle: DcaCycle, order: ExchangeOrder, left: Decimal, around: Circumstances
-) -> CycleChange:
-    notes = ["closed by the user"] if cycle.close_requested else []
-    notes += [f"{left.normalize():f} coins could not be sold"] if left > 0 else []
-    return CycleChange(
-        cycle_updates={
-            "status": CycleStatus.COMPLETE,
-            "completed_at": order.ended_at or around.now,
-            "latest_order_id": None,
-            "order_seq": cycle.order_seq + 1,
-        },
-        asset_updates={"last_sell_price": order.filled_avg_price},
-        journal=build_journal_entry(
-            cycle, order, Purpose.TAKE_PROFIT, around, "; ".join(notes) or None
-        ),
-        next_cycle=CycleStatus.COOLDOWN,
     )
 
 

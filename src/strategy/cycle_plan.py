@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
@@ -22,19 +22,22 @@ from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
-from strategy.booking import Circumstances, compute_order_change
+from strategy.booking import compute_order_change
+from strategy.exits import compute_take_profit_price
 from strategy.fees import compute_coin_fee, compute_coins_taken, compute_usd_fee
+from strategy.ladder import get_order_number
+from strategy.lifecycle import Circumstances
 from strategy.sizing import (
+    WIDE,
     SizingError,
     is_dust,
     round_to_increment,
     size_buy,
     size_take_profit,
 )
-from strategy.triggers import compute_take_profit_trigger, compute_triggers, decide
+from strategy.triggers import compute_triggers, decide
 
 WIRE_STEP = Decimal("1e-9")  # Alpaca's quantities and prices have nine places at most
-_WIDE = Context(prec=60)
 # No rule of a plan depends on the time; the functions that the bot shares with us ask for one.
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -131,7 +134,7 @@ def plan_deal(
     Whether the asset is enabled does not matter: this is what would be done.
     """
     asset = replace(asset, is_enabled=True)
-    with localcontext(_WIDE):
+    with localcontext(WIDE):
         deal = _fresh(asset) if open_deal is None else _going_on(asset, open_deal, fee_rate)
         start = _holding(deal, rules, fee_rate) if deal.state.cycle.quantity > 0 else None
         orders: list[PlannedOrder] = []
@@ -151,22 +154,6 @@ def plan_deal(
 def describe_order(purpose: Purpose, number: int) -> str:
     """The order's name for a person."""
     return "base order" if purpose is Purpose.BASE else f"safety order {number}"
-
-
-def compute_remaining_usd(
-    state: TradingState, rules: AssetRules | None, fee_rate: Decimal
-) -> Decimal:
-    """What the buys still to come of this deal can cost at most; nothing where buying is off.
-
-    Without rules any coins count as held.
-    """
-    asset, cycle = state.asset, state.cycle
-    if not asset.is_enabled:
-        return Decimal(0)
-    held = cycle.quantity > 0 if rules is None else not is_dust(cycle.quantity, rules, fee_rate)
-    steps_left = max(0, asset.max_safety_orders - cycle.safety_orders)
-    planned = steps_left * asset.safety_order_amount if held else asset.ladder_usd
-    return max(Decimal(0), min(planned, asset.ladder_usd - state.bought_usd))
 
 
 def _fresh(asset: DcaAsset) -> _Deal:
@@ -211,7 +198,7 @@ def _take_step(
     decision = decide(state, rules, fee_rate, bid=price, ask=price, now=_SOME_TIME)
     assert decision is not None, "the price is the state's own trigger"
     assert decision.amount_usd is not None, "a buy always names its amount"
-    number = 0 if decision.purpose is Purpose.BASE else state.cycle.safety_orders + 1
+    number = get_order_number(state.cycle, decision.purpose)
     name = describe_order(decision.purpose, number)
     if price < rules.price_increment:
         raise SizingError(
@@ -292,7 +279,7 @@ def _holding(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> Holding:
 
 def _sale(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | None:
     cycle = deal.state.cycle
-    trigger = compute_take_profit_trigger(deal.state.asset, cycle)
+    trigger = compute_take_profit_price(deal.state.asset, cycle.average_purchase_price)
     price = round_to_increment(trigger, _price_step(rules), ROUND_CEILING)
     try:
         qty = size_take_profit(

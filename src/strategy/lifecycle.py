@@ -1,24 +1,28 @@
-"""The life of a cycle: which fact leads from which status to which, and what it writes. Pure.
+"""The life of a cycle: which fact leads from which status to which. Pure.
 
-    cooldown --over--> watching --buy order--> buying --its end--> watching
-                       watching --sell order-> selling --sold out--> complete, and a new cycle in
-                       cooldown watching --no position on the exchange----> error, and a new cycle
-                       in watching
+`TRANSITIONS` is the whole machine, and nothing else chooses a status. A pair that is not in it is
+forbidden and changes nothing. docs/how-it-works.md has its picture, drawn from it.
 
 A fact is what the exchange says about the one order that the cycle's state can have (see
 order_identity), so facts overtake one another without harm: a fill that arrives before its `new`
-finds `watching` and is applied. `TRANSITIONS` is the whole machine. A pair that is not in it is
-forbidden and changes nothing.
+finds `watching` and is applied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import Enum, StrEnum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
+from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
+from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
+from strategy.sizing import is_dust, is_explained_by_fees
 
 
 class Fact(StrEnum):
@@ -28,57 +32,144 @@ class Fact(StrEnum):
     BUY_REPLACED = "buy_replaced"  # the user edited it: another order goes on in its place
     SELL_ENDED = "sell_ended"  # filled, canceled, expired or rejected, with whatever was sold
     SELL_REPLACED = "sell_replaced"
+    BUY_FILLED_LATE = "buy_filled_late"  # more of an order whose end is booked already
+    SELL_FILLED_LATE = "sell_filled_late"
     ORDER_MISSING = "order_missing"  # the exchange knows neither the order nor the id it would have
     COOLDOWN_OVER = "cooldown_over"
     POSITION_GONE = "position_gone"  # coins in the books, none on the exchange
 
 
-class Next(Enum):
-    """Where a transition leads.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What a change depends on besides cycle and order.
 
-    REST is `watching`, or `cooldown` while that is not over and no coins are held, or `complete`
-    after a sell that left no more than fees and dust explain (filled or not: a position that lagged
-    can have named fewer coins than there are), or when the user wants it closed and there is
-    nothing to sell.
+    `coin_fees` are those of the cycle's ended buys.
     """
 
-    BUYING = "buying"
-    SELLING = "selling"
-    REST = "rest"
-    SAME = "same"
-    WATCHING = "watching"
-    ERROR = "error"
+    asset: DcaAsset
+    rules: AssetRules
+    fee_rate: Decimal
+    now: datetime
+    cooldown_until: datetime | None = None
+    after_error: bool = False
+    coin_fees: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a fact leaves of a cycle: the coins held after it (as filled), those that it sold, and
+    the order that goes on in place of its own.
+    """
+
+    around: Circumstances
+    quantity: Decimal
+    sold_qty: Decimal = Decimal(0)
+    replaced_by: str | None = None
+
+    @property
+    def holds_nothing(self) -> bool:
+        return is_dust(self.quantity, self.around.rules, self.around.fee_rate)
+
+
+# The guards. Each gets the cycle as it was before the fact, and the outcome.
+
+
+def has_replacement(cycle: DcaCycle, outcome: Outcome) -> bool:
+    """The user edited the order: another one goes on in its place."""
+    return outcome.replaced_by is not None
+
+
+def is_sold_out(cycle: DcaCycle, outcome: Outcome) -> bool:
+    """Something was sold, and what is left is no more than the coin fees explain, or cannot be
+    sold. (A filled sell, too, can leave coins: a position that lagged named too few.)
+    """
+    around, sold_qty = outcome.around, outcome.sold_qty
+    return sold_qty > 0 and is_explained_by_fees(
+        cycle.quantity, cycle.quantity - sold_qty, around.coin_fees, around.rules, around.fee_rate
+    )
+
+
+def is_closed_by_user(cycle: DcaCycle, outcome: Outcome) -> bool:
+    """The user wants the cycle closed, and nothing is held: in `watching` it would wait for ever
+    for a sale.
+    """
+    return cycle.close_requested and outcome.holds_nothing
+
+
+def was_sold_meanwhile(cycle: DcaCycle, outcome: Outcome) -> bool:
+    """Its coins were sold by a fill that came late, beside the order that ended now: in `watching`
+    it would buy again. A reference price is only noted by a fill that is more than dust: where dust
+    is left of it, the rest was sold.
+    """
+    was_bought = cycle.quantity > 0 and cycle.last_order_fill_price is not None
+    return was_bought and outcome.holds_nothing
+
+
+def is_cooling_down(cycle: DcaCycle, outcome: Outcome) -> bool:
+    """Nothing is held and the cooldown is not over: an early restart came to nothing."""
+    around = outcome.around
+    rests = around.cooldown_until is not None and around.now < around.cooldown_until
+    return rests and not around.after_error and outcome.holds_nothing
+
+
+class Way(NamedTuple):
+    """Where a fact can lead (None: the status stays). Without a guard it is taken in any case."""
+
+    target: CycleStatus | None
+    guard: Callable[[DcaCycle, Outcome], bool] | None = None
 
 
 _S, _F = CycleStatus, Fact
-TRANSITIONS: Mapping[tuple[CycleStatus, Fact], Next] = MappingProxyType(
+_BUYING, _SELLING = (Way(_S.BUYING),), (Way(_S.SELLING),)
+_WATCHING, _ERROR, _STAYS = (Way(_S.WATCHING),), (Way(_S.ERROR),), (Way(None),)
+_COMPLETE_IF_SOLD = Way(_S.COMPLETE, is_sold_out)
+_AT_REST = (Way(_S.COOLDOWN, is_cooling_down), *_WATCHING)
+_AFTER_SELL = (_COMPLETE_IF_SOLD, *_AT_REST)
+_AFTER_BUY = (
+    Way(_S.COMPLETE, is_closed_by_user),
+    Way(_S.COMPLETE, was_sold_meanwhile),
+    *_AT_REST,
+)
+_BUY_GOES_ON = (Way(_S.BUYING, has_replacement), *_AFTER_BUY)
+_SELL_GOES_ON = (Way(_S.SELLING, has_replacement), *_AFTER_SELL)
+
+# The first way whose guard holds is taken.
+TRANSITIONS: Mapping[tuple[CycleStatus, Fact], tuple[Way, ...]] = MappingProxyType(
     {
-        (_S.WATCHING, _F.BUY_OPENED): Next.BUYING,
-        (_S.WATCHING, _F.SELL_OPENED): Next.SELLING,
-        (_S.WATCHING, _F.BUY_ENDED): Next.REST,
-        (_S.WATCHING, _F.BUY_REPLACED): Next.BUYING,
-        (_S.WATCHING, _F.SELL_ENDED): Next.REST,
-        (_S.WATCHING, _F.SELL_REPLACED): Next.SELLING,
-        (_S.WATCHING, _F.POSITION_GONE): Next.ERROR,
-        (_S.BUYING, _F.BUY_OPENED): Next.SAME,
-        (_S.BUYING, _F.SELL_OPENED): Next.SELLING,
-        (_S.BUYING, _F.BUY_ENDED): Next.REST,
-        (_S.BUYING, _F.BUY_REPLACED): Next.SAME,
-        (_S.BUYING, _F.SELL_ENDED): Next.REST,
-        (_S.BUYING, _F.SELL_REPLACED): Next.SELLING,
-        (_S.BUYING, _F.ORDER_MISSING): Next.REST,
-        (_S.SELLING, _F.BUY_OPENED): Next.BUYING,
-        (_S.SELLING, _F.SELL_OPENED): Next.SAME,
-        (_S.SELLING, _F.BUY_ENDED): Next.REST,
-        (_S.SELLING, _F.BUY_REPLACED): Next.BUYING,
-        (_S.SELLING, _F.SELL_ENDED): Next.REST,
-        (_S.SELLING, _F.SELL_REPLACED): Next.SAME,
-        (_S.SELLING, _F.ORDER_MISSING): Next.REST,
-        (_S.COOLDOWN, _F.BUY_OPENED): Next.BUYING,
-        (_S.COOLDOWN, _F.BUY_ENDED): Next.REST,
-        (_S.COOLDOWN, _F.BUY_REPLACED): Next.BUYING,
-        (_S.COOLDOWN, _F.COOLDOWN_OVER): Next.WATCHING,
+        (_S.WATCHING, _F.BUY_OPENED): _BUYING,
+        (_S.WATCHING, _F.SELL_OPENED): _SELLING,
+        (_S.WATCHING, _F.BUY_ENDED): _AFTER_BUY,
+        (_S.WATCHING, _F.BUY_REPLACED): _BUY_GOES_ON,
+        (_S.WATCHING, _F.SELL_ENDED): _AFTER_SELL,
+        (_S.WATCHING, _F.SELL_REPLACED): _SELL_GOES_ON,
+        (_S.WATCHING, _F.POSITION_GONE): _ERROR,
+        (_S.BUYING, _F.BUY_OPENED): _BUYING,
+        (_S.BUYING, _F.SELL_OPENED): _SELLING,
+        (_S.BUYING, _F.BUY_ENDED): _AFTER_BUY,
+        (_S.BUYING, _F.BUY_REPLACED): _BUY_GOES_ON,
+        (_S.BUYING, _F.SELL_ENDED): _AFTER_SELL,
+        (_S.BUYING, _F.SELL_REPLACED): _SELL_GOES_ON,
+        (_S.BUYING, _F.ORDER_MISSING): _AFTER_BUY,
+        (_S.SELLING, _F.BUY_OPENED): _BUYING,
+        (_S.SELLING, _F.SELL_OPENED): _SELLING,
+        (_S.SELLING, _F.BUY_ENDED): _AFTER_BUY,
+        (_S.SELLING, _F.BUY_REPLACED): _BUY_GOES_ON,
+        (_S.SELLING, _F.SELL_ENDED): _AFTER_SELL,
+        (_S.SELLING, _F.SELL_REPLACED): _SELL_GOES_ON,
+        (_S.SELLING, _F.ORDER_MISSING): _AFTER_BUY,
+        (_S.COOLDOWN, _F.BUY_OPENED): _BUYING,
+        (_S.COOLDOWN, _F.BUY_ENDED): _AFTER_BUY,
+        (_S.COOLDOWN, _F.BUY_REPLACED): _BUY_GOES_ON,
+        (_S.COOLDOWN, _F.COOLDOWN_OVER): _WATCHING,
+        # In any status: what is closed stays closed, and an order under way decides at its end.
+        **{(status, _F.BUY_FILLED_LATE): _STAYS for status in _S},
+        **{(status, _F.SELL_FILLED_LATE): _STAYS for status in _S},
+        (_S.WATCHING, _F.SELL_FILLED_LATE): (_COMPLETE_IF_SOLD, *_STAYS),
     }
+)
+# What ends is followed at once, so that an asset always has one open cycle.
+SUCCESSORS: Mapping[CycleStatus, CycleStatus] = MappingProxyType(
+    {_S.COMPLETE: _S.COOLDOWN, _S.ERROR: _S.WATCHING}
 )
 
 
@@ -98,13 +189,28 @@ def fact_of(order: ExchangeOrder) -> Fact:
             return Fact.BUY_OPENED if buys else Fact.SELL_OPENED
 
 
-def target_of(cycle: DcaCycle, fact: Fact) -> Next:
-    """Where `fact` leads a cycle.
+def outcome_of(cycle: DcaCycle, order: ExchangeOrder, around: Circumstances) -> Outcome:
+    """What `cycle` is left with after the fills of `order`."""
+    buys = order.side is Side.BUY
+    after = cycle.quantity + order.filled_qty if buys else cycle.quantity - order.filled_qty
+    return Outcome(
+        around=around,
+        quantity=max(Decimal(0), after),
+        sold_qty=Decimal(0) if buys else order.filled_qty,
+        replaced_by=order.replaced_by,
+    )
+
+
+def target_of(cycle: DcaCycle, fact: Fact, outcome: Outcome | None = None) -> CycleStatus:
+    """Where `fact` leads a cycle. Facts whose ways have no guards need no `outcome`.
 
     Raises:
         ForbiddenTransition: when the pair is not in the table.
     """
-    try:
-        return TRANSITIONS[cycle.status, fact]
-    except KeyError:
-        raise ForbiddenTransition(f"a cycle in {cycle.status} cannot have {fact}") from None
+    for target, guard in TRANSITIONS.get((cycle.status, fact), ()):
+        if guard is not None:
+            assert outcome is not None, f"{guard.__name__} judges by the outcome"
+            if not guard(cycle, outcome):
+                continue
+        return target or cycle.status
+    raise ForbiddenTransition(f"a cycle in {cycle.status} cannot have {fact}")

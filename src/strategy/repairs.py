@@ -10,21 +10,12 @@ from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Any
 
-from domain.cycle import CycleStatus, DcaCycle
+from domain.cycle import DcaCycle
 from domain.events import Event, Severity
 from domain.journal import LATE_FILL, JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
-from strategy.booking import (
-    Circumstances,
-    CycleChange,
-    build_journal_entry,
-    compute_fill_updates,
-    is_closed_without_sale,
-    is_sold_out,
-    resting_status,
-)
-from strategy.fees import compute_coin_fee, compute_usd_fee
-from strategy.lifecycle import Fact, target_of
+from strategy.booking import CycleChange, build_journal_entry, compute_fill_updates, lead_to
+from strategy.lifecycle import Circumstances, Fact, Outcome, outcome_of, target_of
 from strategy.sizing import is_dust, round_stored
 
 
@@ -34,17 +25,10 @@ def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> Cycl
     Raises:
         ForbiddenTransition: when the cycle waits for no order.
     """
-    target_of(cycle, Fact.ORDER_MISSING)
-    updates: dict[str, Any] = {
-        "status": resting_status(cycle.quantity, around),
-        "latest_order_id": None,
-    }
-    is_closed = is_closed_without_sale(cycle, cycle.quantity, around)
-    if is_closed:
-        updates |= {"status": CycleStatus.COMPLETE, "completed_at": around.now}
-    return CycleChange(
-        cycle_updates=updates,
-        next_cycle=CycleStatus.COOLDOWN if is_closed else None,
+    outcome = Outcome(around=around, quantity=cycle.quantity)
+    target = target_of(cycle, Fact.ORDER_MISSING, outcome)
+    change = CycleChange(
+        cycle_updates={"latest_order_id": None},
         events=(
             Event(
                 kind="order_missing",
@@ -59,6 +43,7 @@ def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> Cycl
             ),
         ),
     )
+    return lead_to(target, change, around.now)
 
 
 def compute_cooldown_over_change(cycle: DcaCycle) -> CycleChange:
@@ -67,8 +52,7 @@ def compute_cooldown_over_change(cycle: DcaCycle) -> CycleChange:
     Raises:
         ForbiddenTransition: when the cycle is not in cooldown.
     """
-    target_of(cycle, Fact.COOLDOWN_OVER)
-    return CycleChange(cycle_updates={"status": CycleStatus.WATCHING})
+    return CycleChange(cycle_updates={"status": target_of(cycle, Fact.COOLDOWN_OVER)})
 
 
 def compute_position_gone_change(cycle: DcaCycle, around: Circumstances) -> CycleChange:
@@ -78,14 +62,9 @@ def compute_position_gone_change(cycle: DcaCycle, around: Circumstances) -> Cycl
     Raises:
         ForbiddenTransition: while an order is under way or the cycle has ended.
     """
-    target_of(cycle, Fact.POSITION_GONE)
-    return CycleChange(
-        cycle_updates={
-            "status": CycleStatus.ERROR,
-            "completed_at": around.now,
-            "latest_order_id": None,
-        },
-        next_cycle=CycleStatus.WATCHING,
+    target = target_of(cycle, Fact.POSITION_GONE)
+    change = CycleChange(
+        cycle_updates={"latest_order_id": None},
         events=(
             Event(
                 kind="position_gone",
@@ -101,6 +80,7 @@ def compute_position_gone_change(cycle: DcaCycle, around: Circumstances) -> Cycl
             ),
         ),
     )
+    return lead_to(target, change, around.now)
 
 
 def compute_correction(
@@ -127,41 +107,16 @@ def compute_correction(
         )
     if extra_price <= 0:  # both averages were rounded, and their difference was multiplied
         extra_price = order.filled_avg_price
-    completes = (
-        cycle.status is CycleStatus.WATCHING
-        and order.side is Side.SELL
-        and is_sold_out(cycle, extra_qty, around)
-    )
-    updates = _correction_updates(cycle, order, extra_qty, extra_price, known_qty, around)
-    if completes:
-        # Left open it would buy again without its rest, on a budget that is spent already.
-        updates = {
-            "status": CycleStatus.COMPLETE,
-            "completed_at": order.ended_at or around.now,
-            "latest_order_id": None,
-        }
+    late = replace(order, filled_qty=extra_qty, filled_avg_price=extra_price)
+    fact = Fact.BUY_FILLED_LATE if order.side is Side.BUY else Fact.SELL_FILLED_LATE
+    target = target_of(cycle, fact, outcome_of(cycle, late, around))
     purpose = journaled[0].purpose if journaled else _purpose_of_late(cycle, order, around)
-    buys = order.side is Side.BUY
-    entry = build_journal_entry(cycle, order, purpose, around)
-    return CycleChange(
-        cycle_updates=updates,
-        asset_updates={"last_sell_price": order.filled_avg_price} if completes else {},
-        next_cycle=CycleStatus.COOLDOWN if completes else None,
-        journal=replace(
-            entry,
-            client_order_id=f"{order.client_order_id}/c{len(journaled)}"
-            if journaled
-            else order.client_order_id,
-            order_seq=order_seq,
-            filled_qty=extra_qty,
-            filled_avg_price=extra_price,
-            # The late part was an execution of its own.
-            fee_qty=compute_coin_fee(extra_qty, around.fee_rate) if buys else Decimal(0),
-            fee_usd=Decimal(0)
-            if buys
-            else compute_usd_fee(extra_qty, extra_price, around.fee_rate),
-            note=LATE_FILL,
-        ),
+    entry = build_journal_entry(cycle, late, purpose, around, LATE_FILL)
+    if journaled:
+        entry = replace(entry, client_order_id=f"{order.client_order_id}/c{len(journaled)}")
+    change = CycleChange(
+        cycle_updates=_correction_updates(cycle, late, known_qty, around),
+        journal=replace(entry, order_seq=order_seq),
         events=(
             Event(
                 kind="fill_corrected",
@@ -177,6 +132,15 @@ def compute_correction(
             ),
         ),
     )
+    if target is cycle.status:
+        return change
+    # Left open it would buy again without its rest, on a budget that is spent already.
+    ended = replace(
+        change,
+        cycle_updates={"latest_order_id": None},
+        asset_updates={"last_sell_price": order.filled_avg_price},
+    )
+    return lead_to(target, ended, order.ended_at or around.now)
 
 
 def _purpose_of_late(cycle: DcaCycle, order: ExchangeOrder, around: Circumstances) -> Purpose:
@@ -187,19 +151,16 @@ def _purpose_of_late(cycle: DcaCycle, order: ExchangeOrder, around: Circumstance
 
 
 def _correction_updates(
-    cycle: DcaCycle,
-    order: ExchangeOrder,
-    extra_qty: Decimal,
-    extra_price: Decimal,
-    known_qty: Decimal,
-    around: Circumstances,
+    cycle: DcaCycle, late: ExchangeOrder, known_qty: Decimal, around: Circumstances
 ) -> dict[str, Any]:
     if not cycle.is_open:
         return {}
-    if order.side is Side.SELL:
-        return {"quantity": max(Decimal(0), cycle.quantity - extra_qty)}
+    if late.side is Side.SELL:
+        return {"quantity": max(Decimal(0), cycle.quantity - late.filled_qty)}
     held_before = not is_dust(cycle.quantity, around.rules, around.fee_rate)
-    updates = compute_fill_updates(cycle, extra_qty, extra_price, held_before, around)
+    updates = compute_fill_updates(
+        cycle, late.filled_qty, late.filled_avg_price, held_before, around
+    )
     if not is_dust(known_qty, around.rules, around.fee_rate):
         updates.pop("safety_orders", None)  # the order was counted when its first part was booked
     return updates

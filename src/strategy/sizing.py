@@ -14,8 +14,8 @@ from domain.market import AssetRules
 from strategy.fees import compute_coin_fee, compute_coins_taken
 
 MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order
-_STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
-_WIDE = Context(prec=60)
+STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
+WIDE = Context(prec=60)  # the default's 28 digits are fewer than our columns hold
 
 
 class SizingError(ValueError):
@@ -32,7 +32,7 @@ class SizedBuy:
 
 def round_to_increment(value: Decimal, increment: Decimal, rounding: str) -> Decimal:
     """`value` as a multiple of `increment`, in plain notation."""
-    with localcontext(_WIDE):
+    with localcontext(WIDE):
         steps = (value / increment).to_integral_value(rounding=rounding)
         return (steps * increment).normalize() + Decimal(0)
 
@@ -44,8 +44,8 @@ def floor_quantity(quantity: Decimal, rules: AssetRules) -> Decimal:
 
 def round_stored(value: Decimal) -> Decimal:
     """To the 18 places of our tables, toward zero: an average never claims more than was paid."""
-    with localcontext(_WIDE):
-        return value.quantize(_STORED_STEP, rounding=ROUND_DOWN)
+    with localcontext(WIDE):
+        return value.quantize(STORED_STEP, rounding=ROUND_DOWN)
 
 
 def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
@@ -73,7 +73,7 @@ def size_buy(amount_usd: Decimal, ask: Decimal, rules: AssetRules) -> SizedBuy:
     # Up: floored, the limit could lie below the ask and rest unfilled. Less than one increment is
     # added.
     limit_price = round_to_increment(ask, rules.price_increment, ROUND_CEILING)
-    with localcontext(_WIDE):
+    with localcontext(WIDE):
         qty = floor_quantity(amount / limit_price, rules)
         cost = qty * limit_price
     if qty <= 0 or qty < rules.min_order_size:

@@ -10,15 +10,16 @@ from datetime import datetime
 from decimal import Decimal
 
 from domain.asset import DcaAsset
-from domain.cycle import CycleStatus, DcaCycle
+from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import Side
 from domain.trading_state import TradingState
+from strategy.exits import ANY_SELL_PRICE, compute_exit_price
+from strategy.ladder import compute_buy_usd, compute_safety_order_trigger, count_safety_orders_left
 from strategy.sizing import is_dust
 
 ANY_PRICE = Decimal("Infinity")
-ANY_SELL_PRICE = Decimal(0)  # the trigger of a sale that the user wants now: every bid reaches it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +61,6 @@ class Decision:
         return self.side is Side.SELL and self.trigger_price == ANY_SELL_PRICE
 
 
-def compute_safety_order_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
-    """USD: `safety_order_deviation` percent below the last fill (the average, where no fill is
-    noted).
-    """
-    reference = cycle.last_order_fill_price or cycle.average_purchase_price
-    return reference * (1 - asset.safety_order_deviation / 100)
-
-
-def compute_take_profit_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
-    """USD: `take_profit_percent` above the average price.
-
-    With `take_profit_fee_percent` the fee of both sides is earned first, so that the percent is
-    net.
-    """
-    trigger = cycle.average_purchase_price * (1 + asset.take_profit_percent / 100)
-    if asset.take_profit_fee_percent:
-        kept = 1 - asset.take_profit_fee_percent / 100
-        trigger /= kept * kept
-    return trigger
-
-
 def compute_early_restart_trigger(asset: DcaAsset) -> Decimal | None:
     """USD: how far below the last sell price a cooling-down asset may buy early; None: never."""
     if asset.buy_order_price_deviation_percent is None or asset.last_sell_price is None:
@@ -97,10 +77,12 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
         return NEVER  # the quantity counts other coins than those whose price we would compare
     holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
     if cycle.status is CycleStatus.BUYING:
-        return Triggers(cancel_buy_at_or_above=_cancel_buy_trigger(asset, cycle, holds_coins))
+        wants_to_sell = holds_coins or cycle.close_requested
+        exit_price = compute_exit_price(asset, cycle) if wants_to_sell else None
+        return Triggers(cancel_buy_at_or_above=exit_price)
     if cycle.close_requested:  # no buys, not even a base order: it would be sold at once
-        is_closing = _is_closing(state, rules, fee_rate)
-        return Triggers(sell_at_or_above=ANY_SELL_PRICE) if is_closing else NEVER
+        can_sell = holds_coins and cycle.status is CycleStatus.WATCHING
+        return Triggers(sell_at_or_above=ANY_SELL_PRICE) if can_sell else NEVER
     match cycle.status:
         case CycleStatus.COOLDOWN:
             early = compute_early_restart_trigger(asset)
@@ -117,8 +99,8 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
                 buy_not_before=state.cooldown_until if after_error else None,
             )
         case CycleStatus.WATCHING:
-            sell = _sell_trigger(asset, cycle)
-            if not asset.is_enabled or cycle.safety_orders >= asset.max_safety_orders:
+            sell = compute_exit_price(asset, cycle)
+            if not asset.is_enabled or count_safety_orders_left(asset, cycle) == 0:
                 return Triggers(sell_at_or_above=sell)
             return Triggers(
                 buy_at_or_below=compute_safety_order_trigger(asset, cycle),
@@ -129,33 +111,12 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
             return NEVER
 
 
-def _sell_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal | None:
-    """None where no average price is known: a target could not be told."""
-    has_price = cycle.average_purchase_price > 0
-    return compute_take_profit_trigger(asset, cycle) if has_price else None
-
-
-def _cancel_buy_trigger(asset: DcaAsset, cycle: DcaCycle, holds_coins: bool) -> Decimal | None:
-    if cycle.close_requested:
-        return ANY_SELL_PRICE
-    return _sell_trigger(asset, cycle) if holds_coins else None
-
-
-def _is_closing(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> bool:
-    cycle = state.cycle
-    return (
-        cycle.close_requested
-        and not state.other_symbol
-        and cycle.status is CycleStatus.WATCHING
-        and not is_dust(cycle.quantity, rules, fee_rate)
-    )
-
-
 def decide_close(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Decision | None:
     """The sale that the user asked for, or None. It needs no quote: a mute market is no reason to
     keep what is to be sold.
     """
-    if not _is_closing(state, rules, fee_rate):
+    sells_at = compute_triggers(state, rules, fee_rate).sell_at_or_above
+    if not state.cycle.close_requested or sells_at is None:
         return None
     return Decision(Side.SELL, Purpose.TAKE_PROFIT, ANY_SELL_PRICE)
 
@@ -178,20 +139,11 @@ def decide(
     if triggers.buy_at_or_below is not None and ask <= triggers.buy_at_or_below and not waits:
         purpose = triggers.buy_purpose
         assert purpose is not None, "a buy trigger always has a purpose"
-        return Decision(Side.BUY, purpose, triggers.buy_at_or_below, _amount_usd(state, purpose))
+        amount_usd = compute_buy_usd(state, purpose)
+        return Decision(Side.BUY, purpose, triggers.buy_at_or_below, amount_usd)
     if triggers.sell_at_or_above is not None and bid >= triggers.sell_at_or_above:
         return Decision(Side.SELL, Purpose.TAKE_PROFIT, triggers.sell_at_or_above)
     cancel = triggers.cancel_buy_at_or_above
     if cancel is not None and bid >= cancel:
         return Decision(Side.SELL, Purpose.TAKE_PROFIT, cancel, cancels_buy=True)
     return None
-
-
-def _amount_usd(state: TradingState, purpose: Purpose) -> Decimal:
-    """The configured amount, less what dust already took from the ladder's budget.
-
-    Filled plus open buys of a cycle never exceed base + max_safety_orders x safety amount.
-    """
-    asset = state.asset
-    amount = asset.base_order_amount if purpose is Purpose.BASE else asset.safety_order_amount
-    return max(Decimal(0), min(amount, asset.ladder_usd - state.bought_usd))

@@ -27,8 +27,8 @@ from models.cycle_data import create_cycle, get_cycle_by_latest_order, lock_cycl
 from models.events import append_event, event_exists
 from models.order_journal import append_journal_entry, get_entries_of_order
 from models.trading_state import load_trading_state_of_cycle
-from strategy.booking import Circumstances, CycleChange, compute_order_change
-from strategy.lifecycle import ForbiddenTransition
+from strategy.booking import CycleChange, compute_order_change
+from strategy.lifecycle import Circumstances, ForbiddenTransition
 from strategy.order_identity import has_our_prefix, parse_client_order_id
 from strategy.repairs import compute_correction
 from utils.db_utils import transaction

@@ -87,11 +87,6 @@ class MarketDataHandler:
         """The symbols that can be traded: what the exchange does not know is not subscribed."""
         return {symbol for symbol, watch in self._watches.items() if watch.state is not None}
 
-    def state_of(self, symbol: str) -> TradingState | None:
-        """What the triggers of `symbol` were last computed from."""
-        watch = self._watches.get(symbol)
-        return watch.state if watch else None
-
     async def refresh(self, states: Iterable[TradingState]) -> None:
         """Compute the triggers anew from what the database says; starts watching new assets."""
         states = list(states)
@@ -101,13 +96,12 @@ class MarketDataHandler:
             symbol = state.asset.asset_symbol
             present.add(symbol)
             watch = self._watch(symbol)
-            problem = find_state_problem(state)
-            if not state.other_symbol and (problem or isinstance(rules, AssetRules)):
+            if not state.other_symbol and not isinstance(rules, ExchangeError):
                 self._wake_to_close(watch, state.cycle)
-            if problem or not isinstance(rules, AssetRules):
-                if problem:
+            if not isinstance(rules, AssetRules):
+                if isinstance(rules, str):
                     watch.set_triggers(NEVER)
-                self._note_untradable(watch, state, problem or rules)
+                self._note_untradable(watch, state, rules)
                 continue
             if watch.state is not None and watch.state.asset != state.asset:
                 self._end_rest(watch)  # what kept it from trading may be cured
@@ -121,15 +115,18 @@ class MarketDataHandler:
             self._watches[symbol].set_triggers(NEVER)
             self.stalls.release(symbol, "it is configured no more")
 
-    async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | None:
-        """All at once: one that the exchange is slow to tell must not keep the others waiting."""
-        if find_state_problem(state):
-            return None
+    async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | str:
+        """All at once: one that the exchange is slow to tell must not keep the others waiting.
+
+        A text says why there is nothing to ask for: the state itself cannot be traded.
+        """
+        if problem := find_state_problem(state):
+            return problem
         try:
             symbol, loop = state.asset.asset_symbol, asyncio.get_running_loop()
-            return self._rules.find(symbol) or await loop.run_in_executor(
-                self._rules_threads, self._rules.get, symbol
-            )
+            if known := self._rules.find(symbol):
+                return known
+            return await loop.run_in_executor(self._rules_threads, self._rules.get, symbol)
         except ExchangeError as error:
             return error
 
@@ -274,7 +271,7 @@ class MarketDataHandler:
             log_event(log, level, "order.skipped", symbol=watch.symbol, reason=reason)
 
     def _note_untradable(
-        self, watch: SymbolWatch, state: TradingState, problem: str | ExchangeError | None
+        self, watch: SymbolWatch, state: TradingState, problem: str | ExchangeError
     ) -> None:
         """Nothing of it can be traded, whatever the price. An exchange that is away may be back
         in a moment.

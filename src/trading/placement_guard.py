@@ -32,7 +32,6 @@ class PlacementGuard:
         self.refusals = {side: 0 for side in Side}
         self._unknown_outcome_seconds = unknown_outcome_seconds
         self._identity: str | None = None
-        self._is_unknown = False
         self._ask_at = 0.0
         self._first_not_found_at: float | None = None
         self._allowed_at = {side: 0.0 for side in Side}
@@ -54,7 +53,7 @@ class PlacementGuard:
 
     def sending(self, identity: str, now: float) -> None:
         """An order is about to be sent."""
-        self._identity, self._is_unknown, self._first_not_found_at = identity, False, None
+        self._identity, self._first_not_found_at = identity, None
         self._ask_at = now + LINK_SECONDS
 
     def not_sent(self) -> None:
@@ -66,7 +65,6 @@ class PlacementGuard:
 
         Ask at once, and send nothing until two 404s lie far enough apart.
         """
-        self._is_unknown = True
         self._ask_at = now
 
     def found(self, now: float) -> None:
@@ -74,7 +72,7 @@ class PlacementGuard:
 
         Its events and the sweeps move the row; ask again if they do not.
         """
-        self._is_unknown, self._first_not_found_at = False, None
+        self._first_not_found_at = None
         self._ask_at = now + LINK_SECONDS
 
     def not_found(self, now: float) -> None:

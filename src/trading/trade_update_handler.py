@@ -144,7 +144,7 @@ class TradeUpdateHandler:
         """Apply `update` or leave it to a sweep; False where the exchange does not confirm it."""
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._apply, update) is not None
+            return await loop.run_in_executor(self._threads, self.apply, update) is not None
         except (DatabaseError, ExchangeError) as error:
             log_event(
                 log,
@@ -165,19 +165,12 @@ class TradeUpdateHandler:
         """Wait until every update so far has been applied or handed to a sweep."""
         await self._queue.join()
 
-    def apply(self, update: TradeUpdate) -> Applied:
-        """Apply one update. Blocking.
+    def apply(self, update: TradeUpdate) -> Applied | None:
+        """Apply one update, blocking; None where the exchange does not confirm that it ended.
 
         Raises:
             DatabaseError, ExchangeError: nothing was written.
         """
-        applied = self._apply(update)
-        if applied is None:
-            self._request_sweep("the exchange does not confirm an update")
-        return applied or Applied.NOTHING_NEW
-
-    def _apply(self, update: TradeUpdate) -> Applied | None:
-        """None where the exchange does not confirm that the order ended."""
         order = update.order
         log_event(
             log,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from alpaca.data.historical.crypto import CryptoHistoricalDataClient
 from alpaca.trading.client import TradingClient
@@ -41,6 +41,7 @@ from utils.alpaca_streams import prepare_rest_client
 from utils.logging_setup import log_event
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 PAGE_SIZE = 500
 _CRYPTO_TIME_IN_FORCE = ("gtc", "ioc")
@@ -222,7 +223,7 @@ def _submit(
     client: TradingClient, request: dict[str, str], client_order_id: str | None
 ) -> Order | None:
     identity = client_order_id or str(uuid.uuid4())
-    known = {
+    known: dict[str, Any] = {
         "symbol": request["symbol"],
         "side": request["side"],
         "qty": request["qty"],
@@ -266,7 +267,7 @@ def _plain(number: float | Decimal) -> str:
 # ------------------------------------------------------
 
 
-def _parsed(parse: Any, raw: Any) -> Any:
+def _parsed(parse: Callable[[Any], T], raw: Any) -> T:
     try:
         return parse(raw)
     except (WireError, AttributeError) as error:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -24,7 +24,6 @@ from config import is_loopback
 from utils.request_pace import FILE_NAME, AllowanceUsedUp, RequestPace
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS = 5
 ANSWER_TIMEOUT_SECONDS = 10
@@ -125,8 +124,8 @@ class ThreadSessions:
         return response
 
 
-def call_once(call: Callable[[], T]) -> T:
-    """Make one request and sort its error.
+def call_once(call: Callable[[], Any]) -> Any:
+    """Make one request and sort its error; what came is JSON of any shape.
 
     Raises:
         NotFound, ExchangeRefused, CredentialsRefused: the exchange declined.
@@ -146,7 +145,7 @@ def call_once(call: Callable[[], T]) -> T:
         raise ExchangeUnavailable("the answer is not JSON") from error
 
 
-def read(call: Callable[[], T]) -> T:
+def read(call: Callable[[], Any]) -> Any:
     """Make a request that only reads: tried again, within bounds, when nothing certain came back.
 
     Raises:

@@ -139,14 +139,14 @@ class _TradeStream(TradingStream):
             settings.alpaca_secret_key,
             paper=settings.alpaca_paper,
             raw_data=True,
-            url_override=settings.alpaca_trading_stream_url,
+            url_override=settings.alpaca_trading_stream_url or "",
             websocket_params=_WEBSOCKET_PARAMS,
         )
         self._health = health
         self._on_connect = on_connect
 
     async def _start_ws(self) -> None:
-        await _guarded(super()._start_ws(), self._health)
+        await _guarded(TradingStream._start_ws(self), self._health)
 
     async def _dispatch(self, msg: dict[str, Any]) -> None:
         self._health.heard()

@@ -23,6 +23,7 @@ from uuid import UUID
 import mysql.connector
 from mysql.connector import errorcode
 from mysql.connector.abstracts import MySQLConnectionAbstract
+from mysql.connector.connection import MySQLConnection
 from mysql.connector.constants import ClientFlag
 
 from config import Settings, get_settings
@@ -132,12 +133,11 @@ def get_db_connection(
         else {"host": settings.db_host, "port": settings.db_port}
     )
     try:
-        return mysql.connector.connect(
+        return MySQLConnection(  # pure: the C extension does not load beside ssl on Debian 12
             **address,
             user=settings.db_user,
             password=settings.db_password,
             database=settings.db_name,
-            use_pure=True,  # the C extension does not load beside ssl on Debian 12
             autocommit=True,
             time_zone="+00:00",
             sql_mode=_SQL_MODE,

@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from config import PROJECT_ROOT, Settings, is_loopback
 from utils.state_file import load_state
@@ -27,7 +28,7 @@ def is_private_database(settings: Settings) -> bool:
     )
 
 
-def load_server_facts(folder: Path) -> dict:
+def load_server_facts(folder: Path) -> dict[str, Any]:
     """The port and the program that a server's folder remembers; nothing where it says none."""
     return load_state(folder / "server.json")
 

@@ -287,7 +287,7 @@ def test_an_outage_changes_nothing(settings, quoted, db_conn, make_asset, monkey
     quoted.arm(fault, match={"path": path})
     with pytest.raises(ExchangeError):
         check_consistency(real_run(settings))
-    assert quoted.strikes(fault) > 0
+    assert quoted.times_applied(fault) > 0
     assert (get_cycle(db_conn, held.id), get_cycle(db_conn, stuck.id)) == (held, stuck)
     assert events(db_conn) == []
 

@@ -18,7 +18,7 @@ from local_stack.chaos import undo as chaos_undo
 from local_stack.chaos.database_line import DatabaseLine
 from local_stack.chaos.load import busy_processes
 from local_stack.chaos.lock_watch import LockWatch
-from local_stack.chaos.undo import Lookouts
+from local_stack.chaos.undo import Moments
 from mariadb_server.server import PrivateMariaDB
 from runtime.account_lock import AccountLock, find_lock_holder
 from runtime.process_table import processes_of_stack
@@ -149,12 +149,12 @@ def test_a_script_can_run_as_if_it_were_days_later(tmp_path):
     assert argument == "--once"
 
 
-def test_a_lookout_strikes_once_when_its_moment_comes_and_gives_up_after_its_time(monkeypatch):
+def test_a_fault_waits_for_its_moment_takes_effect_once_and_gives_up_after_its_time(monkeypatch):
     now = 100.0
     monkeypatch.setattr(chaos_undo.time, "monotonic", lambda: now)
-    lookouts, answers, asked = Lookouts(), [False, True], list[str]()
+    moments, answers, asked = Moments(), [False, True], list[str]()
 
-    def strike():
+    def has_come():
         asked.append("first")
         return answers.pop(0)
 
@@ -162,16 +162,16 @@ def test_a_lookout_strikes_once_when_its_moment_comes_and_gives_up_after_its_tim
         asked.append("in vain")
         return False
 
-    lookouts.wait(5.0, strike)
-    lookouts.wait(1.0, in_vain)
-    lookouts.tick()
-    lookouts.tick()
+    moments.wait(5.0, has_come)
+    moments.wait(1.0, in_vain)
+    moments.tick()
+    moments.tick()
     assert asked == ["first", "in vain"], "asked now and then, not at every tick"
     now += 0.5
-    lookouts.tick()
+    moments.tick()
     now += 0.6
-    lookouts.tick()
-    assert asked == ["first", "in vain"] * 2, "one has struck, the other's time is over"
+    moments.tick()
+    assert asked == ["first", "in vain"] * 2, "one had its moment, the other's time is over"
 
 
 def test_busy_processes_run_beside_the_block_and_end_with_it(tmp_path):

@@ -21,7 +21,7 @@ from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.orders import Order
 from paper_exchange.core.prices import Quote
 from paper_exchange.core.state import TradeUpdate
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 
 WAIT_SECONDS = 10.0
 

@@ -16,8 +16,8 @@ from alpaca.data.requests import CryptoLatestQuoteRequest
 from alpaca.trading.enums import OrderStatus
 
 from paper_exchange.core.config import ExchangeConfig, MarketConfig, MarketKind
-from paper_exchange.faults.armed import FaultBoard, Seam
-from paper_exchange.faults.table import KINDS
+from paper_exchange.faults.armed import FaultBoard
+from paper_exchange.faults.table import KINDS, Seam
 from paper_exchange.quotes.synthetic import synthetic_quotes
 from paper_exchange.server import PaperExchange
 
@@ -56,7 +56,7 @@ def test_a_dropped_update_is_never_heard_though_the_order_filled(listening):
     listening.wait_for_event(second["id"], "fill")
     assert listening.events(first["id"]) == ["pending_new", "new"]
     assert status_of(listening, first) is OrderStatus.FILLED
-    assert listening.exchange.strikes("drop_update") == 1
+    assert listening.exchange.times_applied("drop_update") == 1
 
 
 def test_a_duplicated_update_is_heard_twice_word_for_word(listening, eventually):
@@ -172,7 +172,7 @@ def test_right_keys_can_be_refused_on_the_data_stream(exchange):
 def test_right_keys_can_be_refused_on_the_trade_stream(clients):
     clients.exchange.arm("refuse_auth", match={"stream": "trading"}, count=1)
     clients.listen_to_trades()
-    assert clients.exchange.strikes("refuse_auth") == 1
+    assert clients.exchange.times_applied("refuse_auth") == 1
     assert clients.state()["clients"]["trading_connections"] == 2
 
 
@@ -220,7 +220,7 @@ def test_a_page_of_html_is_an_error_that_the_sdk_cannot_parse(clients):
         _ = failure.value.code
 
 
-def test_faults_of_http_strike_what_they_match_and_count_what_they_did(clients):
+def test_faults_of_http_apply_to_what_they_match_and_count_what_they_did(clients):
     clients.exchange.arm(
         "http_500", match={"path": "/v2/positions*", "method": ["GET", "DELETE"]}, count=2
     )
@@ -236,7 +236,7 @@ def test_faults_of_http_strike_what_they_match_and_count_what_they_did(clients):
     assert codes == [200, 500, 500, 200]
     report = clients.exchange.faults()
     assert report["active"] == []
-    assert report["struck"] == {"http_500": 2}
+    assert report["applied"] == {"http_500": 2}
     assert report["history"][1]["facts"]["path"] == "/v2/positions/BTCUSD"
 
 
@@ -286,7 +286,7 @@ def test_a_request_for_quotes_can_be_told_by_its_symbol(clients):
     clients.exchange.arm("http_500", match={"path": "*/latest/quotes", "symbol": "ETH/USD"})
     request = CryptoLatestQuoteRequest(symbol_or_symbols=BTC)
     assert clients.data.get_crypto_latest_quote(request)[BTC].bid_price == 60_000
-    assert clients.exchange.strikes("http_500") == 0
+    assert clients.exchange.times_applied("http_500") == 0
 
 
 def test_the_market_itself_can_move_for_a_while():
@@ -535,14 +535,14 @@ def test_an_execution_can_be_charged_at_the_makers_rate(clients):
 
 
 def test_chances_are_seeded(exchange):
-    def strikes(seed):
+    def applications(seed):
         board = FaultBoard(seed)
         board.arm({"name": "drop_update", "probability": 0.3})
         return [board.first(Seam.TRADE_UPDATE, event="fill") is not None for _ in range(200)]
 
-    assert strikes(1) == strikes(1)
-    assert strikes(1) != strikes(2)
-    assert 30 < sum(strikes(1)) < 90
+    assert applications(1) == applications(1)
+    assert applications(1) != applications(2)
+    assert 30 < sum(applications(1)) < 90
 
 
 @pytest.mark.parametrize(
@@ -576,11 +576,11 @@ def test_several_faults_are_armed_at_once_and_cleared_by_name_or_all(exchange):
     assert requests.get(url, timeout=10).json()["active"] == []
 
 
-def test_without_faults_nothing_strikes(listening):
+def test_without_faults_nothing_applies(listening):
     order = buy(listening)
     listening.wait_for_event(order["id"], "fill")
     report = listening.exchange.faults()
-    assert (report["all"], report["struck"], report["history"]) == ([], {}, [])
+    assert (report["all"], report["applied"], report["history"]) == ([], {}, [])
 
 
 def test_every_fault_of_the_table_has_a_test_here():

@@ -13,7 +13,7 @@ from paper_exchange.core.config import ExchangeConfig, MarketConfig, MarketKind
 from paper_exchange.quotes.pacing import MarketFeed
 from paper_exchange.quotes.replay import ReplayError, load_recording, replay_quotes
 from paper_exchange.quotes.synthetic import synthetic_quotes
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 
 HEADER = "timestamp,symbol,bid,bid_size,ask,ask_size\n"
 ROWS = [

@@ -14,7 +14,7 @@ import requests
 from paper_exchange.api.wire import account_id
 from paper_exchange.core.config import ExchangeConfig
 from paper_exchange.core.journal import Journal, StateFileError
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 
 BTC = "BTC/USD"
 KEYS = {"APCA-API-KEY-ID": "local-key", "APCA-API-SECRET-KEY": "local-secret"}

@@ -12,7 +12,7 @@ from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest
 
 from paper_exchange.core.config import ExchangeConfig
-from paper_exchange.threaded import RunningExchange
+from running_exchange import RunningExchange
 
 BTC = "BTC/USD"
 KEYS = {"key": "local-key", "secret": "local-secret"}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from domain.asset import DcaAsset
 from domain.orders import ExchangeOrder, Side
 from local_stack.audit.ledgers import CycleBooks, OrderStep
 
@@ -62,9 +63,9 @@ def find_overspent(cycle: CycleBooks, booked_at: Mapping[str, datetime]) -> Iter
         if step.event == "pending_new":
             tally.open[order.id] = (order.qty or _ZERO) * limit
             committed = tally.committed(step.at, booked_at)
-            if committed > cycle.asset.ladder_usd:
+            if committed > _ladder_usd(cycle.asset):
                 yield f"{order.client_order_id} committed {committed:.4f} of" + (
-                    f" {cycle.asset.ladder_usd:.4f} USD"
+                    f" {_ladder_usd(cycle.asset):.4f} USD"
                 )
         else:
             tally.take(step, step.usd, step.qty * limit)
@@ -108,7 +109,12 @@ def largest_share(cycle: CycleBooks) -> Decimal:
             largest = max(largest, tally.committed(step.at, {}))
         else:
             tally.take(step, step.usd, step.qty * limit)
-    return largest / cycle.asset.ladder_usd
+    return largest / _ladder_usd(cycle.asset)
+
+
+def _ladder_usd(asset: DcaAsset) -> Decimal:
+    """What the cycle may spend, counted here again: the bot's own figure is what is judged."""
+    return asset.base_order_amount + asset.max_safety_orders * asset.safety_order_amount
 
 
 def _orders(cycle: CycleBooks, side: Side) -> dict[str, ExchangeOrder]:

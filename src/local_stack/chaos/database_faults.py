@@ -1,25 +1,28 @@
 """What a chaos run does to the database: kills, restarts, suspensions, also in transactions.
 
-Owns: whether the database is down by our doing; then no other blow to it makes sense.
+Owns: whether the database is down by our doing; then no other fault of it makes sense.
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from typing import Any
 
 import mysql.connector
 import psutil
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from local_stack.chaos.database_line import DatabaseLine
-from local_stack.chaos.plan import Blow, Effect, Planned
+from local_stack.chaos.plan import Planned
 from local_stack.chaos.undo import UndoList, send, until
 from local_stack.stack import LocalStack
 from runtime.process_table import servers_below
 from utils.db_utils import close_quietly
 
+DatabaseEffect = Callable[["DatabaseFaults", Planned, random.Random], bool]
 INNODB_CACHE_SECONDS = 0.15  # asked again sooner, innodb_trx gives the same answer for ever
 _OTHERS = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = %s"
 _IN_TRANSACTION = (
@@ -28,40 +31,29 @@ _IN_TRANSACTION = (
 )
 
 
-class DatabaseBlows:
-    """Blows to the server and to its connections, and the user's words in its tables."""
+def _if_up(effect: DatabaseEffect) -> DatabaseEffect:
+    @wraps(effect)
+    def apply(self: DatabaseFaults, planned: Planned, chance: random.Random) -> bool:
+        if self.is_down:
+            return False
+        try:
+            return effect(self, planned, chance)
+        except mysql.connector.Error:
+            return False  # it went down under our own hands
+
+    return apply
+
+
+class DatabaseFaults:
+    """Faults of the server and to its connections, and the user's words in its tables."""
 
     def __init__(self, stack: LocalStack, undo: UndoList, line: DatabaseLine) -> None:
         self._stack, self._undo, self._line = stack, undo, line
-        self._is_down = False
+        self.is_down = False
 
-    def effects(self) -> Mapping[Blow, Effect]:
-        """What does what; True when it hit something."""
-        every = {
-            Blow.CLOSE_CYCLE: self._close_cycle,
-            Blow.KILL_DATABASE: self._kill_database,
-            Blow.KILL_DATABASE_IN_TRANSACTION: self._kill_database_in_transaction,
-            Blow.RESTART_DATABASE: self._restart_database,
-            Blow.SUSPEND_DATABASE: self._suspend_database,
-            Blow.KILL_CONNECTIONS: self._kill_connections,
-            Blow.KILL_CONNECTION_IN_TRANSACTION: self._kill_connection_in_transaction,
-            Blow.DEAD_LINE: self._let_line_die,
-        }
-        return {blow: self._if_up(effect) for blow, effect in every.items()}
-
-    def _if_up(self, effect: Effect) -> Effect:
-        def strike(planned: Planned, chance: random.Random) -> bool:
-            if self._is_down:
-                return False
-            try:
-                return effect(planned, chance)
-            except mysql.connector.Error:
-                return False  # it went down under our own hands
-
-        return strike
-
-    def _close_cycle(self, _planned: Planned, chance: random.Random) -> bool:
-        """The user's wish, at whatever moment of the cycle."""
+    @_if_up
+    def close_cycle(self, _planned: Planned, chance: random.Random) -> bool:
+        """The user's request, at whatever moment of the cycle."""
         with self._connection() as connection:
             ids = _ids(connection, "SELECT id FROM dca_cycles WHERE open_asset_id IS NOT NULL")
             cursor = connection.cursor()
@@ -72,52 +64,57 @@ class DatabaseBlows:
             )
             return bool(cursor.rowcount)
 
-    def _kill_database(self, planned: Planned, _chance: random.Random) -> bool:
+    @_if_up
+    def kill_database(self, planned: Planned, _chance: random.Random) -> bool:
         self._stack.server.kill()
         self._start_database_later(planned)
         return True
 
     def _start_database_later(self, planned: Planned) -> None:
-        self._is_down = True
+        self.is_down = True
         self._undo.after(planned.for_seconds, self._start_database)
 
     def _start_database(self) -> None:
         self._stack.server.start()
-        self._is_down = False
+        self.is_down = False
 
-    def _restart_database(self, _planned: Planned, _chance: random.Random) -> bool:
+    @_if_up
+    def restart_database(self, _planned: Planned, _chance: random.Random) -> bool:
         self._stack.server.restart()
         return True
 
-    def _suspend_database(self, planned: Planned, _chance: random.Random) -> bool:
+    @_if_up
+    def suspend_database(self, planned: Planned, _chance: random.Random) -> bool:
         for server in servers_below(self._stack.server.folder):
             send(server, psutil.Process.suspend)
-            self._is_down = True
-            self._undo.after(
-                planned.for_seconds, lambda server=server: self._resume_database(server)
-            )
-        return self._is_down
+            self.is_down = True
+            self._undo.after(planned.for_seconds, partial(self._resume_database, server))
+        return self.is_down
 
     def _resume_database(self, server: psutil.Process) -> None:
         send(server, psutil.Process.resume)
-        self._is_down = False
+        self.is_down = False
 
-    def _let_line_die(self, planned: Planned, _chance: random.Random) -> bool:
+    @_if_up
+    def dead_line(self, planned: Planned, _chance: random.Random) -> bool:
         self._line.cut()
         self._undo.after(planned.for_seconds, self._line.mend)
         return True
 
-    def _kill_connections(self, _planned: Planned, chance: random.Random) -> bool:
+    @_if_up
+    def kill_connections(self, _planned: Planned, chance: random.Random) -> bool:
         with self._connection() as connection:
             ids = _ids(connection, _OTHERS, self._stack.database)
             chosen = ids if chance.random() < 0.5 else chance.sample(ids, min(1, len(ids)))
             return _kill(connection, chosen)
 
-    def _kill_connection_in_transaction(self, _planned: Planned, chance: random.Random) -> bool:
+    @_if_up
+    def kill_connection_in_transaction(self, _planned: Planned, chance: random.Random) -> bool:
         with self._transaction_of_others() as (connection, ids):
             return _kill(connection, ids)
 
-    def _kill_database_in_transaction(self, planned: Planned, _chance: random.Random) -> bool:
+    @_if_up
+    def kill_database_in_transaction(self, planned: Planned, _chance: random.Random) -> bool:
         with self._transaction_of_others() as (_connection, ids):
             if not ids:
                 return False
@@ -163,4 +160,5 @@ def _kill(connection: MySQLConnectionAbstract, ids: list[int]) -> bool:
 def _ids(connection: MySQLConnectionAbstract, query: str, *params: str) -> list[int]:
     cursor = connection.cursor()
     cursor.execute(query, params)
-    return [row[0] for row in cursor.fetchall()]
+    rows: Any = cursor.fetchall()  # this cursor gives tuples; the driver may give dicts as well
+    return [row[0] for row in rows]

@@ -1,4 +1,4 @@
-"""What a planned blow does to the stack, and how it is taken back.
+"""What a planned fault does to the stack, and how it is taken back.
 
 Owns: every effect of a chaos run. Must never hit a process that is not of this stack, and never the
 exchange itself: it is the judge.
@@ -11,15 +11,16 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import psutil
 
-from local_stack.chaos.database_faults import DatabaseBlows
+from local_stack.chaos.database_faults import DatabaseFaults
 from local_stack.chaos.database_line import DatabaseLine
-from local_stack.chaos.market_faults import MarketBlows
-from local_stack.chaos.plan import Blow, Effect, Planned
-from local_stack.chaos.undo import Lookouts, UndoList, send, until
+from local_stack.chaos.market_faults import MarketFaults
+from local_stack.chaos.plan import ChaosFault, Effect, Planned
+from local_stack.chaos.undo import Moments, UndoList, send, until
 from local_stack.exchange_process import StackError
 from local_stack.stack import DAEMON, LocalStack
 from runtime.process_table import processes_of_stack
@@ -27,56 +28,44 @@ from runtime.process_table import processes_of_stack
 CARETAKERS = ("cooldown_manager", "order_manager", "consistency_checker", "watchdog")
 
 
-class Blows:
-    """Strikes, remembers what is to be undone and when, and counts."""
+class ChaosFaults:
+    """Does what is planned, remembers what is to be undone and when, and counts."""
 
     def __init__(self, stack: LocalStack, symbols: tuple[str, ...], line: DatabaseLine) -> None:
         self.counts: Counter[str] = Counter()
         self._stack = stack
         self._symbols = symbols
         self._undo = UndoList()
-        self._lookouts = Lookouts()
-        self._database = DatabaseBlows(stack, self._undo, line)
-        self.market = MarketBlows(stack, symbols, self._undo, self._lookouts, self._count)
+        self._moments = Moments()
+        self._database = DatabaseFaults(stack, self._undo, line)
+        self.market = MarketFaults(stack, symbols, self._undo, self._moments, self._count)
         self.second_daemon_listeners: list[Callable[[], None]] = []
         self._second_run_dir = stack.folder / "second-run"
 
-    def strike(self, planned: Planned) -> None:
+    def apply(self, planned: Planned) -> None:
         """Do it now; what lasts is undone by `tick` when its time is over.
 
         Raises:
             StackError, MariaDBError: the stack itself broke.
         """
-        chance = random.Random(planned.chance)
-        effects: Mapping[Blow, Effect] = {
-            Blow.FAULT: self._arm_fault,
-            Blow.KILL_DAEMON: self._kill_daemon,
-            Blow.KILL_AFTER_ORDER: self._kill_after_order,
-            Blow.SUSPEND_DAEMON: self._suspend_daemon,
-            Blow.SECOND_DAEMON: self._start_second_daemon,
-            Blow.KILL_CARETAKER: self._kill_caretaker,
-            Blow.DUPLICATE_IDS: self._let_duplicates_in,
-            Blow.SLOW_EXCHANGE: self._slow_exchange,
-            Blow.TAKE_COINS: self._take_coins,
-            Blow.GIVE_COINS: self._give_coins,
-            Blow.EDIT_ORDER: self._edit_order,
-            **self.market.effects(),
-            **self._database.effects(),
-        }
-        if effects[planned.blow](planned, chance) and planned.blow is not Blow.FAULT:
-            self._count(planned.blow)
+        name = planned.fault.name.lower()
+        [home] = [one for one in (self, self.market, self._database) if hasattr(one, name)]
+        effect: Effect = getattr(home, name)
+        if effect(planned, random.Random(planned.chance)):
+            self._count(planned.fault)
 
-    def _count(self, blow: Blow) -> None:
-        self.counts[blow.words] += 1
+    def _count(self, fault: ChaosFault) -> None:
+        if fault is not ChaosFault.EXCHANGE_FAULT:  # the exchange counts its own
+            self.counts[fault.words] += 1
 
     def tick(self) -> None:
-        """Undo what has lasted long enough, strike where a moment has come."""
+        """Undo what has lasted long enough, and do what waited for a moment that has come."""
         self._undo.tick()
-        self._lookouts.tick()
+        self._moments.tick()
 
     def end(self) -> None:
         """Undo everything now, and see that the database runs."""
-        self._lookouts.end()
+        self._moments.end()
         self._undo.end()
         self._stack.exchange.control("faults", clear=True)
         self._stack.exchange.control("config", duplicate_ids_refused=True, latency_seconds=0.005)
@@ -89,14 +78,14 @@ class Blows:
 
     # The exchange
 
-    def _arm_fault(self, planned: Planned, _chance: random.Random) -> bool:
-        assert planned.fault is not None, "a fault says which"
+    def exchange_fault(self, planned: Planned, _chance: random.Random) -> bool:
+        assert planned.exchange_fault is not None, "it says which"
         exchange = self._stack.exchange
-        [armed] = exchange.control("faults", **planned.fault)["armed"]
+        [armed] = exchange.control("faults", **planned.exchange_fault)["armed"]
         self._undo.after(planned.for_seconds, lambda: exchange.control("faults", clear=armed["id"]))
         return True
 
-    def _let_duplicates_in(self, planned: Planned, _chance: random.Random) -> bool:
+    def duplicate_ids(self, planned: Planned, _chance: random.Random) -> bool:
         exchange = self._stack.exchange
         exchange.control("config", duplicate_ids_refused=False)
         self._undo.after(
@@ -104,7 +93,7 @@ class Blows:
         )
         return True
 
-    def _slow_exchange(self, planned: Planned, chance: random.Random) -> bool:
+    def slow_exchange(self, planned: Planned, chance: random.Random) -> bool:
         exchange = self._stack.exchange
         exchange.control("config", latency_seconds=round(chance.uniform(0.1, 0.6), 2))
         self._undo.after(
@@ -112,7 +101,7 @@ class Blows:
         )
         return True
 
-    def _take_coins(self, _planned: Planned, chance: random.Random) -> bool:
+    def take_coins(self, _planned: Planned, chance: random.Random) -> bool:
         exchange, symbol = self._stack.exchange, chance.choice(self._symbols)
         held = exchange.state()["balances"]["coins"].get(symbol)
         if held is None:
@@ -124,7 +113,7 @@ class Blows:
             return True
         return False
 
-    def _give_coins(self, planned: Planned, chance: random.Random) -> bool:
+    def give_coins(self, planned: Planned, chance: random.Random) -> bool:
         """The user buys beside the bot, and sells again what they bought."""
         exchange, symbol = self._stack.exchange, chance.choice(self._symbols)
         quote = exchange.state()["quotes"].get(symbol)
@@ -140,7 +129,7 @@ class Blows:
         self._undo.after(planned.for_seconds, take_back)
         return True
 
-    def _edit_order(self, _planned: Planned, chance: random.Random) -> bool:
+    def edit_order(self, _planned: Planned, chance: random.Random) -> bool:
         """The user moves the price of an open buy down a little in the dashboard."""
         exchange = self._stack.exchange
         buys = [
@@ -167,7 +156,7 @@ class Blows:
             is second
         ]
 
-    def _kill_daemon(self, _planned: Planned, _chance: random.Random) -> bool:
+    def kill_daemon(self, _planned: Planned, _chance: random.Random) -> bool:
         daemons = self._daemons()
         for process in daemons:
             send(process, psutil.Process.kill)
@@ -175,7 +164,7 @@ class Blows:
         (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
         return bool(daemons)
 
-    def _kill_after_order(self, planned: Planned, chance: random.Random) -> bool:
+    def kill_after_order(self, planned: Planned, chance: random.Random) -> bool:
         """Between the acceptance of an order and its first effects on the database."""
         seen = self._stack.exchange.state()["orders"]["total"]
         daemons = self._daemons()
@@ -187,17 +176,15 @@ class Blows:
         (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
         return bool(daemons)
 
-    def _suspend_daemon(self, planned: Planned, _chance: random.Random) -> bool:
+    def suspend_daemon(self, planned: Planned, _chance: random.Random) -> bool:
         daemons = self._daemons()
         for process in daemons:
             send(process, psutil.Process.suspend)
-            self._undo.after(
-                planned.for_seconds, lambda process=process: send(process, psutil.Process.resume)
-            )
+            self._undo.after(planned.for_seconds, partial(send, process, psutil.Process.resume))
         (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
         return bool(daemons)
 
-    def _start_second_daemon(self, planned: Planned, chance: random.Random) -> bool:
+    def second_daemon(self, planned: Planned, chance: random.Random) -> bool:
         """Beside the first one, or as if on another host: with a PID file of its own."""
         if chance.random() < 0.4:
             self._stack.start_daemon(wait=False)
@@ -216,7 +203,7 @@ class Blows:
         self._undo.after(planned.for_seconds, end)
         return True
 
-    def _kill_caretaker(self, planned: Planned, chance: random.Random) -> bool:
+    def kill_caretaker(self, planned: Planned, chance: random.Random) -> bool:
         """One that runs, or one started for it."""
         running = [
             process

@@ -1,7 +1,7 @@
 """What a chaos run does to the market at the worst moment: prices gone, buys left, lagging coins.
 
-Owns: the moments. Each blow waits for one (a quote was asked for, a buy was taken, coins came) and
-then moves the market of that symbol. What moved stands where it is until the blow is over.
+Owns: the moments. Each fault waits for one (a quote was asked for, a buy was taken, coins came) and
+then moves the market of that symbol. What moved stands where it is until the fault is over.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from local_stack.chaos.plan import Blow, Effect, Planned
-from local_stack.chaos.undo import Lookouts, UndoList
+from local_stack.chaos.plan import ChaosFault, Planned
+from local_stack.chaos.undo import Moments, UndoList
 from local_stack.stack import LocalStack
 from strategy.order_identity import parse_client_order_id
 
@@ -41,30 +41,22 @@ def symbol_of_request(facts: Mapping[str, Any]) -> str:
     return facts.get("symbol") or f"{facts['path'].rpartition('/')[2].removesuffix('USD')}/USD"
 
 
-class MarketBlows:
-    """`hit` is called when a blow has met its moment."""
+class MarketFaults:
+    """`hit` is called when a fault has met its moment."""
 
     def __init__(
         self,
         stack: LocalStack,
         symbols: tuple[str, ...],
         undo: UndoList,
-        lookouts: Lookouts,
-        hit: Callable[[Blow], None],
+        moments: Moments,
+        hit: Callable[[ChaosFault], None],
     ) -> None:
         self._stack, self._symbols = stack, symbols
-        self._undo, self._lookouts, self._hit = undo, lookouts, hit
+        self._undo, self._moments, self._hit = undo, moments, hit
         self.last_left_buy: LeftBuy | None = None
 
-    def effects(self) -> Mapping[Blow, Effect]:
-        """What does what. None says at once that it hit: its moment is still to come."""
-        return {
-            Blow.PRICE_GONE: self._let_price_go,
-            Blow.RESTING_BUY: self._leave_buy_behind,
-            Blow.LAGGING_POSITION: self._let_position_lag,
-        }
-
-    def _let_price_go(self, planned: Planned, chance: random.Random) -> bool:
+    def price_gone(self, planned: Planned, chance: random.Random) -> bool:
         """A sale asks for its confirming quote, then for its position. One of them is slow to come,
         and as soon as it was asked for the market falls.
         """
@@ -78,15 +70,15 @@ class MarketBlows:
             match={"method": "GET", "path": QUOTES_PATH},
         )
 
-        def strike() -> bool:
+        def has_come() -> bool:
             nonlocal asked, is_last
-            facts = self._facts_of_strike(asked)
+            facts = self._facts_of_fault(asked)
             if facts is None:
                 return False
             if is_last:
                 symbol = symbol_of_request(facts)
                 self._move(symbol, percent, seconds + 2)
-                self._hit(Blow.PRICE_GONE)
+                self._hit(ChaosFault.PRICE_GONE)
                 return True
             # The quote may not have confirmed anything; who asks for the position goes on to sell.
             is_last = True
@@ -94,17 +86,18 @@ class MarketBlows:
             asked = self._arm(planned.for_seconds, **slow, match={"method": "GET", "path": path})
             return False
 
-        self._lookouts.wait(planned.for_seconds, strike)
+        self._moments.wait(planned.for_seconds, has_come)
         return False
 
-    def _facts_of_strike(self, fault_id: str) -> Mapping[str, Any] | None:
-        """What was asked for when this fault struck; None while it has not."""
+    def _facts_of_fault(self, fault_id: str) -> Mapping[str, Any] | None:
+        """What was asked for when this fault took effect; None before."""
         for one in self._stack.exchange.faults()["history"]:
             if one["id"] == fault_id:
-                return one["facts"]
+                facts: Mapping[str, Any] = one["facts"]
+                return facts
         return None
 
-    def _leave_buy_behind(self, planned: Planned, chance: random.Random) -> bool:
+    def resting_buy(self, planned: Planned, chance: random.Random) -> bool:
         """The market goes up while a safety order is on its way: it rests, far below the bid."""
         exchange = self._stack.exchange
         percent = round(chance.uniform(3, 4.5), 2)
@@ -112,7 +105,7 @@ class MarketBlows:
         exchange.control("config", latency_seconds=SLOW_ARRIVAL_SECONDS)
         self._undo.after(planned.for_seconds, self._let_orders_arrive)
 
-        def strike() -> bool:
+        def has_come() -> bool:
             for one in exchange.state()["orders"]["open"]:
                 identity = parse_client_order_id(one["client_order_id"])
                 is_safety = one["side"] == "buy" and identity is not None and identity.order_seq
@@ -126,22 +119,22 @@ class MarketBlows:
                     cycle_id=identity.cycle_id,
                     moved_at=datetime.now(UTC),
                 )
-                self._hit(Blow.RESTING_BUY)
+                self._hit(ChaosFault.RESTING_BUY)
                 return True
             return False
 
-        self._lookouts.wait(planned.for_seconds, strike)
+        self._moments.wait(planned.for_seconds, has_come)
         return False
 
     def _let_orders_arrive(self) -> None:
         self._stack.exchange.control("config", latency_seconds=USUAL_ARRIVAL_SECONDS)
 
-    def _let_position_lag(self, planned: Planned, chance: random.Random) -> bool:
+    def lagging_position(self, planned: Planned, chance: random.Random) -> bool:
         """Coins came, the position tells a part of them, and the market goes up to be sold at."""
         symbol, before = chance.choice(self._symbols), dict[str, Decimal]()
         fraction, percent = chance.choice((0.3, 0.5, 0.8)), round(chance.uniform(1.5, 3), 2)
 
-        def strike() -> bool:
+        def has_come() -> bool:
             held = self._held(symbol)
             came = held > before.setdefault(symbol, held)
             before[symbol] = held
@@ -151,10 +144,10 @@ class MarketBlows:
                         planned.for_seconds, name="position_lags", match=match, fraction=fraction
                     )
                 self._move(symbol, percent, planned.for_seconds)
-                self._hit(Blow.LAGGING_POSITION)
+                self._hit(ChaosFault.LAGGING_POSITION)
             return came
 
-        self._lookouts.wait(planned.for_seconds, strike)
+        self._moments.wait(planned.for_seconds, has_come)
         return False
 
     def _held(self, symbol: str) -> Decimal:

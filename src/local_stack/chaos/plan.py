@@ -1,7 +1,7 @@
 """What a chaos run does and when, all of it drawn from one seed before anything starts.
 
-Pure. Owns: the menu of faults and blows with their rates, the bot's shortened waits. What a blow
-does to the stack is in chaos_blows.
+Pure. Owns: the menu of faults with their rates, the bot's shortened waits. What one does to the
+stack stands in the module of what it hits.
 """
 
 from __future__ import annotations
@@ -43,14 +43,15 @@ SCHEDULE = (
 )
 
 
-class Blow(Enum):
+class ChaosFault(Enum):
     """What hits the stack itself: in words, how often it is drawn, for how many seconds it lasts.
 
-    Faults of the exchange have the names of its own table. What a blow does stands in the module of
-    what it hits: Blows (processes, account), MarketBlows, DatabaseBlows.
+    What it does is the method of the same name, in the module of what it hits: faults.py
+    (processes, account), market_faults.py or database_faults.py. A new one is a line here and a
+    method there.
     """
 
-    FAULT = "fault of the exchange", 0, (0, 0)
+    EXCHANGE_FAULT = "fault of the exchange", 0, (0, 0)
     KILL_DAEMON = "daemon killed", 8, (0, 0)
     KILL_AFTER_ORDER = "daemon killed right after an order", 10, (0, 0)
     SUSPEND_DAEMON = "daemon suspended", 6, (0.5, 12)
@@ -80,9 +81,9 @@ class Blow(Enum):
 _TRADE, _DATA = {"stream": "trad*"}, {"stream": "data"}
 _POST = {"method": "POST", "path": "/v2/orders"}
 _ANY_HTTP = ("http_429", "http_500", "http_504", "http_html", "http_truncated")
-# Name, weight, longest duration in seconds, fields. A fault without `count` strikes with its
-# probability until it is cleared.
-FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
+# Name, weight, longest duration in seconds, fields. A fault without `count` takes effect
+# with its probability until it is cleared.
+EXCHANGE_FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("drop_update", 8, 8, {"probability": 0.5}),
     ("drop_update", 4, 8, {"match": {"event": "fill"}}),
     ("duplicate_update", 6, 8, {"probability": 0.7, "seconds": 0.3}),
@@ -148,7 +149,7 @@ FEE_POSTINGS: tuple[tuple[float, Mapping[str, Any]], ...] = (
 )
 STORMS_THAT_END_WITH_A_KILL = 0.3
 STORMS_WITH_DUPLICATE_IDS = 0.5  # nothing may rest on the exchange's refusal of a second one alone
-SECONDS_BETWEEN_FAULTS, SECONDS_BETWEEN_BLOWS = 1.0, 3.5
+SECONDS_BETWEEN_EXCHANGE_FAULTS, SECONDS_BETWEEN_CHAOS_FAULTS = 1.0, 3.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,47 +160,52 @@ class Planned:
     """
 
     at_seconds: float
-    blow: Blow
+    fault: ChaosFault
     for_seconds: float
     chance: int
-    fault: Mapping[str, Any] | None = None
+    exchange_fault: Mapping[str, Any] | None = None
 
 
-# Does a planned blow, drawing further choices; True when it hit something.
+# Does what is planned, drawing further choices; True when it hit something. One whose moment is
+# still to come says False and counts itself later.
 Effect = Callable[[Planned, random.Random], bool]
 
 
 def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
-    """Faults and blows of one storm, in order; all have ended by the storm's end but those that
+    """The faults of one storm, in order; all have ended by the storm's end but those that
     say so themselves (a hanging request ends within its own seconds).
     """
     planned: list[Planned] = []
     if chance.random() < STORMS_WITH_DUPLICATE_IDS:
-        planned.append(_planned(0.0, Blow.DUPLICATE_IDS, seconds, chance))
+        planned.append(_planned(0.0, ChaosFault.DUPLICATE_IDS, seconds, chance))
     at = 0.5
-    while (at := at + chance.expovariate(1 / SECONDS_BETWEEN_FAULTS)) < seconds - QUIET_END_SECONDS:
+    while (
+        at := at + chance.expovariate(1 / SECONDS_BETWEEN_EXCHANGE_FAULTS)
+    ) < seconds - QUIET_END_SECONDS:
         name, longest, fields = _draw_fault(chance)
         if float(fields.get("seconds", 0)) > seconds - at and name.startswith("http"):
             continue
         lasts = min(chance.uniform(longest / 3, longest), seconds - at)
-        fault = {"name": name, **fields}
-        planned.append(_planned(at, Blow.FAULT, lasts, chance, fault))
+        exchange_fault = {"name": name, **fields}
+        planned.append(_planned(at, ChaosFault.EXCHANGE_FAULT, lasts, chance, exchange_fault))
     at = 2.0
-    while (at := at + chance.expovariate(1 / SECONDS_BETWEEN_BLOWS)) < seconds - QUIET_END_SECONDS:
-        [blow] = chance.choices(list(Blow), [one.weight for one in Blow])
-        lasts = min(chance.uniform(*blow.seconds), seconds - at)
-        planned.append(_planned(at, blow, lasts, chance))
+    while (
+        at := at + chance.expovariate(1 / SECONDS_BETWEEN_CHAOS_FAULTS)
+    ) < seconds - QUIET_END_SECONDS:
+        [fault] = chance.choices(list(ChaosFault), [one.weight for one in ChaosFault])
+        lasts = min(chance.uniform(*fault.seconds), seconds - at)
+        planned.append(_planned(at, fault, lasts, chance))
     # Something is always lost at the end, so that settling is more than finding all well.
     last_straw = chance.choice(LAST_STRAWS)
-    planned.append(_planned(seconds - 6.0, Blow.FAULT, 6.0, chance, last_straw))
+    planned.append(_planned(seconds - 6.0, ChaosFault.EXCHANGE_FAULT, 6.0, chance, last_straw))
     if chance.random() < STORMS_THAT_END_WITH_A_KILL:
-        planned.append(_planned(seconds - 0.5, Blow.KILL_DAEMON, 0.0, chance))
+        planned.append(_planned(seconds - 0.5, ChaosFault.KILL_DAEMON, 0.0, chance))
     return sorted(planned, key=lambda one: one.at_seconds)
 
 
 def plan_lull(chance: random.Random, seconds: float) -> Planned:
     """Between two storms: a buy that is left behind, and nothing else."""
-    return _planned(0.0, Blow.RESTING_BUY, seconds, chance)
+    return _planned(0.0, ChaosFault.RESTING_BUY, seconds, chance)
 
 
 def plan_fee_postings(seed: int) -> list[Mapping[str, Any]]:
@@ -213,19 +219,25 @@ def plan_fee_postings(seed: int) -> list[Mapping[str, Any]]:
 
 
 def _draw_fault(chance: random.Random) -> tuple[str, float, Mapping[str, Any]]:
-    [(name, _, longest, fields)] = chance.choices(FAULTS, [weight for _, weight, _, _ in FAULTS])
+    [(name, _, longest, fields)] = chance.choices(
+        EXCHANGE_FAULTS, [weight for _, weight, _, _ in EXCHANGE_FAULTS]
+    )
     return name, longest, fields
 
 
 def _planned(
     at: float,
-    blow: Blow,
+    fault: ChaosFault,
     lasts: float,
     chance: random.Random,
-    fault: Mapping[str, Any] | None = None,
+    exchange_fault: Mapping[str, Any] | None = None,
 ) -> Planned:
     return Planned(
-        at_seconds=at, blow=blow, for_seconds=lasts, chance=chance.getrandbits(32), fault=fault
+        at_seconds=at,
+        fault=fault,
+        for_seconds=lasts,
+        chance=chance.getrandbits(32),
+        exchange_fault=exchange_fault,
     )
 
 

@@ -42,8 +42,8 @@ class Figures:
     corrections: int = 0
     recoveries: int = 0
     kills: int = 0
+    exchange_faults: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
-    blows: dict[str, int] = field(default_factory=dict)
     checks: int = 0
     settlings: list[Settling] = field(default_factory=list)
     left_buys: list[Left] = field(default_factory=list)
@@ -61,16 +61,20 @@ class Figures:
     def is_well(self) -> bool:
         return not self.violations
 
-    def count(self, records: ChaosRecords, strikes: Mapping[str, int], blows: Counter[str]) -> None:
+    def count(
+        self, records: ChaosRecords, exchange_faults: Mapping[str, int], faults: Counter[str]
+    ) -> None:
         """Take over what the records say now."""
         books = records.books
         self.orders, self.fills = len(books.orders), len(books.fills)
         self.cycles_completed = sum(row.status is CycleStatus.COMPLETE for row in books.rows)
         self.cycles_in_error = sum(row.status is CycleStatus.ERROR for row in books.rows)
         self.corrections = sum(one["kind"] == "fill_corrected" for one in records.events)
-        self.faults = {name: count for name, count in sorted(strikes.items()) if count}
-        self.blows = dict(sorted(blows.items()))
-        self.kills = sum(count for name, count in blows.items() if "killed" in name)
+        self.exchange_faults = {
+            name: count for name, count in sorted(exchange_faults.items()) if count
+        }
+        self.faults = dict(sorted(faults.items()))
+        self.kills = sum(count for name, count in faults.items() if "killed" in name)
         requests = records.ledger["requests"]
         self.requests_peak_per_minute = requests["peak_per_minute"]
 
@@ -85,11 +89,12 @@ def summary_lines(figures: Figures) -> Iterator[str]:
         f" {figures.orders} orders, {figures.fills} fills, {figures.cycles_completed} cycles"
         f" completed, {figures.cycles_in_error} in error, {figures.corrections} late fills booked"
     )
-    total = sum(count for name, count in figures.faults.items() if name != "skew_clock")
+    total = sum(count for name, count in figures.exchange_faults.items() if name != "skew_clock")
+    each = ", ".join(f"{name} {count}" for name, count in figures.exchange_faults.items())
+    yield f"faults of the exchange: {total} ({each})"
     each = ", ".join(f"{name} {count}" for name, count in figures.faults.items())
-    yield f"faults: {total} strikes ({each})"
-    blows = ", ".join(f"{name} {count}" for name, count in figures.blows.items())
-    yield f"blows: {sum(figures.blows.values())}, {figures.kills} of them kills ({blows})"
+    total = sum(figures.faults.values())
+    yield f"faults of the stack: {total}, {figures.kills} of them kills ({each})"
     longest = figures.longest_settling
     if longest is not None:
         yield (

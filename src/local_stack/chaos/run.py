@@ -1,6 +1,6 @@
 """A chaos run: storms over a local stack, and after each one the proof that nothing broke.
 
-Owns: the order of a run. Decides no blow (chaos_plan) and judges nothing (invariants).
+Owns: the order of a run. Decides no fault (plan) and judges nothing (invariants).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local_stack.audit.invariants import (
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.chaos.arguments import ChaosPlan
 from local_stack.chaos.database_line import DatabaseLine
-from local_stack.chaos.faults import Blows
+from local_stack.chaos.faults import ChaosFaults
 from local_stack.chaos.fees import count_settled, find_fee_faults, settle_fees_days_later
 from local_stack.chaos.lock_watch import LockWatch
 from local_stack.chaos.lull import (
@@ -55,7 +55,7 @@ class Chaos:
     say: Callable[[str], None]
     schedule: CaretakerSchedule
     figures: Figures
-    blows: Blows
+    faults: ChaosFaults
     line: DatabaseLine
     rules: dict[str, AssetRules] = field(default_factory=dict)
     users_order: str = ""
@@ -117,7 +117,7 @@ class Chaos:
             client_order_id="users-own-order",
         )["id"]
         self._lock_watch = LockWatch(self.stack, self.line, exchange.ledger()["account_id"])
-        self.blows.second_daemon_listeners.append(self._lock_watch.second_daemon_begins)
+        self.faults.second_daemon_listeners.append(self._lock_watch.second_daemon_begins)
         self.stack.start_daemon()
         self._started_at = time.monotonic()
 
@@ -127,13 +127,13 @@ class Chaos:
         while (passed := time.monotonic() - begins_at) < seconds:
             self._tick()
             if planned and planned[0].at_seconds <= passed:
-                self.blows.strike(planned.pop(0))
+                self.faults.apply(planned.pop(0))
             time.sleep(TICK_SECONDS)  # the beat of the storm
 
     def _tick(self) -> None:
         now = time.monotonic()
         self.schedule.tick(now)
-        self.blows.tick()
+        self.faults.tick()
         if self._lock_watch is not None:
             self._lock_watch.tick(now)
         if now - self._said_at >= PROGRESS_SECONDS:
@@ -143,23 +143,24 @@ class Chaos:
     def _progress(self) -> str:
         exchange, beat = self.stack.exchange, self.stack.heartbeat()
         state = exchange.state()
-        strikes = sum(self._strikes().values())
+        exchange_faults = sum(self._exchange_faults().values())
         return (
             f"{time.monotonic() - self._started_at:5.0f} s  {self._phase}:"
-            f" {state['orders']['total']} orders, {strikes} strikes of faults,"
-            f" {sum(self.blows.counts.values())} blows; daemon"
+            f" {state['orders']['total']} orders, {exchange_faults} faults of the exchange,"
+            f" {sum(self.faults.counts.values())} of the stack; daemon"
             f" {beat.state if beat and beat.age_seconds() < 3 else 'away'},"
             f" {state['requests']['peak_per_minute']} requests a minute at most"
         )
 
-    def _strikes(self) -> dict[str, int]:
-        return self.stack.exchange.faults()["struck"]
+    def _exchange_faults(self) -> dict[str, int]:
+        applied: dict[str, int] = self.stack.exchange.faults()["applied"]
+        return applied
 
     # After a storm
 
     def _prove(self, storm: int) -> None:
         """The faults end, the market stands still, the bot settles, everything is compared."""
-        self.blows.end()
+        self.faults.end()
         self.stack.exchange.control("market", paused=True)
         ended_at = time.monotonic()
         sweeps: set[float] = set()
@@ -207,14 +208,14 @@ class Chaos:
         """
         if self.line.has_dead_clients() or not self._renew_streams():
             return
-        market = self.blows.market
+        market = self.faults.market
         market.last_left_buy = None
-        self.blows.strike(plan_lull(chance, SELL_SECONDS + LULL_SECONDS))
+        self.faults.apply(plan_lull(chance, SELL_SECONDS + LULL_SECONDS))
         self._tick_until(lambda: market.last_left_buy is not None, LULL_SECONDS)
         if (left := market.last_left_buy) is not None:
             self.records = self._read()
             self._check(self._sold_though_left(left, take_profit_of(left, self.records.books)))
-        self.blows.end()
+        self.faults.end()
 
     def _renew_streams(self) -> bool:
         """A stream that the storm left mute stays so for ever: new ones. Whether they came."""
@@ -242,11 +243,13 @@ class Chaos:
     def _sold_though_left(self, left: LeftBuy, target: Decimal | None) -> list[Violation]:
         """`target` None: it was no safety order after all, nothing is held."""
         exchange = self.stack.exchange
+        if target is None:
+            return []
 
-        def is_above() -> bool:
-            return Decimal(exchange.state()["quotes"][left.symbol]["bid"]) >= target
+        def is_above(least: Decimal = target) -> bool:
+            return Decimal(exchange.state()["quotes"][left.symbol]["bid"]) >= least
 
-        if target is None or not self._tick_until(is_above, LULL_SECONDS):
+        if not self._tick_until(is_above, LULL_SECONDS):
             return []
         began_at = time.monotonic()
         self._tick_until(lambda: trace_left_buy(left, exchange.ledger()).is_over, SELL_SECONDS)
@@ -324,7 +327,7 @@ class Chaos:
         """Complete the figures."""
         self.figures.seconds = time.monotonic() - self._started_at
         if self.records is not None:
-            self.figures.count(self.records, self._strikes(), self.blows.counts)
+            self.figures.count(self.records, self._exchange_faults(), self.faults.counts)
         if self._lock_watch is not None:
             self.figures.lock_held_by_dead_seconds = round(self._lock_watch.seconds_held, 1)
         self.figures.requests_by_route = self.stack.exchange.state()["requests"]["by_route"]

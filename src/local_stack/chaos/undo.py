@@ -1,4 +1,4 @@
-"""What the blows of a chaos run share: what must be taken back, moments waited for, signals."""
+"""What the faults of a chaos run share: what must be taken back, moments waited for, signals."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 import psutil
 
-WAIT_SECONDS = 3.0  # for the moment that a blow wants: an order, a transaction
+WAIT_SECONDS = 3.0  # for the moment that a fault wants: an order, a transaction
 POLL_SECONDS = 0.01
-LOOKOUT_SECONDS = 0.1
+MOMENT_SECONDS = 0.1
 
 
 class UndoList:
-    """Blows that last, and when each is to be taken back."""
+    """Faults that last, and when each is to be taken back."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
 
-    def after(self, seconds: float, undo: Callable[[], None]) -> None:
+    def after(self, seconds: float, undo: Callable[[], object]) -> None:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), undo))
 
     def tick(self) -> None:
@@ -38,27 +38,28 @@ class UndoList:
 
 
 @dataclass(slots=True)
-class _Lookout:
-    strike: Callable[[], bool]
+class _Moment:
+    has_come: Callable[[], bool]
     until: float
     next_at: float = 0.0
 
 
-class Lookouts:
-    """Blows that wait for their moment while the storm goes on: `strike` says whether it came."""
+class Moments:
+    """Faults that wait for their moment while the storm goes on: `has_come` says whether it came,
+    and then does it."""
 
     def __init__(self) -> None:
-        self._waiting: list[_Lookout] = []
+        self._waiting: list[_Moment] = []
 
-    def wait(self, seconds: float, strike: Callable[[], bool]) -> None:
-        """Ask `strike` until it has struck, for so long."""
-        self._waiting.append(_Lookout(strike, time.monotonic() + seconds))
+    def wait(self, seconds: float, has_come: Callable[[], bool]) -> None:
+        """Ask `has_come` until it has, for so long."""
+        self._waiting.append(_Moment(has_come, time.monotonic() + seconds))
 
     def tick(self) -> None:
         now = time.monotonic()
         for one in [each for each in self._waiting if each.next_at <= now]:
-            one.next_at = now + LOOKOUT_SECONDS
-            if now > one.until or one.strike():
+            one.next_at = now + MOMENT_SECONDS
+            if now > one.until or one.has_come():
                 self._waiting.remove(one)
 
     def end(self) -> None:

@@ -17,7 +17,8 @@ from strategy.asset_checks import (
     find_sale_problems,
     find_state_problem,
 )
-from strategy.cycle_plan import compute_remaining_usd, plan_deal
+from strategy.cycle_plan import plan_deal
+from strategy.ladder import compute_ladder_usd, compute_remaining_usd
 from utils.formatting import usd
 
 SUBJECT = "assets"
@@ -80,7 +81,9 @@ def check_capital(world: World) -> list[Finding]:
         state = books.states.get(asset.id)
         rules = market.rules.get(asset.asset_symbol)
         needed += (
-            asset.ladder_usd if state is None else compute_remaining_usd(state, rules, fee_rate)
+            compute_ladder_usd(asset)
+            if state is None
+            else compute_remaining_usd(state, rules, fee_rate)
         )
     symbols = {asset.asset_symbol for asset in enabled}
     reserved = Decimal(0)  # by our own open buys: part of the need, gone from the buying power

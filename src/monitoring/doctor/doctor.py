@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from config import SettingsError, inspect_settings, read_environment, use_settings
 from monitoring.doctor import alert_checks as telling_checks
@@ -76,8 +77,7 @@ def examine(*, with_mail: bool = False) -> Iterator[Finding]:
     world = World(settings, problems, are_settings_known=are_known)
     checks = (*CHECKS, TEST_MAIL) if with_mail else CHECKS
     under_way = [
-        (check, Pending(lambda check=check: check.work(world), seconds=CHECK_SECONDS))
-        for check in checks
+        (check, Pending(partial(check.work, world), seconds=CHECK_SECONDS)) for check in checks
     ]
     for check, pending in under_way:
         yield from _settled(check, pending)

@@ -5,12 +5,14 @@ A brake stops buys when the next one would exceed it, so it can hold before it i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from config import Settings
+from domain.market import AssetRules
 from domain.trading_state import TradingState
+from strategy.ladder import compute_next_buy_usd
 from trading.buy_limits import Usage
 
 
@@ -28,9 +30,17 @@ class BrakeLook:
 
 
 def look_at_brakes(
-    settings: Settings, usage: Usage | None, states: Sequence[TradingState] | None
+    settings: Settings,
+    usage: Usage | None,
+    states: Sequence[TradingState] | None,
+    rules: Mapping[str, AssetRules],
 ) -> tuple[BrakeLook, ...]:
-    """Those that are set, as `BuyLimits` counts them."""
+    """Those that are set, as `BuyLimits` counts them. `rules` by symbol, as far as known."""
+
+    def next_buy_usd(state: TradingState) -> Decimal:
+        known = rules.get(state.asset.asset_symbol)
+        return compute_next_buy_usd(state, known, settings.taker_fee_rate)
+
     if usage is None or states is None:
         limits = {
             "MAX_BUY_USD_PER_DAY": settings.max_buy_usd_per_day,
@@ -46,12 +56,12 @@ def look_at_brakes(
     brakes = []
     if (limit := settings.max_buy_usd_per_day) is not None:
         used = usage.bought_today_usd + sum(usage.on_order_usd.values(), Decimal(0))
-        least = min((_next_buy_usd(state) for state in buyers), default=Decimal(0))
+        least = min((next_buy_usd(state) for state in buyers), default=Decimal(0))
         holds = used + least > limit
         brakes.append(BrakeLook(name="MAX_BUY_USD_PER_DAY", limit=limit, used=used, holds=holds))
     if (limit := settings.max_position_usd) is not None:
         used = max((_invested_usd(state, usage) for state in states), default=Decimal(0))
-        holds = any(_invested_usd(state, usage) + _next_buy_usd(state) > limit for state in buyers)
+        holds = any(_invested_usd(state, usage) + next_buy_usd(state) > limit for state in buyers)
         brakes.append(BrakeLook(name="MAX_POSITION_USD", limit=limit, used=used, holds=holds))
     if settings.max_open_cycles is not None:
         used, limit = Decimal(usage.open_cycles), Decimal(settings.max_open_cycles)
@@ -59,15 +69,6 @@ def look_at_brakes(
             BrakeLook(name="MAX_OPEN_CYCLES", limit=limit, used=used, holds=used >= limit)
         )
     return tuple(brakes)
-
-
-def _next_buy_usd(state: TradingState) -> Decimal:
-    """What the next order of the ladder costs; nothing when the ladder is used up."""
-    asset, cycle = state.asset, state.cycle
-    if cycle.quantity <= 0:
-        return asset.base_order_amount
-    is_used_up = cycle.safety_orders >= asset.max_safety_orders
-    return Decimal(0) if is_used_up else asset.safety_order_amount
 
 
 def _invested_usd(state: TradingState, usage: Usage) -> Decimal:

@@ -142,7 +142,9 @@ class StatusReader:
                 for symbol, profit in (books.realised if books else {}).items()
                 if symbol not in symbols
             ),
-            brakes=look_at_brakes(settings, usage, list(books.states.values()) if books else None),
+            brakes=look_at_brakes(
+                settings, usage, list(books.states.values()) if books else None, self._rules
+            ),
             bought_today_usd=usage.bought_today_usd if usage else None,
             events=tuple(books.events) if books else (),
             problems=(),

@@ -6,6 +6,7 @@ What the market did not bring since the exchange was started is not there: an em
 import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -27,6 +28,7 @@ _INTERVAL = ("symbols", "start", "end", "limit", "page_token", "sort")
 _DAY_NS = 24 * 3600 * NANOS
 
 Record = Quote | Trade | Bar
+Kind = TypeVar("Kind", Quote, Trade, Bar)
 
 
 class MarketDataApi:
@@ -104,7 +106,7 @@ class MarketDataApi:
         return self._page("bars", query, lambda name: self._history.bars(name, timeframe))
 
     def _page(
-        self, kind: str, query: Query, records_of: Callable[[str], Iterable[Record]]
+        self, kind: str, query: Query, records_of: Callable[[str], Iterable[Kind]]
     ) -> web.Response:
         """Symbol by symbol, each in the order of time; `limit` counts all symbols together."""
         symbols = sorted(set(_symbols(query)))
@@ -119,7 +121,7 @@ class MarketDataApi:
         cursor = query.read("page_token", _read_token)
 
         page: dict[str, list[Json]] = {}
-        room, last = limit, None
+        room, token = limit, None
         for symbol in symbols:
             records = between(records_of(symbol), start_ns, end_ns)
             if descending:
@@ -129,15 +131,15 @@ class MarketDataApi:
             if not records:
                 continue
             if not room:
-                return _answer(kind, page, next_page_token=_token(*last))
+                return _answer(kind, page, next_page_token=token)
             page[symbol] = [_shape(one) for one in records[:room]]
-            last = (symbol, records[:room][-1].at_ns)
+            token = _token(symbol, records[:room][-1].at_ns)
             if len(records) > room:
-                return _answer(kind, page, next_page_token=_token(*last))
+                return _answer(kind, page, next_page_token=token)
             room -= len(records)
         return _answer(kind, page, next_page_token=None)
 
-    def _newest(self, latest: Mapping[str, Record], query: Query) -> list:
+    def _newest(self, latest: Mapping[str, Kind], query: Query) -> list[Kind]:
         """Of each symbol asked for, symbols without any are left out of the answer."""
         return [latest[symbol] for symbol in _symbols(query) if symbol in latest]
 

@@ -15,11 +15,12 @@ from paper_exchange.api import data_wire, wire
 from paper_exchange.api.data_codec import Codec, JsonCodec, MsgpackCodec
 from paper_exchange.api.quote_faults import distorted
 from paper_exchange.api.sockets import Outbox, open_websocket
-from paper_exchange.api.stream_faults import refused_handshake, strike_client
+from paper_exchange.api.stream_faults import apply_stream_faults, refused_handshake
 from paper_exchange.core.clock import NANOS
 from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.prices import Bar, Quote, Tick
-from paper_exchange.faults.armed import Fault, Seam
+from paper_exchange.faults.armed import Fault
+from paper_exchange.faults.table import Seam
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,9 @@ class DataStream:
         for client in list(self.clients):
             if not client.is_authenticated:
                 continue
-            strike_client(client, self._faults, stream="data", event="quote", symbol=quote.symbol)
+            apply_stream_faults(
+                client, self._faults, stream="data", event="quote", symbol=quote.symbol
+            )
             if client.wants("quotes", quote.symbol):
                 head = {"T": "q", "S": quote.symbol}
                 client.send({**head, **data_wire.quote_fields(quote)}, quote.at_ns)
@@ -197,7 +200,7 @@ class DataStream:
         if fault.kind.seam is not Seam.FRAME:
             return
         for client in list(self.clients):
-            strike_client(client, self._faults, stream="data", event="", symbol="")
+            apply_stream_faults(client, self._faults, stream="data", event="", symbol="")
 
     def _hear(self, client: DataClient, payload: bytes) -> None:
         if client.outbox.is_cut:

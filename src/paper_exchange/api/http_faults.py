@@ -11,7 +11,8 @@ from aiohttp import web
 from paper_exchange.api.http_json import read_json, refusal_response
 from paper_exchange.core import errors
 from paper_exchange.core.errors import ApiError
-from paper_exchange.faults.armed import Fault, FaultBoard, Seam
+from paper_exchange.faults.armed import Fault, FaultBoard
+from paper_exchange.faults.table import Seam
 
 _PAGE = (
     "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -22,7 +23,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def handle_disturbed(
     request: web.Request, handler: Handler, faults: FaultBoard
 ) -> web.StreamResponse:
-    """Carries the request out as the first fault that strikes it wants; without one, as usual."""
+    """Carries the request out as the first fault that applies wants; without one, as usual."""
     fault = faults.first(Seam.REQUEST, **await _facts(request))
     if fault is None:
         return await handler(request)

@@ -67,7 +67,7 @@ class OrderDesk:
         limit = query.number("limit", _DEFAULT_ORDERS, _MAX_ORDERS)
         descending = query.choice("direction", ("asc", "desc"), "desc") == "desc"
         query.flag("nested")
-        fits = [
+        fits: list[Callable[[Order], bool]] = [
             *self._time_bounds(query),
             *self._symbol_and_class(query),
             lambda order: status == "all" or (status == "open") == order.status.is_open,

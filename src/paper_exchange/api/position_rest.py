@@ -13,7 +13,7 @@ from paper_exchange.core.errors import ApiError
 from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.fees import COIN_INCREMENT
 from paper_exchange.core.orders import Order
-from paper_exchange.faults.armed import Seam
+from paper_exchange.faults.table import Seam
 
 _ALL = Decimal(1)
 

@@ -9,7 +9,8 @@ from decimal import Decimal
 from paper_exchange.core.clock import NANOS
 from paper_exchange.core.decimals import ZERO
 from paper_exchange.core.prices import Quote
-from paper_exchange.faults.armed import Fault, FaultBoard, Seam
+from paper_exchange.faults.armed import Fault, FaultBoard
+from paper_exchange.faults.table import Seam
 
 _HUNDRED = Decimal(100)
 

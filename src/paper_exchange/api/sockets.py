@@ -97,11 +97,6 @@ class Outbox:
         self.is_cut = True
         self._writer.cancel()
 
-    async def drained(self) -> None:
-        """Waits until everything put so far was handed to the socket (or the client was cut)."""
-        while self._waiting and not self.is_cut:
-            await asyncio.sleep(0.001)
-
     async def _say_goodbye(self, last_frame: bytes | None, code: int) -> None:
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):

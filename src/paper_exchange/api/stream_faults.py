@@ -8,7 +8,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from paper_exchange.faults.armed import Fault, FaultBoard, Seam
+from paper_exchange.faults.armed import Fault, FaultBoard
+from paper_exchange.faults.table import Seam
 
 
 class StreamClient(Protocol):
@@ -21,7 +22,7 @@ def refused_handshake(fault: Fault) -> web.Response:
     return web.json_response({"message": "refused"}, status=int(fault.number("status")))
 
 
-def strike_client(
+def apply_stream_faults(
     client: StreamClient, faults: FaultBoard, *, stream: str, event: str, symbol: str
 ) -> None:
     """Before something is sent, and (with an empty event) when a fault was just armed."""

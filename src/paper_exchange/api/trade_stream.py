@@ -13,10 +13,11 @@ from aiohttp import WSMsgType, web
 
 from paper_exchange.api import wire
 from paper_exchange.api.sockets import Outbox, open_websocket
-from paper_exchange.api.stream_faults import refused_handshake, strike_client
+from paper_exchange.api.stream_faults import apply_stream_faults, refused_handshake
 from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.state import TradeUpdate, order_facts
-from paper_exchange.faults.armed import Fault, Seam
+from paper_exchange.faults.armed import Fault
+from paper_exchange.faults.table import Seam
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +81,10 @@ class TradeStream:
 
     def on_trade_update(self, update: TradeUpdate) -> None:
         asset = self._exchange.asset(update.order.symbol)
-        body = {"stream": "trade_updates", "data": wire.trade_update_json(update, asset)}
+        body: wire.Json = {"stream": "trade_updates", "data": wire.trade_update_json(update, asset)}
         event, symbol = update.event.value, update.order.symbol
         for client in list(self.clients):
-            strike_client(client, self._faults, stream="trading", event=event, symbol=symbol)
+            apply_stream_faults(client, self._faults, stream="trading", event=event, symbol=symbol)
         if not any(client.is_listening for client in self.clients):
             return  # nobody would miss it: the faults of updates wait for someone who does
         delays, is_overtaken = [0.0], False
@@ -130,7 +131,7 @@ class TradeStream:
         if fault.kind.seam is not Seam.FRAME:
             return
         for client in list(self.clients):
-            strike_client(client, self._faults, stream="trading", event="", symbol="")
+            apply_stream_faults(client, self._faults, stream="trading", event="", symbol="")
 
     def _hear(self, client: TradeClient, payload: str | bytes) -> None:
         try:

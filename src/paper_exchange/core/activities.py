@@ -13,7 +13,8 @@ from paper_exchange.core.clock import NANOS, parse_time, utc_date
 from paper_exchange.core.decimals import ZERO, floor_to
 from paper_exchange.core.fees import COIN_INCREMENT, USD_CENT, Fee
 from paper_exchange.core.orders import Order, Side
-from paper_exchange.faults.armed import FaultBoard, Seam
+from paper_exchange.faults.armed import FaultBoard
+from paper_exchange.faults.table import Seam
 
 MAX_PAGE_SIZE = 100
 KINDS = ("FILL", "CFEE", "FEE")
@@ -125,7 +126,10 @@ class ActivityLog:
             one
             for one in self.all
             if one.kind in kinds
-            and (order_id is None or (one.kind == "FILL" and one.execution.order_id == order_id))
+            and (
+                order_id is None
+                or (isinstance(one, FillActivity) and one.execution.order_id == order_id)
+            )
             and (after_ns is None or one.at_ns > after_ns)
             and (until_ns is None or one.at_ns < until_ns)
             and (day is None or utc_date(one.at_ns) == day)
@@ -153,7 +157,7 @@ class _Posting:
 
 
 def _postings(execution: ExecutionRecord, faults: FaultBoard) -> Iterable[_Posting]:
-    """In one piece on the day of the trade, or as the faults that strike want it."""
+    """In one piece on the day of the trade, or as the faults that apply want it."""
     if execution.fee == Fee():
         return []
     parts = [_Posting(execution=execution, fee=execution.fee, created_ns=execution.at_ns)]

@@ -9,7 +9,8 @@ import re
 import time
 from datetime import UTC, date, datetime
 
-from paper_exchange.faults.armed import FaultBoard, Seam
+from paper_exchange.faults.armed import FaultBoard
+from paper_exchange.faults.table import Seam
 
 NANOS = 1_000_000_000
 _MIN_STEP_NS = 1_000

@@ -34,7 +34,7 @@ def _one_turn(
     """All that the call changes is kept together."""
 
     @wraps(method)
-    def wrapper(self: "Exchange", *args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(self: "Exchange", /, *args: P.args, **kwargs: P.kwargs) -> R:
         with self._state.turn():
             return method(self, *args, **kwargs)
 

@@ -2,7 +2,7 @@
 
 Onto the book, to the market, filled in one or two parts, ended. The only place where orders fill:
 the execution is planned, the account's balances are planned and checked, then all is committed.
-Faults that bend the life of an order strike here.
+Faults that bend the life of an order apply here.
 """
 
 from decimal import Decimal
@@ -18,7 +18,8 @@ from paper_exchange.core.order_rules import Ticket
 from paper_exchange.core.orders import Event, Order, OrderType, Side, Status, TimeInForce, advance
 from paper_exchange.core.prices import Quote
 from paper_exchange.core.state import State, TradeUpdate, order_facts
-from paper_exchange.faults.armed import Fault, Seam
+from paper_exchange.faults.armed import Fault
+from paper_exchange.faults.table import Seam
 
 _SMALLEST_COIN = Decimal("0.000000001")
 

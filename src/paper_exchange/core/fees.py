@@ -1,6 +1,6 @@
 """Trading fees.
 
-Taken from what is received, coins on a buy and USD on a sell. Rates are Alpaca's tier 1 by default.
+Taken from what is received, coins on a buy and USD on a sell.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class Fee:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeeSchedule:
-    maker: Decimal = Decimal("0.0015")
-    taker: Decimal = Decimal("0.0025")
-    usd_increment: Decimal = USD_CENT
+    maker: Decimal
+    taker: Decimal
+    usd_increment: Decimal
 
     def fee(self, *, side: Side, qty: Decimal, price: Decimal, is_maker: bool) -> Fee:
         """The fee of one execution.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from paper_exchange.core.activities import ExecutionRecord
 from paper_exchange.core.orders import Order
@@ -127,7 +128,7 @@ class Journal:
         self._db.execute(statement, (*keys, self._codec.text(record)))
 
     @staticmethod
-    def _logs(state: State) -> dict[str, list]:
+    def _logs(state: State) -> dict[str, list[Any]]:
         return {
             "executions": state.activities.executions,
             "activities": state.activities.all,
@@ -175,7 +176,7 @@ class Journal:
         if self._one("account") != account_id:
             raise StateFileError("it holds the account of another key")
 
-    def _one(self, name: str) -> object:
+    def _one(self, name: str) -> Any:
         row = self._db.execute("SELECT record FROM one WHERE name = ?", (name,)).fetchone()
         return None if row is None else self._codec.read(row[0])
 
@@ -207,7 +208,7 @@ class Journal:
         state.clock.not_before(max((step.true_ns for step in state.steps), default=0))
         self._kept = {kind: len(records) for kind, records in logs.items()}
 
-    def _rows(self, statement: str, *values: object) -> Iterator[tuple]:
+    def _rows(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:
         return iter(self._db.execute(statement, values).fetchall())
 
     @contextmanager
@@ -222,6 +223,7 @@ class Journal:
 
     @contextmanager
     def _complaining(self, *unreadable: type[Exception]) -> Iterator[None]:
+        broken: tuple[type[Exception], ...] = (sqlite3.Error, *unreadable)
         try:
             yield
         except StateFileError as error:
@@ -229,5 +231,5 @@ class Journal:
         except sqlite3.OperationalError as error:
             reason = "another exchange has it open" if "locked" in str(error) else error
             raise StateFileError(f"state file {self._path}: {reason}") from None
-        except (sqlite3.Error, *unreadable) as error:
+        except broken as error:
             raise StateFileError(f"state file {self._path}: it cannot be read: {error}") from None

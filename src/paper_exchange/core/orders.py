@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
+from typing import Any
 
 from paper_exchange.core.decimals import ZERO
 
@@ -173,7 +174,7 @@ _TIME_FIELD = {
 }
 
 
-def advance(order: Order, event: Event, at_ns: int, **changes: object) -> Order:
+def advance(order: Order, event: Event, at_ns: int, **changes: Any) -> Order:
     """The order after the event, with the times that the event sets."""
     try:
         status = TRANSITIONS[order.status][event]

@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal
 from enum import Enum
 from types import ModuleType
+from typing import Any
 
 from paper_exchange.core import account, activities, fees, orders, profile, state
 
@@ -38,7 +39,7 @@ class Codec:
         is_shared = isinstance(value, activities.ExecutionRecord)
         return json.dumps(self._fields(value) if is_shared else self._encode(value))
 
-    def read(self, text: str) -> object:
+    def read(self, text: str) -> Any:
         """Raises KeyError, TypeError or ValueError for what this version does not know."""
         return self._decode(json.loads(text))
 
@@ -60,7 +61,7 @@ class Codec:
                 return {"execution": value.execution_id}
         return self._fields(value)
 
-    def _fields(self, record: object) -> object:
+    def _fields(self, record: Any) -> object:
         body = {one.name: self._encode(getattr(record, one.name)) for one in fields(record)}
         return {"class": type(record).__name__, "fields": body}
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from paper_exchange.core import errors
 from paper_exchange.core.account import Account, Position
@@ -141,7 +141,7 @@ class State:
             raise errors.asset_not_found(symbol)
         return asset
 
-    def change(self, order: Order, event: Event, **changes: object) -> Order:
+    def change(self, order: Order, event: Event, **changes: Any) -> Order:
         """The order after the event, stored and told."""
         now_ns = self.clock.now_ns()
         order = advance(order, event, now_ns, **changes)
@@ -152,7 +152,7 @@ class State:
         self.tell(update)
         return order
 
-    def note(self, order: Order, **changes: object) -> Order:
+    def note(self, order: Order, **changes: Any) -> Order:
         """A change that nobody is told of."""
         order = replace(order, **changes)
         self.book.put(order)

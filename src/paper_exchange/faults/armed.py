@@ -1,7 +1,7 @@
-"""The faults that are armed: one matcher, one count of strikes, one record of them.
+"""The faults that are armed: one matcher, one count of what they did, one record of it.
 
 The exchange visits a seam wherever something can go wrong, with the facts of the moment, and does
-what the faults that strike there say. This module decides whether a fault strikes, never what
+what the faults that apply there say. This module decides whether a fault applies, never what
 happens then. Chances are seeded per fault.
 """
 
@@ -22,7 +22,7 @@ _HISTORY = 1_000
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """A fault that was armed: how likely, how often, where, and how often it struck."""
+    """A fault that was armed: how likely, how often, where, and how often it was applied."""
 
     id: str
     kind: Kind
@@ -31,7 +31,7 @@ class Fault:
     match: Mapping[str, Sequence[str]]
     parameters: Mapping[str, object]
     chance: random.Random = field(repr=False)
-    struck: int = 0
+    applied: int = 0
     is_cleared: bool = False
 
     @property
@@ -40,11 +40,11 @@ class Fault:
 
     @property
     def is_active(self) -> bool:
-        return not self.is_cleared and (self.count is None or self.struck < self.count)
+        return not self.is_cleared and (self.count is None or self.applied < self.count)
 
     @property
     def seconds(self) -> float:
-        return float(self.parameters["seconds"])
+        return float(self.number("seconds"))
 
     def number(self, name: str) -> Decimal:
         return Decimal(str(self.parameters[name]))
@@ -64,7 +64,7 @@ class Fault:
             "count": self.count,
             "match": {name: list(patterns) for name, patterns in self.match.items()},
             **self.parameters,
-            "struck": self.struck,
+            "applied": self.applied,
             "active": self.is_active,
         }
 
@@ -102,32 +102,32 @@ class FaultBoard:
         return chosen
 
     def visit(self, seam: Seam, **facts: object) -> Iterator[Fault]:
-        """The faults that strike here and now, in the order in which they were armed."""
+        """The faults that apply here and now, in the order in which they were armed."""
         if not self._active.get(seam):
             return iter(())
-        return iter([fault for fault in list(self._active[seam]) if self._strikes(fault, facts)])
+        return iter([fault for fault in list(self._active[seam]) if self._applies(fault, facts)])
 
     def first(self, seam: Seam, **facts: object) -> Fault | None:
         return next(self.visit(seam, **facts), None)
 
     def as_json(self) -> dict[str, object]:
-        struck: dict[str, int] = {}
+        applied: dict[str, int] = {}
         for fault in self.all:
-            struck[fault.name] = struck.get(fault.name, 0) + fault.struck
+            applied[fault.name] = applied.get(fault.name, 0) + fault.applied
         return {
             "active": [fault.as_json() for fault in self.all if fault.is_active],
             "all": [fault.as_json() for fault in self.all],
-            "struck": struck,
+            "applied": applied,
             "history": list(self.history),
         }
 
-    def _strikes(self, fault: Fault, facts: Mapping[str, object]) -> bool:
+    def _applies(self, fault: Fault, facts: Mapping[str, object]) -> bool:
         if not fault.fits(facts) or fault.chance.random() >= fault.probability:
             return False
-        fault.struck += 1
+        fault.applied += 1
         if fault.kind.seam is not Seam.CLOCK:
             self.history.append({"id": fault.id, "name": fault.name, "facts": dict(facts)})
-            log.info("fault.struck id=%s name=%s facts=%s", fault.id, fault.name, dict(facts))
+            log.info("fault.applied id=%s name=%s facts=%s", fault.id, fault.name, dict(facts))
         if not fault.is_active:
             self._forget(fault)
         return True

@@ -31,11 +31,11 @@ control API (JSON, no keys; numbers may be JSON numbers or strings):
                             "rate_limit_per_minute":200}   any of them
   POST /control/order       {"order_id":"..."|"client_order_id":"...",
                             "action":"expire"|"reject"|"cancel"}   at once, whatever it was doing
-  GET  /control/faults      those armed, how often each struck, the last 1000 strikes with facts
+  GET  /control/faults      those armed, how often each took effect, the last 1000 times with facts
   POST /control/faults      {"name":"drop_update","count":1,"match":{"event":"fill"}}
                             or {"faults":[{...},...]} or {"clear":true|"fault-1"|"drop_update"}.
-                            count: strikes until it is over (default: until cleared); probability:
-                            of each strike (default 1); match: facts and patterns (* and ?), or
+                            count: times until it is over (default: until cleared); probability:
+                            of each time (default 1); match: facts and patterns (* and ?), or
                             lists of them; and the parameters of the fault
   POST /control/shutdown    {}
 

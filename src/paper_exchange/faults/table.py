@@ -1,8 +1,8 @@
 """Every fault there is, by name.
 
-Where it strikes, what it does, what it takes. The manual is made of it. A seam is a place where the
-exchange asks whether something goes wrong; FACTS is what it tells there, and so what a fault can be
-matched on.
+Where it takes effect, what it does, what it takes. The manual is made of it. A seam is a place
+where the exchange asks whether something goes wrong; FACTS is what it tells there, and so what a
+fault can be matched on.
 """
 
 import textwrap
@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 
 class Seam(Enum):
-    """Where a fault can strike."""
+    """Where a fault can take effect."""
 
     TRADE_UPDATE = auto()
     FRAME = auto()

@@ -1,0 +1,95 @@
+"""The chaos run: its plan comes from the seed alone, and a short run breaks no invariant."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from config import PROJECT_ROOT
+from local_stack.chaos.arguments import parse_arguments
+from local_stack.chaos.plan import (
+    EXCHANGE_FAULTS,
+    FEE_POSTINGS,
+    ChaosFault,
+    plan_fee_postings,
+    plan_storm,
+)
+from paper_exchange.faults.armed import FaultBoard
+from paper_exchange.faults.table import KINDS
+
+RUN_SECONDS = 400.0  # a bound for a busy machine; on a free one it takes about 90
+
+
+def test_a_short_run_under_every_kind_of_fault_breaks_no_invariant():
+    """The seed is fixed, so that the same things are thrown each time."""
+    run = subprocess.run(
+        [sys.executable, "-m", "cli.chaos", "--minutes", "1", "--seed", "4", "--json"],
+        cwd=PROJECT_ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+
+    assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
+    figures = json.loads(run.stdout)
+    assert figures["well"] is True
+    assert figures["orders"] >= 8
+    assert figures["fills"] >= 8
+    assert sum(figures["exchange_faults"].values()) >= 20
+    assert len(figures["exchange_faults"]) >= 5
+    assert figures["kills"] >= 2
+    assert figures["recoveries"] >= 2
+    assert figures["checks"] >= 4
+    assert 0 < figures["requests_peak_per_minute"] < 200
+    assert figures["fees_settled"] > 0
+    assert "storm 1 of 2" in run.stderr, "progress goes to standard error"
+
+
+def test_the_plan_is_a_function_of_the_seed():
+    def plan(seed):
+        return plan_storm(random.Random(seed), 40.0)
+
+    assert plan(1) == plan(1)
+    assert plan(1) != plan(2)
+    moments = [one.at_seconds for one in plan(1)]
+    assert moments == sorted(moments)
+    assert all(one.at_seconds + one.for_seconds <= 40.0 for one in plan(1))
+
+
+def test_every_fault_of_the_exchange_and_of_the_stack_is_on_the_menu():
+    board = FaultBoard()
+    for name, _weight, _longest, fields in EXCHANGE_FAULTS:
+        board.arm({"name": name, **fields})  # in the table's own terms
+    for _share, fault in FEE_POSTINGS:
+        board.arm(fault)
+    on_menu = {name for name, *_ in EXCHANGE_FAULTS} | {fault["name"] for _, fault in FEE_POSTINGS}
+    assert on_menu == set(KINDS)
+    planned = [plan_fee_postings(seed) for seed in range(100)]
+    assert all(planned)
+    assert all(fault in (one for plan in planned for one in plan) for _, fault in FEE_POSTINGS)
+    chance = random.Random(1)
+    drawn = {one.fault for _ in range(100) for one in plan_storm(chance, 40.0)}
+    assert drawn == set(ChaosFault)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--minutes", "0"], "must be between"),
+        (["--seed", "one"], "'one' is not a whole number"),
+        (["--assets", "99"], "must be between 1 and"),
+        (["--load", "17"], "must be between 0 and 16"),
+        (["--load", "-1"], "must be between 0 and 16"),
+    ],
+)
+def test_what_cannot_be_is_code_2(arguments, reason, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse_arguments(arguments)
+    assert end.value.code == 2
+    assert reason in capsys.readouterr().err
