@@ -76,6 +76,7 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next_status_at = 0.0
+        self._untold: RenderableType | None = None
 
     def say(self, text: str | RenderableType) -> None:
         self._console.print(text)
@@ -84,12 +85,15 @@ class PlainView:
     def show(self, heading: str, status: Status, news: Sequence[Sentence]) -> None:
         for sentence in news:
             self.say(_line(sentence))
+        self._untold = Group(Text(), Text(heading), render(status, self._console), Text())
         if time.monotonic() >= self._next_status_at:
             self._next_status_at = time.monotonic() + PLAIN_STATUS_SECONDS
-            self.say(Group(Text(), Text(heading), render(status, self._console), Text()))
+            self.close()
 
     def close(self) -> None:
-        """Nothing to put back."""
+        if self._untold is not None:
+            untold, self._untold = self._untold, None
+            self.say(untold)
 
 
 def _line(sentence: Sentence) -> Text:

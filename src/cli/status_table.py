@@ -45,7 +45,7 @@ def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
         box=box.SIMPLE_HEAD if console.is_terminal else None,
         show_edge=False,
         pad_edge=False,
-        padding=(0, 1, 0, 0) if is_wide else 0,
+        padding=(0, 1 if console.is_terminal else 2, 0, 0) if is_wide else 0,
         header_style="bold",
         expand=console.is_terminal and not is_wide,
     )

@@ -87,6 +87,7 @@ def test_a_replay_ends_by_itself_with_a_cycle_that_agrees_with_the_exchange(tmp_
     assert "sold" in done.stderr
     for part in ("local exchange: play money", "all is well", "coins held", "cycles"):
         assert part in done.stderr, "the status screen that users have"
+    assert "all time ~+" in done.stderr.rpartition("demo  ")[2], "the last picture is of the end"
 
 
 def test_a_reader_who_has_seen_enough_ends_it_quietly_and_nothing_is_left_running():

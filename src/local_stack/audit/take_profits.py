@@ -15,6 +15,7 @@ from local_stack.audit.replay import replay
 from local_stack.audit.spending import ON_ITS_WAY
 from strategy.order_identity import parse_client_order_id
 from strategy.sizing import is_unsellable
+from utils.formatting import number
 
 _ENDINGS = ("canceled", "expired", "rejected", "replaced")
 _ZERO = Decimal(0)
@@ -61,7 +62,7 @@ def find_left_behind(cycle: CycleBooks, books: Books) -> Iterator[str]:
     left = count_left(cycle) - _late_and_unknown(cycle, books)
     left -= books.taken.get(cycle.symbol, _ZERO)
     if not is_unsellable(left, cycle.rules):
-        yield f"complete with {left.normalize():f} coins of it on the exchange"
+        yield f"complete with {number(left)} coins of it on the exchange"
 
 
 def count_left(cycle: CycleBooks) -> Decimal:

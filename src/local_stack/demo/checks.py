@@ -23,6 +23,7 @@ from local_stack.audit.ledgers import Books, CycleBooks, MatchedBooks
 from local_stack.audit.spending import largest_share
 from local_stack.demo.figures import HALF_A_CENT, AssetFigures, cash_moved
 from local_stack.demo.records import BotRecords, ExchangeRecords
+from utils.formatting import counted
 
 _SHOWN = 3
 _ZERO = Decimal(0)
@@ -69,7 +70,7 @@ def check_cash(exchange: ExchangeRecords) -> Check:
     """Fills and fees explain every dollar that the account gained or lost."""
     moved = sum(map(cash_moved, exchange.fills), _ZERO)
     missing = exchange.cash - exchange.cash_at_start - moved
-    detail = f"{len(exchange.fills)} fills, {missing:.4f} USD unexplained"
+    detail = f"{counted(len(exchange.fills), 'fill')}, {missing:.4f} USD unexplained"
     if exchange.unpaired_fees:
         detail += f", {exchange.unpaired_fees} fees without a fill or fills without a fee"
     return Check(
@@ -87,7 +88,8 @@ def check_orders(books: Books, matched: MatchedBooks) -> Check:
     return Check(
         name="every order belongs to one state of one cycle and is in the journal",
         holds=not found,
-        detail=_texts(found) or f"{sum(len(cycle.orders) for cycle in matched.cycles)} orders",
+        detail=_texts(found)
+        or counted(sum(len(cycle.orders) for cycle in matched.cycles), "order"),
     )
 
 
@@ -99,7 +101,7 @@ def check_cycles(cycles: Iterable[CycleBooks], books: Books) -> Check:
     return Check(
         name="quantity, average and safety orders of every cycle are the exchange's fills",
         holds=not found,
-        detail=_texts(found) or f"{bought} cycles",
+        detail=_texts(found) or counted(bought, "cycle"),
     )
 
 

@@ -131,7 +131,7 @@ class Demo:
         settings = load_settings(self.stack.settings())
         use_settings(settings)
         reader = StatusReader(settings)
-        status = reader.load()
+        status: Status | None = None
         pending, ask_at = None, 0.0
         started = time.monotonic()
         limit = self.plan.minutes and self.plan.minutes * 60
@@ -147,9 +147,12 @@ class Demo:
                 if pending is not None and pending.has_ended:
                     status, pending = pending.result(), None
                 market = self.stack.exchange.state()["market"]
-                self.view.show(self._heading(market), status, story.news(db_conn))
+                if status is not None:
+                    self.view.show(self._heading(market), status, story.news(db_conn))
                 if market["status"] == "ended" or (limit and self.seconds >= limit):
                     break
+        market = self.stack.exchange.state()["market"]
+        self.view.show(self._heading(market), reader.load(), story.news(db_conn))
 
     def _heading(self, market: Mapping[str, Any]) -> str:
         """Which market, how fast, how long, how much of it is over."""
