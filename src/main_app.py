@@ -29,7 +29,8 @@ from trading.bot import SHUTDOWN_SECONDS, Bot
 from utils.alpaca_client_rest import ExchangeError, get_trading_client
 from utils.alpaca_queries import fetch_account_id
 from utils.db_utils import DatabaseError, thread_connection
-from utils.logging_setup import log_event, setup_logging
+from utils.log_events import LogEvent, log_event
+from utils.logging_setup import setup_logging
 
 log = logging.getLogger("main_app")
 T = TypeVar("T")
@@ -64,8 +65,7 @@ def _check_world(settings: Settings) -> str:
     claim_account(connection, account_id)
     log_event(
         log,
-        logging.INFO,
-        "account.opened",
+        LogEvent.ACCOUNT_OPENED,
         account=account_id,
         host=settings.trading_host,
         money=describe_account(settings),
@@ -89,7 +89,7 @@ async def run_websockets() -> int:
         loop.add_signal_handler(number, stop_wanted.set)
     account_id = await _unless_stopped(stop_wanted, asyncio.to_thread(_check_world, settings))
     if account_id is None:
-        log_event(log, logging.INFO, "app.stopping", because="stop")
+        log_event(log, LogEvent.APP_STOPPING, because="stop")
         return EXIT_STOPPED
     bot = _bot = Bot(
         settings,
@@ -114,7 +114,7 @@ async def run_websockets() -> int:
         }.items()
     ]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    log_event(log, logging.INFO, "app.stopping", because=",".join(task.get_name() for task in done))
+    log_event(log, LogEvent.APP_STOPPING, because=",".join(task.get_name() for task in done))
     await bot.stop()
     for task in tasks:
         task.cancel()
@@ -122,7 +122,7 @@ async def run_websockets() -> int:
     await asyncio.gather(*ended, return_exceptions=True)
     if left:
         names = ",".join(task.get_name() for task in left)
-        log_event(log, logging.WARNING, "stop.hurried", left=names, seconds=SHUTDOWN_SECONDS)
+        log_event(log, LogEvent.STOP_HURRIED, left=names, seconds=SHUTDOWN_SECONDS)
     _bot = None
     return _exit_code(done)
 
@@ -149,9 +149,15 @@ def _exit_code(done: set[asyncio.Task[Any]]) -> int:
         code = EXIT_FAILED
         error = task.exception()
         if isinstance(error, AlreadyRunning):
-            log_event(log, logging.ERROR, "app.superseded", reason=error)
+            log_event(log, LogEvent.APP_SUPERSEDED, reason=error)
             return EXIT_ALREADY_RUNNING
-        log.critical("app.failed part=%s", task.get_name(), exc_info=error)
+        log_event(
+            log,
+            LogEvent.APP_FAILED,
+            level=logging.CRITICAL,
+            part=task.get_name(),
+            traceback=error or False,
+        )
     return code
 
 
@@ -170,21 +176,21 @@ def main() -> int:
         return EXIT_SETTINGS
     try:
         with PidFile(settings.pid_file):
-            log_event(log, logging.INFO, "app.started", pid=os.getpid())
+            log_event(log, LogEvent.APP_STARTED, pid=os.getpid())
             if loose := find_loose_permissions():
-                log_event(log, logging.WARNING, "env_file.loose_permissions", reason=loose)
+                log_event(log, LogEvent.ENV_FILE_LOOSE_PERMISSIONS, reason=loose)
             code = _run_loop()
-            log_event(log, logging.INFO, "app.stopped", code=code)
+            log_event(log, LogEvent.APP_STOPPED, code=code)
             logging.shutdown()  # mails what waits, while the PID file still says that we run
             return code
     except AlreadyRunning as error:
-        log_event(log, logging.ERROR, "app.refused", reason=error)
+        log_event(log, LogEvent.APP_REFUSED, reason=error)
         return EXIT_ALREADY_RUNNING
     except (ExchangeError, DatabaseError, ForeignDatabase, OSError) as error:
-        log_event(log, logging.ERROR, "app.failed", reason=error)
+        log_event(log, LogEvent.APP_FAILED, reason=error)
         return EXIT_FAILED
-    except Exception:  # the top of the program: the log and the mail must tell it, too
-        log.critical("app.failed reason=unforeseen", exc_info=True)
+    except Exception:  # noqa: BLE001 - the top of the program: the log and the mail must tell it, too
+        log_event(log, LogEvent.APP_FAILED, level=logging.CRITICAL, traceback=True)
         return EXIT_FAILED
 
 

@@ -10,6 +10,7 @@ import logging
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -27,7 +28,7 @@ from trading.engine import build_engine
 from trading.unclaimed_orders import tell_unclaimed
 from utils.alpaca_client_rest import ExchangeRefused
 from utils.db_utils import thread_connection, transaction
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class ConsistencyChecker:
             if not self._run.dry_run and _is_one_too_many(finding):
                 self._hold_back(findings[number:])
                 return
-            self._run.step(_described(finding), lambda finding=finding: self._perform(finding))
+            self._run.step(_described(finding), partial(self._perform, finding))
 
     def _hold_back(self, findings: list[Finding]) -> None:
         """So many positions do not vanish at once, but so many wrong 404s come from an exchange
@@ -105,12 +106,11 @@ class ConsistencyChecker:
 
     def _findings(self, before: list[Finding]) -> list[Finding]:
         found = [one for one in plan_repairs(self._look.look(), before) if not _was_said(one)]
-        log_event(log, logging.INFO, "consistency.checked", findings=len(found))
+        log_event(log, LogEvent.CONSISTENCY_CHECKED, findings=len(found))
         for one in found:
             log_event(
                 log,
-                logging.DEBUG,
-                "finding.seen",
+                LogEvent.FINDING_SEEN,
                 action=one.action,
                 symbol=one.symbol,
                 reason=one.reason,
@@ -195,8 +195,7 @@ class ConsistencyChecker:
             # Nothing of ours writes this: a person or a fault did.
             log_event(
                 log,
-                logging.ERROR,
-                "cycle.orderless",
+                LogEvent.CYCLE_ORDERLESS,
                 symbol=finding.symbol,
                 cycle=finding.cycle.id,
                 reason=finding.reason,

@@ -24,9 +24,8 @@ from domain.market import AssetRules, Position
 from domain.orders import ExchangeOrder, UnreadableOrder
 from domain.trading_state import TradingState
 from domain.wire import WireError, normalize_symbol
-from models.cooldowns import load_cooldowns
 from models.events import get_kinds_by_cycle
-from models.trading_state import load_all_trading_states, with_leftovers
+from models.trading_state import load_all_trading_states, load_cooldowns, with_leftovers
 from strategy.fees import compute_coins_taken
 from strategy.order_history import BEGINNING
 from strategy.order_identity import compute_client_order_id, parse_client_order_id
@@ -45,7 +44,7 @@ from utils.alpaca_queries import (
     fetch_positions,
 )
 from utils.db_utils import thread_connection
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -145,13 +144,13 @@ class ConsistencyLook:
             order = listed.get(cycle.latest_order_id or "")
             if order is None:
                 if asked == MOST_LOST:
-                    log_event(log, logging.WARNING, "waiting.postponed", after=MOST_LOST)
+                    log_event(log, LogEvent.WAITING_POSTPONED, after=MOST_LOST)
                     return
                 asked += 1
                 try:
                     order = fetch_order_of(self.client, cycle)
                 except UnreadableAnswer as error:
-                    log_event(log, logging.INFO, "asset.skipped", symbol=symbol, reason=error)
+                    log_event(log, LogEvent.ASSET_SKIPPED, symbol=symbol, reason=error)
                     continue
             has_end = order is not None and is_booked(thread_connection(), order)
             yield CurrentOrder(cycle=cycle, symbol=symbol, order=order, is_booked=has_end)
@@ -172,7 +171,7 @@ class ConsistencyLook:
         self.rules.prefetch(state.asset.asset_symbol for state in suspects)
         for state in suspects:
             if len(measured) == MOST_SUSPECTS:
-                log_event(log, logging.WARNING, "holdings.postponed", after=MOST_SUSPECTS)
+                log_event(log, LogEvent.HOLDINGS_POSTPONED, after=MOST_SUSPECTS)
                 break
             try:
                 symbol = normalize_symbol(state.asset.asset_symbol)
@@ -182,7 +181,7 @@ class ConsistencyLook:
                     measured.append(self._ask_about(state, rules))
             except (WireError, ExchangeRefused, UnreadableAnswer) as error:
                 # The daemon says so as an ERROR: one sick asset must not hold up the others.
-                log_event(log, logging.INFO, "asset.skipped", asset=state.asset.id, reason=error)
+                log_event(log, LogEvent.ASSET_SKIPPED, asset=state.asset.id, reason=error)
         return measured
 
     def _fits(self, state: TradingState, position: Position | None) -> bool:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from functools import partial
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from caretakers.plans.cooldown_manager import is_cooldown_over, plan_cooldown_ends
 from caretakers.runner import ScriptRun
-from domain.trading_state import Cooldown
-from models.cooldowns import load_cooldown, load_cooldowns
+from domain.trading_state import TradingState
 from models.cycle_data import lock_cycle
+from models.trading_state import load_cooldown, load_cooldowns
 from strategy.repairs import compute_cooldown_over_change
 from trading.cycle_changes import write_change
 from utils.db_utils import thread_connection, transaction
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +33,23 @@ def end_cooldowns(run: ScriptRun) -> None:
     now = datetime.now(UTC)
     cooldowns = load_cooldowns(thread_connection())
     ended = plan_cooldown_ends(cooldowns, now)
-    log_event(log, logging.INFO, "cooldowns.checked", resting=len(cooldowns), over=len(ended))
+    log_event(log, LogEvent.COOLDOWNS_CHECKED, resting=len(cooldowns), over=len(ended))
     for cooldown in ended:
         step = {
             "action": "end cooldown",
-            "symbol": cooldown.asset_symbol,
-            "reason": f"{cooldown.cooldown_seconds} s have passed since"
+            "symbol": cooldown.asset.asset_symbol,
+            "reason": f"{cooldown.asset.cooldown_period} s have passed since"
             f" {cooldown.previous_completed_at:%Y-%m-%d %H:%M:%S} UTC",
             "cycle": cooldown.cycle.id,
         }
-        run.step(step, lambda one=cooldown: None if end_cooldown(one, now) else "not needed")
+        run.step(step, partial(_end, cooldown, now))
 
 
-def end_cooldown(cooldown: Cooldown, now: datetime) -> bool:
+def _end(cooldown: TradingState, now: datetime) -> str | None:
+    return None if end_cooldown(cooldown, now) else "not needed"
+
+
+def end_cooldown(cooldown: TradingState, now: datetime) -> bool:
     """Put the cycle back to `watching` if it still is what was read and its rest still is over.
 
     Raises:
@@ -64,9 +69,8 @@ def end_cooldown(cooldown: Cooldown, now: datetime) -> bool:
     if ended:
         log_event(
             log,
-            logging.INFO,
-            "cycle.changed",
-            symbol=cooldown.asset_symbol,
+            LogEvent.CYCLE_CHANGED,
+            symbol=cooldown.asset.asset_symbol,
             cycle=cooldown.cycle.id,
             status="cooldown>watching",
             source="cooldown_manager",

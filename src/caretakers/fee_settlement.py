@@ -26,7 +26,7 @@ from trading.cycle_changes import tell
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_trade_records
 from utils.db_utils import thread_connection, transaction
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,7 @@ def settle_fees(run: ScriptRun) -> None:
     ]
     log_event(
         log,
-        logging.INFO,
-        "fees.checked",
+        LogEvent.FEES_CHECKED,
         since=first,
         orders=len(entries),
         posted=len(records.fees),
@@ -101,8 +100,7 @@ def _settle(run: ScriptRun, settlement: FeeSettlement) -> None:
     if run.step(step, lambda: transaction(lambda connection: write_fees(connection, settlement))):
         log_event(
             log,
-            logging.INFO,
-            "fees.settled",
+            LogEvent.FEES_SETTLED,
             symbol=settlement.symbol,
             side=settlement.side,
             total=settlement.total,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from alpaca.trading.client import TradingClient
 
@@ -39,7 +40,7 @@ from utils.alpaca_client_rest import (
 from utils.alpaca_http import requests_left
 from utils.alpaca_queries import fetch_exchange_time, fetch_order, fetch_orders
 from utils.db_utils import thread_connection
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +81,12 @@ class OrderCanceller:
             return
         around = self._surroundings(symbols)
         repairs = plan_order_repairs(orders, around)
-        log_event(log, logging.INFO, "orders.checked", open=len(orders), repairs=len(repairs))
+        log_event(log, LogEvent.ORDERS_CHECKED, open=len(orders), repairs=len(repairs))
         for done, repair in enumerate(repairs):
             if not self.run.dry_run and _allowance_is_low():
                 self._postpone(repairs[done:])
                 return
-            self.run.step(_described(repair), lambda repair=repair: self._perform(repair, around))
+            self.run.step(_described(repair), partial(self._perform, repair, around))
 
     def _surroundings(self, symbols: frozenset[str]) -> Surroundings:
         connection = thread_connection()
@@ -158,7 +159,9 @@ def load_symbols() -> frozenset[str]:
         try:
             symbols.add(normalize_symbol(asset.asset_symbol))
         except WireError as error:
-            log_event(log, logging.WARNING, "asset.skipped", asset=asset.id, reason=error)
+            log_event(
+                log, LogEvent.ASSET_SKIPPED, level=logging.WARNING, asset=asset.id, reason=error
+            )
     return frozenset(symbols)
 
 

@@ -32,7 +32,8 @@ from utils.db_utils import (
     close_thread_connection,
     thread_connection,
 )
-from utils.logging_setup import log_event, setup_logging
+from utils.log_events import LogEvent, log_event
+from utils.logging_setup import setup_logging
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +106,7 @@ class ScriptRun:
             fields = {key: value for key, value in planned.items() if key != "action"}
             log_event(
                 log,
-                logging.WARNING,
-                "step.failed",
+                LogEvent.STEP_FAILED,
                 action=planned.get("action"),
                 **fields,
                 error=error,
@@ -158,12 +158,12 @@ def _why_unfinished(
         _with_retries(lambda: _open_and_work(script, work, run), run)
         return None
     except (DatabaseError, ForeignDatabase, exchange_error, OSError) as error:
-        log_event(log, logging.ERROR, f"{script.name}.failed", reason=error)
+        log_event(log, LogEvent.SCRIPT_FAILED, script=script.name, reason=error)
         return str(error)
     except KeyboardInterrupt:
         return "interrupted"
-    except Exception as error:  # the top of a script: the next run goes on
-        log.exception("%s.failed", script.name)
+    except Exception as error:  # noqa: BLE001 - the top of a script: the next run goes on
+        log_event(log, LogEvent.SCRIPT_FAILED, script=script.name, traceback=True)
         # Its message may hold anything, a secret too; the log has a filter for them.
         return f"a fault of the program ({type(error).__name__}): see the log"
     finally:
@@ -177,7 +177,7 @@ def _with_retries(attempt: Callable[[], None], run: ScriptRun) -> None:
         except (DatabaseUnavailable, TransactionConflict) as error:
             if wait_seconds is None:
                 raise
-            log_event(log, logging.WARNING, "run.repeated", reason=error)
+            log_event(log, LogEvent.RUN_REPEATED, reason=error)
             close_thread_connection()
             time.sleep(wait_seconds)  # a bounded pause between tries
             run.start_again()
@@ -237,7 +237,7 @@ def _record(script: Script, run: ScriptRun, started_at: datetime, reason: str | 
     try:
         save_script_run(run.settings.run_dir, record)
     except OSError as error:
-        log_event(log, logging.WARNING, "run.unrecorded", reason=error)
+        log_event(log, LogEvent.RUN_UNRECORDED, reason=error)
 
 
 def _exit_code(run: ScriptRun, reason: str | None) -> int:

@@ -49,7 +49,7 @@ from runtime.daemon_process import (
 from runtime.heartbeat import Heartbeat
 from runtime.operator_flags import is_stopped
 from utils.formatting import span
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 from utils.state_file import load_state, read_boot_id, save_state
 
 log = logging.getLogger(__name__)
@@ -143,26 +143,30 @@ def _tell(
     pid = process.pid if process is not None else None
     match plan.verdict:
         case Verdict.WELL:
-            log_event(log, logging.INFO, "daemon.running", pid=pid, state="trading")
+            log_event(log, LogEvent.DAEMON_RUNNING, pid=pid, state="trading")
             if before.told_at is not None and after.told_at is None:
-                log_event(
-                    log, logging.WARNING, "daemon.well_again", mail=True, about=_ABOUT, pid=pid
-                )
+                log_event(log, LogEvent.DAEMON_WELL_AGAIN, mail=True, about=_ABOUT, pid=pid)
         case Verdict.STARTING:
-            log_event(log, logging.INFO, "daemon.starting", pid=pid, reason=plan.reason)
+            log_event(log, LogEvent.DAEMON_STARTING, pid=pid, reason=plan.reason)
         case Verdict.STOPPED:
-            log_event(log, logging.INFO, "daemon.left_alone", pid=pid, reason=plan.reason)
+            log_event(log, LogEvent.DAEMON_LEFT_ALONE, pid=pid, reason=plan.reason)
         case Verdict.STALLED:
-            log_event(log, logging.WARNING, "daemon.stalled", pid=pid, reason=plan.reason)
+            log_event(log, LogEvent.DAEMON_STALLED, pid=pid, reason=plan.reason)
         case Verdict.UNWELL | Verdict.WAIT:
             now = time.monotonic()
             is_error = is_unwell_for_long(after, limits, now) and is_telling(after, now)
-            level = logging.ERROR if is_error else logging.WARNING
-            fields = {"pid": pid, "reason": plan.reason}
-            log_event(log, level, f"daemon.{plan.verdict}", about=_ABOUT, **fields)
+            is_waiting = plan.verdict is Verdict.WAIT
+            log_event(
+                log,
+                LogEvent.DAEMON_WAIT if is_waiting else LogEvent.DAEMON_UNWELL,
+                level=logging.ERROR if is_error else None,
+                about=_ABOUT,
+                pid=pid,
+                reason=plan.reason,
+            )
             return replace(after, told_at=now) if is_error else after
         case Verdict.START | Verdict.RESTART:
-            log_event(log, logging.WARNING, "daemon.missed", pid=pid, reason=plan.reason)
+            log_event(log, LogEvent.DAEMON_MISSED, pid=pid, reason=plan.reason)
     return after
 
 
@@ -172,9 +176,8 @@ def _ping(settings: Settings, plan: Plan, memory: Memory) -> Memory:
         return memory
     trouble = ping(settings.heartbeat_url)
     if (trouble is None) != (memory.ping_trouble is None):
-        level = logging.INFO if trouble is None else logging.WARNING
-        name = "ping.answered" if trouble is None else "ping.failed"
-        log_event(log, level, name, reason=trouble)
+        event = LogEvent.PING_ANSWERED if trouble is None else LogEvent.PING_FAILED
+        log_event(log, event, reason=trouble)
     return replace(memory, ping_trouble=trouble)
 
 
@@ -202,17 +205,23 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
         if process is not None:
             patience = HUNG_TERM_SECONDS if plan.is_hung else TERM_SECONDS
             how = end_daemon(process, term_seconds=patience)
-            log_event(log, logging.WARNING, "daemon.ended", pid=process.pid, how=how)
+            log_event(log, LogEvent.DAEMON_ENDED, pid=process.pid, how=how)
         if is_stopped(settings.run_dir):  # since we looked
             return "stopped on purpose: not started"
         child = start_daemon(settings)
         started = wait_until_it_beats(child, settings, FIRST_BEAT_SECONDS)
     except DaemonError as error:
         now = time.monotonic()
-        level = logging.ERROR if is_telling(memory, now) else logging.WARNING
-        fields = {"because": plan.reason, "reason": error}
-        log_event(log, level, "daemon.start_failed", about=_ABOUT, **fields)
-        if level == logging.ERROR:
+        is_error = is_telling(memory, now)
+        log_event(
+            log,
+            LogEvent.DAEMON_START_FAILED,
+            level=logging.ERROR if is_error else None,
+            about=_ABOUT,
+            because=plan.reason,
+            reason=error,
+        )
+        if is_error:
             _save_memory(settings, replace(memory, told_at=now))
         raise StepFailed(str(error)) from error
     seconds = time.monotonic() - began_at
@@ -222,16 +231,25 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
 
 def _tell_started(settings: Settings, plan: Plan, memory: Memory, pid: int, seconds: float) -> None:
     """Every start is mailed, but of a crash loop only that it is one."""
-    name = "daemon.started" if plan.verdict is Verdict.START else "daemon.restarted"
-    fields = {"pid": pid, "seconds": round(seconds, 1), "reason": plan.reason}
-    if memory.starts < CRASH_LOOP_STARTS:
-        log_event(log, logging.WARNING, name, mail=True, **fields)
-        return
-    log_event(log, logging.WARNING, name, **fields)
+    is_loop = memory.starts >= CRASH_LOOP_STARTS
+    log_event(
+        log,
+        LogEvent.DAEMON_STARTED if plan.verdict is Verdict.START else LogEvent.DAEMON_RESTARTED,
+        mail=not is_loop,
+        pid=pid,
+        seconds=round(seconds, 1),
+        reason=plan.reason,
+    )
     now = time.monotonic()
-    if is_telling(memory, now):
-        starts = {"starts": memory.starts, "reason": plan.reason}
-        log_event(log, logging.ERROR, "daemon.unsettled", about=_ABOUT, pid=pid, **starts)
+    if is_loop and is_telling(memory, now):
+        log_event(
+            log,
+            LogEvent.DAEMON_UNSETTLED,
+            about=_ABOUT,
+            pid=pid,
+            starts=memory.starts,
+            reason=plan.reason,
+        )
         _save_memory(settings, replace(memory, told_at=now))
 
 

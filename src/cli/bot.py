@@ -58,7 +58,8 @@ from utils.formatting import (
     span,
     usd,
 )
-from utils.logging_setup import log_event, setup_logging
+from utils.log_events import LogEvent, log_event
+from utils.logging_setup import setup_logging
 
 if TYPE_CHECKING:
     from operations.close_cycle import ClosePlan, CloseResult
@@ -99,7 +100,7 @@ class BotCommand:
         before = find_daemon(self._settings)
         process = start_on_purpose(self._settings)
         ran = before is not None and before == process
-        log_event(log, logging.INFO, "daemon.start_requested", pid=process.pid, ran=ran)
+        log_event(log, LogEvent.DAEMON_START_REQUESTED, pid=process.pid, ran=ran)
         state = self._wait_until_it_trades(process)
         text = f"The daemon {'runs already' if ran else 'runs'} (PID {process.pid}): {state}."
         warnings = find_start_warnings(self._settings)
@@ -110,7 +111,7 @@ class BotCommand:
 
     def stop(self) -> int:
         how = stop_on_purpose(self._settings)
-        log_event(log, logging.INFO, "daemon.stop_requested", how=how)
+        log_event(log, LogEvent.DAEMON_STOP_REQUESTED, how=how)
         texts = {
             "did not run": "The daemon does not run, and the watchdog will not start it.",
             "killed": "The daemon did not end when asked and was killed; its open orders are found"
@@ -121,7 +122,7 @@ class BotCommand:
 
     def restart(self) -> int:
         how, process = restart_on_purpose(self._settings)
-        log_event(log, logging.INFO, "daemon.restart_requested", how=how, pid=process.pid)
+        log_event(log, LogEvent.DAEMON_RESTART_REQUESTED, how=how, pid=process.pid)
         state = self._wait_until_it_trades(process)
         old = {
             "did not run": "It did not run",
@@ -153,14 +154,14 @@ class BotCommand:
 
     def pause(self) -> int:
         set_wish(self._settings.run_dir, PAUSED, wanted=True)
-        log_event(log, logging.INFO, "buying.pause_requested")
+        log_event(log, LogEvent.BUYING_PAUSE_REQUESTED)
         text = "No new buys from now on; what is held is still sold. Again: scripts/bot resume"
         return self._tell(text, paused=True)
 
     def resume(self) -> int:
         was_paused = is_paused(self._settings.run_dir)
         set_wish(self._settings.run_dir, PAUSED, wanted=False)
-        log_event(log, logging.INFO, "buying.resume_requested", paused=was_paused)
+        log_event(log, LogEvent.BUYING_RESUME_REQUESTED, paused=was_paused)
         text = "It buys again." if was_paused else "Buying was not paused."
         if find_daemon(self._settings) is None:
             text += " The daemon does not run: scripts/bot start"

@@ -15,7 +15,7 @@ from models.meta import ForeignDatabase
 from operations.refused import Refused
 from runtime.daemon_process import DaemonError
 from utils.db_utils import DatabaseError, close_thread_connection
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def run_tool(
     except Exception as error:
         if not _is_of_exchange(error):
             raise
-        log_event(log, logging.WARNING, f"{program}.failed", reason=error)
+        log_event(log, LogEvent.COMMAND_FAILED, program=program, reason=error)
         text = str(error)
         reason = text if text.startswith("Alpaca") else f"Alpaca: {text}"
         return complain(program, reason, EXIT_FAILED, as_json=as_json)

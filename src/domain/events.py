@@ -17,7 +17,10 @@ class Severity(StrEnum):
 
 
 class EventKind(StrEnum):
-    """Every kind of row; other programs read the values, so they never change."""
+    """Every kind of row; other programs read the values, so they never change.
+
+    Each has a log line of the same name: `order_unclaimed` is written `order.unclaimed`.
+    """
 
     ASSET_ADDED = "asset_added"
     ASSET_DISABLED = "asset_disabled"
@@ -48,11 +51,6 @@ class EventKind(StrEnum):
     POSITIONS_DOUBTED = "positions_doubted"
     SALE_INCOMPLETE = "sale_incomplete"
     TRANSITION_FORBIDDEN = "transition_forbidden"
-
-    @property
-    def log_name(self) -> str:
-        """The name of its log line: `order_unclaimed` is written `order.unclaimed`."""
-        return self.replace("_", ".", 1)
 
 
 # Alerts about an order that is not booked: its booking ends them.

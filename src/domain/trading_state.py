@@ -43,13 +43,3 @@ class TradingState:
         if self.previous_completed_at is None:
             return None
         return self.previous_completed_at + timedelta(seconds=self.asset.cooldown_period)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cooldown:
-    """A cycle in `cooldown`, and when the cycle before it ended (None: there is no such cycle)."""
-
-    cycle: DcaCycle
-    asset_symbol: str
-    cooldown_seconds: int
-    previous_completed_at: datetime | None

@@ -27,6 +27,10 @@ _OTHER_SYMBOL = """(SELECT MIN(o.symbol) FROM dca_orders o
 # Read every few seconds: the subqueries take the first row of an index, or the rows of one cycle.
 # The hints and the first column of the order are for MySQL: it would read every cycle of the asset
 # and sort them. MariaDB, whose hints are others, takes them for comments.
+_LATEST = """c.id = (
+       SELECT /*+ INDEX(latest ix_asset_latest) */ latest.id FROM dca_cycles latest
+        WHERE latest.asset_id = a.id
+        ORDER BY latest.asset_id DESC, latest.id DESC LIMIT 1)"""
 _QUERY = f"""
 SELECT {", ".join(f"a.{name} AS a_{name}" for name in ASSET_COLUMNS)},
        {", ".join(f"c.{name} AS c_{name}" for name in CYCLE_COLUMNS)},
@@ -38,10 +42,7 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in ASSET_COLUMNS)},
        COALESCE({_OTHER_SYMBOL.format("c.id")},
                 IF(c.status = 'cooldown', {_OTHER_SYMBOL.format("p.id")}, NULL)) AS other_symbol
   FROM dca_assets a
-  JOIN dca_cycles c ON c.id = (
-       SELECT /*+ INDEX(latest ix_asset_latest) */ latest.id FROM dca_cycles latest
-        WHERE latest.asset_id = a.id
-        ORDER BY latest.asset_id DESC, latest.id DESC LIMIT 1)
+  JOIN dca_cycles c ON {{which}}
   LEFT JOIN dca_cycles p ON p.id = (
        SELECT /*+ INDEX(ended ix_asset_completed) */ ended.id FROM dca_cycles ended
         WHERE ended.asset_id = a.id AND ended.status IN ('complete', 'error')
@@ -50,6 +51,9 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in ASSET_COLUMNS)},
                OR (ended.created_at = c.created_at AND ended.id < c.id))
         ORDER BY ended.asset_id DESC, ended.completed_at DESC, ended.id DESC LIMIT 1)
 """
+_OF_LATEST = _QUERY.format(which=_LATEST)
+# In rows made by hand it need not be the latest cycle that is in cooldown.
+_OF_COOLDOWN = _QUERY.format(which="c.asset_id = a.id AND c.status = 'cooldown'")
 
 
 def _from_row(row: Row) -> TradingState:
@@ -67,7 +71,7 @@ def _from_row(row: Row) -> TradingState:
 def load_trading_state(db_conn: MySQLConnectionAbstract, asset_symbol: str) -> TradingState | None:
     """The state of one asset, or None when it is not configured or has no cycle."""
     row = execute_query(
-        f"{_QUERY} WHERE a.asset_symbol = %s", (asset_symbol,), fetch_one=True, db_conn=db_conn
+        f"{_OF_LATEST} WHERE a.asset_symbol = %s", (asset_symbol,), fetch_one=True, db_conn=db_conn
     )
     return _from_row(row) if row else None
 
@@ -77,7 +81,7 @@ def load_trading_state_of_cycle(
 ) -> TradingState | None:
     """The state around `cycle`'s asset, or None when a newer cycle has taken its place."""
     row = execute_query(
-        f"{_QUERY} WHERE a.id = %s AND c.id = %s",
+        f"{_OF_LATEST} WHERE a.id = %s AND c.id = %s",
         (cycle.asset_id, cycle.id),
         fetch_one=True,
         db_conn=db_conn,
@@ -87,8 +91,22 @@ def load_trading_state_of_cycle(
 
 def load_all_trading_states(db_conn: MySQLConnectionAbstract) -> list[TradingState]:
     """The states of all assets that have a cycle, disabled ones too, by symbol."""
-    rows = execute_query(f"{_QUERY} ORDER BY a.asset_symbol", fetch_all=True, db_conn=db_conn)
+    rows = execute_query(f"{_OF_LATEST} ORDER BY a.asset_symbol", fetch_all=True, db_conn=db_conn)
     return [_from_row(row) for row in rows]
+
+
+def load_cooldowns(db_conn: MySQLConnectionAbstract) -> list[TradingState]:
+    """The state around every cycle in `cooldown`, oldest first."""
+    rows = execute_query(f"{_OF_COOLDOWN} ORDER BY c.id", fetch_all=True, db_conn=db_conn)
+    return [_from_row(row) for row in rows]
+
+
+def load_cooldown(db_conn: MySQLConnectionAbstract, cycle_id: int) -> TradingState | None:
+    """The state around the cycle with this id if it is in `cooldown`, or None."""
+    row = execute_query(
+        f"{_OF_COOLDOWN} WHERE c.id = %s", (cycle_id,), fetch_one=True, db_conn=db_conn
+    )
+    return _from_row(row) if row else None
 
 
 def with_leftovers(

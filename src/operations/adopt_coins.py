@@ -44,7 +44,7 @@ from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_order_by_client_id
 from utils.db_utils import thread_connection, transaction
 from utils.formatting import number
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -192,8 +192,7 @@ def carry_out_adoption(settings: Settings, adoption: Adoption, now: datetime) ->
     adopted = transaction(work)
     log_event(
         log,
-        logging.INFO,
-        "cycle.adopted",
+        LogEvent.CYCLE_ADOPTED,
         symbol=asset.asset_symbol,
         cycle=adopted.id,
         quantity=adoption.quantity,

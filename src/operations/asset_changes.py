@@ -22,7 +22,7 @@ from operations.asset_input import COLUMN_OF
 from operations.refused import Refused
 from utils.db_utils import DuplicateRow, execute_query, transaction
 from utils.formatting import number
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def save_new_asset(asset: DcaAsset) -> DcaAsset:
         saved = transaction(work)
     except DuplicateRow:  # another one was a moment faster
         raise refuse_configured(asset.asset_symbol) from None
-    _log(saved, "asset.added")
+    _log(saved, LogEvent.ASSET_ADDED)
     return saved
 
 
@@ -79,7 +79,7 @@ def save_edit(before: DcaAsset, after: DcaAsset) -> None:
         _note(connection, before, EventKind.ASSET_EDITED, _described(changes))
 
     transaction(work)
-    _log(before, "asset.edited", **changes)
+    _log(before, LogEvent.ASSET_EDITED, **changes)
 
 
 def enable_asset(asset: DcaAsset) -> None:
@@ -99,7 +99,7 @@ def enable_asset(asset: DcaAsset) -> None:
         _note(connection, asset, EventKind.ASSET_ENABLED, "enabled by the user")
 
     transaction(work)
-    _log(asset, "asset.enabled")
+    _log(asset, LogEvent.ASSET_ENABLED)
 
 
 def disable_asset(asset: DcaAsset) -> None:
@@ -116,7 +116,7 @@ def disable_asset(asset: DcaAsset) -> None:
         _note(connection, asset, EventKind.ASSET_DISABLED, "disabled by the user")
 
     transaction(work)
-    _log(asset, "asset.disabled")
+    _log(asset, LogEvent.ASSET_DISABLED)
 
 
 def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
@@ -146,7 +146,7 @@ def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
         _note(connection, asset, EventKind.ASSET_REMOVED, "removed by the user" + kept)
 
     transaction(work)
-    _log(asset, "asset.removed")
+    _log(asset, LogEvent.ASSET_REMOVED)
 
 
 def _settable(asset: DcaAsset) -> dict[str, Any]:
@@ -175,5 +175,5 @@ def _note(
     append_event(connection, event)
 
 
-def _log(asset: DcaAsset, name: str, **fields: Any) -> None:
-    log_event(log, logging.INFO, name, symbol=asset.asset_symbol, **fields)
+def _log(asset: DcaAsset, event: LogEvent, **fields: Any) -> None:
+    log_event(log, event, symbol=asset.asset_symbol, **fields)

@@ -36,7 +36,7 @@ from utils.alpaca_queries import (
     fetch_latest_quote,
 )
 from utils.db_utils import thread_connection, transaction
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _bid(symbol: str) -> Decimal | None:
     try:
         return fetch_latest_quote(symbol).bid
     except ExchangeError as error:
-        log_event(log, logging.INFO, "close.unquoted", symbol=symbol, reason=error)
+        log_event(log, LogEvent.CLOSE_UNQUOTED, symbol=symbol, reason=error)
         return None
 
 
@@ -163,8 +163,7 @@ def request_close(plan: ClosePlan, *, disable: bool) -> None:
     transaction(work)
     log_event(
         log,
-        logging.INFO,
-        "close.requested",
+        LogEvent.CLOSE_REQUESTED,
         symbol=plan.asset.asset_symbol,
         cycle=plan.cycle.id,
         quantity=plan.cycle.quantity,
@@ -191,7 +190,7 @@ def withdraw_close(asset: DcaAsset) -> None:
         return cycle
 
     cycle = transaction(work)
-    log_event(log, logging.INFO, "close.withdrawn", symbol=asset.asset_symbol, cycle=cycle.id)
+    log_event(log, LogEvent.CLOSE_WITHDRAWN, symbol=asset.asset_symbol, cycle=cycle.id)
 
 
 def _note(

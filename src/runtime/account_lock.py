@@ -28,7 +28,7 @@ from utils.db_utils import (
     execute_query,
     get_db_connection,
 )
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 from utils.state_file import read_boot_id
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class AccountLock:
     def _retake(self, connection: MySQLConnectionAbstract, own_name: str) -> bool:
         if (holder := self._find_own_session(connection, own_name)) is not None:
             reason = "our own session of before: its line died"
-            log_event(log, logging.WARNING, "account.retaken", connection=holder, reason=reason)
+            log_event(log, LogEvent.ACCOUNT_RETAKEN, connection=holder, reason=reason)
             _kill(connection, holder)
             if _get_lock(connection, self._name, _KILLED_SECONDS):
                 return True
@@ -142,7 +142,7 @@ class OwnToken:
         try:
             self._share(path)
         except OSError as error:  # also: its user lives. Then nobody needs to know us again
-            log.debug("account_lock.unknown_again reason=%s", error)
+            log_event(log, LogEvent.LOCK_UNKNOWN, reason=error)
 
     def _share(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ def _kill(connection: MySQLConnectionAbstract, holder: int) -> None:
     except DatabaseUnavailable:
         raise
     except DatabaseError as error:  # it has just ended, or was another user's: the lock will tell
-        log.debug("account_lock.kill_failed reason=%s", error)
+        log_event(log, LogEvent.LOCK_KILL_FAILED, reason=error)
 
 
 def find_lock_holder(db_conn: MySQLConnectionAbstract, account_id: str) -> str | None:

@@ -17,7 +17,7 @@ from alpaca.trading.client import TradingClient
 from domain.market import AssetRules
 from utils.alpaca_client_rest import ExchangeError, ExchangeRefused, ExchangeUnavailable
 from utils.alpaca_queries import fetch_all_asset_rules, fetch_asset_rules
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 REFRESH_SECONDS = 6 * 3600
@@ -59,7 +59,7 @@ class AssetRulesCache:
         try:
             listed = fetch_all_asset_rules(self._client, min_cost_usd=self._min_cost_usd)
         except ExchangeError as error:
-            log_event(log, logging.WARNING, "rules.postponed", reason=error)
+            log_event(log, LogEvent.RULES_POSTPONED, reason=error)
             # Hundreds of questions to an exchange that is away would take minutes to fail.
             self._away_until = time.monotonic() + AWAY_SECONDS
             self._list_not_before = self._away_until
@@ -91,12 +91,12 @@ class AssetRulesCache:
         except ExchangeError as error:
             if known is None:
                 raise
-            log_event(log, logging.WARNING, "rules.kept", symbol=symbol, reason=error)
+            log_event(log, LogEvent.RULES_KEPT, symbol=symbol, reason=error)
             rules, next_seconds = known[0], RETRY_SECONDS
         else:
             next_seconds = REFRESH_SECONDS
         if rules is None and known is not None:
-            log_event(log, logging.WARNING, "rules.gone", symbol=symbol, reason="no buys")
+            log_event(log, LogEvent.RULES_GONE, symbol=symbol, reason="no buys")
             rules, next_seconds = replace(known[0], is_tradable=False), RETRY_SECONDS
         if rules is None:
             self._unknown[symbol] = time.monotonic() + RETRY_SECONDS

@@ -29,7 +29,7 @@ from trading.trade_update_handler import TradeUpdateHandler
 from utils.alpaca_client_rest import ExchangeError
 from utils.alpaca_streams import AlpacaStreams, Handler
 from utils.db_utils import DatabaseError, thread_connection
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 from utils.state_file import read_boot_id
 from utils.waiting import wait_for_event
 
@@ -85,7 +85,7 @@ class Bot:
     # Called from any thread.
 
     def _request_sweep(self, reason: str) -> None:
-        log_event(log, logging.INFO, "sweep.requested", reason=reason)
+        log_event(log, LogEvent.SWEEP_REQUESTED, reason=reason)
         self._loop.call_soon_threadsafe(self._sweep_wanted.set)
 
     def _order_changed(self, order: ExchangeOrder) -> None:
@@ -123,7 +123,7 @@ class Bot:
                 result = await self._loop.run_in_executor(self._sweep_thread, work)
             except (ExchangeError, DatabaseError) as error:
                 self._recovery_wanted |= wants_recovery
-                log_event(log, logging.WARNING, "sweep.postponed", reason=error)
+                log_event(log, LogEvent.SWEEP_POSTPONED, reason=error)
                 self._sweep_trouble = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._sweep_wanted.set()
@@ -133,7 +133,7 @@ class Bot:
             log_sweep(result, source, datetime.now(UTC))
             if not self._recovered:
                 self._recovered = True
-                log_event(log, logging.INFO, "recovery.finished", orders=result.orders_seen)
+                log_event(log, LogEvent.RECOVERY_FINISHED, orders=result.orders_seen)
             self._refresh_wanted.set()
             await self._reconnect_if_mute(result)
             await wait_for_event(self._sweep_wanted, self._settings.reconcile_seconds)
@@ -160,7 +160,7 @@ class Bot:
                 await self.market.refresh(states)
                 await self.streams.watch(self.market.symbols())
             except DatabaseError as error:
-                log_event(log, logging.WARNING, "refresh.postponed", reason=error)
+                log_event(log, LogEvent.REFRESH_POSTPONED, reason=error)
             await wait_for_event(self._refresh_wanted, self._settings.refresh_seconds)
 
     def _load_states(self) -> list[TradingState]:
@@ -182,7 +182,7 @@ class Bot:
                     self._own_threads, save_heartbeat, self._settings.run_dir, self._heartbeat()
                 )
             except OSError as error:
-                log_event(log, logging.ERROR, "heartbeat.failed", reason=error)
+                log_event(log, LogEvent.HEARTBEAT_FAILED, reason=error)
             await asyncio.sleep(self._settings.heartbeat_seconds)
 
     async def _check_account_lock(self) -> None:
@@ -195,8 +195,11 @@ class Bot:
         except DatabaseError as error:
             trouble = f"cannot hold the account's lock: {error}"
         if trouble != self._lock_trouble:
-            level = logging.INFO if trouble is None else logging.WARNING
-            log_event(log, level, "orders.halted" if trouble else "orders.resumed", reason=trouble)
+            log_event(
+                log,
+                LogEvent.ORDERS_HALTED if trouble else LogEvent.ORDERS_RESUMED,
+                reason=trouble,
+            )
             self._lock_trouble = trouble
         if is_taken:
             raise AlreadyRunning(trouble)
@@ -247,4 +250,4 @@ class Bot:
                 asyncio.gather(self.streams.stop(), self.market.stop()), SHUTDOWN_SECONDS
             )
         except TimeoutError:
-            log_event(log, logging.WARNING, "stop.hurried", seconds=SHUTDOWN_SECONDS)
+            log_event(log, LogEvent.STOP_HURRIED, seconds=SHUTDOWN_SECONDS)

@@ -34,7 +34,7 @@ from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import OwnOrder
 from strategy.repairs import compute_correction
 from utils.db_utils import transaction
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -289,8 +289,8 @@ def announce(events: tuple[Event, ...]) -> None:
     for event in events:
         log_event(
             log,
-            _LEVELS[event.severity],
-            event.kind.log_name,
+            LogEvent[event.kind.name],
+            level=_LEVELS[event.severity],
             symbol=event.symbol,
             cycle=event.cycle_id,
             order=event.order_id,
@@ -351,8 +351,7 @@ def _report(result: Result, order: ExchangeOrder, source: str) -> None:
     updates = result.change.cycle_updates
     log_event(
         log,
-        logging.INFO,
-        "cycle.changed",
+        LogEvent.CYCLE_CHANGED,
         symbol=order.symbol,
         cycle=result.cycle.id,
         seq=result.cycle.order_seq,

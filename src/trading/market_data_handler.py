@@ -32,7 +32,7 @@ from trading.quote_watch import SymbolWatch
 from trading.stall_watch import StallWatch
 from utils.alpaca_client_rest import ExchangeError, ExchangeRefused
 from utils.db_utils import DatabaseError
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class MarketDataHandler:
             if watch.accept(q, bid, ask, now):
                 watch.wake.set()
         except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-            log.debug("quote.malformed reason=%s", type(error).__name__)
+            log_event(log, LogEvent.QUOTE_MALFORMED, reason=type(error).__name__)
 
     def symbols(self) -> set[str]:
         """The symbols that can be traded: what the exchange does not know is not subscribed."""
@@ -185,8 +185,8 @@ class MarketDataHandler:
                 placement = Placement(
                     outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=DATABASE_WAIT_SECONDS
                 )
-            except Exception:  # the top of a task: one symbol's fault must not end the others
-                log.exception("worker.failed symbol=%s", watch.symbol)
+            except Exception:  # noqa: BLE001 - the top of a task: one symbol's fault must not end the others
+                log_event(log, LogEvent.WORKER_FAILED, symbol=watch.symbol, traceback=True)
                 placement = Placement(
                     outcome=Outcome.SKIPPED,
                     reason="a fault of this program: see worker.failed in the log",
@@ -268,7 +268,7 @@ class MarketDataHandler:
         self.stalls.hold(watch.symbol, reason, time.monotonic(), cure=cure, is_wished=is_wished)
         if reason != watch.last_reason:
             watch.last_reason = reason
-            log_event(log, level, "order.skipped", symbol=watch.symbol, reason=reason)
+            log_event(log, LogEvent.ORDER_SKIPPED, level=level, symbol=watch.symbol, reason=reason)
 
     def _note_untradable(
         self, watch: SymbolWatch, state: TradingState, problem: str | ExchangeError

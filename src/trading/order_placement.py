@@ -49,7 +49,7 @@ from utils.alpaca_client_rest import (
 )
 from utils.alpaca_queries import fetch_latest_quote, fetch_open_orders_of, fetch_position
 from utils.db_utils import thread_connection
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -413,8 +413,7 @@ class OrderPlacer:
         if short:
             log_event(
                 log,
-                logging.WARNING,
-                "take_profit.short",
+                LogEvent.TAKE_PROFIT_SHORT,
                 mail=True,
                 symbol=rules.symbol,
                 cycle=cycle.id,
@@ -451,8 +450,7 @@ class OrderPlacer:
         guard.canceling(cycle.latest_order_id, time.monotonic())
         log_event(
             log,
-            logging.INFO,
-            "cancel.requested",
+            LogEvent.CANCEL_REQUESTED,
             symbol=rules.symbol,
             cycle=cycle.id,
             order=cycle.latest_order_id,
@@ -495,8 +493,7 @@ class OrderPlacer:
         symbol, guard = state.asset.asset_symbol, self.guard(state.asset.asset_symbol)
         log_event(
             log,
-            logging.INFO,
-            "order.decided",
+            LogEvent.ORDER_DECIDED,
             symbol=symbol,
             cycle=state.cycle.id,
             seq=state.cycle.order_seq,

@@ -12,7 +12,7 @@ import logging
 from domain.orders import Side
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import SentOrder
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +102,7 @@ class PlacementGuard:
             seconds = PAUSE_SECONDS if is_buy else seconds
             log_event(
                 log,
-                logging.ERROR,
-                "buying.paused" if is_buy else "selling.refused",
+                LogEvent.BUYING_PAUSED if is_buy else LogEvent.SELLING_REFUSED,
                 symbol=self.symbol,
                 seconds=round(seconds),
                 reason=f"{refusals} orders in a row were refused: see the lines above",

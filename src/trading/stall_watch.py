@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runtime.heartbeat import HeldBack
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +142,7 @@ def log_edges(edges: Iterable[StallEdge]) -> None:
     for edge in edges:
         log_event(
             log,
-            logging.ERROR if edge.has_begun else logging.WARNING,
-            "trading.stalled" if edge.has_begun else "stall.ended",
+            LogEvent.TRADING_STALLED if edge.has_begun else LogEvent.STALL_ENDED,
             mail=True,
             about=f"stall of {edge.symbol}",
             symbol=edge.symbol,

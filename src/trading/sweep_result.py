@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from domain.orders import ExchangeOrder
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +40,15 @@ def log_sweep(result: SweepResult, source: str, now: datetime) -> None:
     """
     untold = result.changed if source == "recovery" else find_untold(result.changed, now)
     if untold or result.reset_cycles:
-        level, name = logging.WARNING, "sweep.repaired"
+        event = LogEvent.SWEEP_REPAIRED
     elif result.changed:
-        level, name = logging.INFO, "events.overtaken"
+        event = LogEvent.EVENTS_OVERTAKEN
     else:
-        level, name = logging.INFO, "sweep.unresolved"
+        event = LogEvent.SWEEP_UNRESOLVED
     if result.changed or result.reset_cycles or result.unresolved_cycles:
         log_event(
             log,
-            level,
-            name,
+            event,
             source=source,
             orders=result.orders_seen,
             changed=len(result.changed),

@@ -30,7 +30,7 @@ from trading.cycle_changes import Applied, apply_order
 from utils.alpaca_client_rest import ExchangeError
 from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
 from utils.db_utils import DatabaseError
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ class TradeUpdateHandler:
         try:
             self._queue.put_nowait(TradeUpdate.from_wire(tu))
         except ForeignAssetClass as error:
-            log.debug("update.foreign reason=%s", error)
+            log_event(log, LogEvent.UPDATE_FOREIGN, reason=error)
         except WireError as error:
-            log_event(log, logging.WARNING, "update.malformed", reason=error)
+            log_event(log, LogEvent.UPDATE_MALFORMED, reason=error)
             self._request_sweep("malformed trade update")
         except asyncio.QueueFull:
             self._request_sweep("too many trade updates at once")
@@ -150,16 +150,15 @@ class TradeUpdateHandler:
         except (DatabaseError, ExchangeError) as error:
             log_event(
                 log,
-                logging.WARNING,
-                "update.postponed",
+                LogEvent.UPDATE_POSTPONED,
                 symbol=update.order.symbol,
                 event=update.event,
                 id=update.order.client_order_id,
                 reason=error,
             )
             self._request_sweep("an update could not be applied")
-        except Exception:  # the top of a task: the sweep does what this one could not
-            log.exception("update.failed id=%s", update.order.client_order_id)
+        except Exception:  # noqa: BLE001 - the top of a task: the sweep does what this one could not
+            log_event(log, LogEvent.UPDATE_FAILED, id=update.order.client_order_id, traceback=True)
             self._request_sweep("an update failed")
         return True
 
@@ -176,8 +175,7 @@ class TradeUpdateHandler:
         order = update.order
         log_event(
             log,
-            logging.INFO,
-            "update.received",
+            LogEvent.UPDATE_RECEIVED,
             event=update.event,
             symbol=order.symbol,
             side=order.side,
@@ -225,8 +223,7 @@ class TradeUpdateHandler:
         if update.event in _ENDING_EVENTS:
             log_event(
                 log,
-                logging.WARNING,
-                "update.ignored",
+                LogEvent.UPDATE_IGNORED,
                 symbol=order.symbol,
                 order=order.id,
                 reason=f"Received {update.event} for order {order.id} not actively tracked",

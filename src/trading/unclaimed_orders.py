@@ -33,7 +33,7 @@ from trading.cycle_changes import tell_once
 from utils.alpaca_client_rest import ExchangeError, UnreadableAnswer
 from utils.alpaca_queries import fetch_order, fetch_position, fetch_positions
 from utils.db_utils import thread_connection
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -168,10 +168,15 @@ class UnclaimedOrders:
             elif action is Action.NOTHING:
                 let_be[order.id] = order.filled_qty
                 if order.id not in self._let_be:
-                    known = {"symbol": order.symbol, "id": order.client_order_id}
                     reason = "no cycle claims it, and all coins of the account are explained"
                     end_alerts(thread_connection(), order.id, (EventKind.ORDER_UNCLAIMED,), reason)
-                    log_event(log, logging.INFO, "order.harmless", **known, reason=reason)
+                    log_event(
+                        log,
+                        LogEvent.ORDER_HARMLESS,
+                        symbol=order.symbol,
+                        id=order.client_order_id,
+                        reason=reason,
+                    )
         self._let_be = let_be
         for order_id in let_be:  # the next sweep finds it again, as long as it is recent
             self._unclaimed.pop(order_id, None)
@@ -186,7 +191,7 @@ class UnclaimedOrders:
         try:
             positions = fetch_positions(self._client, on_unreadable=lambda symbol: None)
         except ExchangeError as error:
-            log_event(log, logging.WARNING, "order.unjudged", reason=error)
+            log_event(log, LogEvent.ORDER_UNJUDGED, reason=error)
             return dict.fromkeys(symbols)
         missing = sorted(symbols - positions.keys())
         known: dict[str, Decimal | None] = {
@@ -201,7 +206,7 @@ class UnclaimedOrders:
             if order.is_ended:
                 facts = self._measured(order, account)
         except ExchangeError as error:  # one sick symbol must not keep the sweep from its end
-            log_event(log, logging.WARNING, "order.unjudged", symbol=symbol, reason=error)
+            log_event(log, LogEvent.ORDER_UNJUDGED, symbol=symbol, reason=error)
         return plan(facts).action
 
     def _measured(self, order: ExchangeOrder, account: dict[str, Decimal | None]) -> UnclaimedOrder:

@@ -38,7 +38,7 @@ from utils.alpaca_http import (
     read,
 )
 from utils.alpaca_streams import prepare_rest_client
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -108,7 +108,7 @@ def get_account_info(client: TradingClient) -> TradeAccount | None:
     except CredentialsRefused:
         raise
     except (ExchangeError, ValidationError, TypeError) as error:
-        log_event(log, logging.ERROR, "account.unreadable", reason=error)
+        log_event(log, LogEvent.ACCOUNT_UNREADABLE, reason=error)
         return None
 
 
@@ -124,7 +124,7 @@ def get_latest_crypto_price(client: TradingClient, symbol: str) -> float | None:
         )
         price = float(answer["trades"][wanted]["p"])
     except (ExchangeError, KeyError, TypeError, ValueError) as error:
-        log_event(log, logging.WARNING, "price.unavailable", symbol=wanted, reason=error)
+        log_event(log, LogEvent.PRICE_UNAVAILABLE, symbol=wanted, reason=error)
         return None
     return price if 0 < price < float("inf") else None
 
@@ -214,7 +214,7 @@ def cancel_order(client: TradingClient, order_id: str) -> bool:
     try:
         call_once(lambda: client.delete(f"/orders/{order_id}"))
     except ExchangeError as error:
-        log_event(log, logging.WARNING, "cancel.refused", order=order_id, reason=error)
+        log_event(log, LogEvent.CANCEL_REFUSED, order=order_id, reason=error)
         return False
     return True
 
@@ -234,27 +234,25 @@ def _submit(
         reason = (
             f"time in force {request['time_in_force']!r} does not exist for crypto: use gtc or ioc"
         )
-        log_event(log, logging.ERROR, "order.refused", **known, reason=reason)
+        log_event(log, LogEvent.ORDER_REFUSED, level=logging.ERROR, **known, reason=reason)
         return None
     try:
         raw = call_once(lambda: client.post("/orders", {**request, "client_order_id": identity}))
     except RateLimited as error:
-        log_event(log, logging.WARNING, "order.not_sent", **known, reason=error)
+        log_event(log, LogEvent.ORDER_NOT_SENT, **known, reason=error)
         raise
     except (ExchangeRefused, CredentialsRefused) as error:
-        log_event(log, logging.WARNING, "order.refused", **known, reason=error)
+        log_event(log, LogEvent.ORDER_REFUSED, **known, reason=error)
         return None
     except ExchangeError as error:
-        log_event(log, logging.WARNING, "order.unknown", **known, reason=error)
+        log_event(log, LogEvent.ORDER_UNKNOWN, **known, reason=error)
         raise OrderOutcomeUnknown(f"{identity}: {error}") from error
     try:
         order = Order(**raw)
     except (ValidationError, TypeError) as error:
-        log_event(
-            log, logging.WARNING, "order.unknown", **known, reason="the answer is not an order"
-        )
+        log_event(log, LogEvent.ORDER_UNKNOWN, **known, reason="the answer is not an order")
         raise OrderOutcomeUnknown(f"{identity}: the answer is not an order") from error
-    log_event(log, logging.INFO, "order.submitted", **known, order=order.id)
+    log_event(log, LogEvent.ORDER_SUBMITTED, **known, order=order.id)
     return order
 
 
@@ -285,7 +283,7 @@ def refuse_unreadable(order: UnreadableOrder) -> None:
 
 def pass_over_unreadable(order: UnreadableOrder) -> None:
     """For those who only look: whether it is ours, and what follows, is the daemon's to say."""
-    log.debug("order.passed_over id=%s reason=%s", order.id, order.problem)
+    log_event(log, LogEvent.ORDER_PASSED_OVER, id=order.id, reason=order.problem)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from alpaca.common.exceptions import APIError, RetryException
 from requests.adapters import HTTPAdapter
 
 from config import is_loopback
+from utils.log_events import LogEvent, log_event
 from utils.request_pace import FILE_NAME, AllowanceUsedUp, RequestPace
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ def read(call: Callable[[], Any]) -> Any:
         except ExchangeUnavailable as error:
             if wait_seconds is None:
                 raise
-            log.debug("read.repeated reason=%s", error)
+            log_event(log, LogEvent.READ_REPEATED, reason=error)
             time.sleep(wait_seconds)  # a bounded pause between tries
     raise AssertionError("unreachable")
 

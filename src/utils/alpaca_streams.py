@@ -25,7 +25,7 @@ from websockets.exceptions import WebSocketException
 
 from config import Settings
 from utils.alpaca_http import ThreadSessions
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 from utils.waiting import wait_for_event
 
 log = logging.getLogger(__name__)
@@ -67,13 +67,15 @@ class StreamHealth:
         self.lost_at = None
         self.connects += 1
         self._last_trouble = ""
-        log_event(log, logging.INFO, "stream.connected", stream=self.name, connects=self.connects)
+        log_event(log, LogEvent.STREAM_CONNECTED, stream=self.name, connects=self.connects)
 
     def lost(self, reason: object) -> None:
         trouble = str(reason) or type(reason).__name__
         if self.is_connected or trouble != self._last_trouble:
             level = logging.INFO if self.is_stopping else logging.WARNING
-            log_event(log, level, "stream.disconnected", stream=self.name, reason=trouble)
+            log_event(
+                log, LogEvent.STREAM_DISCONNECTED, level=level, stream=self.name, reason=trouble
+            )
         self.is_connected = False
         self.lost_at = self.lost_at or time.monotonic()
         self._last_trouble = trouble
@@ -103,7 +105,9 @@ class _DataStream(CryptoDataStream):
             try:
                 await self._send_subscribe_msg()
             except WebSocketException as error:
-                log.debug("subscribe.postponed reason=%s", error)  # the next connect subscribes all
+                log_event(
+                    log, LogEvent.SUBSCRIBE_POSTPONED, reason=error
+                )  # the next connect subscribes all
 
     async def _send_subscribe_msg(self) -> None:
         """Again when a symbol was added while it was being sent: nobody else would ever tell."""
@@ -118,7 +122,7 @@ class _DataStream(CryptoDataStream):
 
     async def _dispatch(self, msg: dict[str, Any]) -> None:
         if msg.get("T") == "error":
-            log_event(log, logging.WARNING, "stream.error", stream="data", reason=msg)
+            log_event(log, LogEvent.STREAM_ERROR, stream="data", reason=msg)
         if msg.get("T") == "q":
             self._health.heard()
         await super()._dispatch(msg)
@@ -204,7 +208,7 @@ class AlpacaStreams:
             self._symbols |= new
             await self._data.add_symbols(sorted(new))
             self._has_symbols.set()
-            log_event(log, logging.INFO, "symbols.watched", symbols=",".join(sorted(self._symbols)))
+            log_event(log, LogEvent.SYMBOLS_WATCHED, symbols=",".join(sorted(self._symbols)))
 
     async def run_data_stream(self) -> None:
         """Run the quote stream until `stop`.
@@ -227,7 +231,7 @@ class AlpacaStreams:
             finally:
                 await stream.close()
             if not self._stopping.is_set():
-                log_event(log, logging.ERROR, "stream.ended", stream=stream._health.name)
+                log_event(log, LogEvent.STREAM_ENDED, stream=stream._health.name)
                 await wait_for_event(self._stopping, RESTART_WAIT_SECONDS)
 
     async def reconnect_trade_stream(self, reason: str) -> None:

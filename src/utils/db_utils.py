@@ -28,6 +28,7 @@ from mysql.connector.constants import ClientFlag
 
 from config import Settings, get_settings
 from domain.rows import Row
+from utils.log_events import LogEvent, log_event
 from utils.private_database import is_private_database
 
 log = logging.getLogger(__name__)
@@ -214,7 +215,7 @@ def close_quietly(connection: MySQLConnectionAbstract) -> None:
     try:
         connection.close()
     except mysql.connector.Error as error:
-        log.debug("database.close_failed reason=%s", error)
+        log_event(log, LogEvent.CLOSE_FAILED, reason=error)
 
 
 def _adapt(value: Any) -> Any:
@@ -315,7 +316,7 @@ def transaction(
         except (DatabaseUnavailable, TransactionConflict) as error:
             if wait_seconds is None:
                 raise
-            log.warning("transaction.replayed reason=%s", error)
+            log_event(log, LogEvent.TRANSACTION_REPLAYED, reason=error)
             time.sleep(wait_seconds)  # a bounded pause between tries, not a wait for a condition
     raise AssertionError("unreachable")
 
@@ -347,6 +348,6 @@ def _rollback_quietly(connection: MySQLConnectionAbstract) -> None:
     try:
         connection.rollback()
     except mysql.connector.Error as error:
-        log.debug("transaction.rollback_failed reason=%s", error)
+        log_event(log, LogEvent.ROLLBACK_FAILED, reason=error)
         close_quietly(connection)
         _told_lost.add(connection)

@@ -9,61 +9,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from decimal import Decimal
-from enum import Enum
 from logging.handlers import RotatingFileHandler
-from typing import Any
 
 from config import Settings
-from utils.alert_outbox import Alert
-from utils.formatting import number
 from utils.notifications import AlertHandler
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
 _FILE_BYTES = 5_000_000
 _FILES_KEPT = 5
-# What a line is about. The others say how it is: they change from line to line of the same alert.
-IDENTITY_FIELDS = frozenset({"symbol", "cycle", "order", "id", "key", "stream", "pid"})
 # These print whole frames and headers at DEBUG, the keys of the handshake among them.
 _CHATTY = ("websockets", "urllib3", "mysql.connector", "asyncio")
-
-
-def format_value(value: Any) -> str:
-    """`value` as it stands in a log line: plain decimals, quotes where there are blanks."""
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, Decimal):
-        return number(value)
-    text = " ".join(str(value).split())
-    return f'"{text}"' if " " in text or text == "" else text
-
-
-def log_event(
-    logger: logging.Logger,
-    level: int,
-    name: str,
-    /,
-    *,
-    mail: bool = False,
-    about: str | None = None,
-    **fields: Any,
-) -> None:
-    """Log `name key=value ...`; fields that are None are left out.
-
-    Every ERROR is mailed where mail is set up (see notifications); `mail=True` mails a lower level
-    too. What is the same alert, the name and the fields of `IDENTITY_FIELDS` decide, and of an
-    exception its class. Names with the same `about` tell how one matter goes on: see `Alert`.
-    """
-    if logger.isEnabledFor(level):
-        known = {key: value for key, value in fields.items() if value is not None}
-        shown = " ".join(f"{key}={format_value(value)}" for key, value in known.items())
-        identity = [
-            f"{key}={type(value).__name__ if isinstance(value, Exception) else value}"
-            for key, value in known.items()
-            if key in IDENTITY_FIELDS or isinstance(value, Exception)
-        ]
-        alert = Alert(name=name, matter=about or " ".join([name, *identity]))
-        logger.log(level, "%s %s", name, shown, extra={"mail": mail, "alert": alert})
 
 
 class SecretFilter(logging.Filter):

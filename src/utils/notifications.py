@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from config import Settings, SettingsError, get_settings
 from utils.alert_outbox import Alert, Batch, Outbox, changed, load_outbox
+from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,7 +43,7 @@ def send_email_alert(subject: str, body: str) -> bool:
     try:
         settings = get_settings()
     except SettingsError as error:
-        log.warning("mail.failed reason=%s", error)
+        log_event(log, LogEvent.MAIL_FAILED, reason=error)
         return False
     return send_mail(settings, subject, body)
 
@@ -50,7 +51,7 @@ def send_email_alert(subject: str, body: str) -> bool:
 def send_mail(settings: Settings, subject: str, body: str) -> bool:
     """As `send_email_alert`, with the settings given."""
     if not settings.smtp_host or not settings.alert_from or not settings.alert_to:
-        log.debug("mail.skipped reason=SMTP_HOST, ALERT_FROM or ALERT_TO is not set")
+        log_event(log, LogEvent.MAIL_SKIPPED)
         return False
     try:
         message = _compose(settings.alert_from, settings.alert_to, subject, body)
@@ -59,10 +60,10 @@ def send_mail(settings: Settings, subject: str, body: str) -> bool:
             refused = server.send_message(message)
     # ValueError: an address or a password that cannot be written to the wire.
     except (OSError, smtplib.SMTPException, ValueError) as error:
-        log.warning("mail.failed reason=%s", f"{type(error).__name__}: {error}")
+        log_event(log, LogEvent.MAIL_FAILED, reason=f"{type(error).__name__}: {error}")
         return False
     if refused:
-        log.warning("mail.refused recipients=%s", ",".join(refused))
+        log_event(log, LogEvent.MAIL_REFUSED, recipients=",".join(refused))
     return True
 
 
@@ -199,8 +200,8 @@ class AlertHandler(logging.Handler):
             is_last = self._is_closing
             try:
                 wait_seconds = self._deliver(0.0 if is_last else self._group_seconds)
-            except Exception:  # the top of a thread: alerts must outlive one that cannot be mailed
-                log.exception("alerts.failed")
+            except Exception:  # noqa: BLE001 - the top of a thread: alerts must outlive one that cannot be mailed
+                log_event(log, LogEvent.ALERTS_FAILED, traceback=True)
                 wait_seconds = None if is_last else self._group_seconds
             if is_last and wait_seconds != 0.0:
                 return
@@ -246,7 +247,7 @@ class AlertHandler(logging.Handler):
                 outbox.waiting += self._own_outbox.waiting
                 result = change(outbox)
         except OSError as error:
-            log.debug("alerts.unshared reason=%s", error)
+            log_event(log, LogEvent.ALERTS_UNSHARED, reason=error)
             return change(self._own_outbox)
         self._own_outbox = Outbox()
         return result

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.logging_setup import log_event
+from utils.log_events import LogEvent, log_event
 from utils.request_claims import ClaimsVanished, RequestClaims, compute_period
 from utils.state_file import load_state, save_state
 
@@ -86,7 +86,7 @@ class RequestPace:
                 raise AllowanceUsedUp("this minute's requests are used up")
             if not is_told:
                 is_told = True
-                log_event(log, logging.WARNING, "requests.paused", seconds=round(wait_seconds, 1))
+                log_event(log, LogEvent.REQUESTS_PAUSED, seconds=round(wait_seconds, 1))
             time.sleep(min(wait_seconds, left))  # the moment is known: there is nothing to await
 
     def learn(self, headers: Mapping[str, Any]) -> None:
@@ -185,7 +185,7 @@ class RequestPace:
         """For a while: a disk that is full now is full for the next request, too."""
         assert self._claims is not None, "only its files can fail"
         if not self._is_alone:
-            log_event(log, logging.WARNING, "requests.counted_alone", reason=error)
+            log_event(log, LogEvent.REQUESTS_COUNTED_ALONE, reason=error)
         self._is_alone = True
         self._alone_until = time.monotonic() + _ALONE_SECONDS
         self._claims.close()

@@ -5,10 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from builders import NOW, OTHER_ORDER_ID, build_cycle, build_order
+from builders import NOW, OTHER_ORDER_ID, build_cycle, build_order, build_state
 from caretakers.plans.consistency_checker import World, confirmed, plan_repairs
 from domain.events import Severity
-from domain.trading_state import Cooldown
 from strategy.reconciliation import Action
 from strategy.reconciliation_facts import CurrentOrder, Holding, OwnOrder
 
@@ -161,9 +160,9 @@ def test_one_order_is_one_finding_however_it_was_found():
 
 def test_a_rest_without_end_is_reported_and_a_common_one_is_not():
     resting = build_cycle(status="cooldown")
-    plain = {"cycle": resting, "asset_symbol": "BTC/USD", "cooldown_seconds": 60}
-    assert actions(cooldowns=[Cooldown(**plain, previous_completed_at=NOW)]) == []
-    endless = Cooldown(**plain, previous_completed_at=None)
+    common = build_state(cycle=resting, previous_completed_at=NOW)
+    assert actions(cooldowns=[common]) == []
+    endless = build_state(cycle=resting)
     assert actions(cooldowns=[endless]) == [(Action.ALERT, "cooldown_endless")]
 
 

@@ -7,14 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from builders import NOW, build_cycle
+from builders import NOW, build_asset, build_cycle, build_state
 from caretaker_process import dry_run, real_run
 from caretakers.cooldown_manager import end_cooldown, end_cooldowns
 from caretakers.plans.cooldown_manager import is_cooldown_over, plan_cooldown_ends, why_endless
 from config import get_settings
-from domain.trading_state import Cooldown
-from models.cooldowns import load_cooldown, load_cooldowns
 from models.cycle_data import create_cycle, get_cycle, update_cycle
+from models.trading_state import load_cooldown, load_cooldowns
 from utils.db_utils import execute_query
 
 
@@ -137,21 +136,16 @@ def test_the_time_zones_of_server_and_machine_play_no_part(
         time.tzset()
 
 
-def build_cooldown(**fields):
-    plain = {
-        "cycle": build_cycle(status="cooldown"),
-        "asset_symbol": "BTC/USD",
-        "cooldown_seconds": 60,
-        "previous_completed_at": NOW - timedelta(seconds=60),
-    }
-    return Cooldown(**plain | fields)
+def build_cooldown(seconds=60, ended_at=NOW - timedelta(seconds=60)):
+    asset, cycle = build_asset(cooldown_period=seconds), build_cycle(status="cooldown")
+    return build_state(asset, cycle, previous_completed_at=ended_at)
 
 
 @pytest.mark.parametrize("transition", ["2026-03-08T09:30Z", "2026-11-01T08:30Z"])
 def test_a_rest_across_the_change_of_daylight_saving_lasts_its_seconds(transition):
     """Two hours are two hours, though the clocks on the wall say one or three."""
     ended_at = datetime.fromisoformat(transition)
-    rest = build_cooldown(previous_completed_at=ended_at, cooldown_seconds=7200)
+    rest = build_cooldown(7200, ended_at)
     for zone in (UTC, ZoneInfo("America/Los_Angeles"), timezone(timedelta(hours=5))):
         ends_at = (ended_at + timedelta(seconds=7200)).astimezone(zone)
         assert is_cooldown_over(rest, ends_at)
@@ -166,12 +160,12 @@ def test_a_rest_is_over_at_its_very_second():
 
 def test_periods_and_ends_at_the_edge_of_the_calendar_do_not_break_it():
     last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-    assert not is_cooldown_over(build_cooldown(previous_completed_at=last), NOW)
-    assert not is_cooldown_over(build_cooldown(cooldown_seconds=2**31 - 1), NOW)
+    assert not is_cooldown_over(build_cooldown(ended_at=last), NOW)
+    assert not is_cooldown_over(build_cooldown(2**31 - 1), NOW)
 
 
 def test_a_rest_without_an_end_to_count_from_is_known_as_endless():
     assert why_endless(build_cooldown(), NOW) is None
-    assert "no cycle before it" in why_endless(build_cooldown(previous_completed_at=None), NOW)
-    in_future = build_cooldown(previous_completed_at=NOW + timedelta(hours=2))
+    assert "no cycle before it" in why_endless(build_cooldown(ended_at=None), NOW)
+    in_future = build_cooldown(ended_at=NOW + timedelta(hours=2))
     assert "in the future" in why_endless(in_future, NOW)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from domain.cycle import DcaCycle
 from domain.orders import ExchangeOrder
-from utils.logging_setup import format_value
+from utils.log_events import format_value
 
 T = TypeVar("T")
 POLL_SECONDS = 0.05

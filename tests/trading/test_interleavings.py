@@ -34,10 +34,10 @@ from domain.cycle import CycleStatus
 from domain.orders import TradeUpdate
 from mariadb_server.server import PrivateMariaDB
 from models.asset_config import create_asset
-from models.cooldowns import load_cooldowns
 from models.cycle_data import create_cycle, get_cycles_by_status
 from models.meta import apply_schema
 from models.order_journal import get_entries_of_cycle
+from models.trading_state import load_cooldowns
 from running_exchange import RunningExchange
 from strategy.order_identity import parse_client_order_id
 from utils.db_utils import close_quietly, execute_query, get_db_connection, thread_connection

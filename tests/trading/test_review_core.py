@@ -28,10 +28,9 @@ from config import get_settings, reset_settings
 from domain.cycle import CycleStatus
 from domain.orders import Side, TradeUpdate
 from domain.wire import ForeignAssetClass
-from models.cooldowns import load_cooldowns
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.events import get_events
-from models.trading_state import load_all_trading_states, load_trading_state
+from models.trading_state import load_all_trading_states, load_cooldowns, load_trading_state
 from strategy.order_identity import compute_client_order_id
 from strategy.repairs import compute_correction
 from trading import asset_rules_cache

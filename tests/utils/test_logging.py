@@ -17,12 +17,12 @@ import pytest
 
 from config import PROJECT_ROOT, load_settings
 from daemon_process import DaemonProcess, wait_until
-from domain.events import EventKind
 from mail_server import CA_FILE, HOST, MailServer
 from models.cycle_data import create_cycle, get_cycle
 from running_exchange import RunningExchange
 from utils import logging_setup
-from utils.logging_setup import log_event, setup_logging
+from utils.log_events import LogEvent, log_event
+from utils.logging_setup import setup_logging
 
 SCRIPTS = sorted(path.stem for path in (PROJECT_ROOT / "scripts").glob("*.py"))
 LINE = re.compile(
@@ -60,10 +60,8 @@ def root_logger() -> Iterator[logging.Logger]:
 def test_an_event_is_one_line_whatever_is_in_it(basic, root_logger, tmp_path, capsys):
     setup_logging(load_settings(basic), "app")
     log = logging.getLogger("some.module")
-    log_event(
-        log, logging.INFO, "order.submitted", symbol="BTC/USD", qty=Decimal("0.00150"), limit=None
-    )
-    log_event(log, logging.WARNING, "update.postponed", reason="two\nlines  and\tblanks", empty="")
+    log_event(log, LogEvent.ORDER_SUBMITTED, symbol="BTC/USD", qty=Decimal("0.00150"), limit=None)
+    log_event(log, LogEvent.UPDATE_POSTPONED, reason="two\nlines  and\tblanks", empty="")
     log.error("raw %s", "text\r\nwith\x85breaks")
     lines = (tmp_path / "logs" / "app.log").read_text("utf-8").splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == [
@@ -82,7 +80,7 @@ def test_an_event_is_one_line_whatever_is_in_it(basic, root_logger, tmp_path, ca
 def test_the_level_comes_from_the_settings(basic, root_logger, tmp_path, level, kept):
     setup_logging(load_settings(basic | {"LOG_LEVEL": level}), "app", console=False)
     for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
-        log_event(logging.getLogger("x"), number, "thing.happened")
+        log_event(logging.getLogger("x"), LogEvent.APP_STARTED, level=number)
     assert len((tmp_path / "logs" / "app.log").read_text().splitlines()) == kept
 
 
@@ -118,7 +116,7 @@ def test_no_secret_in_messages_arguments_or_tracebacks(basic, root_logger, tmp_p
     for secret in secrets:
         log.debug("plain " + secret)
         log.debug("argument %s %r", secret, {"header": secret})
-        log_event(log, logging.INFO, "thing.happened", value=secret, reason=f"with {secret} inside")
+        log_event(log, LogEvent.APP_STARTED, value=secret, reason=f"with {secret} inside")
         try:
             raise ValueError(f"about {secret}")
         except ValueError:
@@ -246,8 +244,3 @@ def test_daemon_and_scripts_at_debug_never_write_a_secret(
     for where, text in texts.items():
         for secret in (KEY, SECRET, DB_PASSWORD, SMTP_PASSWORD):
             assert not any(spelling in text for spelling in spellings(secret)), where
-
-
-def test_every_kind_of_event_stands_in_the_documentation_as_its_line_is_named():
-    text = (PROJECT_ROOT / "docs" / "log-lines.md").read_text("utf-8")
-    assert [kind.log_name for kind in EventKind if f"`{kind.log_name}" not in text] == []

@@ -22,7 +22,8 @@ from mariadb_server.endpoint import free_port
 from trading.stall_watch import StallEdge, log_edges
 from utils import notifications
 from utils.alert_outbox import Batch, changed, load_outbox
-from utils.logging_setup import log_event, setup_logging
+from utils.log_events import LogEvent, log_event
+from utils.logging_setup import setup_logging
 from utils.notifications import AlertHandler, compose_alert, send_email_alert, send_mail
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
@@ -141,9 +142,15 @@ def test_errors_and_marked_warnings_come_in_one_mail_without_secrets(mail_settin
         setup_logging(mail_settings(server.port), "app", console=False)
         [handler] = [one for one in logging.getLogger().handlers if isinstance(one, AlertHandler)]
         handler._group_seconds = 0.4
-        log_event(log, logging.ERROR, "order.refused", symbol="BTC/USD", reason="some-secret-key")
-        log_event(log, logging.WARNING, "daemon.restarted", mail=True, pid=7)
-        log_event(log, logging.WARNING, "update.postponed", reason="healed itself")
+        log_event(
+            log,
+            LogEvent.ORDER_REFUSED,
+            level=logging.ERROR,
+            symbol="BTC/USD",
+            reason="some-secret-key",
+        )
+        log_event(log, LogEvent.DAEMON_RESTARTED, mail=True, pid=7)
+        log_event(log, LogEvent.UPDATE_POSTPONED, reason="healed itself")
         try:
             raise ValueError("inside some-key")
         except ValueError:
@@ -176,7 +183,7 @@ def test_the_same_alert_in_other_words_is_mailed_once_and_each_other_one_too(
     with MailServer("plain") as server:
         setup_logging(mail_settings(server.port), "app", console=False)
         for name, fields, _ in said:
-            log_event(log, logging.ERROR, name, **fields)
+            log_event(log, LogEvent(name), **fields)
         for handler in logging.getLogger().handlers:
             handler.close()
     lines = [line for line in server.bodies[0].splitlines() if "ERROR" in line]
@@ -201,7 +208,7 @@ def test_every_error_is_mailed_even_when_the_log_is_told_to_say_less(mail_settin
     with MailServer("plain") as server:
         settings = mail_settings(server.port, LOG_LEVEL="CRITICAL")
         setup_logging(settings, "app", console=False)
-        log_event(log, logging.WARNING, "daemon.restarted", mail=True, pid=7)
+        log_event(log, LogEvent.DAEMON_RESTARTED, mail=True, pid=7)
         log.error("order.refused")
         for handler in logging.getLogger().handlers:
             handler.close()

@@ -16,7 +16,7 @@ from caretakers.plans.cooldown_manager import why_endless
 from domain.cycle import DcaCycle
 from domain.events import EventKind, Severity
 from domain.orders import ExchangeOrder
-from domain.trading_state import Cooldown
+from domain.trading_state import TradingState
 from strategy.reconciliation import Action, Rule, plan
 from strategy.reconciliation_facts import (
     CurrentOrder,
@@ -62,7 +62,7 @@ class World:
     waiting: tuple[CurrentOrder, ...] = ()
     holdings: tuple[Holding, ...] = ()
     orders: tuple[OwnOrder, ...] = ()
-    cooldowns: tuple[Cooldown, ...] = ()
+    cooldowns: tuple[TradingState, ...] = ()
     reported: frozenset[tuple[int, EventKind]] = frozenset()
 
 
@@ -157,14 +157,14 @@ def _about_holding(holding: Holding) -> Finding | None:
     return _finding(rule, holding.symbol, reason, key, cycle=cycle, holding=holding)
 
 
-def _about_cooldown(cooldown: Cooldown, now: datetime) -> Finding | None:
+def _about_cooldown(cooldown: TradingState, now: datetime) -> Finding | None:
     endless_because = why_endless(cooldown, now)
     rule = plan(RunningCooldown(endless_because=endless_because))
     if rule.kind is None:
         return None
     reason = f"cycle {cooldown.cycle.id} rests without end: {endless_because}"
     key = _key_of(cooldown.cycle, rule.kind)
-    return _finding(rule, cooldown.asset_symbol, reason, key, cycle=cooldown.cycle)
+    return _finding(rule, cooldown.asset.asset_symbol, reason, key, cycle=cooldown.cycle)
 
 
 def _applied(rule: Rule[Any], order: ExchangeOrder, cycle: DcaCycle | None) -> Finding:

@@ -1,34 +1,36 @@
-"""Which rests are over, and which can never end. Pure."""
+"""Which cooldowns are over, and which can never end. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from domain.trading_state import Cooldown
+from domain.trading_state import TradingState
 from utils.formatting import moment
 
 # Clocks of the exchange and of this machine differ; an end that lies further ahead is no clock's.
 LARGEST_CLOCK_SKEW = timedelta(hours=1)
 
 
-def is_cooldown_over(cooldown: Cooldown, now: datetime) -> bool:
-    """Whether `cooldown_seconds` have passed since the previous cycle ended.
+def is_cooldown_over(cooldown: TradingState, now: datetime) -> bool:
+    """Whether `cooldown_period` has passed since the previous cycle ended.
 
     False without a previous cycle: there is nothing to count from, and a person must look.
     """
     ended_at = cooldown.previous_completed_at
     # Compared as an age: `ended_at` plus a huge period could lie beyond the calendar.
-    return ended_at is not None and now - ended_at >= timedelta(seconds=cooldown.cooldown_seconds)
+    return ended_at is not None and now - ended_at >= timedelta(
+        seconds=cooldown.asset.cooldown_period
+    )
 
 
-def plan_cooldown_ends(cooldowns: Iterable[Cooldown], now: datetime) -> list[Cooldown]:
-    """The rests that are over."""
+def plan_cooldown_ends(cooldowns: Iterable[TradingState], now: datetime) -> list[TradingState]:
+    """Those that are over."""
     return [cooldown for cooldown in cooldowns if is_cooldown_over(cooldown, now)]
 
 
-def why_endless(cooldown: Cooldown, now: datetime) -> str | None:
-    """Why this rest does not end when it should, for a person; None when it does."""
+def why_endless(cooldown: TradingState, now: datetime) -> str | None:
+    """Why this cooldown does not end when it should, for a person; None when it does."""
     ended_at = cooldown.previous_completed_at
     if ended_at is None:
         return "no cycle before it ended, so there is no end to count its rest from"

@@ -1,16 +1,20 @@
-"""The reconciliation tables of the documentation, written from the planner's own rules and from the
-lifecycle's table of transitions.
+"""The pages of the documentation that the code's own tables write, so that both say the same.
 
-`.venv/bin/python -m cli.reconciliation_docs` prints docs/reconciliation.md; a test compares the two.
+`.venv/bin/python -m cli.generated_docs` writes docs/reconciliation.md, docs/log-lines.md and the
+life of a cycle between its two markers in docs/how-it-works.md; tests compare.
 """
 
 # ruff: noqa: E501 - a table reads better in long lines
 from __future__ import annotations
 
+import inspect
+import logging
+from collections.abc import Iterator
 from typing import Any
 
-from cli.lifecycle_docs import list_rows
-from strategy.lifecycle import Fact, Way
+from config import PROJECT_ROOT
+from domain.cycle import CycleStatus
+from strategy.lifecycle import SUCCESSORS, TRANSITIONS, Fact, Way
 from strategy.reconciliation import RULES, Rule
 from strategy.reconciliation_facts import (
     CurrentOrder,
@@ -22,7 +26,12 @@ from strategy.reconciliation_facts import (
     UnclaimedOrder,
     UnreadableFind,
 )
+from utils.log_events import LogEvent
 
+DOCS = PROJECT_ROOT / "docs"
+COMMAND = ".venv/bin/python -m cli.generated_docs"
+_BEGIN = f"<!-- written by {COMMAND} -->\n"
+_END = "<!-- end of what it writes -->\n"
 _EXCHANGE_SAYS = {
     Fact.BUY_OPENED: "the cycle's buy order is open (any status that does not end an order)",
     Fact.SELL_OPENED: "the cycle's sell order is open",
@@ -73,13 +82,13 @@ _SUBJECTS = {
 }
 
 
-def render() -> str:
-    """The whole page as Markdown."""
+def render_reconciliation() -> str:
+    """docs/reconciliation.md: the planner's rules and the table of transitions, all rows."""
     lines = [
         "# What is done when the exchange and the database differ",
         "",
         "One planner serves start-up, reconnects, sweeps, consistency_checker and live events. This page is written by",
-        "`.venv/bin/python -m cli.reconciliation_docs` from the rows that it evaluates (`src/strategy/reconciliation.py`): of each",
+        "`.venv/bin/python -m cli.generated_docs` from the rows that it evaluates (`src/strategy/reconciliation.py`): of each",
         "table the first row that holds decides. What follows is a repair, a wait, an alert, or nothing where both sides agree.",
     ]
     for subject, rules in RULES.items():
@@ -122,5 +131,73 @@ def _rule_row(rule: Rule[Any]) -> str:
     return f"| {rule.database} | {rule.exchange} | {done} | {rule.why} |"
 
 
+def list_rows() -> Iterator[tuple[Fact, list[CycleStatus], tuple[Way, ...]]]:
+    """The table's rows; statuses from which a fact leads the same ways are one."""
+    grouped: dict[tuple[Fact, tuple[Way, ...]], list[CycleStatus]] = {}
+    for fact in Fact:
+        for status in CycleStatus:
+            if (ways := TRANSITIONS.get((status, fact))) is not None:
+                grouped.setdefault((fact, ways), []).append(status)
+    for (fact, ways), statuses in grouped.items():
+        yield fact, statuses, ways
+
+
+def draw_lifecycle() -> str:
+    """Every row with its guards, what follows an end, and what each guard says."""
+    lines = ["```"]
+    guards = {}
+    for fact, statuses, ways in list_rows():
+        start = f"{fact.replace('_', ' '):<17}{', '.join(statuses):<55}-->"
+        for target, guard in ways:
+            if guard is not None:
+                guards[guard.__name__] = guard
+            where = f" [{guard.__name__}], else" if guard else ""
+            lines.append(f"{start} {target or 'the status stays'}{where}")
+            start = " " * len(start)
+    lines += ["", *(f"{end}: a new cycle in {after} follows" for end, after in SUCCESSORS.items())]
+    lines += ["```", ""]
+    for name, guard in guards.items():
+        lines.append(f"- `{name}`: {' '.join((inspect.getdoc(guard) or '').split())}")
+    return "\n".join(lines) + "\n"
+
+
+def with_lifecycle(page: str) -> str:
+    """`page` with what the table says now.
+
+    Raises:
+        ValueError: the page lacks a marker.
+    """
+    before, rest = page.split(_BEGIN)
+    _, after = rest.split(_END)
+    return before + _BEGIN + draw_lifecycle() + _END + after
+
+
+def render_log_lines() -> str:
+    """docs/log-lines.md: every line that the bot can log."""
+    lines = [
+        "# What each log line means",
+        "",
+        "One event, one line: `time LEVEL module noun.past_participle key=value ...`, times in UTC, files in `logs/`: `app.log` for the daemon,",
+        "one for each script. INFO: money or state moved. WARNING: it healed itself, or soon will. ERROR: a person is needed, and an alert is",
+        "mailed (if mail is set up: grouped, throttled). What is the same alert, the event and its `symbol`, `cycle`, `order`, `id`, `key`, `stream`,",
+        "`pid` and `script` decide, never its words. The kinds of `dca_events` have the same names with a `_` (`order_unclaimed`).",
+        f"This page is written by `{COMMAND}` from `src/utils/log_events.py`.",
+        "",
+        "| line | level | meaning | what to do |",
+        "|---|---|---|---|",
+    ]
+    for event in LogEvent:
+        level = logging.getLevelName(event.level)
+        lines.append(f"| `{event}` | {level} | {event.meaning} | {event.cure or 'nothing'} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    how_it_works = DOCS / "how-it-works.md"
+    how_it_works.write_text(with_lifecycle(how_it_works.read_text("utf-8")), "utf-8")
+    (DOCS / "reconciliation.md").write_text(render_reconciliation(), "utf-8")
+    (DOCS / "log-lines.md").write_text(render_log_lines(), "utf-8")
+
+
 if __name__ == "__main__":
-    print(render(), end="")
+    main()
