@@ -111,7 +111,7 @@ class LogEvent(StrEnum):
     TRANSACTION_REPLAYED = "transaction.replayed", _WARNING, "the database gave a transaction up (a deadlock, a lost connection); it was done again", "nothing, unless it lasts"
     ROLLBACK_FAILED = "transaction.rollback_failed", _DEBUG, "the connection was lost already"
     CLOSE_FAILED = "database.close_failed", _DEBUG, "the connection was lost already"
-    ACCOUNT_OPENED = "account.opened", _INFO, "the keys were accepted: the account, and whether it is paper or REAL MONEY"
+    ACCOUNT_OPENED = "account.opened", _INFO, "the keys were accepted: which account it is, and whose money"
     ACCOUNT_UNREADABLE = "account.unreadable", _ERROR, "the account's figures could not be read", "look at Alpaca's status page if it lasts"
     MAIL_FAILED = "mail.failed", _WARNING, "an alert could not be mailed; it is kept and tried again", "`scripts/doctor` tests the mail settings"
     MAIL_SKIPPED = "mail.skipped", _DEBUG, "mail is not set up"
