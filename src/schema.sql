@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS dca_assets (
     UNIQUE KEY uq_asset_symbol (asset_symbol)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
--- One deal from its base order to its take profit. At most one open cycle per asset (uq_one_open_cycle).
+-- One cycle from its base order to its take profit. At most one open cycle per asset (uq_one_open_cycle).
 CREATE TABLE IF NOT EXISTS dca_cycles (
     id                     INT            NOT NULL AUTO_INCREMENT PRIMARY KEY,
     asset_id               INT            NOT NULL,

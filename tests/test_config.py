@@ -290,7 +290,7 @@ def test_a_file_that_cannot_be_read_is_one_problem(env_path):
 
 @pytest.mark.parametrize("line", ["MAX_OPEN_CYCLES 3", "MAX_OPEN_CYCLES: 5", "MAX_OPEN_CYCLES"])
 def test_a_line_that_is_no_setting_is_refused_and_not_repeated(env_path, line):
-    """A brake that was meant would be missing without a word; and it may be a secret."""
+    """A buy limit that was meant would be missing without a word; and it may be a secret."""
     write_env(env_path, LEAST)
     good = env_path.read_text().splitlines()
     env_path.write_text("\n".join([*good, "# a comment", line, "export A='b c'", ""]))

@@ -103,7 +103,7 @@ def test_killed_between_post_and_first_event_it_links_the_one_order_and_applies_
         ("reorder_update", {}),
         ("delay_update", {"seconds": 1.5}),
         ("cut_stream", {"match": {"stream": "trading"}, "probability": 0.5}),
-        ("mute_stream", {"match": {"stream": "trading"}}),
+        ("stall_stream", {"match": {"stream": "trading"}}),
     ],
     ids=lambda fault: fault[0],
 )

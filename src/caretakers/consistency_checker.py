@@ -14,7 +14,7 @@ from functools import partial
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from caretakers.consistency_snapshot import ConsistencyLook
+from caretakers.consistency_snapshot import ConsistencySnapshots
 from caretakers.plans.consistency_checker import Finding, confirmed, plan_repairs
 from caretakers.runner import ScriptRun, StepFailed
 from domain.events import Event, EventKind, Severity
@@ -25,7 +25,7 @@ from strategy.reconciliation import MAX_ENDED_LATELY, Action, plan
 from strategy.repairs import compute_missing_order_change, compute_position_gone_change
 from trading.cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell
 from trading.engine import build_engine
-from trading.unclaimed_orders import tell_unclaimed
+from trading.unclaimed_orders import alert_unclaimed
 from utils.alpaca_client_rest import ExchangeRefused
 from utils.db_utils import thread_connection, transaction
 from utils.log_events import LogEvent, log_event
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 # What was touched seconds ago (a fill that is being booked, a position that lags) settles in this
 # time; two looks this far apart that agree are a fact.
-SECONDS_BETWEEN_LOOKS = 10.0
-MOST_LOOKS = 3
+SECONDS_BETWEEN_SNAPSHOTS = 10.0
+MAX_SNAPSHOTS = 3
 HOLD_SECONDS = 3600.0  # see MAX_ENDED_LATELY
 HELD_KIND = EventKind.POSITIONS_DOUBTED
 
@@ -58,7 +58,7 @@ class ConsistencyChecker:
         # One for the run: what it found for one cycle that is behind, it need not read again.
         engine = build_engine(run.settings)
         self._rules, self._reconciler = engine.rules, engine.reconciler
-        self._look = ConsistencyLook(engine.client, self._rules, self._fee_rate)
+        self._snapshots = ConsistencySnapshots(engine.client, self._rules, self._fee_rate)
 
     def work(self) -> None:
         """Do what `check_consistency` says."""
@@ -91,9 +91,9 @@ class ConsistencyChecker:
 
     def _confirmed_findings(self) -> list[Finding]:
         """What two looks in a row agree on; what moves meanwhile is left to the next run."""
-        pause_seconds = min(SECONDS_BETWEEN_LOOKS, self._run.settings.unknown_outcome_seconds)
+        pause_seconds = min(SECONDS_BETWEEN_SNAPSHOTS, self._run.settings.unknown_outcome_seconds)
         before, sure = self._findings([]), []
-        for _ in range(MOST_LOOKS - 1):
+        for _ in range(MAX_SNAPSHOTS - 1):
             if not before:
                 return []
             time.sleep(pause_seconds)  # for lags of the exchange: there is no condition to await
@@ -105,7 +105,7 @@ class ConsistencyChecker:
         return sure
 
     def _findings(self, before: list[Finding]) -> list[Finding]:
-        found = [one for one in plan_repairs(self._look.look(), before) if not _was_said(one)]
+        found = [one for one in plan_repairs(self._snapshots.look(), before) if not _was_said(one)]
         log_event(log, LogEvent.CONSISTENCY_CHECKED, findings=len(found))
         for one in found:
             log_event(
@@ -167,7 +167,7 @@ class ConsistencyChecker:
                 return None
             case refused:
                 if refused is Applied.UNCLAIMED:
-                    tell_unclaimed(order)
+                    alert_unclaimed(order)
                 raise StepFailed(f"{refused.value}: see dca_events")
 
     def _catch_up(self, finding: Finding) -> str | None:
@@ -207,7 +207,7 @@ class ConsistencyChecker:
         assert holding is not None, "only coins can be gone"
         cycle = holding.cycle
         rules = self._rules_of(finding.symbol)
-        if not self._look.is_still_gone(holding):
+        if not self._snapshots.is_still_gone(holding):
             return "there again"
         result = apply_to_cycle(
             cycle.id,

@@ -49,8 +49,8 @@ from utils.log_events import LogEvent, log_event
 log = logging.getLogger(__name__)
 
 RECENT = timedelta(hours=24)
-MOST_LOST = 20  # two questions each in every look
-MOST_SUSPECTS = 8  # three questions each in every look, and the daemon needs its requests
+MAX_LOST = 20  # two questions each in every look
+MAX_SUSPECTS = 8  # three questions each in every look, and the daemon needs its requests
 REPORT_KINDS = (
     EventKind.POSITION_SHORT,
     EventKind.POSITION_EXCESS,
@@ -60,7 +60,7 @@ REPORT_KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class ConsistencyLook:
+class ConsistencySnapshots:
     """Looks with one client; `rules` are fetched for those symbols only that do not fit."""
 
     client: TradingClient
@@ -143,8 +143,8 @@ class ConsistencyLook:
                 continue
             order = listed.get(cycle.latest_order_id or "")
             if order is None:
-                if asked == MOST_LOST:
-                    log_event(log, LogEvent.WAITING_POSTPONED, after=MOST_LOST)
+                if asked == MAX_LOST:
+                    log_event(log, LogEvent.WAITING_POSTPONED, after=MAX_LOST)
                     return
                 asked += 1
                 try:
@@ -170,8 +170,8 @@ class ConsistencyLook:
         ]
         self.rules.prefetch(state.asset.asset_symbol for state in suspects)
         for state in suspects:
-            if len(measured) == MOST_SUSPECTS:
-                log_event(log, LogEvent.HOLDINGS_POSTPONED, after=MOST_SUSPECTS)
+            if len(measured) == MAX_SUSPECTS:
+                log_event(log, LogEvent.HOLDINGS_POSTPONED, after=MAX_SUSPECTS)
                 break
             try:
                 symbol = normalize_symbol(state.asset.asset_symbol)
@@ -186,12 +186,12 @@ class ConsistencyLook:
 
     def _fits(self, state: TradingState, position: Position | None) -> bool:
         """Whether the list alone settles it, without the asset's rules."""
-        books, account = state.cycle.quantity, position.qty if position else Decimal(0)
-        fees = compute_coins_taken(books, state.coin_fees, self.fee_rate)
+        records, account = state.cycle.quantity, position.qty if position else Decimal(0)
+        fees = compute_coins_taken(records, state.coin_fees, self.fee_rate)
         return (
-            books - fees <= account <= books + state.leftover
-            and (account > 0 or books == 0)
-            and (books > 0 or account <= state.leftover)
+            records - fees <= account <= records + state.leftover
+            and (account > 0 or records == 0)
+            and (records > 0 or account <= state.leftover)
         )
 
     def _ask_about(self, state: TradingState, rules: AssetRules) -> Holding:
@@ -208,17 +208,17 @@ class ConsistencyLook:
     def _measure(
         self, state: TradingState, rules: AssetRules, position: Position | None
     ) -> Holding:
-        books = state.cycle.quantity
+        records = state.cycle.quantity
         account = position.qty if position else Decimal(0)
         surplus = state.foreign_coins(account)
-        is_short = is_short_beyond_fees(books, state.coin_fees, account, rules, self.fee_rate)
+        is_short = is_short_beyond_fees(records, state.coin_fees, account, rules, self.fee_rate)
         return Holding(
             cycle=state.cycle,
             symbol=rules.symbol,
-            books_hold_dust=is_dust(books, rules, self.fee_rate),
+            database_holds_dust=is_dust(records, rules, self.fee_rate),
             position_qty=position.qty if position else None,
             position_is_dust=is_unsellable(account, rules),
-            short_by=books - account - state.coin_fees if is_short else Decimal(0),
+            short_by=records - account - state.coin_fees if is_short else Decimal(0),
             surplus=Decimal(0) if is_unsellable(surplus, rules) else surplus,
         )
 

@@ -145,7 +145,7 @@ def run_script(script: Script, work: Callable[[ScriptRun], None]) -> int:
                     _record(script, run, started_at, reason)
     except AnotherRun as error:
         _say(script, str(error))
-    _tell_result(script, arguments, run, reason)
+    _say_result(script, arguments, run, reason)
     return _exit_code(run, reason)
 
 
@@ -270,7 +270,7 @@ def _refuse(script: Script, arguments: argparse.Namespace, problems: list[str]) 
     return EXIT_SETTINGS
 
 
-def _tell_result(
+def _say_result(
     script: Script, arguments: argparse.Namespace, run: ScriptRun, reason: str | None
 ) -> None:
     """Results on standard output; the line that says why a run ended early on standard error."""

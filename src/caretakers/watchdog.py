@@ -19,12 +19,12 @@ import psutil
 from caretakers.plans.watchdog import (
     CRASH_LOOP_STARTS,
     Beat,
+    DaemonSnapshot,
     Limits,
-    Look,
     Memory,
     Plan,
     Verdict,
-    is_telling,
+    is_alert_due,
     is_unwell_for_long,
     plan_watch,
     remember,
@@ -58,7 +58,7 @@ MEMORY_NAME = "watchdog.json"
 PING_SECONDS = 5.0
 HUNG_TERM_SECONDS = 3.0  # a blocked loop does not hear it anyway
 _ABOUT = "daemon"  # what is told of it, and that it is over, is one matter
-LAST_LOOK_SECONDS = 6.0  # before a hung one is ended: the whole machine may just have woken up
+LAST_CHECK_SECONDS = 6.0  # before a hung one is ended: the whole machine may just have woken up
 
 
 def watch(run: ScriptRun) -> None:
@@ -67,19 +67,19 @@ def watch(run: ScriptRun) -> None:
     limits = limits_of(settings)
     memory = load_memory(settings)
     process = find_daemon(settings)
-    look = look_at(process, settings)
+    look = take_snapshot(process, settings)
     plan = plan_watch(look, memory, limits, time.monotonic())
     if process is not None and plan.is_hung:
-        patience = min(2 * settings.heartbeat_seconds, LAST_LOOK_SECONDS)
+        patience = min(2 * settings.heartbeat_seconds, LAST_CHECK_SECONDS)
         wait_for_newer_beat(process, settings, patience)
         process = find_daemon(settings)
-        look = look_at(process, settings)
+        look = take_snapshot(process, settings)
         plan = plan_watch(look, memory, limits, time.monotonic())
     if run.dry_run:
         _do(run, plan, process, lambda: None)
         return
     for path in settings.log_dir.glob("*.out"):
-        bound_output(path, most_bytes=OUTPUT_BYTES)
+        bound_output(path, max_bytes=OUTPUT_BYTES)
     after = remember(memory, look, plan, time.monotonic())
     after = _tell(plan, memory, after, limits, process)
     after = _ping(settings, plan, after)
@@ -96,13 +96,13 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def look_at(process: psutil.Process | None, settings: Settings) -> Look:
+def take_snapshot(process: psutil.Process | None, settings: Settings) -> DaemonSnapshot:
     """What can be seen of the daemon now; `process` is `find_daemon`'s."""
     wish = is_stopped(settings.run_dir)
     if process is None:
-        return Look(process_age_seconds=None, is_stopped_on_purpose=wish)
+        return DaemonSnapshot(process_age_seconds=None, is_stopped_on_purpose=wish)
     beat = load_beat_of(process, settings)
-    return Look(
+    return DaemonSnapshot(
         process_age_seconds=age_seconds(process),
         is_stopped_on_purpose=wish,
         is_suspended=is_suspended(process),
@@ -154,7 +154,7 @@ def _tell(
             log_event(log, LogEvent.DAEMON_STALLED, pid=pid, reason=plan.reason)
         case Verdict.UNWELL | Verdict.WAIT:
             now = time.monotonic()
-            is_error = is_unwell_for_long(after, limits, now) and is_telling(after, now)
+            is_error = is_unwell_for_long(after, limits, now) and is_alert_due(after, now)
             is_waiting = plan.verdict is Verdict.WAIT
             log_event(
                 log,
@@ -212,7 +212,7 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
         started = wait_until_it_beats(child, settings, FIRST_BEAT_SECONDS)
     except DaemonError as error:
         now = time.monotonic()
-        is_error = is_telling(memory, now)
+        is_error = is_alert_due(memory, now)
         log_event(
             log,
             LogEvent.DAEMON_START_FAILED,
@@ -225,11 +225,11 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
             _save_memory(settings, replace(memory, told_at=now))
         raise StepFailed(str(error)) from error
     seconds = time.monotonic() - began_at
-    _tell_started(settings, plan, memory, started.pid, seconds)
+    _report_start(settings, plan, memory, started.pid, seconds)
     return f"PID {started.pid} after {seconds:.1f} s"
 
 
-def _tell_started(settings: Settings, plan: Plan, memory: Memory, pid: int, seconds: float) -> None:
+def _report_start(settings: Settings, plan: Plan, memory: Memory, pid: int, seconds: float) -> None:
     """Every start is mailed, but of a crash loop only that it is one."""
     is_loop = memory.starts >= CRASH_LOOP_STARTS
     log_event(
@@ -241,7 +241,7 @@ def _tell_started(settings: Settings, plan: Plan, memory: Memory, pid: int, seco
         reason=plan.reason,
     )
     now = time.monotonic()
-    if is_loop and is_telling(memory, now):
+    if is_loop and is_alert_due(memory, now):
         log_event(
             log,
             LogEvent.DAEMON_UNSETTLED,

@@ -14,7 +14,7 @@ from rich.text import Text
 from cli.command_line import width_of
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
-from strategy.cycle_plan import DealPlan, Holding, PlannedOrder
+from strategy.cycle_plan import CyclePlan, Holding, PlannedOrder
 from strategy.ladder import compute_ladder_usd
 from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, marked, number, price, usd
 
@@ -55,14 +55,14 @@ def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]
 
 
 def show_preview(console: Console, preview: Preview) -> None:
-    """The asset, the plan of its deal, what it needs of the account, and every warning."""
+    """The asset, the plan of its cycle, what it needs of the account, and every warning."""
     asset = preview.asset
     console.print(_headline(preview), soft_wrap=True)
     if preview.rest is not None:
-        console.print(Text("\nThe open deal, from what it holds now", style="bold"))
+        console.print(Text("\nThe open cycle, from what it holds now", style="bold"))
         _show_plan(console, preview.rest)
     if preview.plan is not None:
-        title = "The plan of a deal" if preview.rest is None else "The plan of the next deal"
+        title = "The plan of a cycle" if preview.rest is None else "The plan of the next cycle"
         console.print(Text(f"\n{title} that starts at {price(preview.plan.ask)} USD", style="bold"))
         _show_plan(console, preview.plan)
     console.print(
@@ -82,10 +82,10 @@ def show_preview(console: Console, preview: Preview) -> None:
         console.print(Text(f"WARNING: {warning}", style="yellow"), soft_wrap=True)
 
 
-def show_adoption(console: Console, adoption: Adoption, plan: DealPlan) -> None:
-    """The coins, what they cost, and how the deal would go on."""
+def show_adoption(console: Console, adoption: Adoption, plan: CyclePlan) -> None:
+    """The coins, what they cost, and how the cycle would go on."""
     symbol = adoption.asset.asset_symbol
-    console.print(Text(f"{symbol}: coins that no deal claims", style="bold"))
+    console.print(Text(f"{symbol}: coins that no cycle claims", style="bold"))
     console.print(
         f"The account holds {number(adoption.position_qty)} at an average of"
         f" {price(adoption.average_price)} USD: about {usd(adoption.cost_usd)} USD with the"
@@ -118,7 +118,7 @@ def _headline(preview: Preview) -> Text:
     return head
 
 
-def _show_plan(console: Console, plan: DealPlan) -> None:
+def _show_plan(console: Console, plan: CyclePlan) -> None:
     lines = [
         (
             _order_name(order),

@@ -10,19 +10,19 @@ from cli.command_line import OneLineParser
 from operations.asset_input import DEFAULTS, TAKER_FEE
 
 HELP = """\
-What the bot trades, and how. A change is shown before it is saved: the plan of the deal with each
+What the bot trades, and how. A change is shown before it is saved: the plan of the cycle with each
 order, its price and its size, and what would be left of a sale after fees.
 
   scripts/assets add BTC/USD                      with the defaults (see scripts/assets add --help)
   scripts/assets add btcusd --base 50 --safety 25 --max-safety 8 --deviation 2 --take-profit 1.5
   scripts/assets list                             everything that is configured
-  scripts/assets show BTC/USD                     its plan at the price of now, and its open deal
+  scripts/assets show BTC/USD                     its plan at the price of now, and its open cycle
   scripts/assets show SOL/USD --base 100          the plan of something you may add
   scripts/assets edit BTC/USD --take-profit 2     what is not named stays
   scripts/assets disable BTC/USD                  no more buys; what it holds is still sold
   scripts/assets enable BTC/USD
   scripts/assets remove BTC/USD                   forget it; its history stays in the journal
-  scripts/assets adopt BTC/USD                    make a deal of coins that no deal claims
+  scripts/assets adopt BTC/USD                    make a cycle of coins that no cycle claims
 
 A running bot notices within seconds; nothing has to be restarted."""
 EPILOG = """\
@@ -31,7 +31,7 @@ exit codes: 0 done
             2 refused: the line says what would be right
 settings:   .env (see .env.example); changes are noted in LOG_DIR/assets.log and in dca_events"""
 ADD_HELP = """\
-Shows the plan of the deal, asks, and saves the asset with its first cycle. The bot buys the base
+Shows the plan of the cycle, asks, and saves the asset with its first cycle. The bot buys the base
 order at the next price, a safety order each time the price is --deviation percent below the last
 buy, and sells everything when the price is --take-profit percent above the average.
 
@@ -39,13 +39,13 @@ buy, and sells everything when the price is --take-profit percent above the aver
   scripts/assets add ETH/USD --base 100 --safety 50 --max-safety 4 --deviation 2.5 --fee-aware
   scripts/assets add SOL/USD --yes --json         for a program: no question, exact numbers"""
 SHOW_HELP = """\
-The plan of a deal at the price of now, and the rest of the deal that is open. With options: what
+The plan of a cycle at the price of now, and the rest of the cycle that is open. With options: what
 it would be with these values. Nothing is saved, and the symbol need not be configured.
 
   scripts/assets show BTC/USD
   scripts/assets show BTC/USD --take-profit 2 --max-safety 8"""
 EDIT_HELP = """\
-Shows the plan with the new values, asks, and saves them. What is not named stays as it is. A deal
+Shows the plan with the new values, asks, and saves them. What is not named stays as it is. A cycle
 that is open goes on with the new values.
 
   scripts/assets edit BTC/USD --take-profit 1.8 --cooldown 600
@@ -66,7 +66,7 @@ while it holds coins, unless you say what becomes of them:
   scripts/bot close BTC/USD                       sell what it holds first
   scripts/assets remove BTC/USD --keep-coins      the coins stay in the account and are yours"""
 ADOPT_HELP = """\
-Makes a deal of coins that stand in the account and that no deal claims: after a lost database, or
+Makes a cycle of coins that stand in the account and that no cycle claims: after a lost database, or
 after a sale by hand that left some. Quantity and average price come from Alpaca; how much of the
 ladder the coins have used up follows from what they cost. The asset must be configured.
 
@@ -79,12 +79,12 @@ Everything that is configured, with its open cycle. Needs the database only.
 SUMMARIES = {
     "add": "trade a new asset",
     "list": "everything that is configured",
-    "show": "the plan of a deal, and the deal that is open",
+    "show": "the plan of a cycle, and the cycle that is open",
     "edit": "change values",
     "enable": "let it buy",
     "disable": "no more buys; sells go on",
     "remove": "forget it",
-    "adopt": "make a deal of coins that no deal claims",
+    "adopt": "make a cycle of coins that no cycle claims",
 }
 
 
@@ -144,7 +144,7 @@ def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None
 
     value("base", "USD", "size of the base order")
     value("safety", "USD", "size of each safety order")
-    value("max_safety", "COUNT", "safety orders in one deal at most")
+    value("max_safety", "COUNT", "safety orders in one cycle at most")
     value("deviation", "PERCENT", "a safety order comes so far below the last buy")
     value("take_profit", "PERCENT", "everything is sold so far above the average price")
     value("cooldown", "SECONDS", "rest after a sale")

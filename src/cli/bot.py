@@ -46,7 +46,7 @@ from runtime.daemon_process import (
     stop_on_purpose,
 )
 from runtime.heartbeat import Heartbeat
-from runtime.operator_flags import PAUSED, is_paused, is_stopped, set_wish
+from runtime.operator_flags import PAUSED, is_paused, is_stopped, set_flag
 from utils.db_utils import thread_connection
 from utils.formatting import (
     ESTIMATE_LEGEND,
@@ -153,14 +153,14 @@ class BotCommand:
     # Buying
 
     def pause(self) -> int:
-        set_wish(self._settings.run_dir, PAUSED, wanted=True)
+        set_flag(self._settings.run_dir, PAUSED, wanted=True)
         log_event(log, LogEvent.BUYING_PAUSE_REQUESTED)
         text = "No new buys from now on; what is held is still sold. Again: scripts/bot resume"
         return self._tell(text, paused=True)
 
     def resume(self) -> int:
         was_paused = is_paused(self._settings.run_dir)
-        set_wish(self._settings.run_dir, PAUSED, wanted=False)
+        set_flag(self._settings.run_dir, PAUSED, wanted=False)
         log_event(log, LogEvent.BUYING_RESUME_REQUESTED, paused=was_paused)
         text = "It buys again." if was_paused else "Buying was not paused."
         if find_daemon(self._settings) is None:
@@ -222,7 +222,7 @@ class BotCommand:
         self._confirm_close(plan, money)
         request_close(plan, disable=options.disable)
         result = Closer(self._settings, plan, self._say).carry_out(options.wait)
-        return self._tell_closed(plan, result)
+        return self._say_closed(plan, result)
 
     def _configured(self, symbol: str) -> DcaAsset:
         connection = thread_connection()
@@ -274,7 +274,7 @@ class BotCommand:
         if typed.upper() != symbol:
             raise Stop("nothing was done", EXIT_FAILED)
 
-    def _tell_closed(self, plan: ClosePlan, result: CloseResult) -> int:
+    def _say_closed(self, plan: ClosePlan, result: CloseResult) -> int:
         symbol = plan.asset.asset_symbol
         shown = {
             "closed": result.is_closed,
@@ -361,7 +361,7 @@ def _line_of(
 def _plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:
     """What would be done, for a person."""
     cycle, symbol = plan.cycle, plan.asset.asset_symbol
-    lines = [f"Close {symbol} ({money}), deal {cycle.id}:"]
+    lines = [f"Close {symbol} ({money}), cycle {cycle.id}:"]
     if plan.waits_for_buy:
         lines.append("  its open buy is canceled; what that has bought by then is sold as well")
     if cycle.quantity > 0:

@@ -43,8 +43,8 @@ One asset alone: scripts/assets disable BTC/USD."""
 RESUME_HELP = """\
 Takes a pause back: buys are placed again within seconds."""
 CLOSE_HELP = """\
-Cancels the asset's open buy and sells everything that its deal holds at market, whatever the price:
-also at a loss. You are asked twice; where nobody can be asked, name the asset twice:
+Cancels the asset's open buy and sells everything that its cycle holds at the market, whatever the
+price: also at a loss. You are asked twice; where nobody can be asked, name the asset twice:
 
   scripts/bot close BTC/USD
   scripts/bot close BTC/USD --disable                the asset buys no more afterwards
@@ -54,7 +54,7 @@ also at a loss. You are asked twice; where nobody can be asked, name the asset t
 Once you have agreed to what it would sell (the exchange must be asked for that), the wish is
 written down and then carried out by the daemon; where none runs, by this command itself. It
 outlives both: what cannot be done then (the exchange goes away) is done when it can be.
-The deal is booked like any other, and the asset rests for its cooldown before it buys again."""
+The cycle is booked like any other, and the asset rests for its cooldown before it buys again."""
 STATUS_LINE_HELP = """\
 One line that says whether the bot trades. Reads files of this machine only, so it is fast and works
 while the database or the exchange is away."""
@@ -65,7 +65,7 @@ SUMMARIES = {
     "restart": "end it and start it again",
     "pause": "no new buys; sells go on",
     "resume": "take a pause back",
-    "close": "sell all that an asset's deal holds, now",
+    "close": "sell all that an asset's cycle holds, now",
     "status-line": "is it trading? in one line",
 }
 _HELPS = {

@@ -113,7 +113,7 @@ def _keep(where: Path, stack: LocalStack, chaos: Chaos, told: list[str]) -> Path
     (where / "story.txt").write_text("\n".join(told), "utf-8")
     if chaos.records is not None:
         (where / "ledger.json").write_text(json.dumps(chaos.records.ledger, default=str), "utf-8")
-        rows = [*map(str, chaos.records.books.rows), *map(str, chaos.records.books.journal)]
+        rows = [*map(str, chaos.records.evidence.rows), *map(str, chaos.records.evidence.journal)]
         (where / "rows.txt").write_text("\n".join(rows), "utf-8")
         events = "\n".join(map(str, chaos.records.events))
         (where / "events.txt").write_text(events, "utf-8")

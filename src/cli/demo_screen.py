@@ -18,7 +18,7 @@ from local_stack.demo.event_feed import Sentence, Tone
 from monitoring.status.status import Status
 from utils.formatting import clock
 
-SENTENCES_SHOWN, LEAST_SENTENCES = 8, 4
+SENTENCES_SHOWN, MIN_SENTENCES = 8, 4
 PLAIN_STATUS_SECONDS = 15.0
 _FOOT = "Ctrl-C stops everything and prints what happened"
 _TONE_STYLES = {
@@ -65,7 +65,7 @@ class LiveView:
         if height is None:
             return Group(heading, render(status, self._console), *below)
         room = height - 2  # heading and foot
-        screen = render(status, self._console, height=max(2, room - LEAST_SENTENCES))
+        screen = render(status, self._console, height=max(2, room - MIN_SENTENCES))
         below = below[count_lines(screen, self._console) - room :]
         return Group(heading, screen, *below, Text(_FOOT, style="dim", no_wrap=True))
 

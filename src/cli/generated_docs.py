@@ -55,7 +55,7 @@ _WHY = {
     Fact.BUY_FILLED_LATE: "fills can arrive after `canceled`; a closed cycle is not reopened, a person decides",
     Fact.SELL_FILLED_LATE: "fills can arrive after `canceled`; while another order is out, its end decides",
     Fact.ORDER_MISSING: "nothing ended, so the seq stays: if the order exists after all, it is refused as a duplicate",
-    Fact.COOLDOWN_OVER: "the next deal may begin",
+    Fact.COOLDOWN_OVER: "the next cycle may begin",
     Fact.POSITION_GONE: "the coins were sold or moved elsewhere; a person is told, and the new cycle waits",
 }
 _DONE = {

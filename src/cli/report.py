@@ -26,10 +26,10 @@ from cli.command_line import (
 from cli.report_tables import render, report_csv, report_json
 from cli.time_ranges import read_moment
 from config import SettingsError, get_settings
-from domain.journal import Deal
+from domain.journal import CycleJournal
 from domain.wire import WireError, normalize_symbol
 from models.asset_config import get_asset_config
-from models.deals import load_deals
+from models.cycle_journals import load_cycle_journals
 from models.meta import ForeignDatabase, check_schema
 from operations.refused import Refused
 from performance.cycle_results import compute_figures, finished_at
@@ -38,28 +38,28 @@ from strategy.exits import compute_take_profit_price
 from utils.db_utils import DatabaseError, close_thread_connection, thread_connection
 
 HELP = """\
-What the finished deals earned, from the journal: every figure follows from the fills and fees that
+What the finished cycles earned, from the journal: every figure follows from the fills and fees that
 Alpaca has on record. Reads only; needs the database, and neither the exchange nor the daemon.
 
   scripts/report                                  by asset, of all time
   scripts/report --by month
   scripts/report --by day --since 30d --asset BTC/USD
   scripts/report --by cycle --since 2026-01 --until 2026-03      both months whole
-  scripts/report --by cycle --csv > deals.csv     exact numbers; --json has the total as well
+  scripts/report --by cycle --csv > cycles.csv     exact numbers; --json has the total as well
   scripts/report --plot profit.png                realised profit over time, as a picture
-  scripts/report --plot-cycle 42 deal.png         one deal: its fills, average and take profit
+  scripts/report --plot-cycle 42 cycle.png         one cycle: its fills, average and take profit
 
-deals     finished ones, counted on the day (UTC) of their last sale
+cycles     finished ones, counted on the day (UTC) of their last sale
 won       how many of them earned something after fees
 held      from the end of the first buy to the last sale, on average; worst: the longest
-safety    the most safety orders that one deal used
+safety    the most safety orders that one cycle used
 cost      what their buys cost
-at work   money bound in coins, open deals included: mean over time; peak: the most at one moment.
+at work   money bound in coins, open cycles included: mean over time; peak: the most at one moment.
           Of a day or a month within that day or month, else within the span of the report
 fees      of both sides, coins at the price that was paid for them
 profit    sells - their USD fees - buys. The fee of a buy is taken in coins, so that fewer can be
           sold: it is in the profit already. Coins too few to be sold are worth nothing
-of cost   the profit in percent of what those deals spent; of peak: of the most money bound
+of cost   the profit in percent of what those cycles spent; of peak: of the most money bound
 ~         rests on estimated fees: Alpaca posts them hours later (CSV, JSON: fees_are_estimated)"""
 EPILOG = """\
 exit codes: 0 done
@@ -107,10 +107,10 @@ def _report(connection: MySQLConnectionAbstract, options: argparse.Namespace, no
     until = _moment("--until", options.until, now, is_end=True)
     if since is not None and until is not None and since >= until:
         raise Refused(f"--since {options.since} is not before --until {options.until}")
-    deals = load_deals(connection, symbol=symbol)
-    if symbol is not None and not deals and get_asset_config(connection, symbol) is None:
+    cycles = load_cycle_journals(connection, symbol=symbol)
+    if symbol is not None and not cycles and get_asset_config(connection, symbol) is None:
         raise Refused(f"the journal knows no {symbol}, and it is not configured")
-    report = compute_report(deals, By(options.by), now=now, since=since, until=until)
+    report = compute_report(cycles, By(options.by), now=now, since=since, until=until)
     if options.plot is not None:
         _plot_profit(report, symbol, options.plot)
     if options.csv:
@@ -140,8 +140,8 @@ def _read_symbol(text: str) -> str:
 
 
 def _plot_profit(report: Report, symbol: str | None, path: Path) -> None:
-    if not report.total.deals:
-        raise _NothingToDraw("there is no finished deal to draw yet")
+    if not report.total.cycles:
+        raise _NothingToDraw("there is no finished cycle to draw yet")
     from performance.charts import draw_profit  # matplotlib takes a second to load
 
     title = "Realised profit" + (f" of {symbol}" if symbol else "")
@@ -155,22 +155,22 @@ def _plot_cycle(
     path = _png(path_text)
     if not (number_text.isascii() and number_text.isdigit() and 0 < int(number_text) < 2**31):
         raise Refused(
-            f"--plot-cycle {number_text[:20]!r}: expected the number of a deal"
+            f"--plot-cycle {number_text[:20]!r}: expected the number of a cycle"
             " (scripts/report --by cycle)"
         )
-    deals = load_deals(connection, cycle_id=int(number_text))
-    if not deals:
-        raise _NothingToDraw(f"deal {number_text} has no fills: see scripts/report --by cycle")
-    [deal] = deals
+    cycles = load_cycle_journals(connection, cycle_id=int(number_text))
+    if not cycles:
+        raise _NothingToDraw(f"cycle {number_text} has no fills: see scripts/report --by cycle")
+    [cycle] = cycles
     from performance.charts import CyclePicture, draw_cycle
 
     picture = CyclePicture(
-        cycle_id=deal.cycle_id,
-        symbol=deal.symbol,
-        entries=deal.entries,
-        end=finished_at(deal) or (deal.completed_at or now),
-        figures=compute_figures(deal),
-        take_profit_factor=_take_profit_factor(connection, deal),
+        cycle_id=cycle.cycle_id,
+        symbol=cycle.symbol,
+        entries=cycle.entries,
+        end=finished_at(cycle) or (cycle.completed_at or now),
+        figures=compute_figures(cycle),
+        take_profit_factor=_take_profit_factor(connection, cycle),
     )
     _write_whole(path, lambda scratch: draw_cycle(picture, scratch))
     if options.json:
@@ -180,9 +180,9 @@ def _plot_cycle(
     return EXIT_DONE
 
 
-def _take_profit_factor(connection: MySQLConnectionAbstract, deal: Deal) -> Decimal | None:
+def _take_profit_factor(connection: MySQLConnectionAbstract, cycle: CycleJournal) -> Decimal | None:
     """How far over the average it sells, as the asset is configured now."""
-    asset = get_asset_config(connection, deal.symbol)
+    asset = get_asset_config(connection, cycle.symbol)
     return None if asset is None else compute_take_profit_price(asset, Decimal(1))
 
 
@@ -220,7 +220,7 @@ def _parse(texts: Sequence[str]) -> argparse.Namespace:
     formats.add_argument("--json", action="store_true", help="one JSON object, exact numbers")
     parser.add_argument("--plot", metavar="FILE.png", help="draw realised profit over time")
     parser.add_argument(
-        "--plot-cycle", nargs=2, metavar=("ID", "FILE.png"), help="draw the course of one deal"
+        "--plot-cycle", nargs=2, metavar=("ID", "FILE.png"), help="draw the course of one cycle"
     )
     options = parser.parse_args(texts)
     if options.plot is not None:

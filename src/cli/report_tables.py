@@ -41,8 +41,8 @@ def report_json(report: Report) -> dict[str, Any]:
         "end": plain(report.end),
         "lines": [_line_json(line, report.by) for line in report.lines],
         "total": _line_json(report.total),
-        "open": {"deals": report.open_deals, "bound_usd": plain(report.open_usd)},
-        "ended_in_error": {"deals": report.failed_deals, "lost_usd": plain(report.failed_usd)},
+        "open": {"cycles": report.open_cycles, "bound_usd": plain(report.open_usd)},
+        "ended_in_error": {"cycles": report.failed_cycles, "lost_usd": plain(report.failed_usd)},
     }
 
 
@@ -60,19 +60,19 @@ def report_csv(report: Report) -> str:
 
 def _line_json(line: Line, by: By | None = None) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": line.name}
-    if by is By.CYCLE and line.deals:
-        [deal] = line.deals
+    if by is By.CYCLE and line.cycles:
+        [cycle] = line.cycles
         shown |= {
-            "symbol": deal.symbol,
-            "opened_at": plain(deal.opened_at),
-            "completed_at": plain(deal.completed_at),
+            "symbol": cycle.symbol,
+            "opened_at": plain(cycle.opened_at),
+            "completed_at": plain(cycle.completed_at),
         }
     shown |= {
-        "deals": line.count,
+        "cycles": line.count,
         "won_percent": _rounded(line.won_percent),
         "mean_holding_seconds": line.mean_holding_seconds,
         "worst_holding_seconds": line.worst_holding_seconds,
-        "most_safety_orders": line.most_safety_orders,
+        "max_safety_orders_left": line.max_safety_orders_left,
         "cost_usd": plain(line.cost_usd),
         "proceeds_usd": plain(line.proceeds_usd),
         "mean_capital_usd": _rounded(line.capital.mean_usd),
@@ -83,8 +83,8 @@ def _line_json(line: Line, by: By | None = None) -> dict[str, Any]:
         "return_on_cost_percent": _rounded(line.return_on_cost_percent),
         "return_on_peak_percent": _rounded(line.return_on_peak_percent),
     }
-    if by is By.CYCLE and line.deals:
-        shown["notes"] = "; ".join(line.deals[0].notes)
+    if by is By.CYCLE and line.cycles:
+        shown["notes"] = "; ".join(line.cycles[0].notes)
     return shown
 
 
@@ -98,7 +98,7 @@ def _rounded(value: Decimal | None) -> str | None:
 
 def render(report: Report, console: Console, symbol: str | None) -> RenderableType:
     """Headline, table and what is not in it, for this console's width."""
-    head = Text("Finished deals", style="bold")
+    head = Text("Finished cycles", style="bold")
     head.append(f" of {symbol}" if symbol else "", style="bold")
     head.append(f"  {moment(report.start)} to {moment(report.end)} UTC", style="dim")
     if not report.lines:
@@ -129,7 +129,7 @@ def _table(report: Report, console: Console) -> Table:
 def _columns(report: Report) -> list[_Column]:
     if report.by is By.CYCLE:
         first = [
-            _Column("deal", lambda line: line.name, is_text=True),
+            _Column("cycle", lambda line: line.name, is_text=True),
             _Column("asset", _asset_cell, is_text=True),
             _Column("completed", _completed_cell, is_text=True),
             _Column("held", lambda line: span(line.mean_holding_seconds)),
@@ -137,14 +137,14 @@ def _columns(report: Report) -> list[_Column]:
     else:
         first = [
             _Column(_TITLES[report.by], lambda line: line.name, is_text=True),
-            _Column("deals", lambda line: str(line.count)),
+            _Column("cycles", lambda line: str(line.count)),
             _Column("won", _won_cell),
             _Column("held", lambda line: span(line.mean_holding_seconds)),
             _Column("worst", lambda line: span(line.worst_holding_seconds), rank=2),
         ]
     return [
         *first,
-        _Column("safety", lambda line: str(line.most_safety_orders), rank=1),
+        _Column("safety", lambda line: str(line.max_safety_orders_left), rank=1),
         _Column("cost", lambda line: usd(line.cost_usd), rank=4),
         _Column("at work", lambda line: usd(line.capital.mean_usd), rank=5),
         _Column("peak", lambda line: usd(line.capital.peak_usd), rank=3),
@@ -170,13 +170,13 @@ def _filled(report: Report, console: Console, columns: list[_Column]) -> Table:
 
 
 def _asset_cell(line: Line) -> str:
-    return line.deals[0].symbol if line.name != TOTAL else counted(line.count, "cycle")
+    return line.cycles[0].symbol if line.name != TOTAL else counted(line.count, "cycle")
 
 
 def _completed_cell(line: Line) -> str:
     if line.name == TOTAL:
         return f"{_won_cell(line)} won"
-    return moment(line.deals[0].completed_at)
+    return moment(line.cycles[0].completed_at)
 
 
 def _fees_cell(line: Line) -> str:
@@ -204,16 +204,16 @@ def _footnotes(report: Report) -> list[Text]:
     lines = []
     if report.total.fees_are_estimated:
         lines.append(ESTIMATE_LEGEND)
-    if report.open_deals:
+    if report.open_cycles:
         lines.append(
-            f"open: {counted(report.open_deals, 'cycle')} with {usd(report.open_usd)} USD bound,"
+            f"open: {counted(report.open_cycles, 'cycle')} with {usd(report.open_usd)} USD bound,"
             " not in the profit"
         )
     notes = [Text(line, style="dim") for line in lines]
-    if report.failed_deals:
+    if report.failed_cycles:
         text = (
-            f"ended in error: {counted(report.failed_deals, 'cycle')} whose coins left the account,"
-            f" {usd(report.failed_usd)} USD, not in the profit"
+            f"ended in error: {counted(report.failed_cycles, 'cycle')} whose coins left the"
+            f" account, {usd(report.failed_usd)} USD, not in the profit"
         )
         notes.append(Text(text, style="yellow"))
     return notes

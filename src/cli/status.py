@@ -26,7 +26,7 @@ from monitoring.status.status import Status, StatusReader
 from operations.refused import Refused
 
 EXIT_WELL, EXIT_WRONG, EXIT_SETTINGS = 0, 1, 2
-LEAST_INTERVAL_SECONDS = 1.0
+MIN_INTERVAL_SECONDS = 1.0
 HELP = """\
 One screen of what the bot does: is it alive and trading, how each asset stands, what it earned, and
 everything that is wrong, one line each. It changes nothing and can be called at any time; what is
@@ -50,7 +50,7 @@ sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
 profit      of the cycles that ended today (UTC) and of all time, after fees, from the journal
 ~           rests on estimated fees: Alpaca posts them hours later
-brakes      MAX_BUY_USD_PER_DAY and others, and what of them is used
+buy limits  MAX_BUY_USD_PER_DAY and others, and what of them is used
 ERROR       one of the last hour counts as wrong until the hour is over; about an order: until that
             is booked, or can be read or explained again
 
@@ -113,7 +113,7 @@ def _interval(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not LEAST_INTERVAL_SECONDS <= seconds <= 3600:
+    if not MIN_INTERVAL_SECONDS <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"expected 1 to 3600 seconds, not {text!r}")
     return seconds
 

@@ -17,9 +17,9 @@ from rich.text import Text
 from caretakers.plans.watchdog import Verdict
 from cli.status_table import assets_table, coloured_usd
 from domain.journal import RealisedProfit
-from monitoring.status.asset_status import AssetLook
-from monitoring.status.caretaker_status import CaretakerLook
-from monitoring.status.daemon_status import DaemonLook, StreamLook
+from monitoring.status.asset_status import AssetStatus
+from monitoring.status.caretaker_status import CaretakerStatus
+from monitoring.status.daemon_status import DaemonStatus, StreamStatus
 from monitoring.status.status import Status
 from utils.formatting import (
     ESTIMATE_LEGEND,
@@ -69,7 +69,7 @@ def render(status: Status, console: Console, *, height: int | None = None) -> Re
 
 
 def _screen(
-    status: Status, console: Console, *, shown: Sequence[AssetLook] | None = None
+    status: Status, console: Console, *, shown: Sequence[AssetStatus] | None = None
 ) -> RenderableType:
     """Everything; with `shown` these assets only, and of the rest what is not said by `all is well`
     or by what is wrong.
@@ -77,7 +77,7 @@ def _screen(
     is_short = shown is not None
     parts: list[RenderableType] = [_headline(status), *_verdict(status)]
     parts += [] if is_short else [Text()]
-    omitted = (*_SAID_ON_TOP, *(() if status.brakes else ("brakes",))) if is_short else ()
+    omitted = (*_SAID_ON_TOP, *(() if status.buy_limits else ("buy limits",))) if is_short else ()
     facts = _facts(status, is_short=is_short)
     parts += [_labelled(*fact) for fact in facts if fact[0] not in omitted]
     assets = status.assets if shown is None else shown
@@ -96,7 +96,7 @@ def _too_low(what: str) -> Text:
     return Text(f"the window is too low for {what}", style="dim")
 
 
-def _matters(asset: AssetLook) -> bool:
+def _matters(asset: AssetStatus) -> bool:
     return bool(asset.problem or asset.held or asset.order or asset.coins_held > 0)
 
 
@@ -107,7 +107,7 @@ def count_lines(picture: RenderableType, console: Console) -> int:
 def _headline(status: Status) -> Text:
     text = Text("DCA bot  ", style="bold")
     text.append(status.money, style="bold white on red" if status.is_live else "bold green")
-    text.append(f"  {status.trading_host}  {day_and_clock(status.looked_at)} UTC", "not bold dim")
+    text.append(f"  {status.trading_host}  {day_and_clock(status.read_at)} UTC", "not bold dim")
     return text
 
 
@@ -152,15 +152,15 @@ def _facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
         facts.append(("profit", _profit(status.assets, status.removed, is_short=is_short)))
     else:
         facts.append(("assets", Text("unknown: the database cannot be asked", style="red")))
-    facts.append(("brakes", _brakes(status)))
+    facts.append(("buy limits", _buy_limits(status)))
     return facts
 
 
-def _is_worth_a_cent(asset: AssetLook) -> bool:
+def _is_worth_a_cent(asset: AssetStatus) -> bool:
     return asset.leftover > 0 and (asset.bid is None or asset.leftover * asset.bid >= _CENT)
 
 
-def _daemon(daemon: DaemonLook) -> Text:
+def _daemon(daemon: DaemonStatus) -> Text:
     if daemon.pid is None:
         style = "yellow" if daemon.is_stopped_on_purpose else "bold red"
         word = "stopped on purpose" if daemon.is_stopped_on_purpose else "not running"
@@ -181,7 +181,7 @@ def _daemon(daemon: DaemonLook) -> Text:
     return text
 
 
-def _streams(daemon: DaemonLook, quotes: StreamLook, updates: StreamLook) -> Text:
+def _streams(daemon: DaemonStatus, quotes: StreamStatus, updates: StreamStatus) -> Text:
     text = Text.assemble("quotes ", _stream(quotes, bool(daemon.symbols)))
     text.append(f", last {_ago(quotes.heard_seconds)}; trade updates ")
     text.append_text(_stream(updates, True))
@@ -190,7 +190,7 @@ def _streams(daemon: DaemonLook, quotes: StreamLook, updates: StreamLook) -> Tex
     return text
 
 
-def _stream(stream: StreamLook, is_wanted: bool) -> Text:
+def _stream(stream: StreamStatus, is_wanted: bool) -> Text:
     if stream.is_connected:
         return Text("connected", style="green")
     if not is_wanted:
@@ -203,7 +203,7 @@ def _ago(seconds: float | None) -> str:
     return "never" if seconds is None else f"{span(seconds)} ago"
 
 
-def _caretakers(looks: tuple[CaretakerLook, ...]) -> Text:
+def _caretakers(looks: tuple[CaretakerStatus, ...]) -> Text:
     parts = []
     for look in looks:
         style = "red" if look.is_stale or look.has_failed else ""
@@ -213,26 +213,26 @@ def _caretakers(looks: tuple[CaretakerLook, ...]) -> Text:
 
 
 def _profit(
-    assets: tuple[AssetLook, ...], removed: tuple[RealisedProfit, ...], *, is_short: bool
+    assets: tuple[AssetStatus, ...], removed: tuple[RealisedProfit, ...], *, is_short: bool
 ) -> Text:
     none = Decimal(0)
     today = sum((asset.realised_today_usd for asset in assets), none)
     today += sum((profit.recent_profit_usd for profit in removed), none)
     total = sum((asset.realised_usd for asset in assets), none)
     total += sum((profit.profit_usd for profit in removed), none)
-    deals_today = sum(asset.deals_today for asset in assets)
-    deals_today += sum(profit.recent_deals for profit in removed)
-    deals = sum(asset.deals for asset in assets) + sum(profit.deals for profit in removed)
+    cycles_today = sum(asset.cycles_today for asset in assets)
+    cycles_today += sum(profit.recent_cycles for profit in removed)
+    cycles = sum(asset.cycles for asset in assets) + sum(profit.cycles for profit in removed)
     today_rests = any(asset.realised_today_is_estimated for asset in assets)
     today_rests |= any(profit.recent_is_estimated for profit in removed)
     total_rests = any(asset.realised_is_estimated for asset in assets)
     total_rests |= any(profit.is_estimated for profit in removed)
     held = [asset.unrealised_usd for asset in assets if asset.unrealised_usd is not None]
     text = Text.assemble("today ", coloured_usd(today, is_estimated=today_rests), " USD in ")
-    text.append(counted(deals_today, "cycle"))
+    text.append(counted(cycles_today, "cycle"))
     all_time = coloured_usd(total, is_estimated=total_rests)
     text.append_text(Text.assemble("; all time ", all_time, " USD in "))
-    text.append(counted(deals, "cycle"))
+    text.append(counted(cycles, "cycle"))
     if removed:
         text.append(f", {', '.join(profit.symbol for profit in removed)} (removed) counted in")
     if held:
@@ -245,13 +245,19 @@ def _profit(
     return text
 
 
-def _brakes(status: Status) -> Text:
+def _buy_limits(status: Status) -> Text:
     parts = []
-    for brake in status.brakes:
-        used = "?" if brake.used is None else number(brake.used, 0 if "CYCLES" in brake.name else 2)
-        full = ": holds" if brake.holds else ""
-        style = "bold yellow" if brake.holds else ""
-        parts.append(Text(f"{brake.name} {used} of {number(brake.limit)}{full}", style=style))
+    for buy_limit in status.buy_limits:
+        used = (
+            "?"
+            if buy_limit.used is None
+            else number(buy_limit.used, 0 if "CYCLES" in buy_limit.name else 2)
+        )
+        full = ": holds" if buy_limit.holds else ""
+        style = "bold yellow" if buy_limit.holds else ""
+        parts.append(
+            Text(f"{buy_limit.name} {used} of {number(buy_limit.limit)}{full}", style=style)
+        )
     if not parts:
         text = Text("none set (MAX_BUY_USD_PER_DAY and others in .env)", style="dim")
         if status.bought_today_usd is not None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cli.command_line import width_of
 from domain.cycle import CycleStatus
-from monitoring.status.asset_status import AssetLook, OrderLook
+from monitoring.status.asset_status import AssetStatus, OpenOrderStatus
 from monitoring.status.status import Status
 from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd, span
 
@@ -57,7 +57,7 @@ def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
     return table
 
 
-def _cells(asset: AssetLook, status: Status, *, is_wide: bool) -> dict[str, Text | str]:
+def _cells(asset: AssetStatus, status: Status, *, is_wide: bool) -> dict[str, Text | str]:
     """By the titles of their columns."""
     symbol = Text(asset.symbol, style="bold" if asset.is_enabled else "dim")
     state, order = _state(asset, status), _order(asset)
@@ -74,7 +74,7 @@ def _cells(asset: AssetLook, status: Status, *, is_wide: bool) -> dict[str, Text
             **targets,
             "unrealised": unrealised,
             "open order": order,
-            "cycles today\nall time": f"{asset.deals_today}\n{asset.deals}",
+            "cycles today\nall time": f"{asset.cycles_today}\n{asset.cycles}",
             "profit today\nall time": realised,
         }
     return {
@@ -87,7 +87,7 @@ def _cells(asset: AssetLook, status: Status, *, is_wide: bool) -> dict[str, Text
     }
 
 
-def _state(asset: AssetLook, status: Status) -> Text:
+def _state(asset: AssetStatus, status: Status) -> Text:
     """The status, and below it what matters in this status."""
     if asset.status is None:
         return Text("no cycle", style="bold red" if asset.is_enabled else "dim")
@@ -102,12 +102,12 @@ def _state(asset: AssetLook, status: Status) -> Text:
     elif asset.quantity > 0:
         text.append(f"\nsafety {asset.safety_orders}/{asset.max_safety_orders}", style="dim")
     elif rests_until is not None:
-        left = (rests_until - status.looked_at).total_seconds()
+        left = (rests_until - status.read_at).total_seconds()
         text.append(f"\n{span(left)} left" if left > 0 else "\nis over", style="dim")
     return text
 
 
-def _buys_at(asset: AssetLook) -> Text:
+def _buys_at(asset: AssetStatus) -> Text:
     """The price of the next buy, and how far the ask is from it."""
     if asset.buys_at_any_price:
         if asset.held is not None:
@@ -120,7 +120,7 @@ def _buys_at(asset: AssetLook) -> Text:
     return Text.assemble(price(asset.buy_price), "\n", (far, "yellow"))
 
 
-def _sells_at(asset: AssetLook) -> Text:
+def _sells_at(asset: AssetStatus) -> Text:
     """The take profit's price, and how far the bid is from it."""
     if asset.sell_price is None:
         return Text(NOTHING, style="dim")
@@ -129,7 +129,7 @@ def _sells_at(asset: AssetLook) -> Text:
     return Text.assemble(price(asset.sell_price), "\n", (far, "green"))
 
 
-def _order(asset: AssetLook) -> Text:
+def _order(asset: AssetStatus) -> Text:
     order = asset.order
     if order is None:
         return Text("not seen" if asset.order_is_unseen else NOTHING, style="dim")
@@ -139,15 +139,15 @@ def _order(asset: AssetLook) -> Text:
     return text
 
 
-def _at(order: OrderLook) -> str:
+def _at(order: OpenOrderStatus) -> str:
     return "market" if order.limit_price is None else price(order.limit_price)
 
 
-def _status_of(order: OrderLook) -> CycleStatus:
+def _status_of(order: OpenOrderStatus) -> CycleStatus:
     return CycleStatus.BUYING if order.side == "buy" else CycleStatus.SELLING
 
 
-def _realised(asset: AssetLook) -> Text:
+def _realised(asset: AssetStatus) -> Text:
     today = coloured_usd(asset.realised_today_usd, is_estimated=asset.realised_today_is_estimated)
     total = coloured_usd(asset.realised_usd, is_estimated=asset.realised_is_estimated)
     return Text.assemble(today, "\n", total)

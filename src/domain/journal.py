@@ -65,7 +65,7 @@ COLUMNS = tuple(spec.name for spec in fields(JournalEntry))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deal:
+class CycleJournal:
     """One cycle with its ended orders, oldest first. `status` is None where its row is gone."""
 
     cycle_id: int
@@ -77,15 +77,15 @@ class Deal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealisedProfit:
-    """Deals and USD after fees: of all time, and since the moment that was asked for.
+    """Cycles and USD after fees: of all time, and since the moment that was asked for.
 
     Estimated: the fee of an order in it is not posted yet.
     """
 
     symbol: str
-    deals: int
+    cycles: int
     profit_usd: Decimal
-    recent_deals: int
+    recent_cycles: int
     recent_profit_usd: Decimal
     is_estimated: bool = False
     recent_is_estimated: bool = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from local_stack.stack import LocalStack
 
-LONGEST_RUN_SECONDS = 120.0
+MAX_RUN_SECONDS = 120.0
 END_SECONDS = 5.0
 
 
@@ -62,7 +62,7 @@ class CaretakerSchedule:
     def tick(self, now: float) -> None:
         """Start what is due, take note of what has ended."""
         for one in self._watched:
-            self._look_after(one, now)
+            self._watch_over(one, now)
             if one.process is None and now >= one.due_at:
                 one.process, one.started_at = self.stack.spawn_script(one.script.name), now
                 one.due_at = now + one.script.every_seconds
@@ -87,11 +87,11 @@ class CaretakerSchedule:
             for one in self._watched
         ]
 
-    def _look_after(self, one: _Watched, now: float) -> None:
+    def _watch_over(self, one: _Watched, now: float) -> None:
         if one.process is None:
             return
         if (code := one.process.poll()) is not None:
             one.failures += code != 0
             one.process = None
-        elif now - one.started_at > LONGEST_RUN_SECONDS:
+        elif now - one.started_at > MAX_RUN_SECONDS:
             one.process.kill()  # its next run goes on where it stopped

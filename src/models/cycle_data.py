@@ -1,4 +1,4 @@
-"""The table `dca_cycles`: one deal each. Records and their queries; decides nothing."""
+"""The table `dca_cycles`: one cycle each. Records and their queries; decides nothing."""
 
 from __future__ import annotations
 

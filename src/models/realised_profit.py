@@ -1,7 +1,7 @@
-"""What finished deals earned, from the journal alone. A record and its query; decides nothing.
+"""What finished cycles earned, from the journal alone. A record and its query; decides nothing.
 
-Profit of a deal = sells - their USD fees - buys. The coin fee shows as coins that could not be
-sold, dust is worth nothing. A deal counts when it is complete, at the time of its last sell; of a
+Profit of a cycle = sells - their USD fees - buys. The coin fee shows as coins that could not be
+sold, dust is worth nothing. A cycle counts when it is complete, at the time of its last sell; of a
 cycle whose row is gone (its asset was removed) when anything of it was sold.
 """
 
@@ -16,8 +16,8 @@ from domain.journal import RealisedProfit
 from utils.db_utils import execute_query
 
 _QUERY = """
-SELECT symbol, COUNT(*) AS deals, SUM(profit_usd) AS profit_usd,
-       SUM(sold_at >= %s) AS recent_deals, SUM(IF(sold_at >= %s, profit_usd, 0)) AS recent_usd,
+SELECT symbol, COUNT(*) AS cycles, SUM(profit_usd) AS profit_usd,
+       SUM(sold_at >= %s) AS recent_cycles, SUM(IF(sold_at >= %s, profit_usd, 0)) AS recent_usd,
        MAX(estimated) AS estimated, MAX(IF(sold_at >= %s, estimated, 0)) AS recent_estimated
   FROM (SELECT MIN(o.symbol) AS symbol,
                MAX(IF(o.side = 'sell', o.ended_at, NULL)) AS sold_at,
@@ -28,7 +28,7 @@ SELECT symbol, COUNT(*) AS deals, SUM(profit_usd) AS profit_usd,
           LEFT JOIN dca_cycles c ON c.id = o.cycle_id AND c.asset_id = o.asset_id
          WHERE o.filled_qty > 0 AND (c.status = 'complete' OR c.id IS NULL)
          GROUP BY o.asset_id, o.cycle_id
-        HAVING sold_at IS NOT NULL) deals
+        HAVING sold_at IS NOT NULL) cycles
  GROUP BY symbol ORDER BY symbol
 """
 
@@ -36,14 +36,14 @@ SELECT symbol, COUNT(*) AS deals, SUM(profit_usd) AS profit_usd,
 def get_realised_profits(
     db_conn: MySQLConnectionAbstract, since: datetime
 ) -> dict[str, RealisedProfit]:
-    """The finished deals of each symbol that has any; `recent`: sold at or after `since`."""
+    """The finished cycles of each symbol that has any; `recent`: sold at or after `since`."""
     rows = execute_query(_QUERY, (since, since, since), fetch_all=True, db_conn=db_conn)
     return {
         row["symbol"]: RealisedProfit(
             symbol=row["symbol"],
-            deals=int(row["deals"]),
+            cycles=int(row["cycles"]),
             profit_usd=Decimal(row["profit_usd"]),
-            recent_deals=int(row["recent_deals"]),
+            recent_cycles=int(row["recent_cycles"]),
             recent_profit_usd=Decimal(row["recent_usd"]),
             is_estimated=bool(row["estimated"]),
             recent_is_estimated=bool(row["recent_estimated"]),

@@ -1,4 +1,4 @@
-"""Making a deal of coins that no deal claims: after a lost database, or a sale by hand that left
+"""Making a cycle of coins that no cycle claims: after a lost database, or a sale by hand that left
 some.
 
 Owns: that coins are never claimed twice. The exchange is asked before and again right before the
@@ -35,7 +35,7 @@ from models.trading_state import load_trading_state
 from operations.preview import MarketView, load_market_view
 from operations.refused import Refused
 from strategy.asset_checks import find_renaming, find_sale_problems
-from strategy.cycle_plan import DealPlan, plan_deal
+from strategy.cycle_plan import CyclePlan, plan_cycle
 from strategy.fees import compute_qty_before_fee
 from strategy.ladder import count_safety_orders_paid
 from strategy.order_identity import compute_client_order_id
@@ -69,7 +69,7 @@ class Adoption:
         return self.quantity - self.position_qty
 
     def as_state(self) -> TradingState:
-        """The deal as it will be, for its plan."""
+        """The cycle as it will be, for its plan."""
         cycle = DcaCycle(
             id=0,
             asset_id=self.asset.id,
@@ -86,8 +86,8 @@ class Adoption:
 
 def prepare_adoption(
     settings: Settings, connection: MySQLConnectionAbstract, asset: DcaAsset
-) -> tuple[Adoption, DealPlan]:
-    """What would be adopted, and how the deal would go on.
+) -> tuple[Adoption, CyclePlan]:
+    """What would be adopted, and how the cycle would go on.
 
     Raises:
         Refused: when there is nothing to adopt, or something else may claim it.
@@ -112,12 +112,12 @@ def prepare_adoption(
         average_price=position.average_entry_price,
         safety_orders=count_safety_orders_paid(asset, cost_usd),
     )
-    plan = plan_deal(
+    plan = plan_cycle(
         asset,
         view.rules,
         settings.taker_fee_rate,
         view.quote.ask,
-        open_deal=adoption.as_state(),
+        open_cycle=adoption.as_state(),
     )
     if too_large := find_sale_problems(plan):
         raise Refused(f"{too_large[0].text}; or sell a part of the coins by hand first")
@@ -130,7 +130,7 @@ def _check_nothing_claims(
     symbol = asset.asset_symbol
     if cycle is not None and not is_dust(cycle.quantity, view.rules, settings.taker_fee_rate):
         raise Refused(
-            f"the open deal of {symbol} already holds {number(cycle.quantity)} coins:"
+            f"the open cycle of {symbol} already holds {number(cycle.quantity)} coins:"
             f" see scripts/assets show {symbol}"
         )
     if view.own_open_orders or (cycle is not None and cycle.latest_order_id is not None):
@@ -184,7 +184,7 @@ def carry_out_adoption(settings: Settings, adoption: Adoption, now: datetime) ->
         if current is not None:
             current = lock_cycle(connection, current.id)
         if current != adoption.cycle:
-            raise Refused(f"the deal of {asset.asset_symbol} has just changed: look again")
+            raise Refused(f"the cycle of {asset.asset_symbol} has just changed: look again")
         if current is None:
             current = create_cycle(connection, asset.id, CycleStatus.WATCHING)
         return _write(connection, adoption, current, now)
@@ -235,7 +235,7 @@ def _write(
         ended_at=now,
         fee_qty=adoption.coin_fee,
         fee_is_estimated=False,
-        note="coins that no deal claimed; no order stands behind this row",
+        note="coins that no cycle claimed; no order stands behind this row",
     )
     append_journal_entry(connection, entry)
     append_event(
@@ -245,7 +245,7 @@ def _write(
             severity=Severity.INFO,
             reason=(
                 f"{number(adoption.position_qty)} coins of the account at an average of"
-                f" {number(adoption.average_price)} USD became a deal"
+                f" {number(adoption.average_price)} USD became a cycle"
             ),
             asset_id=asset.id,
             symbol=asset.asset_symbol,

@@ -64,7 +64,7 @@ class ClosePlan:
 
     @property
     def profit_usd(self) -> Decimal | None:
-        """Of the whole deal, after fees."""
+        """Of the whole cycle, after fees."""
         if self.proceeds_usd is None:
             return None
         return self.earned_usd + self.proceeds_usd - self.spent_usd
@@ -152,7 +152,9 @@ def request_close(plan: ClosePlan, *, disable: bool) -> None:
     def work(connection: MySQLConnectionAbstract) -> None:
         cycle = lock_cycle(connection, plan.cycle.id)
         if cycle is None or not cycle.is_open:
-            raise Refused(f"the deal of {plan.asset.asset_symbol} has just ended: nothing to close")
+            raise Refused(
+                f"the cycle of {plan.asset.asset_symbol} has just ended: nothing to close"
+            )
         if not cycle.close_requested:
             update_cycle(connection, cycle.id, {"close_requested": True})
             kind, reason = EventKind.CLOSE_REQUESTED, "the user wants it sold now"

@@ -51,7 +51,7 @@ class Closer:
         self._client = get_trading_client()
         self._symbol = plan.asset.asset_symbol
         self._canceled_at: dict[str, float] = {}
-        self._looked_at = 0.0
+        self._read_at = 0.0
         self._may_cancel_sell = plan.cycle.status is CycleStatus.SELLING
         self._account_id: str | None = None
         self._reason = "not yet"
@@ -105,9 +105,9 @@ class Closer:
 
     def _clear_the_way(self, cycle: DcaCycle) -> None:
         """Cancel the cycle's open buy, and once a sell that rests. Their ends book themselves."""
-        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+        if time.monotonic() - self._read_at < LOOK_SECONDS:
             return
-        self._looked_at = time.monotonic()
+        self._read_at = time.monotonic()
         identity = compute_client_order_id(cycle)
         for order in fetch_open_orders_of(self._client, self._symbol):
             if identity == order.client_order_id or cycle.latest_order_id == order.id:

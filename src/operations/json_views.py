@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
-from strategy.cycle_plan import DealPlan
+from strategy.cycle_plan import CyclePlan
 from strategy.ladder import compute_ladder_usd
 from utils.formatting import plain
 
@@ -25,7 +25,7 @@ def asset_json(asset: DcaAsset, cycle: DcaCycle | None = None) -> dict[str, Any]
     return shown
 
 
-def plan_json(plan: DealPlan) -> dict[str, Any]:
+def plan_json(plan: CyclePlan) -> dict[str, Any]:
     """The plan with every number exact."""
     orders = []
     for order in plan.orders:
@@ -48,7 +48,7 @@ def preview_json(preview: Preview) -> dict[str, Any]:
         "money": preview.money,
         "quoted_at": plain(preview.quoted_at),
         "plan": plan_json(preview.plan) if preview.plan else None,
-        "rest_of_open_deal": plan_json(preview.rest) if preview.rest else None,
+        "rest_of_open_cycle": plan_json(preview.rest) if preview.rest else None,
         "account": {
             "needed_usd": plain(preview.needed_usd),
             "spendable_usd": plain(preview.spendable_usd),
@@ -59,8 +59,8 @@ def preview_json(preview: Preview) -> dict[str, Any]:
     }
 
 
-def adoption_json(adoption: Adoption, plan: DealPlan) -> dict[str, Any]:
-    """What would be adopted, and the rest of the deal that it would be."""
+def adoption_json(adoption: Adoption, plan: CyclePlan) -> dict[str, Any]:
+    """What would be adopted, and the rest of the cycle that it would be."""
     return {
         "symbol": adoption.asset.asset_symbol,
         "position_qty": plain(adoption.position_qty),

@@ -1,4 +1,4 @@
-"""What a change of an asset would mean, before it is made: the plan of its deal, what all ladders
+"""What a change of an asset would mean, before it is made: the plan of its cycle, what all ladders
 need, and every reason not to do it. Reads the exchange and the database, changes nothing.
 """
 
@@ -21,7 +21,7 @@ from models.meta import check_account, check_schema
 from models.trading_state import load_all_trading_states, with_leftovers
 from operations.refused import Refused
 from strategy.asset_checks import Finding, check_asset, find_number_problems
-from strategy.cycle_plan import DealPlan, plan_deal
+from strategy.cycle_plan import CyclePlan, plan_cycle
 from strategy.ladder import compute_ladder_usd, compute_remaining_usd
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client, pass_over_unreadable
@@ -63,14 +63,12 @@ class LadderNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """One asset as it is or would be. `rest` is the plan of the deal that is open, if any coins are
-    held.
-    """
+    """One asset as it is or would be. `rest` is the plan of the open cycle, if it holds coins."""
 
     asset: DcaAsset
     state: TradingState | None
-    plan: DealPlan | None
-    rest: DealPlan | None
+    plan: CyclePlan | None
+    rest: CyclePlan | None
     needs: tuple[LadderNeed, ...]
     spendable_usd: Decimal
     findings: tuple[Finding, ...]
@@ -148,7 +146,7 @@ def load_preview(
     holds = state is not None and not is_dust(state.cycle.quantity, view.rules, fee_rate)
     rest = None
     if state is not None and holds and state.cycle.is_open:
-        rest = plan_deal(asset, view.rules, fee_rate, view.quote.ask, open_deal=state)
+        rest = plan_cycle(asset, view.rules, fee_rate, view.quote.ask, open_cycle=state)
     needs = _ladder_needs(asset, states, view.rules, fee_rate)
     preview = Preview(
         asset=asset,
@@ -207,13 +205,13 @@ def _world_findings(settings: Settings, preview: Preview, view: MarketView) -> t
     if settings.max_position_usd is not None and ladder_usd > settings.max_position_usd:
         texts.append(
             f"the ladder needs {number(ladder_usd)} USD, MAX_POSITION_USD is"
-            f" {settings.max_position_usd}: the brake will stop its last safety orders"
+            f" {settings.max_position_usd}: the buy limit will stop its last safety orders"
         )
     return tuple(Finding(text, refuses=False) for text in [*texts, *_foreign_coins(preview, view)])
 
 
 def _foreign_coins(preview: Preview, view: MarketView) -> list[str]:
-    """Coins or orders on the symbol that stop a base order, where no deal of ours is open."""
+    """Coins or orders on the symbol that stop a base order, where no cycle of ours is open."""
     state = preview.state
     if preview.rest is not None or not preview.asset.is_enabled:
         return []
@@ -225,8 +223,8 @@ def _foreign_coins(preview: Preview, view: MarketView) -> list[str]:
     if not is_unsellable(foreign, view.rules):
         return [
             f"the account holds {number(foreign)} {symbol.partition('/')[0]} that no"
-            f" deal claims: nothing is bought while they are there; scripts/assets adopt {symbol}"
-            " makes a deal of them"
+            f" cycle claims: nothing is bought while they are there; scripts/assets adopt {symbol}"
+            " makes a cycle of them"
         ]
     if view.own_open_orders:
         return [f"an order on {symbol} is open: nothing is bought until it has ended"]

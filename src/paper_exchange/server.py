@@ -85,7 +85,7 @@ class PaperExchange:
         )
         self.data_api = MarketDataApi(self.exchange, rate_limit=self.config.rate_limit_per_minute)
         self.exchange.tick_listeners.append(self.data_stream.on_tick)
-        self.data_stream.told_listeners.append(self.exchange.quotes_told.take)
+        self.data_stream.sent_listeners.append(self.exchange.quotes_sent.take)
         self.exchange.trade_update_listeners += [self.trade_stream.on_trade_update, _log_update]
         self.feed = self._build_feed()
         self.control = Control(

@@ -1,4 +1,4 @@
-"""Pictures of what was earned: realised profit over time, and the course of one deal. PNG files.
+"""Pictures of what was earned: realised profit over time, and the course of one cycle. PNG files.
 
 Draws what it is given; computes nothing that the report does not say in figures.
 """
@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from domain.journal import JournalEntry, Purpose
 from domain.orders import Side
-from performance.cycle_results import DealFigures
+from performance.cycle_results import CycleResult
 from performance.report import Report
 from strategy.booking import compute_average_purchase_price
 from utils.formatting import ESTIMATE_LEGEND, marked, percent, price, signed_usd, span, usd
@@ -32,42 +32,42 @@ INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ec"
 BLUE, GREEN, RED, AMBER = "#2563ad", "#1b8a5a", "#c8452f", "#c98a1b"
 _ASSETS = ("#7a5195", "#ef8636", "#17a2a2", "#b5495b", "#7f8c3b", "#4b6cb7")
 _INCHES, _DPI = (11.0, 6.2), 130
-MOST_LABELED_FILLS = 12
+MAX_LABELED_FILLS = 12
 _EDGE = 0.04  # of the picture's span, left free at both ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CyclePicture:
-    """One deal to draw. `take_profit_factor`: the level over the average; None: not known."""
+    """One cycle to draw. `take_profit_factor`: the level over the average; None: not known."""
 
     cycle_id: int
     symbol: str
     entries: tuple[JournalEntry, ...]
     end: datetime
-    figures: DealFigures | None
+    figures: CycleResult | None
     take_profit_factor: Decimal | None
 
 
 def draw_profit(report: Report, title: str, path: Path) -> None:
-    """Realised profit, added up deal by deal, above the capital that was bound meanwhile.
+    """Realised profit, added up cycle by cycle, above the capital that was bound meanwhile.
 
     Raises:
         OSError: the file cannot be written.
     """
     figure, (profit, capital) = _make_figure((2.6, 1.0))
-    deals = report.total.deals
-    times = [deal.completed_at for deal in deals]
-    sums = _floats(accumulate(deal.profit_usd for deal in deals))
+    cycles = report.total.cycles
+    times = [cycle.completed_at for cycle in cycles]
+    sums = _floats(accumulate(cycle.profit_usd for cycle in cycles))
     steps_x, steps_y = [report.start, *times, report.end], [0.0, *sums, sums[-1]]
     profit.fill_between(_days(steps_x), steps_y, step="post", color=BLUE, alpha=0.10, linewidth=0)
     rests = report.total.fees_are_estimated
     name = marked("all" if _draw_assets(profit, report) else "profit", rests)
     profit.step(_days(steps_x), steps_y, where="post", color=BLUE, linewidth=2.2, label=name)
     for won, color, word in ((True, GREEN, "won"), (False, RED, "lost")):
-        points = [(t, y) for t, y, d in zip(times, sums, deals, strict=True) if d.is_won is won]
-        if points and len(deals) <= 400:
+        points = [(t, y) for t, y, d in zip(times, sums, cycles, strict=True) if d.is_won is won]
+        if points and len(cycles) <= 400:
             xs, ys = zip(*points, strict=True)
-            size = 34 if len(deals) <= 80 else 14
+            size = 34 if len(cycles) <= 80 else 14
             profit.scatter(_days(xs), ys, s=size, color=color, zorder=3, label=word, linewidth=0)
     profit.axhline(0, color=MUTED, linewidth=0.8)
     profit.set_ylabel("USD, after fees")
@@ -76,7 +76,7 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     _caption(
         figure,
         f"{title}: {marked(signed_usd(total.profit_usd), rests)} USD",
-        f"{total.count} finished {'deal' if total.count == 1 else 'deals'},"
+        f"{total.count} finished {'cycle' if total.count == 1 else 'cycles'},"
         f" {marked(f'{total.won_percent:.0f}', rests)} % won, held"
         f" {span(total.mean_holding_seconds)} on average, {_percent_of_peak(report)}",
     )
@@ -99,16 +99,16 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
 
 def _draw_assets(axes: Axes, report: Report) -> bool:
     """A thin line for each of a few assets; of many, the sum alone is readable."""
-    symbols = sorted({deal.symbol for deal in report.total.deals})
+    symbols = sorted({cycle.symbol for cycle in report.total.cycles})
     if not 1 < len(symbols) <= len(_ASSETS):
         return False
     for symbol, color in zip(symbols, _ASSETS, strict=False):
-        deals = [deal for deal in report.total.deals if deal.symbol == symbol]
-        sums = _floats(accumulate(deal.profit_usd for deal in deals))
-        times = [report.start, *[deal.completed_at for deal in deals], report.end]
+        cycles = [cycle for cycle in report.total.cycles if cycle.symbol == symbol]
+        sums = _floats(accumulate(cycle.profit_usd for cycle in cycles))
+        times = [report.start, *[cycle.completed_at for cycle in cycles], report.end]
         axes.step(
             _days(times), [0.0, *sums, sums[-1]], where="post", color=color, linewidth=1.3,
-            label=marked(symbol, any(deal.fees_are_estimated for deal in deals)),
+            label=marked(symbol, any(cycle.fees_are_estimated for cycle in cycles)),
         )  # fmt: skip
     return True
 
@@ -131,7 +131,7 @@ def _percent_of_peak(report: Report) -> str:
 
 
 def draw_cycle(picture: CyclePicture, path: Path) -> None:
-    """The fills of one deal with its average price and its take-profit level over time.
+    """The fills of one cycle with its average price and its take-profit level over time.
 
     Raises:
         OSError: the file cannot be written.
@@ -175,7 +175,7 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
             f" {usd(figures.cost_usd)} USD spent, fees"
             f" {marked(usd(figures.fees_usd), figures.fees_are_estimated)} USD"
         )
-    _caption(figure, f"{picture.symbol}, deal {picture.cycle_id}: {head}", line)
+    _caption(figure, f"{picture.symbol}, cycle {picture.cycle_id}: {head}", line)
     rests = figures is not None and figures.fees_are_estimated
     _finish(figure, (prices, held), (start, picture.end), path, is_estimated=rests)
 
@@ -216,7 +216,7 @@ def _draw_fills(axes: Axes, entries: Sequence[JournalEntry]) -> None:
             _days([_moment(entry) for entry in chosen]), ys, s=110, marker=marker, color=color,
             edgecolor="white", linewidth=1.2, zorder=4, label=label,
         )  # fmt: skip
-    if len(entries) <= MOST_LABELED_FILLS:
+    if len(entries) <= MAX_LABELED_FILLS:
         start, end = (_moment(entries[index]) for index in (0, -1))
         for entry in entries:
             _label_fill(axes, entry, is_late=_moment(entry) - start > (end - start) * 0.8)

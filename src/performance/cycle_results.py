@@ -1,7 +1,7 @@
-"""What one deal cost, earned and bound, from its rows in the journal. Pure.
+"""What one cycle cost, earned and bound, from its rows in the journal. Pure.
 
 Profit = sells - their USD fees - buys. The coin fee shows as coins that could not be sold, dust is
-worth nothing. A deal counts when it is finished, on the day of its last sell.
+worth nothing. A cycle counts when it is finished, on the day of its last sell.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from datetime import datetime
 from decimal import Decimal
 
 from domain.cycle import CycleStatus
-from domain.journal import ADOPTED, Deal, JournalEntry, Purpose
+from domain.journal import ADOPTED, CycleJournal, JournalEntry, Purpose
 from domain.orders import Side
 
 _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DealFigures:
+class CycleResult:
     """USD, and coins where it says so. `fees_usd` counts coin fees at what the coins cost."""
 
     cycle_id: int
@@ -59,33 +59,33 @@ class CapitalStep:
     change_usd: Decimal
 
 
-def finished_at(deal: Deal) -> datetime | None:
-    """When the deal earned what it earned: its last sell, if it is complete.
+def finished_at(cycle: CycleJournal) -> datetime | None:
+    """When the cycle earned what it earned: its last sell, if it is complete.
 
     Where its row is gone (the asset was removed), whatever was sold of it counts.
     """
-    if deal.status not in (CycleStatus.COMPLETE, None):
+    if cycle.status not in (CycleStatus.COMPLETE, None):
         return None
-    ends = [_end(entry) for entry in deal.entries if entry.side is Side.SELL]
+    ends = [_end(entry) for entry in cycle.entries if entry.side is Side.SELL]
     return max(ends) if ends else None
 
 
-def compute_figures(deal: Deal) -> DealFigures | None:
-    """The figures of a finished deal; None while it is not."""
-    completed_at = finished_at(deal)
+def compute_figures(cycle: CycleJournal) -> CycleResult | None:
+    """The figures of a finished cycle; None while it is not."""
+    completed_at = finished_at(cycle)
     if completed_at is None:
         return None
-    buys = [entry for entry in deal.entries if entry.side is Side.BUY]
-    sells = [entry for entry in deal.entries if entry.side is Side.SELL]
+    buys = [entry for entry in cycle.entries if entry.side is Side.BUY]
+    sells = [entry for entry in cycle.entries if entry.side is Side.SELL]
     safety = {entry.alpaca_order_id for entry in buys if entry.purpose is Purpose.SAFETY}
-    notes = {entry.note: None for entry in deal.entries if entry.note}
-    return DealFigures(
-        cycle_id=deal.cycle_id,
-        symbol=deal.symbol,
+    notes = {entry.note: None for entry in cycle.entries if entry.note}
+    return CycleResult(
+        cycle_id=cycle.cycle_id,
+        symbol=cycle.symbol,
         opened_at=min((_end(entry) for entry in buys), default=completed_at),
         completed_at=completed_at,
         safety_orders=len(safety),
-        orders=len({entry.alpaca_order_id for entry in deal.entries}),
+        orders=len({entry.alpaca_order_id for entry in cycle.entries}),
         cost_usd=sum((entry.filled_usd for entry in buys), _ZERO),
         proceeds_usd=sum((entry.filled_usd for entry in sells), _ZERO),
         sell_fees_usd=sum((entry.fee_usd for entry in sells), _ZERO),
@@ -97,20 +97,20 @@ def compute_figures(deal: Deal) -> DealFigures | None:
             ),
             _ZERO,
         ),
-        fees_are_estimated=any(entry.fee_is_estimated for entry in deal.entries),
+        fees_are_estimated=any(entry.fee_is_estimated for entry in cycle.entries),
         notes=tuple(notes),
     )
 
 
-def compute_capital_steps(deal: Deal) -> list[CapitalStep]:
-    """What the deal bound, over time: each buy binds what it cost, a sell frees its share of that.
+def compute_capital_steps(cycle: CycleJournal) -> list[CapitalStep]:
+    """What the cycle bound, over time: each buy binds what it cost, a sell frees its share of that.
 
-    What is left when a deal has ended in whatever way is freed then.
+    What is left when a cycle has ended in whatever way is freed then.
     """
     steps: list[CapitalStep] = []
     bound, held = _ZERO, _ZERO
-    end = _freed_at(deal)
-    for entry in deal.entries:
+    end = _freed_at(cycle)
+    for entry in cycle.entries:
         at = _end(entry) if end is None else min(_end(entry), end)
         if entry.side is Side.BUY:
             held += entry.filled_qty
@@ -126,13 +126,13 @@ def compute_capital_steps(deal: Deal) -> list[CapitalStep]:
     return steps
 
 
-def _freed_at(deal: Deal) -> datetime | None:
-    """When nothing of the deal is bound any more; None while it is open."""
-    if (finished := finished_at(deal)) is not None:
+def _freed_at(cycle: CycleJournal) -> datetime | None:
+    """When nothing of the cycle is bound any more; None while it is open."""
+    if (finished := finished_at(cycle)) is not None:
         return finished
-    if deal.status in (CycleStatus.ERROR, CycleStatus.COMPLETE):
-        return deal.completed_at or _end(deal.entries[-1])
-    return _end(deal.entries[-1]) if deal.status is None else None
+    if cycle.status in (CycleStatus.ERROR, CycleStatus.COMPLETE):
+        return cycle.completed_at or _end(cycle.entries[-1])
+    return _end(cycle.entries[-1]) if cycle.status is None else None
 
 
 def _end(entry: JournalEntry) -> datetime:

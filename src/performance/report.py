@@ -1,7 +1,7 @@
-"""What finished deals earned, as a whole and in groups. Pure: deals in, figures out.
+"""What finished cycles earned, as a whole and in groups. Pure: cycles in, figures out.
 
 Owns what belongs into which group and over which span its capital is counted. A day is a day in
-UTC, a deal belongs to the day of its last sell.
+UTC, a cycle belongs to the day of its last sell.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from enum import StrEnum
 from typing import assert_never
 
 from domain.cycle import CycleStatus
-from domain.journal import Deal
+from domain.journal import CycleJournal
 from domain.orders import Side
 from performance.capital import CapitalCurve, CapitalUse
 from performance.cycle_results import (
     CapitalStep,
-    DealFigures,
+    CycleResult,
     compute_capital_steps,
     compute_figures,
 )
@@ -39,58 +39,58 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """The finished deals of one group. Percents and USD; None where there is nothing to divide by.
+    """The finished cycles of one group. Percents and USD; None where there is nothing to divide by.
 
-    `return_on_cost_percent`: profit of what its deals spent. `return_on_peak_percent`: of the most
+    `return_on_cost_percent`: profit of what its cycles spent. `return_on_peak_percent`: of the most
     money that was bound at one moment of the group's span.
     """
 
     name: str
-    deals: tuple[DealFigures, ...]
+    cycles: tuple[CycleResult, ...]
     capital: CapitalUse
 
     @property
     def count(self) -> int:
-        return len(self.deals)
+        return len(self.cycles)
 
     @property
     def won_percent(self) -> Decimal | None:
-        won = sum(deal.is_won for deal in self.deals)
-        return Decimal(won) * 100 / self.count if self.deals else None
+        won = sum(cycle.is_won for cycle in self.cycles)
+        return Decimal(won) * 100 / self.count if self.cycles else None
 
     @property
     def mean_holding_seconds(self) -> float | None:
-        if not self.deals:
+        if not self.cycles:
             return None
-        return sum(deal.holding_seconds for deal in self.deals) / self.count
+        return sum(cycle.holding_seconds for cycle in self.cycles) / self.count
 
     @property
     def worst_holding_seconds(self) -> float | None:
-        return max((deal.holding_seconds for deal in self.deals), default=None)
+        return max((cycle.holding_seconds for cycle in self.cycles), default=None)
 
     @property
-    def most_safety_orders(self) -> int:
-        return max((deal.safety_orders for deal in self.deals), default=0)
+    def max_safety_orders_left(self) -> int:
+        return max((cycle.safety_orders for cycle in self.cycles), default=0)
 
     @property
     def cost_usd(self) -> Decimal:
-        return sum((deal.cost_usd for deal in self.deals), _ZERO)
+        return sum((cycle.cost_usd for cycle in self.cycles), _ZERO)
 
     @property
     def proceeds_usd(self) -> Decimal:
-        return sum((deal.proceeds_usd for deal in self.deals), _ZERO)
+        return sum((cycle.proceeds_usd for cycle in self.cycles), _ZERO)
 
     @property
     def fees_usd(self) -> Decimal:
-        return sum((deal.fees_usd for deal in self.deals), _ZERO)
+        return sum((cycle.fees_usd for cycle in self.cycles), _ZERO)
 
     @property
     def fees_are_estimated(self) -> bool:
-        return any(deal.fees_are_estimated for deal in self.deals)
+        return any(cycle.fees_are_estimated for cycle in self.cycles)
 
     @property
     def profit_usd(self) -> Decimal:
-        return sum((deal.profit_usd for deal in self.deals), _ZERO)
+        return sum((cycle.profit_usd for cycle in self.cycles), _ZERO)
 
     @property
     def return_on_cost_percent(self) -> Decimal | None:
@@ -112,38 +112,38 @@ class Report:
     lines: tuple[Line, ...]
     total: Line
     levels: tuple[tuple[datetime, Decimal], ...]  # USD bound from each moment on
-    open_deals: int
+    open_cycles: int
     open_usd: Decimal
-    failed_deals: int
+    failed_cycles: int
     failed_usd: Decimal
 
 
 def compute_report(
-    deals: Sequence[Deal],
+    cycles: Sequence[CycleJournal],
     by: By,
     *,
     now: datetime,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Report:
-    """The report on `deals` (of all assets, or of one) that finished from `since` to `until`.
+    """The report on `cycles` (of all assets, or of one) that finished from `since` to `until`.
 
     Without `since` it begins with the first fill, without `until` it ends now.
     """
-    curves = _Curves(deals)
+    curves = _Curves(cycles)
     start = since or (curves.of_all.levels[0][0] if curves.of_all.levels else now)
     end = max(start, min(until, now) if until else now)
-    finished = [figures for deal in deals if (figures := compute_figures(deal)) is not None]
+    finished = [figures for cycle in cycles if (figures := compute_figures(cycle)) is not None]
     chosen = sorted(
         (one for one in finished if _is_within(one.completed_at, since, until)),
         key=lambda one: (one.completed_at, one.cycle_id),
     )
     failed = [
-        deal
-        for deal in deals
-        if deal.status is CycleStatus.ERROR and _is_within(deal.completed_at, since, until)
+        cycle
+        for cycle in cycles
+        if cycle.status is CycleStatus.ERROR and _is_within(cycle.completed_at, since, until)
     ]
-    unfinished = [deal for deal in deals if deal.status in _OPEN]
+    unfinished = [cycle for cycle in cycles if cycle.status in _OPEN]
     return Report(
         by=by,
         start=start,
@@ -151,14 +151,14 @@ def compute_report(
         lines=tuple(_lines(chosen, by, curves, start, end)),
         total=Line(
             name=TOTAL,
-            deals=tuple(chosen),
+            cycles=tuple(chosen),
             capital=curves.of_all.use(start, end),
         ),
         levels=tuple(curves.of_all.levels),
-        open_deals=len(unfinished),
-        open_usd=_sum(curves.of_cycle[deal.cycle_id].last_usd for deal in unfinished),
-        failed_deals=len(failed),
-        failed_usd=_sum(_net_cost(deal) for deal in failed),
+        open_cycles=len(unfinished),
+        open_usd=_sum(curves.of_cycle[cycle.cycle_id].last_usd for cycle in unfinished),
+        failed_cycles=len(failed),
+        failed_usd=_sum(_net_cost(cycle) for cycle in failed),
     )
 
 
@@ -175,18 +175,18 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal:
     return sum(amounts, _ZERO)
 
 
-def _net_cost(deal: Deal) -> Decimal:
+def _net_cost(cycle: CycleJournal) -> Decimal:
     """What went in and did not come out."""
     return _sum(
         entry.filled_usd if entry.side is Side.BUY else entry.fee_usd - entry.filled_usd
-        for entry in deal.entries
+        for entry in cycle.entries
     )
 
 
 def _lines(
-    chosen: list[DealFigures], by: By, curves: _Curves, start: datetime, end: datetime
+    chosen: list[CycleResult], by: By, curves: _Curves, start: datetime, end: datetime
 ) -> Iterable[Line]:
-    groups: dict[str, list[DealFigures]] = {}
+    groups: dict[str, list[CycleResult]] = {}
     for figures in chosen:
         groups.setdefault(_group_name(figures, by), []).append(figures)
     for name in sorted(groups) if by is By.ASSET else groups:
@@ -203,10 +203,10 @@ def _lines(
                 use = curves.of_all.use(first, max(first, min(last, end)))
             case _:
                 assert_never(by)
-        yield Line(name=name, deals=tuple(members), capital=use)
+        yield Line(name=name, cycles=tuple(members), capital=use)
 
 
-def _group_name(figures: DealFigures, by: By) -> str:
+def _group_name(figures: CycleResult, by: By) -> str:
     match by:
         case By.CYCLE:
             return str(figures.cycle_id)
@@ -232,11 +232,11 @@ def _span_of(moment: datetime, by: By) -> tuple[datetime, datetime]:
 class _Curves:
     """What was bound over time: of everything, of each asset and of each cycle."""
 
-    def __init__(self, deals: Sequence[Deal]) -> None:
-        steps = {deal.cycle_id: compute_capital_steps(deal) for deal in deals}
+    def __init__(self, cycles: Sequence[CycleJournal]) -> None:
+        steps = {cycle.cycle_id: compute_capital_steps(cycle) for cycle in cycles}
         by_symbol: dict[str, list[CapitalStep]] = {}
-        for deal in deals:
-            by_symbol.setdefault(deal.symbol, []).extend(steps[deal.cycle_id])
+        for cycle in cycles:
+            by_symbol.setdefault(cycle.symbol, []).extend(steps[cycle.cycle_id])
         self.of_all = CapitalCurve(step for one in steps.values() for step in one)
         self.of_symbol = {symbol: CapitalCurve(one) for symbol, one in by_symbol.items()}
         self.of_cycle = {cycle_id: CapitalCurve(one) for cycle_id, one in steps.items()}

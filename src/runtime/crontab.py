@@ -20,7 +20,7 @@ import psutil
 OUTPUT_NAME = "cron.out"  # the watchdog keeps every *.out in the log folder short
 NO_CRON = "no cron daemon runs on this machine"
 START_CRON = "start it: service cron start"
-MOST_CHARACTERS = 990  # cron's own limit for a command is about a thousand
+MAX_CHARACTERS = 990  # cron's own limit for a command is about a thousand
 _SCHEDULE = (
     ("* * * * *", "watchdog"),
     ("* * * * *", "order_manager"),
@@ -93,7 +93,7 @@ def _check(line: str) -> None:
     # Cron has its own mind about backslashes; a path with one is too odd to guess about.
     if not line.isprintable() or "\\" in line.replace(r"\%", ""):
         raise CrontabError("a path has a backslash or a control character in it: move the folder")
-    if len(line.encode()) > MOST_CHARACTERS:
+    if len(line.encode()) > MAX_CHARACTERS:
         raise CrontabError("the folder's path is too long for a line of a crontab")
 
 

@@ -19,7 +19,7 @@ import psutil
 
 from config import PROJECT_ROOT, Settings
 from runtime.heartbeat import Heartbeat, load_heartbeat
-from runtime.operator_flags import STOPPED, set_wish
+from runtime.operator_flags import STOPPED, set_flag
 from runtime.pid_file import read_pid_file
 from utils.state_file import locked
 
@@ -81,7 +81,7 @@ def start_daemon(settings: Settings) -> subprocess.Popen[bytes]:
     """
     try:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
-        bound_output(settings.log_dir / OUTPUT_NAME, most_bytes=OUTPUT_BYTES)
+        bound_output(settings.log_dir / OUTPUT_NAME, max_bytes=OUTPUT_BYTES)
         with open(settings.log_dir / OUTPUT_NAME, "ab") as output:
             return subprocess.Popen(
                 [project_python(), str(PROGRAM)],
@@ -158,7 +158,7 @@ def stop_on_purpose(settings: Settings) -> str:
         DaemonError: it could not be ended; the watchdog leaves it alone all the same.
         OSError: the run folder cannot be written, or a watchdog is at it for very long.
     """
-    set_wish(settings.run_dir, STOPPED, wanted=True)
+    set_flag(settings.run_dir, STOPPED, wanted=True)
     with locked(settings.run_dir / WATCHDOG_LOCK, WATCHDOG_SECONDS):
         process = find_daemon(settings)
         return "did not run" if process is None else end_daemon(process, term_seconds=TERM_SECONDS)
@@ -171,7 +171,7 @@ def start_on_purpose(settings: Settings) -> psutil.Process:
         DaemonError: it does not start; the watchdog goes on trying.
         OSError: as `stop_on_purpose`.
     """
-    set_wish(settings.run_dir, STOPPED, wanted=False)
+    set_flag(settings.run_dir, STOPPED, wanted=False)
     with locked(settings.run_dir / WATCHDOG_LOCK, WATCHDOG_SECONDS):
         process = find_daemon(settings)
         if process is not None and load_beat_of(process, settings) is not None:
@@ -188,7 +188,7 @@ def restart_on_purpose(settings: Settings) -> tuple[str, psutil.Process]:
         DaemonError: the old one does not end, or the new one does not start.
         OSError: as `stop_on_purpose`.
     """
-    set_wish(settings.run_dir, STOPPED, wanted=False)
+    set_flag(settings.run_dir, STOPPED, wanted=False)
     with locked(settings.run_dir / WATCHDOG_LOCK, WATCHDOG_SECONDS):
         process = find_daemon(settings)
         how = "did not run" if process is None else end_daemon(process, term_seconds=TERM_SECONDS)
@@ -212,13 +212,13 @@ def is_gone(process: psutil.Process) -> bool:
         return True
 
 
-def bound_output(path: Path, *, most_bytes: int) -> None:
+def bound_output(path: Path, *, max_bytes: int) -> None:
     """Keep the end of an output file that has grown too long, as `<name>.1`, and empty it.
 
     Emptied in place: its writers append, so they go on at its new end.
     """
     with contextlib.suppress(OSError):
-        if path.stat().st_size <= most_bytes:
+        if path.stat().st_size <= max_bytes:
             return
         with open(path, "rb+") as file, open(path.with_name(f"{path.name}.1"), "wb") as kept:
             file.seek(-OUTPUT_KEPT_BYTES, os.SEEK_END)

@@ -23,8 +23,8 @@ FILE_NAME = "heartbeat.json"
 class HeldBack:
     """What keeps an asset (`symbol` None: the daemon as a whole) from what it wants to do.
 
-    `since` is monotonic seconds. `is_stalled`: for so long that a person was told. `is_wished`: the
-    user wants it so. `cure`: what a person can do, where there is something.
+    `since` is monotonic seconds. `is_stalled`: for so long that an alert was sent. `is_requested`:
+    the user wants it so. `cure`: what a person can do, where there is something.
     """
 
     symbol: str | None
@@ -32,7 +32,7 @@ class HeldBack:
     reason: str
     cure: str | None = None
     is_stalled: bool = False
-    is_wished: bool = False
+    is_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

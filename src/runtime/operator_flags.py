@@ -20,7 +20,7 @@ def is_paused(run_dir: Path) -> bool:
     return (run_dir / PAUSED).exists()
 
 
-def set_wish(run_dir: Path, name: str, *, wanted: bool) -> None:
+def set_flag(run_dir: Path, name: str, *, wanted: bool) -> None:
     """Leave or take back a wish.
 
     Raises:

@@ -15,15 +15,15 @@ from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.trading_state import TradingState
 from domain.wire import WireError, normalize_symbol
-from strategy.cycle_plan import DealPlan, describe_order, plan_deal
+from strategy.cycle_plan import CyclePlan, describe_order, plan_cycle
 from strategy.fees import compute_qty_before_fee
 from strategy.ladder import compute_ladder_prices, compute_order_usd
 from strategy.sizing import MAXIMUM_ORDER_USD, WIDE, minimum_base_order_usd, round_to_increment
 
-MOST_SAFETY_ORDERS = 100
-MOST_TAKE_PROFIT_PERCENT = Decimal(1000)
-MOST_FEE_PERCENT = Decimal(5)
-LONGEST_COOLDOWN_SECONDS = 365 * 24 * 3600
+MAX_SAFETY_ORDERS = 100
+MAX_TAKE_PROFIT_PERCENT = Decimal(1000)
+MAX_FEE_PERCENT = Decimal(5)
+MAX_COOLDOWN_SECONDS = 365 * 24 * 3600
 _USD_PLACES = 8
 _PERCENT_PLACES = 6  # DECIMAL(12,6) of our tables: more would be rounded silently
 _CENT = Decimal("0.01")
@@ -44,19 +44,19 @@ def find_number_problems(asset: DcaAsset) -> list[str]:
         _usd_problem(
             "a safety order", asset.safety_order_amount, is_needed=asset.max_safety_orders > 0
         ),
-        _count_problem("safety orders", asset.max_safety_orders, MOST_SAFETY_ORDERS),
+        _count_problem("safety orders", asset.max_safety_orders, MAX_SAFETY_ORDERS),
         _percent_problem("the deviation", asset.safety_order_deviation, Decimal(100), "below"),
         _percent_problem(
-            "the take profit", asset.take_profit_percent, MOST_TAKE_PROFIT_PERCENT, "at most"
+            "the take profit", asset.take_profit_percent, MAX_TAKE_PROFIT_PERCENT, "at most"
         ),
-        _count_problem("cooldown seconds", asset.cooldown_period, LONGEST_COOLDOWN_SECONDS),
+        _count_problem("cooldown seconds", asset.cooldown_period, MAX_COOLDOWN_SECONDS),
     ]
     early, fee = asset.buy_order_price_deviation_percent, asset.take_profit_fee_percent
     if early is not None:
         problems.append(_percent_problem("the early restart", early, Decimal(100), "below"))
     if fee is not None:
         problems.append(
-            _percent_problem("the fee of a fee-aware take profit", fee, MOST_FEE_PERCENT, "at most")
+            _percent_problem("the fee of a fee-aware take profit", fee, MAX_FEE_PERCENT, "at most")
         )
     if not asset.asset_symbol.endswith("/USD"):
         base = asset.asset_symbol.partition("/")[0]
@@ -83,7 +83,7 @@ def find_state_problem(state: TradingState) -> str | None:
 
 
 def find_renaming(state: TradingState) -> str | None:
-    """That the row got another symbol while its deal is of the old one, and the cure."""
+    """That the row got another symbol while its cycle is of the old one, and the cure."""
     if not state.other_symbol:
         return None
     return (
@@ -94,13 +94,13 @@ def find_renaming(state: TradingState) -> str | None:
 
 def check_asset(
     asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, ask: Decimal
-) -> tuple[tuple[Finding, ...], DealPlan | None]:
-    """Every finding about `asset` at this ask, and the plan of its deal (None where the numbers
+) -> tuple[tuple[Finding, ...], CyclePlan | None]:
+    """Every finding about `asset` at this ask, and the plan of its cycle (None where the numbers
     allow none).
     """
     if problems := find_number_problems(asset):
         return tuple(Finding(problem, refuses=True) for problem in problems), None
-    plan = plan_deal(asset, rules, fee_rate, ask)
+    plan = plan_cycle(asset, rules, fee_rate, ask)
     findings = []
     if not rules.is_tradable:
         findings.append(Finding(f"{rules.symbol} is not tradable on Alpaca now", refuses=True))
@@ -110,7 +110,7 @@ def check_asset(
     return tuple(findings), plan
 
 
-def compute_least_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:
+def compute_min_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:
     """The least amount that buys at `price` what the exchange accepts and takes back, in whole
     cents.
 
@@ -127,12 +127,12 @@ def compute_least_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal
 
 
 def _size_findings(
-    asset: DcaAsset, plan: DealPlan, rules: AssetRules, fee_rate: Decimal
+    asset: DcaAsset, plan: CyclePlan, rules: AssetRules, fee_rate: Decimal
 ) -> list[Finding]:
     """Orders that the exchange would not take, or whose coins it would not take back."""
     least = max(
         round_to_increment(minimum_base_order_usd(rules, plan.ask, fee_rate), _CENT, ROUND_CEILING),
-        compute_least_order_usd(rules, plan.ask, fee_rate),
+        compute_min_order_usd(rules, plan.ask, fee_rate),
     )
     if asset.base_order_amount < least:
         return [_too_small("a base order", asset.base_order_amount, least, plan.ask)]
@@ -144,19 +144,19 @@ def _size_findings(
             Finding(f"{plan.problem}: use fewer safety orders or a smaller deviation", refuses=True)
         ]
     # The one that fails names the price; what is asked for is enough for all of them.
-    least = max(compute_least_order_usd(rules, price, fee_rate) for price in prices[failed:])
+    least = max(compute_min_order_usd(rules, price, fee_rate) for price in prices[failed:])
     name = describe_order(Purpose.SAFETY if failed else Purpose.BASE, failed)
     return [_too_small(name, compute_order_usd(asset, failed), least, prices[failed])]
 
 
-def find_sale_problems(plan: DealPlan) -> list[Finding]:
+def find_sale_problems(plan: CyclePlan) -> list[Finding]:
     """A position that has grown beyond what one order may sell could only be sold by hand."""
     largest = max((sale.qty * sale.price for sale in plan.sales), default=Decimal(0))
     if largest <= MAXIMUM_ORDER_USD:
         return []
     return [
         Finding(
-            f"the whole deal would be sold for {largest:.0f} USD, and one order can sell at most"
+            f"the whole cycle would be sold for {largest:.0f} USD, and one order can sell at most"
             f" {MAXIMUM_ORDER_USD} USD (Alpaca's limit): smaller or fewer safety orders",
             refuses=True,
         )
@@ -173,7 +173,7 @@ def _too_small(name: str, amount: Decimal, least: Decimal, price: Decimal) -> Fi
 
 
 def _narrow_findings(
-    asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, plan: DealPlan
+    asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, plan: CyclePlan
 ) -> list[Finding]:
     """A safety order that fits today's prices by luck of rounding fails at tomorrow's."""
     sellable = compute_qty_before_fee(
@@ -195,7 +195,7 @@ def _narrow_findings(
 
 
 def _profit_findings(
-    asset: DcaAsset, plan: DealPlan, rules: AssetRules, fee_rate: Decimal
+    asset: DcaAsset, plan: CyclePlan, rules: AssetRules, fee_rate: Decimal
 ) -> list[Finding]:
     """A sale at the take profit that leaves less than was paid."""
     worst = _worst_profit_usd(plan)
@@ -212,19 +212,19 @@ def _profit_findings(
     ]
 
 
-def _worst_profit_usd(plan: DealPlan) -> Decimal:
+def _worst_profit_usd(plan: CyclePlan) -> Decimal:
     return min((sale.net_profit_usd for sale in plan.sales), default=Decimal(0))
 
 
 def _compute_earning_percent(
-    asset: DcaAsset, plan: DealPlan, rules: AssetRules, fee_rate: Decimal
+    asset: DcaAsset, plan: CyclePlan, rules: AssetRules, fee_rate: Decimal
 ) -> Decimal | None:
-    """The least take profit, in steps of 0.01 percent, that earns wherever the deal ends."""
-    low, high = 0, int(MOST_TAKE_PROFIT_PERCENT * 100)
+    """The least take profit, in steps of 0.01 percent, that earns wherever the cycle ends."""
+    low, high = 0, int(MAX_TAKE_PROFIT_PERCENT * 100)
 
     def earns(steps: int) -> bool:
         other = replace(asset, take_profit_percent=Decimal(steps) / 100)
-        return _worst_profit_usd(plan_deal(other, rules, fee_rate, plan.ask)) > 0
+        return _worst_profit_usd(plan_cycle(other, rules, fee_rate, plan.ask)) > 0
 
     if not earns(high):
         return None

@@ -1,5 +1,5 @@
-"""What a deal will be before any money moves: every order of the ladder, and what a sale after each
-would leave. Pure.
+"""What a cycle will be before any money moves: every order of the ladder, and what a sale after
+each would leave. Pure.
 
 Assumption: each order fills fully, in one piece, at its trigger price - the base order at the ask
 that is given, a safety order at its trigger (at the ask, where that is lower already), the sale at
@@ -88,7 +88,7 @@ class PlannedOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DealPlan:
+class CyclePlan:
     """The orders still to come, in their order.
 
     `start` is what an open cycle holds already. `problem` says why the ladder ends early.
@@ -107,13 +107,13 @@ class DealPlan:
 
     @property
     def sales(self) -> tuple[PlannedSale, ...]:
-        """Every place the deal can end."""
+        """Every place the cycle can end."""
         holdings = [*([self.start] if self.start else []), *(order.after for order in self.orders)]
         return tuple(holding.sale for holding in holdings if holding.sale is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Deal:
+class _Ladder:
     """Where the walk down the ladder stands; `available` is in the account after coin fees."""
 
     state: TradingState
@@ -121,32 +121,32 @@ class _Deal:
     paid_usd: Decimal
 
 
-def plan_deal(
+def plan_cycle(
     asset: DcaAsset,
     rules: AssetRules,
     fee_rate: Decimal,
     ask: Decimal,
     *,
-    open_deal: TradingState | None = None,
-) -> DealPlan:
-    """The whole deal of `asset` that begins at `ask`; with `open_deal`, the rest of that one.
+    open_cycle: TradingState | None = None,
+) -> CyclePlan:
+    """The whole cycle of `asset` that begins at `ask`; with `open_cycle`, the rest of that one.
 
     Whether the asset is enabled does not matter: this is what would be done.
     """
     asset = replace(asset, is_enabled=True)
     with localcontext(WIDE):
-        deal = _fresh(asset) if open_deal is None else _going_on(asset, open_deal, fee_rate)
-        start = _holding(deal, rules, fee_rate) if deal.state.cycle.quantity > 0 else None
+        ladder = _fresh(asset) if open_cycle is None else _going_on(asset, open_cycle, fee_rate)
+        start = _holding(ladder, rules, fee_rate) if ladder.state.cycle.quantity > 0 else None
         orders: list[PlannedOrder] = []
         problem = None
-        while (price := _next_buy_price(deal.state, rules, fee_rate, ask)) is not None:
+        while (price := _next_buy_price(ladder.state, rules, fee_rate, ask)) is not None:
             try:
-                order, deal = _take_step(deal, price, rules, fee_rate)
+                order, ladder = _take_step(ladder, price, rules, fee_rate)
             except SizingError as error:
                 problem = str(error)
                 break
             orders.append(order)
-        return DealPlan(
+        return CyclePlan(
             symbol=rules.symbol, ask=ask, start=start, orders=tuple(orders), problem=problem
         )
 
@@ -156,18 +156,18 @@ def describe_order(purpose: Purpose, number: int) -> str:
     return "base order" if purpose is Purpose.BASE else f"safety order {number}"
 
 
-def _fresh(asset: DcaAsset) -> _Deal:
+def _fresh(asset: DcaAsset) -> _Ladder:
     cycle = DcaCycle(id=0, asset_id=asset.id, status=CycleStatus.WATCHING)
     state = TradingState(asset=asset, cycle=cycle)
-    return _Deal(state=state, available=Decimal(0), paid_usd=Decimal(0))
+    return _Ladder(state=state, available=Decimal(0), paid_usd=Decimal(0))
 
 
-def _going_on(asset: DcaAsset, open_deal: TradingState, fee_rate: Decimal) -> _Deal:
+def _going_on(asset: DcaAsset, open_cycle: TradingState, fee_rate: Decimal) -> _Ladder:
     """From what the cycle holds; an order under way counts as not sent."""
-    cycle = replace(open_deal.cycle, status=CycleStatus.WATCHING)
-    coin_fees = compute_coins_taken(cycle.quantity, open_deal.coin_fees, fee_rate)
-    return _Deal(
-        state=replace(open_deal, asset=asset, cycle=cycle, previous_status=None),
+    cycle = replace(open_cycle.cycle, status=CycleStatus.WATCHING)
+    coin_fees = compute_coins_taken(cycle.quantity, open_cycle.coin_fees, fee_rate)
+    return _Ladder(
+        state=replace(open_cycle, asset=asset, cycle=cycle, previous_status=None),
         available=max(Decimal(0), cycle.quantity - coin_fees),
         paid_usd=cycle.quantity * cycle.average_purchase_price,
     )
@@ -187,14 +187,14 @@ def _price_step(rules: AssetRules) -> Decimal:
 
 
 def _take_step(
-    deal: _Deal, price: Decimal, rules: AssetRules, fee_rate: Decimal
-) -> tuple[PlannedOrder, _Deal]:
+    ladder: _Ladder, price: Decimal, rules: AssetRules, fee_rate: Decimal
+) -> tuple[PlannedOrder, _Ladder]:
     """Buy at `price` as the bot would, and take the fill into the books as the bot would.
 
     Raises:
         SizingError: when no order can be made, or none whose coins can be sold again.
     """
-    state = deal.state
+    state = ladder.state
     decision = decide(state, rules, fee_rate, bid=price, ask=price, now=_SOME_TIME)
     assert decision is not None, "the price is the state's own trigger"
     assert decision.amount_usd is not None, "a buy always names its amount"
@@ -214,7 +214,7 @@ def _take_step(
             f"{name}: {decision.amount_usd.normalize():f} USD buy {sized.qty:f} coins,"
             " too few to be sold after the coin fee"
         )
-    after = _filled(deal, sized.qty, sized.limit_price, price, rules, fee_rate)
+    after = _filled(ladder, sized.qty, sized.limit_price, price, rules, fee_rate)
     order = PlannedOrder(
         number=number,
         purpose=decision.purpose,
@@ -227,15 +227,15 @@ def _take_step(
 
 
 def _filled(
-    deal: _Deal,
+    ladder: _Ladder,
     qty: Decimal,
     limit_price: Decimal,
     price: Decimal,
     rules: AssetRules,
     fee_rate: Decimal,
-) -> _Deal:
-    """The deal after the order's full fill at `price`."""
-    state = deal.state
+) -> _Ladder:
+    """The cycle after the order's full fill at `price`."""
+    state = ladder.state
     order = ExchangeOrder(
         id="planned",
         client_order_id="planned",
@@ -255,35 +255,35 @@ def _filled(
     change = compute_order_change(state.cycle, order, around)
     assert change is not None, "a fill always changes the cycle"
     coin_fee = compute_coin_fee(qty, fee_rate)
-    return _Deal(
+    return _Ladder(
         state=replace(
             state,
             cycle=replace(state.cycle, **change.cycle_updates),
             bought_usd=state.bought_usd + qty * price,
             coin_fees=state.coin_fees + coin_fee,
         ),
-        available=deal.available + qty - coin_fee,
-        paid_usd=deal.paid_usd + qty * price,
+        available=ladder.available + qty - coin_fee,
+        paid_usd=ladder.paid_usd + qty * price,
     )
 
 
-def _holding(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> Holding:
-    cycle = deal.state.cycle
+def _holding(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> Holding:
+    cycle = ladder.state.cycle
     return Holding(
         quantity=cycle.quantity,
         average_price=cycle.average_purchase_price,
-        paid_usd=deal.paid_usd,
-        sale=_sale(deal, rules, fee_rate),
+        paid_usd=ladder.paid_usd,
+        sale=_sale(ladder, rules, fee_rate),
     )
 
 
-def _sale(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | None:
-    cycle = deal.state.cycle
-    trigger = compute_take_profit_price(deal.state.asset, cycle.average_purchase_price)
+def _sale(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | None:
+    cycle = ladder.state.cycle
+    trigger = compute_take_profit_price(ladder.state.asset, cycle.average_purchase_price)
     price = round_to_increment(trigger, _price_step(rules), ROUND_CEILING)
     try:
         qty = size_take_profit(
-            cycle.quantity, deal.state.coin_fees, deal.available, rules, fee_rate
+            cycle.quantity, ladder.state.coin_fees, ladder.available, rules, fee_rate
         )
     except SizingError:
         return None
@@ -293,5 +293,5 @@ def _sale(deal: _Deal, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | No
         price=price,
         qty=qty,
         fee_usd=fee_usd,
-        net_profit_usd=proceeds_usd - fee_usd - deal.paid_usd,
+        net_profit_usd=proceeds_usd - fee_usd - ladder.paid_usd,
     )

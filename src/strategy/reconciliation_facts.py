@@ -126,25 +126,25 @@ class Holding:
 
     cycle: DcaCycle
     symbol: str
-    books_hold_dust: bool
+    database_holds_dust: bool
     ended_lately: int = 0
 
     @property
     def is_gone(self) -> bool:
         """Whether the database has coins and the account none to speak of."""
-        return not self.books_hold_dust and self.position_is_dust
+        return not self.database_holds_dust and self.position_is_dust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnclaimedOrder:
     """An order with our prefix that no cycle claims, beside the coins of its symbol.
 
-    `is_unsettled`: those cannot be counted now. `is_explained`: the account has as many as the
+    `may_still_change`: those cannot be counted now. `is_explained`: the account has as many as the
     cycles.
     """
 
     order: ExchangeOrder
-    is_unsettled: bool = False
+    may_still_change: bool = False
     is_explained: bool = False
 
 

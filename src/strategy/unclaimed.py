@@ -17,7 +17,7 @@ from domain.trading_state import TradingState
 from strategy.reconciliation_facts import UnclaimedOrder
 from strategy.sizing import is_short_beyond_fees, is_unsellable
 
-SETTLE_TIME = timedelta(minutes=1)  # a fill, its booking and its position can lie so far apart
+RECOVERY_TIME = timedelta(minutes=1)  # a fill, its booking and its position can lie so far apart
 
 
 def measure_unclaimed(
@@ -33,9 +33,9 @@ def measure_unclaimed(
     """
     is_ours = state is not None and state.cycle.is_open and not state.other_symbol
     is_moving = is_ours and state is not None and state.cycle.status in WAITING_STATUSES
-    is_young = now - (order.ended_at or now) < SETTLE_TIME
+    is_young = now - (order.ended_at or now) < RECOVERY_TIME
     if is_moving or is_young:
-        return UnclaimedOrder(order=order, is_unsettled=True)
+        return UnclaimedOrder(order=order, may_still_change=True)
     known, coin_fees = Decimal(0), Decimal(0)
     leftover = state.leftover if state is not None else Decimal(0)
     if state is not None and is_ours:

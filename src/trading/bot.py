@@ -22,9 +22,9 @@ from runtime.heartbeat import Heartbeat, save_heartbeat
 from runtime.pid_file import AlreadyRunning
 from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler
-from trading.order_lists import SECOND_LOOK
+from trading.order_lists import LATE_FILL_WINDOW
 from trading.stall_watch import THE_DAEMON, log_edges
-from trading.sweep_result import EVENT_DUE, SweepResult, find_untold, log_sweep
+from trading.sweep_result import EVENT_DUE, SweepResult, find_missed, log_sweep
 from trading.trade_update_handler import TradeUpdateHandler
 from utils.alpaca_client_rest import ExchangeError
 from utils.alpaca_streams import AlpacaStreams, Handler
@@ -59,7 +59,7 @@ class Bot:
             on_change=self._order_changed,
             request_sweep=self._request_sweep,
             on_unclaimed=self.reconciler.note_unclaimed,
-            look_again_seconds=settings.reconcile_seconds,
+            confirm_end_seconds=settings.reconcile_seconds,
         )
         self.streams = AlpacaStreams(
             settings,
@@ -135,18 +135,18 @@ class Bot:
                 self._recovered = True
                 log_event(log, LogEvent.RECOVERY_FINISHED, orders=result.orders_seen)
             self._refresh_wanted.set()
-            await self._reconnect_if_mute(result)
+            await self._reconnect_if_stalled(result)
             await wait_for_event(self._sweep_wanted, self._settings.reconcile_seconds)
 
     def _has_missed_sweeps(self) -> bool:
         """A sweep looks back an hour: after a longer outage only a recovery finds everything."""
         last = self._last_sweep_at
-        return last is not None and time.monotonic() - last > SECOND_LOOK.total_seconds() / 2
+        return last is not None and time.monotonic() - last > LATE_FILL_WINDOW.total_seconds() / 2
 
-    async def _reconnect_if_mute(self, result: SweepResult) -> None:
+    async def _reconnect_if_stalled(self, result: SweepResult) -> None:
         """Facts that a sweep found and a connected stream did not tell: that stream is mute."""
         health = self.streams.trade_health
-        missed = find_untold(result.changed, datetime.now(UTC))
+        missed = find_missed(result.changed, datetime.now(UTC))
         silent_seconds = time.monotonic() - (health.last_message_at or 0.0)
         if missed and health.is_connected and silent_seconds > EVENT_DUE.total_seconds():
             await self.streams.reconnect_trade_stream("mute: a sweep found what it did not tell")

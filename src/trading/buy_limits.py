@@ -42,18 +42,18 @@ YOUNG_SECONDS = 300.0  # by then the journal or the list of open orders has it
 class BuyBlock:
     """Why there are no buys now, how loudly that is said, and when to look again.
 
-    `is_wished`: the user wants it so.
+    `is_requested`: the user wants it so.
     """
 
     reason: str
     level: int = logging.WARNING
-    quiet_seconds: float = 30.0
-    is_wished: bool = False
+    backs_off_seconds: float = 30.0
+    is_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What the brakes count, in USD and cycles.
+    """What the buy limits count, in USD and cycles.
 
     `on_order_usd` is not yet in the journal, by symbol.
     """
@@ -91,7 +91,7 @@ class BuyLimits:
         self._young: dict[str, tuple[str, Decimal, float]] = {}  # id -> symbol, USD, sent at
 
     @property
-    def has_brakes(self) -> bool:
+    def has_buy_limits(self) -> bool:
         """Whether any limit is set: without one nothing is asked and nothing waits."""
         limits = (
             self._settings.max_buy_usd_per_day,
@@ -106,7 +106,7 @@ class BuyLimits:
 
         Two symbols must not share the last dollar.
         """
-        if not self.has_brakes:
+        if not self.has_buy_limits:
             yield
             return
         with self._lock:
@@ -114,7 +114,7 @@ class BuyLimits:
 
     def sent(self, client_order_id: str, symbol: str, amount_usd: Decimal) -> None:
         """A buy is being submitted; counted until the journal or the open orders show it."""
-        if self.has_brakes:
+        if self.has_buy_limits:
             self._young[client_order_id] = (symbol, amount_usd, time.monotonic())
 
     def forget(self, client_order_id: str) -> None:
@@ -132,20 +132,20 @@ class BuyLimits:
         symbol = state.asset.asset_symbol
         if is_paused(self._settings.run_dir):
             reason = "buying is paused: scripts/bot resume"
-            return BuyBlock(reason, logging.INFO, PAUSE_SECONDS, is_wished=True)
+            return BuyBlock(reason, logging.INFO, PAUSE_SECONDS, is_requested=True)
         if symbol in self._blocked_symbols():
             return BuyBlock("an order of ours on this symbol belongs to no cycle: see dca_events")
-        if not self.has_brakes:
+        if not self.has_buy_limits:
             return None
         usage = self.load_usage()
-        brake = _exceeded(self._settings, usage, state, purpose, amount_usd)
-        if brake is None:
+        buy_limit = _exceeded(self._settings, usage, state, purpose, amount_usd)
+        if buy_limit is None:
             return None
-        reason = f"brake: {brake}, no buys; sells go on"
-        return BuyBlock(reason, logging.ERROR, is_wished=True)
+        reason = f"buy limit: {buy_limit}, no buys; sells go on"
+        return BuyBlock(reason, logging.ERROR, is_requested=True)
 
     def load_usage(self, open_orders: Sequence[ExchangeOrder] | None = None) -> Usage:
-        """What counts against the brakes now. Blocking.
+        """What counts against the buy limits now. Blocking.
 
         Args:
             open_orders: all open orders, where the caller has just fetched them.
@@ -207,7 +207,7 @@ def _cost_usd(order: ExchangeOrder) -> Decimal:
 def _exceeded(
     settings: Settings, usage: Usage, state: TradingState, purpose: Purpose, amount_usd: Decimal
 ) -> str | None:
-    """Which brake this buy would exceed.
+    """Which buy limit this buy would exceed.
 
     The text stays the same while it holds: it is said once.
     """

@@ -150,7 +150,7 @@ def _apply_current(
     except ForbiddenTransition as error:
         reason = f"order {order.client_order_id}: {error}"
         key = f"{order.client_order_id} {fact_of(order)}"
-        tell_once(connection, EventKind.TRANSITION_FORBIDDEN, reason, order.symbol, cycle, key=key)
+        alert_once(connection, EventKind.TRANSITION_FORBIDDEN, reason, order.symbol, cycle, key=key)
         return Result(applied=Applied.FORBIDDEN, cycle=cycle)
     if change is None:
         return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
@@ -230,7 +230,7 @@ def _unclaimed(connection: MySQLConnectionAbstract, own: OwnOrder, action: Actio
             f" {own.other_symbol}: if asset_symbol was changed, change it back"
         )
         key = own.other_symbol
-        tell_once(connection, EventKind.ASSET_RENAMED, reason, order.symbol, cycle, key=key)
+        alert_once(connection, EventKind.ASSET_RENAMED, reason, order.symbol, cycle, key=key)
     if not has_our_prefix(order.client_order_id):
         return Applied.NOT_OURS
     return Applied.UNCLAIMED if action is Action.BLOCK else Applied.NOTHING_NEW
@@ -309,7 +309,7 @@ def tell(connection: MySQLConnectionAbstract, event: Event) -> None:
     announce((event,))
 
 
-def tell_once(
+def alert_once(
     connection: MySQLConnectionAbstract,
     kind: EventKind,
     reason: str,

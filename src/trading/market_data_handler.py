@@ -135,7 +135,7 @@ class MarketDataHandler:
 
         Not where it could not be sold anyway, which is said already.
         """
-        rests = time.monotonic() < watch.quiet_until[Side.SELL]
+        rests = time.monotonic() < watch.backs_off_until[Side.SELL]
         if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not rests:
             watch.wake.set()
 
@@ -162,7 +162,7 @@ class MarketDataHandler:
         """The next quote may act at once, but for what was refused."""
         guard, now = self._placer.guard(watch.symbol), time.monotonic()
         for side in Side:
-            watch.quiet_until[side] = now + guard.seconds_until_allowed(side, now)
+            watch.backs_off_until[side] = now + guard.seconds_until_allowed(side, now)
 
     def _watch(self, symbol: str) -> SymbolWatch:
         if symbol not in self._watches:
@@ -183,22 +183,24 @@ class MarketDataHandler:
                 placement = await self._consider(watch)
             except DatabaseError as error:
                 placement = Placement(
-                    outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=DATABASE_WAIT_SECONDS
+                    outcome=Outcome.SKIPPED,
+                    reason=str(error),
+                    backs_off_seconds=DATABASE_WAIT_SECONDS,
                 )
             except Exception:  # noqa: BLE001 - the top of a task: one symbol's fault must not end the others
                 log_event(log, LogEvent.WORKER_FAILED, symbol=watch.symbol, traceback=True)
                 placement = Placement(
                     outcome=Outcome.SKIPPED,
                     reason="a fault of this program: see worker.failed in the log",
-                    quiet_seconds=FAILURE_WAIT_SECONDS,
+                    backs_off_seconds=FAILURE_WAIT_SECONDS,
                 )
             finally:
                 self._busy -= 1
                 if self._busy == 0:
                     self._idle.set()
             for side in (placement.side,) if placement.side else Side:
-                until = time.monotonic() + placement.quiet_seconds
-                watch.quiet_until[side] = max(watch.quiet_until[side], until)
+                until = time.monotonic() + placement.backs_off_seconds
+                watch.backs_off_until[side] = max(watch.backs_off_until[side], until)
             self._report(watch, placement)
 
     async def _consider(self, watch: SymbolWatch) -> Placement:
@@ -244,7 +246,9 @@ class MarketDataHandler:
             reason, cure = watch.unusable
         match placement.outcome:
             case Outcome.SKIPPED:
-                self._note(watch, reason, placement.level, cure=cure, is_wished=placement.is_wished)
+                self._note(
+                    watch, reason, placement.level, cure=cure, is_requested=placement.is_requested
+                )
                 return
             case Outcome.REFUSED | Outcome.UNKNOWN:
                 # Unknown, too: orders that nobody answers for hours are none. A fill ends it.
@@ -262,10 +266,12 @@ class MarketDataHandler:
         level: int,
         *,
         cure: str | None = None,
-        is_wished: bool = False,
+        is_requested: bool = False,
     ) -> None:
         """A reason to wait is logged when it changes; when it lasts, a person is told."""
-        self.stalls.hold(watch.symbol, reason, time.monotonic(), cure=cure, is_wished=is_wished)
+        self.stalls.hold(
+            watch.symbol, reason, time.monotonic(), cure=cure, is_requested=is_requested
+        )
         if reason != watch.last_reason:
             watch.last_reason = reason
             log_event(log, LogEvent.ORDER_SKIPPED, level=level, symbol=watch.symbol, reason=reason)
@@ -289,8 +295,8 @@ class MarketDataHandler:
         heard_at = self.last_quote_at
         stream_lives = heard_at is not None and now - heard_at < self._silence_seconds
         blind_since = max(watch.received_at, self._lives_since)
-        most_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
-        is_blind = stream_lives and now - blind_since >= most_seconds
+        max_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
+        is_blind = stream_lives and now - blind_since >= max_seconds
         status, wants = state.cycle.status, watch.wants_to_trade()
         if not _is_traded(state):
             self.stalls.release(watch.symbol, "it is disabled and holds nothing")
@@ -305,18 +311,18 @@ class MarketDataHandler:
 
     def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
         """The newest quote in Decimal, or None when it is too old to trade on."""
-        most_seconds = self._settings.max_quote_age_seconds
-        if watch.newest is None or time.monotonic() - watch.received_at > most_seconds:
-            watch.unusable = f"its newest quote is older than {most_seconds:g} s", None
+        max_seconds = self._settings.max_quote_age_seconds
+        if watch.newest is None or time.monotonic() - watch.received_at > max_seconds:
+            watch.unusable = f"its newest quote is older than {max_seconds:g} s", None
             return None
         try:
             quote = Quote.from_wire(watch.symbol, watch.newest)
         except WireError:
             watch.unusable = "its newest quote cannot be read", None
             return None
-        if (datetime.now(UTC) - quote.quoted_at).total_seconds() > most_seconds:
+        if (datetime.now(UTC) - quote.quoted_at).total_seconds() > max_seconds:
             watch.unusable = (
-                f"its quotes are older than {most_seconds:g} s when they come, by our clock",
+                f"its quotes are older than {max_seconds:g} s when they come, by our clock",
                 "set the clock of this machine: timedatectl set-ntp true",
             )
             return None

@@ -22,8 +22,8 @@ from utils.alpaca_client_rest import fetch_order_page
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
 
-SECOND_LOOK = timedelta(hours=1)  # fills can still arrive for an order that ended
-LONGEST_WINDOW = timedelta(hours=24)
+LATE_FILL_WINDOW = timedelta(hours=1)  # fills can still arrive for an order that ended
+MAX_WINDOW = timedelta(hours=24)
 
 
 class OrderLists:
@@ -68,7 +68,9 @@ class OrderLists:
         window_start = _window_start(cycles, now)
         by_id = {cycle.id: cycle for cycle in cycles}
         known, newest = self._unfinished, OrderHistory(read_at=now, reaches=now)
-        until = window_start if known is None else min(window_start, known.read_at - SECOND_LOOK)
+        until = (
+            window_start if known is None else min(window_start, known.read_at - LATE_FILL_WINDOW)
+        )
         self._extend(newest, None, by_id, window_start)
         while newest.reaches > until:
             self._extend(newest, newest.reaches, by_id, window_start)
@@ -139,12 +141,12 @@ class OrderLists:
 
 def _window_start(cycles: Sequence[DcaCycle], now: datetime) -> datetime:
     """From when one list holds every order that ended within the last hour."""
-    recent = get_entries_ended_since(thread_connection(), now - SECOND_LOOK)
+    recent = get_entries_ended_since(thread_connection(), now - LATE_FILL_WINDOW)
     moments = [entry.submitted_at for entry in recent if entry.submitted_at]
     moments += [
         cycle.updated_at
         for cycle in cycles
         if cycle.updated_at and cycle.status in WAITING_STATUSES
     ]
-    earliest = min([now - SECOND_LOOK, *(moment - timedelta(minutes=1) for moment in moments)])
-    return max(earliest, now - LONGEST_WINDOW)
+    earliest = min([now - LATE_FILL_WINDOW, *(moment - timedelta(minutes=1) for moment in moments)])
+    return max(earliest, now - MAX_WINDOW)

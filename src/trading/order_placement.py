@@ -77,19 +77,20 @@ class Outcome(Enum):
 class Placement:
     """What became of a crossed trigger, and how long which side rests before it looks again.
 
-    `cure`: what a person can do about it. `is_wished`: the user wants it so, or it is told louder.
+    `cure`: what a person can do about it. `is_requested`: the user wants it so, or a
+    louder alert says it.
     """
 
     outcome: Outcome
     reason: str = ""
-    quiet_seconds: float = 0.0
+    backs_off_seconds: float = 0.0
     side: Side | None = None  # which orders rest; None: both
     level: int = logging.WARNING
     cure: str | None = None
-    is_wished: bool = False
+    is_requested: bool = False
 
 
-_NOTHING = Placement(outcome=Outcome.NOTHING, quiet_seconds=NOTHING_SECONDS)
+_NOTHING = Placement(outcome=Outcome.NOTHING, backs_off_seconds=NOTHING_SECONDS)
 
 
 class _Skip(Exception):
@@ -98,22 +99,22 @@ class _Skip(Exception):
     def __init__(
         self,
         reason: str,
-        quiet_seconds: float = SKIP_SECONDS,
+        backs_off_seconds: float = SKIP_SECONDS,
         level: int = logging.WARNING,
         side: Side | None = None,
         *,
         cure: str | None = None,
-        is_wished: bool = False,
+        is_requested: bool = False,
     ) -> None:
         super().__init__(reason)
         self.placement = Placement(
             outcome=Outcome.SKIPPED,
             reason=reason,
-            quiet_seconds=quiet_seconds,
+            backs_off_seconds=backs_off_seconds,
             side=side,
             level=level,
             cure=cure,
-            is_wished=is_wished,
+            is_requested=is_requested,
         )
 
 
@@ -135,7 +136,7 @@ class OrderPlacer:
     Args:
         resolve: asks the exchange for the order that this cycle's state can have and applies it;
             True when there is one, False on the exchange's own 404, ExchangeError otherwise.
-        limits: the brakes, asked before every buy.
+        limits: the buy limits, asked before every buy.
         why_no_orders: a reason to send nothing at all (another daemon holds the account), or None.
     """
 
@@ -191,7 +192,7 @@ class OrderPlacer:
             return replace(skip.placement, side=skip.placement.side or side)
         except ExchangeError as error:
             return Placement(
-                outcome=Outcome.SKIPPED, reason=str(error), quiet_seconds=UNAVAILABLE_SECONDS
+                outcome=Outcome.SKIPPED, reason=str(error), backs_off_seconds=UNAVAILABLE_SECONDS
             )
 
     def _decide(
@@ -227,7 +228,7 @@ class OrderPlacer:
         """An order was sent for this very state, or refused just now: that comes first."""
         guard, now = self.guard(state.asset.asset_symbol), time.monotonic()
         if (rest_seconds := guard.seconds_until_allowed(side, now)) > 0:
-            return Placement(outcome=Outcome.WAITING, quiet_seconds=rest_seconds, side=side)
+            return Placement(outcome=Outcome.WAITING, backs_off_seconds=rest_seconds, side=side)
         identity = compute_client_order_id(state.cycle)
         if not guard.is_waiting_for(identity):
             return None
@@ -240,7 +241,7 @@ class OrderPlacer:
                     # Once is an accident. Again and again it is an exchange that takes no orders.
                     reason = "the order that was sent does not exist: it is decided anew"
                     raise _Skip(reason, UNAVAILABLE_SECONDS)
-        return Placement(outcome=Outcome.WAITING, quiet_seconds=guard.seconds_until_ask(now))
+        return Placement(outcome=Outcome.WAITING, backs_off_seconds=guard.seconds_until_ask(now))
 
     def _place(
         self,
@@ -251,7 +252,7 @@ class OrderPlacer:
     ) -> Placement:
         if reason := self._why_no_orders():
             # Whoever halts says so, louder.
-            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_requested=True)
         quote = newest_quote()
         if (decision := self._decide(state, rules, quote)) is None:
             return _nothing(quote)
@@ -264,7 +265,7 @@ class OrderPlacer:
                 HOPELESS_SECONDS,
                 cure=f"look at it on Alpaca's page; scripts/assets disable {rules.symbol}",
             )
-        if self._limits.has_brakes and not has_turn:
+        if self._limits.has_buy_limits and not has_turn:
             return Placement(outcome=Outcome.NEEDS_TURN)
         with self._limits.held():
             return self._place_limited_buy(state, rules, decision, newest_quote)
@@ -278,7 +279,9 @@ class OrderPlacer:
     ) -> Placement:
         assert decision.amount_usd is not None, "a buy always names its amount"
         if block := self._limits.why_no_buys(state, decision.purpose, decision.amount_usd):
-            raise _Skip(block.reason, block.quiet_seconds, block.level, is_wished=block.is_wished)
+            raise _Skip(
+                block.reason, block.backs_off_seconds, block.level, is_requested=block.is_requested
+            )
         if decision.purpose is Purpose.BASE:
             self._check_base_order(state, rules, newest_quote())
         # The checks took time: the newest quote decides, and the price is taken from it.
@@ -437,14 +440,16 @@ class OrderPlacer:
         """
         cycle, guard, now = state.cycle, self.guard(rules.symbol), time.monotonic()
         if reason := self._why_no_orders():
-            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_wished=True)
+            raise _Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_requested=True)
         if cycle.latest_order_id is None or not guard.may_cancel(cycle.latest_order_id):
             raise _Skip(
                 "the take profit is reached, and the buy that rests does not end",
                 cure="cancel it on Alpaca's page",
             )
         if (wait_seconds := guard.seconds_until_cancel(cycle.latest_order_id, now)) > 0:
-            return Placement(outcome=Outcome.WAITING, quiet_seconds=wait_seconds, side=Side.SELL)
+            return Placement(
+                outcome=Outcome.WAITING, backs_off_seconds=wait_seconds, side=Side.SELL
+            )
         if not decision.at_any_price:
             self._confirm_take_profit(rules, decision)
         guard.canceling(cycle.latest_order_id, time.monotonic())
@@ -460,7 +465,7 @@ class OrderPlacer:
         cancel_order(self._client, cycle.latest_order_id)
         return Placement(
             outcome=Outcome.WAITING,
-            quiet_seconds=guard.seconds_until_cancel(cycle.latest_order_id, time.monotonic()),
+            backs_off_seconds=guard.seconds_until_cancel(cycle.latest_order_id, time.monotonic()),
             side=Side.SELL,
         )
 
@@ -506,9 +511,9 @@ class OrderPlacer:
             order = submit(identity)
         except OrderOutcomeUnknown as error:
             guard.unknown(time.monotonic())
-            quiet_seconds = guard.seconds_until_ask(time.monotonic())
+            backs_off_seconds = guard.seconds_until_ask(time.monotonic())
             return Placement(
-                outcome=Outcome.UNKNOWN, reason=str(error), quiet_seconds=quiet_seconds
+                outcome=Outcome.UNKNOWN, reason=str(error), backs_off_seconds=backs_off_seconds
             )
         except RateLimited:  # no refusal of this order: it is sent again when requests are left
             guard.not_sent()
@@ -516,7 +521,7 @@ class OrderPlacer:
             raise
         if order is not None:
             return Placement(
-                outcome=Outcome.SENT, quiet_seconds=guard.seconds_until_ask(time.monotonic())
+                outcome=Outcome.SENT, backs_off_seconds=guard.seconds_until_ask(time.monotonic())
             )
         # Also a refusal is asked after: "client_order_id must be unique" means that it exists.
         if self._resolve(state.cycle):
@@ -527,7 +532,7 @@ class OrderPlacer:
         return Placement(
             outcome=Outcome.REFUSED,
             reason=f"{decision.purpose} order refused",
-            quiet_seconds=guard.seconds_until_allowed(decision.side, time.monotonic()),
+            backs_off_seconds=guard.seconds_until_allowed(decision.side, time.monotonic()),
             side=decision.side,
             cure="order.refused in logs/app.log says why",
         )

@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 LINK_SECONDS = 5.0  # how long an accepted order's event may take before its id is asked for
 FIRST_BACKOFF_SECONDS = 5.0
-LONGEST_BACKOFF_SECONDS = 300.0
-MOST_DOUBLINGS = 10
+MAX_BACKOFF_SECONDS = 300.0
+MAX_DOUBLINGS = 10
 REFUSALS_UNTIL_PAUSE = 5
 PAUSE_SECONDS = 3600.0
-MOST_CANCEL_REQUESTS = 5  # of one order; then it is order_manager's matter
+MAX_CANCEL_REQUESTS = 5  # of one order; then it is order_manager's matter
 FIRST_CANCEL_SECONDS = 2.0  # how long a cancel request may take; twice as long each time
 
 
@@ -95,8 +95,8 @@ class PlacementGuard:
         self._identity = None
         self.refusals[side] += 1
         refusals = self.refusals[side]
-        doublings = min(refusals - 1, MOST_DOUBLINGS)  # days of refusals must not overflow a float
-        seconds = min(FIRST_BACKOFF_SECONDS * 2**doublings, LONGEST_BACKOFF_SECONDS)
+        doublings = min(refusals - 1, MAX_DOUBLINGS)  # days of refusals must not overflow a float
+        seconds = min(FIRST_BACKOFF_SECONDS * 2**doublings, MAX_BACKOFF_SECONDS)
         if refusals % REFUSALS_UNTIL_PAUSE == 0:
             is_buy = side is Side.BUY
             seconds = PAUSE_SECONDS if is_buy else seconds
@@ -111,7 +111,7 @@ class PlacementGuard:
 
     def may_cancel(self, order_id: str) -> bool:
         """Whether the end of this order was not asked for often enough yet."""
-        return self._requests_for(order_id) < MOST_CANCEL_REQUESTS
+        return self._requests_for(order_id) < MAX_CANCEL_REQUESTS
 
     def seconds_until_cancel(self, order_id: str, now: float) -> float:
         """How long the last request for the end of this order may still take."""

@@ -27,11 +27,11 @@ class SymbolWatch:
         "_low",
         "_suspect",
         "ask",
+        "backs_off_until",
         "bid",
         "buy_below",
         "last_reason",
         "newest",
-        "quiet_until",
         "received_at",
         "sell_above",
         "state",
@@ -44,7 +44,7 @@ class SymbolWatch:
         self.symbol = symbol
         self.buy_below = -_INFINITY
         self.sell_above = _INFINITY
-        self.quiet_until = {side: 0.0 for side in Side}
+        self.backs_off_until = {side: 0.0 for side in Side}
         self.wake = asyncio.Event()
         self.newest: Any = None
         self.bid, self.ask = 0.0, _INFINITY  # of the newest quote
@@ -77,8 +77,8 @@ class SymbolWatch:
         self._suspect = None
         self.newest, self.received_at = quote, now
         self.bid, self.ask = bid, ask
-        return (ask <= self.buy_below and now >= self.quiet_until[Side.BUY]) or (
-            bid >= self.sell_above and now >= self.quiet_until[Side.SELL]
+        return (ask <= self.buy_below and now >= self.backs_off_until[Side.BUY]) or (
+            bid >= self.sell_above and now >= self.backs_off_until[Side.SELL]
         )
 
     def wants_to_trade(self) -> bool:

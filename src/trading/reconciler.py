@@ -25,7 +25,7 @@ from strategy.order_identity import compute_client_order_id
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import Answer, CurrentOrder, OwnOrder
 from trading.asset_rules_cache import AssetRulesCache
-from trading.cycle_changes import Applied, Result, apply_order, tell_once
+from trading.cycle_changes import Applied, Result, alert_once, apply_order
 from trading.order_claims import read_claims
 from trading.order_lists import OrderLists
 from trading.sweep_result import SweepResult
@@ -163,7 +163,7 @@ class Reconciler:
             rule = plan(replace(own, open_for=now - (order.submitted_at or now)))
             if rule.kind is EventKind.ORDER_LONG_OPEN:
                 reason = f"order {order.client_order_id} is {order.status} for more than 15 minutes"
-                tell_once(
+                alert_once(
                     thread_connection(),
                     rule.kind,
                     reason,
@@ -270,7 +270,7 @@ class Reconciler:
         Or one sick order would keep every sweep and every start from its end.
         """
         reason = f"order {order.client_order_id} ({order.id}) cannot be written: {error}: buys wait"
-        tell_once(
+        alert_once(
             thread_connection(),
             EventKind.ORDER_UNWRITABLE,
             reason,

@@ -26,9 +26,9 @@ class _Hold:
     since: float
     reason: str
     cure: str | None
-    is_wished: bool
+    is_requested: bool
     is_trying: bool = False  # an order is under way: what comes of it decides
-    is_told: bool = False
+    is_alerted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +59,23 @@ class StallWatch:
         *,
         cure: str | None = None,
         since: float | None = None,
-        is_wished: bool = False,
+        is_requested: bool = False,
     ) -> None:
         """`symbol` wants to trade and cannot. What held it before goes on, under the new reason.
 
         Args:
             since: when that began, where it was noticed later.
-            is_wished: the user wants it so (a pause, a buy limit): shown, and no stall.
+            is_requested: the user wants it so (a pause, a buy limit): shown, and no stall.
         """
         before = self._holds.get(symbol)
-        if before is not None and before.is_wished is not is_wished:
+        if before is not None and before.is_requested is not is_requested:
             self.release(symbol, reason)
             before = None
         began = now if since is None else since
         if before is None:
-            self._holds[symbol] = _Hold(since=began, reason=reason, cure=cure, is_wished=is_wished)
+            self._holds[symbol] = _Hold(
+                since=began, reason=reason, cure=cure, is_requested=is_requested
+            )
             return
         before.since, before.is_trying = min(before.since, began), False
         before.reason, before.cure = reason, cure
@@ -86,7 +88,7 @@ class StallWatch:
     def release(self, symbol: str | None, because: str) -> None:
         """Nothing holds it back any more, or it wants nothing any more."""
         hold = self._holds.pop(symbol, None)
-        if hold is not None and hold.is_told:
+        if hold is not None and hold.is_alerted:
             self._ended.append((symbol, hold, because))
 
     def edges(self, now: float) -> list[StallEdge]:
@@ -104,11 +106,11 @@ class StallWatch:
             self._outage_at = now
         is_outage = now - self._outage_at < SECOND_TRY_SECONDS
         for symbol, hold in self._holds.items():
-            rests = hold.is_told or hold.is_wished or hold.is_trying
+            rests = hold.is_alerted or hold.is_requested or hold.is_trying
             is_covered = is_outage and symbol is not THE_DAEMON
             if rests or is_covered or now - hold.since < self._alert_seconds:
                 continue
-            hold.is_told = True
+            hold.is_alerted = True
             found.append(
                 StallEdge(
                     symbol=symbol,
@@ -128,11 +130,11 @@ class StallWatch:
                 since=hold.since,
                 reason=hold.reason,
                 cure=hold.cure,
-                is_stalled=hold.is_told,
-                is_wished=hold.is_wished,
+                is_stalled=hold.is_alerted,
+                is_requested=hold.is_requested,
             )
             for symbol, hold in self._holds.items()
-            if hold.is_told or not hold.is_trying
+            if hold.is_alerted or not hold.is_trying
         ]
         return tuple(sorted(found, key=lambda held: held.since))
 

@@ -26,7 +26,7 @@ class SweepResult:
     orders_seen: int = 0
 
 
-def find_untold(orders: list[ExchangeOrder], now: datetime) -> list[ExchangeOrder]:
+def find_missed(orders: list[ExchangeOrder], now: datetime) -> list[ExchangeOrder]:
     """Those whose last event was not late but lost."""
     moments = [(order, order.ended_at or order.submitted_at) for order in orders]
     return [order for order, at in moments if at is not None and now - at > EVENT_DUE]
@@ -38,7 +38,7 @@ def log_sweep(result: SweepResult, source: str, now: datetime) -> None:
     What happened a moment ago is being told by an event as well: the list was read before that was
     booked, and nothing had to be repaired.
     """
-    untold = result.changed if source == "recovery" else find_untold(result.changed, now)
+    untold = result.changed if source == "recovery" else find_missed(result.changed, now)
     if untold or result.reset_cycles:
         event = LogEvent.SWEEP_REPAIRED
     elif result.changed:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 QUEUE_SIZE = 1000
 THREADS = 4  # one for what comes, the others for what is looked at again
-FIRST_LOOK_SECONDS = 1.0
+FIRST_CONFIRM_SECONDS = 1.0
 _ENDING_EVENTS = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
 
 
@@ -56,7 +56,7 @@ class TradeUpdateHandler:
         on_change: called from the worker's thread with each order whose change was written.
         request_sweep: called when an update could not be applied and a sweep must find it again.
         on_unclaimed: called with an order of ours that no cycle claims; a sweep is to judge it.
-        look_again_seconds: for how long an end that REST does not confirm is looked at again
+        confirm_end_seconds: for how long an end that REST does not confirm is looked at again
             before a sweep is asked for.
     """
 
@@ -69,7 +69,7 @@ class TradeUpdateHandler:
         on_change: Callable[[ExchangeOrder], None] = lambda order: None,
         request_sweep: Callable[[str], None] = lambda reason: None,
         on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None,
-        look_again_seconds: float = 0.0,
+        confirm_end_seconds: float = 0.0,
     ) -> None:
         self._client = client
         self._rules = rules
@@ -77,12 +77,12 @@ class TradeUpdateHandler:
         self._on_change = on_change
         self._request_sweep = request_sweep
         self._on_unclaimed = on_unclaimed
-        self._look_again_seconds = look_again_seconds
+        self._confirm_end_seconds = confirm_end_seconds
         self._queue: asyncio.Queue[TradeUpdate] = asyncio.Queue(QUEUE_SIZE)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bot-fills")
         # By symbol: the one that REST does not confirm yet, and those that came after it.
         self._behind: dict[str, deque[TradeUpdate]] = {}
-        self._looking: set[asyncio.Task[None]] = set()
+        self._confirming: set[asyncio.Task[None]] = set()
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
         """Take one update: the raw message or the SDK's `TradeUpdate`.
@@ -105,7 +105,7 @@ class TradeUpdateHandler:
             while True:
                 await self._take(await self._queue.get())
         finally:
-            for task in self._looking:
+            for task in self._confirming:
                 task.cancel()
 
     async def _take(self, update: TradeUpdate) -> None:
@@ -117,17 +117,17 @@ class TradeUpdateHandler:
             self._request_sweep("too many trade updates at once")
         elif not await self._is_done(update):
             self._behind[symbol] = deque([update])
-            task = asyncio.create_task(self._look_again(symbol), name=f"unconfirmed {symbol}")
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
+            task = asyncio.create_task(self._confirm_end(symbol), name=f"unconfirmed {symbol}")
+            self._confirming.add(task)
+            task.add_done_callback(self._confirming.discard)
             return
         self._queue.task_done()
 
-    async def _look_again(self, symbol: str) -> None:
+    async def _confirm_end(self, symbol: str) -> None:
         """Until the exchange confirms, or long enough; then the later ones, as they came."""
         behind = self._behind[symbol]
         while behind:
-            for seconds in _doubling(FIRST_LOOK_SECONDS, self._look_again_seconds):
+            for seconds in _doubling(FIRST_CONFIRM_SECONDS, self._confirm_end_seconds):
                 await asyncio.sleep(seconds)  # nothing announces that a replica has caught up
                 if await self._is_done(behind[0]):
                     break

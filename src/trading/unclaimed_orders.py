@@ -29,7 +29,7 @@ from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import UnclaimedOrder, UnreadableFind
 from strategy.unclaimed import describe_unclaimed, measure_unclaimed
 from trading.asset_rules_cache import AssetRulesCache
-from trading.cycle_changes import tell_once
+from trading.cycle_changes import alert_once
 from utils.alpaca_client_rest import ExchangeError, UnreadableAnswer
 from utils.alpaca_queries import fetch_order, fetch_position, fetch_positions
 from utils.db_utils import thread_connection
@@ -37,17 +37,17 @@ from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
-MOST_POSITIONS_ASKED = 10  # in one sweep; what cannot be judged yet blocks its symbol
+MAX_POSITIONS_ASKED = 10  # in one sweep; what cannot be judged yet blocks its symbol
 
 
-def tell_unclaimed(order: ExchangeOrder) -> None:
+def alert_unclaimed(order: ExchangeOrder) -> None:
     """The same alert, whoever finds the order.
 
     Raises:
         DatabaseError: nothing was written.
     """
     kind, reason = EventKind.ORDER_UNCLAIMED, describe_unclaimed(order)
-    tell_once(thread_connection(), kind, reason, order.symbol, order_id=order.id)
+    alert_once(thread_connection(), kind, reason, order.symbol, order_id=order.id)
 
 
 class UnclaimedOrders:
@@ -145,7 +145,7 @@ class UnclaimedOrders:
         name = f"order {order.client_order_id} ({order.id})"
         reason = f"{name} cannot be read: {order.problem}: buys wait"
         kind, order_id = EventKind.ORDER_UNREADABLE, order.id or order.client_order_id
-        tell_once(connection, kind, reason, order.symbol or "", order_id=order_id[:64])
+        alert_once(connection, kind, reason, order.symbol or "", order_id=order_id[:64])
         return order
 
     def release(self, order_id: str) -> None:
@@ -164,7 +164,7 @@ class UnclaimedOrders:
         for order in list(self._unclaimed.values()):
             action = self._judged(order, account)
             if action is Action.BLOCK:
-                tell_unclaimed(order)
+                alert_unclaimed(order)
             elif action is Action.NOTHING:
                 let_be[order.id] = order.filled_qty
                 if order.id not in self._let_be:
@@ -197,11 +197,11 @@ class UnclaimedOrders:
         known: dict[str, Decimal | None] = {
             one: positions[one].qty for one in symbols & positions.keys()
         }
-        return known | dict.fromkeys(missing[MOST_POSITIONS_ASKED:])
+        return known | dict.fromkeys(missing[MAX_POSITIONS_ASKED:])
 
     def _judged(self, order: ExchangeOrder, account: dict[str, Decimal | None]) -> Action:
         """`account` is filled as symbols are asked for, each once."""
-        symbol, facts = order.symbol, UnclaimedOrder(order=order, is_unsettled=True)
+        symbol, facts = order.symbol, UnclaimedOrder(order=order, may_still_change=True)
         try:
             if order.is_ended:
                 facts = self._measured(order, account)
@@ -216,7 +216,7 @@ class UnclaimedOrders:
             position = fetch_position(self._client, symbol)
             account[symbol] = position.qty if position is not None else Decimal(0)
         if (account_qty := account[symbol]) is None:
-            return UnclaimedOrder(order=order, is_unsettled=True)
+            return UnclaimedOrder(order=order, may_still_change=True)
         rules = self._rules.get(symbol)
         state = load_trading_state(thread_connection(), symbol)
         if state is not None:

@@ -19,8 +19,8 @@ FILE_NAME = "alerts.json"
 HOUR_SECONDS = 3600.0
 RETRY_SECONDS = 60.0  # after a failed mail
 LEASE_SECONDS = 90.0  # a process that sends must have ended or died by then
-MOST_WAITING = 100
-MOST_REMEMBERED = 1000
+MAX_WAITING = 100
+MAX_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +67,12 @@ class Outbox:
         """Let `line` wait, unless the same alert was told this hour, in whatever words."""
         self._forget(now)
         key = alert.key
-        if key in self.told_at or len(self.waiting) >= MOST_WAITING:
+        if key in self.told_at or len(self.waiting) >= MAX_WAITING:
             self.held_back += 1
             return
         matter = key.partition("/")[0]
         self.told_at = {one: at for one, at in self.told_at.items() if one[:16] != matter}
-        if len(self.told_at) < MOST_REMEMBERED:
+        if len(self.told_at) < MAX_REMEMBERED:
             self.told_at[key] = now
         if not self.waiting:
             self.waiting_since = now

@@ -41,7 +41,7 @@ from utils.alpaca_http import (
 )
 
 ACTIVITIES_PAGE = 100
-MOST_PAGES = 100
+MAX_PAGES = 100
 _BLOCKS = ("trading_blocked", "account_blocked", "trade_suspended_by_user")
 
 
@@ -80,7 +80,7 @@ def fetch_trade_records(client: TradingClient, since: date) -> TradeRecords:
         "page_size": ACTIVITIES_PAGE,
     }
     raw: dict[str, Any] = {}  # by id: pages can overlap
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         page = read(lambda: client.get("/account/activities", dict(params)))
         if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
             raise ExchangeUnavailable("the list of activities is not a list")
@@ -92,7 +92,7 @@ def fetch_trade_records(client: TradingClient, since: date) -> TradeRecords:
             raise ExchangeUnavailable("the list of activities does not end")
         params["page_token"] = page[-1]["id"]
     else:
-        raise ExchangeUnavailable(f"more than {MOST_PAGES} pages of trades and fees")
+        raise ExchangeUnavailable(f"more than {MAX_PAGES} pages of trades and fees")
     try:
         fees = [FeeActivity.from_wire(one) for one in raw.values()]
         executions = [Execution.from_wire(one) for one in raw.values()]

@@ -190,7 +190,7 @@ _in_transaction: set[int] = (
 )  # ids of the connections inside `transaction()`; each has one thread
 # Dead inside a transaction, whose owner was told: the next statement may open them again. Without
 # this they would stay dead, because the driver goes on saying `in_transaction`.
-_told_lost: weakref.WeakSet[MySQLConnectionAbstract] = weakref.WeakSet()
+_lost_alerted: weakref.WeakSet[MySQLConnectionAbstract] = weakref.WeakSet()
 
 
 def thread_connection() -> MySQLConnectionAbstract:
@@ -239,8 +239,8 @@ def _cursor(connection: MySQLConnectionAbstract) -> Any:
     except mysql.connector.Error:
         if id(connection) in _in_transaction:
             raise
-        if connection.in_transaction and connection not in _told_lost:
-            _told_lost.add(connection)
+        if connection.in_transaction and connection not in _lost_alerted:
+            _lost_alerted.add(connection)
             raise
         _reconnect(connection)
         return connection.cursor(dictionary=True)
@@ -248,7 +248,7 @@ def _cursor(connection: MySQLConnectionAbstract) -> Any:
 
 def _reconnect(connection: MySQLConnectionAbstract) -> None:
     connection.reconnect(attempts=1)
-    _told_lost.discard(connection)
+    _lost_alerted.discard(connection)
 
 
 def execute_query(
@@ -350,4 +350,4 @@ def _rollback_quietly(connection: MySQLConnectionAbstract) -> None:
     except mysql.connector.Error as error:
         log_event(log, LogEvent.ROLLBACK_FAILED, reason=error)
         close_quietly(connection)
-        _told_lost.add(connection)
+        _lost_alerted.add(connection)

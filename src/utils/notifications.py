@@ -29,8 +29,8 @@ T = TypeVar("T")
 SMTP_TIMEOUT_SECONDS = 10.0
 GROUP_SECONDS = 10.0
 EXIT_SECONDS = 12.0
-MOST_QUEUED = 500
-MOST_CHARACTERS = 4000  # of one line with its traceback
+MAX_QUEUED = 500
+MAX_CHARACTERS = 4000  # of one line with its traceback
 _DEFAULT_PORTS = {"starttls": 587, "tls": 465, "plain": 25}
 _SUBJECT_CHARACTERS = 100
 
@@ -162,7 +162,7 @@ class AlertHandler(logging.Handler):
         self._settings = settings
         self._group_seconds = group_seconds
         self._exit_seconds = exit_seconds
-        self._queue: deque[tuple[Alert, str]] = deque(maxlen=MOST_QUEUED)
+        self._queue: deque[tuple[Alert, str]] = deque(maxlen=MAX_QUEUED)
         self._own_outbox = Outbox()  # when the shared one cannot be written: better than silence
         self._wake = threading.Event()
         self._is_closing = False
@@ -175,7 +175,7 @@ class AlertHandler(logging.Handler):
         alert = getattr(record, "alert", None)
         if alert is None:  # a line of a library has nothing but its words
             alert = Alert(name=record.name, matter=f"{record.name} {record.getMessage()}")
-        self._queue.append((alert, self.format(record)[:MOST_CHARACTERS]))
+        self._queue.append((alert, self.format(record)[:MAX_CHARACTERS]))
         try:
             self._ensure_thread()
         except RuntimeError:  # no more threads: a handler never raises into the one who logs

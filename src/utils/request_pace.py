@@ -38,7 +38,7 @@ SHARE_FOR_READS = 0.8
 # Reads also wait when the exchange says that no more than this part of its minute is left: other
 # programs of the user are counted in it.
 SHARE_KEPT_FOR_ORDERS = 0.1
-LONGEST_WAIT_SECONDS = 20.0
+MAX_WAIT_SECONDS = 20.0
 # What was claimed goes out within this, or is claimed anew: a process can be suspended in between.
 CLAIM_SECONDS = 1.0
 WINDOW_SECONDS = MINUTE_SECONDS + CLAIM_SECONDS  # the first of a minute may have gone out so late
@@ -75,17 +75,17 @@ class RequestPace:
         process's first read has the rights of an order: a start must not hang on what others used.
 
         Raises:
-            AllowanceUsedUp: no turn came within LONGEST_WAIT_SECONDS, or (an order) the whole
+            AllowanceUsedUp: no turn came within MAX_WAIT_SECONDS, or (an order) the whole
                 allowance went out in the last minute. Nothing was counted.
         """
-        deadline = time.monotonic() + (LONGEST_WAIT_SECONDS if reads else 0.0)
-        is_told = False
+        deadline = time.monotonic() + (MAX_WAIT_SECONDS if reads else 0.0)
+        is_alerted = False
         while wait_seconds := self._try(reads):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise AllowanceUsedUp("this minute's requests are used up")
-            if not is_told:
-                is_told = True
+            if not is_alerted:
+                is_alerted = True
                 log_event(log, LogEvent.REQUESTS_PAUSED, seconds=round(wait_seconds, 1))
             time.sleep(min(wait_seconds, left))  # the moment is known: there is nothing to await
 

@@ -33,8 +33,8 @@ UUID = "c2470331-8993-4051-bf5d-428d5bdc9a48"
 
 
 @pytest.fixture(autouse=True)
-def two_looks_at_once(monkeypatch):
-    monkeypatch.setattr(consistency_checking, "SECONDS_BETWEEN_LOOKS", 0.02)
+def two_snapshots_at_once(monkeypatch):
+    monkeypatch.setattr(consistency_checking, "SECONDS_BETWEEN_SNAPSHOTS", 0.02)
 
 
 @pytest.fixture
@@ -424,7 +424,7 @@ def test_an_order_of_ours_that_nothing_claims_is_reported_once(
 def test_a_filled_order_that_nothing_claims_is_reported_while_its_coins_are_there(
     check, quoted, client, db_conn, make_asset, monkeypatch
 ):
-    monkeypatch.setattr(unclaimed, "SETTLE_TIME", timedelta(0))
+    monkeypatch.setattr(unclaimed, "RECOVERY_TIME", timedelta(0))
     create_cycle(db_conn, make_asset().id, "watching")
     place_limit_buy_order(client, "BTC/USD", "0.02", 50001, client_order_id="dca-999-aaaaaaaa-0")
     assert quoted.settle()
@@ -479,7 +479,7 @@ def test_many_positions_that_seem_to_be_gone_stay_within_the_allowance(
     before = quoted.state()["requests"]["total"]
     run = dry_run(settings)
     check_consistency(run)
-    assert len(run.plan) == consistency_look.MOST_SUSPECTS
+    assert len(run.plan) == consistency_look.MAX_SUSPECTS
     assert quoted.state()["requests"]["total"] - before <= 70
 
 
@@ -512,7 +512,7 @@ def test_after_the_second_cycle_that_ends_in_error_nothing_more_is_touched_and_a
 def test_many_cycles_that_wait_for_lost_orders_are_freed_within_the_allowance(
     settings, quoted, db_conn, make_asset, monkeypatch
 ):
-    monkeypatch.setattr(consistency_look, "MOST_LOST", 3)
+    monkeypatch.setattr(consistency_look, "MAX_LOST", 3)
     coins = ("BTC", "ETH", "SOL", "LTC", "DOGE", "LINK", "AVAX")
     for number, coin in enumerate(coins):
         lost = f"{UUID[:-2]}{number:02}"

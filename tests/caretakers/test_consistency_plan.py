@@ -60,7 +60,7 @@ def holding(**fields):
     plain = {
         "cycle": build_cycle(quantity=Decimal("0.1")),
         "symbol": "BTC/USD",
-        "books_hold_dust": False,
+        "database_holds_dust": False,
         "position_qty": None,
         "position_is_dust": True,
     }
@@ -70,7 +70,7 @@ def holding(**fields):
 GONE = [(Action.END_IN_ERROR, "position_gone")]
 THERE = {"position_qty": Decimal("0.1"), "position_is_dust": False}
 FOREIGN = THERE | {"surplus": Decimal("0.01")}
-NO_BOOKS = {"cycle": build_cycle(), "books_hold_dust": True}
+NO_COINS = {"cycle": build_cycle(), "database_holds_dust": True}
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ NO_BOOKS = {"cycle": build_cycle(), "books_hold_dust": True}
         (THERE | {"surplus": Decimal("0.01")}, [(Action.ALERT, "position_excess")]),
         (THERE | {"short_by": Decimal("0.01"), "open_orders": 1}, []),
         (THERE | {"surplus": Decimal("0.01"), "current_order": build_order()}, APPLY),
-        (NO_BOOKS, []),
-        (NO_BOOKS | THERE, []),  # what earlier cycles left
-        (NO_BOOKS | FOREIGN, [(Action.ALERT, "position_unexpected")]),
-        (NO_BOOKS | FOREIGN | {"open_orders": 2}, []),
-        (NO_BOOKS | FOREIGN | {"current_order": build_order(**FILLED)}, APPLY),
+        (NO_COINS, []),
+        (NO_COINS | THERE, []),  # what earlier cycles left
+        (NO_COINS | FOREIGN, [(Action.ALERT, "position_unexpected")]),
+        (NO_COINS | FOREIGN | {"open_orders": 2}, []),
+        (NO_COINS | FOREIGN | {"current_order": build_order(**FILLED)}, APPLY),
         ({"cycle": build_cycle(status="selling", quantity=Decimal(1))}, []),
         ({"cycle": build_cycle(status="buying", quantity=Decimal(1))}, []),
         ({"cycle": build_cycle(status="cooldown")}, []),
@@ -208,7 +208,7 @@ def test_people_are_told_where_they_must_act():
     assert severity(holdings=[holding()]) == [Severity.ERROR]
     assert severity(holdings=[holding(**THERE, short_by=Decimal(1))]) == [Severity.ERROR]
     assert severity(holdings=[holding(**THERE, surplus=Decimal(1))]) == [Severity.WARNING]
-    assert severity(holdings=[holding(**NO_BOOKS | FOREIGN)]) == [Severity.ERROR]
+    assert severity(holdings=[holding(**NO_COINS | FOREIGN)]) == [Severity.ERROR]
     assert severity(orders=[own(build_order(), None, order_seq=None)]) == [Severity.ERROR]
     assert severity(waiting=[waiting()]) == [Severity.WARNING]
 

@@ -31,7 +31,7 @@ from runtime.daemon_process import (
     stop_on_purpose,
 )
 from runtime.heartbeat import load_heartbeat
-from runtime.operator_flags import STOPPED, set_wish
+from runtime.operator_flags import STOPPED, set_flag
 from runtime.pid_file import PidFile, PidRecord, read_pid_file
 
 Environment = dict[str, str]
@@ -261,7 +261,7 @@ def test_a_daemon_that_cannot_start_is_told_once_and_tried_less_and_less(environ
 
 def test_a_deliberate_stop_is_respected_until_it_is_taken_back(environment, cycle):
     run_dir = get_settings().run_dir
-    set_wish(run_dir, STOPPED, wanted=True)
+    set_flag(run_dir, STOPPED, wanted=True)
     done = watchdog(environment)
     assert (done.returncode, done.stdout) == (0, "watchdog: nothing to do\n")
     assert daemons(environment) == []
@@ -272,7 +272,7 @@ def test_a_deliberate_stop_is_respected_until_it_is_taken_back(environment, cycl
         assert watchdog(environment).returncode == 0
         by_hand.process.send_signal(signal.SIGCONT)
         assert by_hand.stop() == 0, "left alone, whatever it does"
-    set_wish(run_dir, STOPPED, wanted=False)
+    set_flag(run_dir, STOPPED, wanted=False)
     assert watchdog(environment).returncode == 0
     assert len(daemons(environment)) == 1
 
@@ -285,7 +285,7 @@ def test_a_stop_by_command_outlives_a_watchdog_that_is_starting_one(environment,
     assert stop_on_purpose(settings) == "terminated"
     assert (watchdog(environment).returncode, daemons(environment)) == (0, [])
 
-    set_wish(settings.run_dir, STOPPED, wanted=False)
+    set_flag(settings.run_dir, STOPPED, wanted=False)
     exchange.arm("http_slow", seconds=2, match={"path": "/v2/account"})
     with subprocess.Popen(command(), env={**os.environ, **environment}) as starting:
         wait_until(lambda: daemons(environment))
@@ -338,9 +338,9 @@ def test_the_outside_watcher_is_pinged_while_all_is_well_and_never_otherwise(
     codes = [200]
     with ping_server(lambda: codes[0]) as (url, asked):
         environment = environment | {"HEARTBEAT_URL": url}
-        set_wish(get_settings().run_dir, STOPPED, wanted=True)
+        set_flag(get_settings().run_dir, STOPPED, wanted=True)
         watchdog(environment)
-        set_wish(get_settings().run_dir, STOPPED, wanted=False)
+        set_flag(get_settings().run_dir, STOPPED, wanted=False)
         watchdog(environment)
         wait_until(is_trading)
         assert asked == [], "neither while stopped nor while it starts"
@@ -418,12 +418,12 @@ def test_its_output_has_a_bound_and_keeps_its_end(tmp_path):
         daemon.write(
             b"x" * 1_500_000 + b"\n2026-01-01 00:00:00,000 INFO    some.module order.sent qty=1\n"
         )
-        bound_output(path, most_bytes=2_000_000)
+        bound_output(path, max_bytes=2_000_000)
         assert path.stat().st_size > 1_000_000
-        bound_output(path, most_bytes=1_000_000)
+        bound_output(path, max_bytes=1_000_000)
         assert path.stat().st_size == 0
         daemon.write(b"goes on\n")
     assert path.read_bytes() == b"goes on\n"
     assert (tmp_path / "main_app.out.1").stat().st_size == 1_000_000
     assert last_line(tmp_path / "main_app.out.1") == "order.sent qty=1"
-    bound_output(tmp_path / "nothing", most_bytes=1)
+    bound_output(tmp_path / "nothing", max_bytes=1)

@@ -12,11 +12,11 @@ from caretakers.plans.watchdog import (
     REMIND_SECONDS,
     START_SECONDS,
     Beat,
+    DaemonSnapshot,
     Limits,
-    Look,
     Memory,
     Verdict,
-    is_telling,
+    is_alert_due,
     is_unwell_for_long,
     plan_watch,
     remember,
@@ -25,11 +25,11 @@ from caretakers.plans.watchdog import (
 LIMITS = Limits(heartbeat_max_age_seconds=30, stream_lost_seconds=600, sweep_overdue_seconds=150)
 NOW = 50_000.0
 FRESH = Beat(age_seconds=2)
-RUNS = Look(process_age_seconds=3600, beat=FRESH)
-GONE = Look(process_age_seconds=None)
+RUNS = DaemonSnapshot(process_age_seconds=3600, beat=FRESH)
+GONE = DaemonSnapshot(process_age_seconds=None)
 
 
-def beating(**changes: object) -> Look:
+def beating(**changes: object) -> DaemonSnapshot:
     return replace(RUNS, beat=replace(FRESH, **changes))
 
 
@@ -42,8 +42,8 @@ def beating(**changes: object) -> Look:
         (replace(RUNS, is_stopped_on_purpose=True), Verdict.STOPPED, False),
         (replace(RUNS, is_stopped_on_purpose=True, beat=None), Verdict.STOPPED, False),
         (replace(RUNS, is_suspended=True), Verdict.RESTART, True),
-        (Look(process_age_seconds=START_SECONDS), Verdict.STARTING, False),
-        (Look(process_age_seconds=START_SECONDS + 1), Verdict.RESTART, True),
+        (DaemonSnapshot(process_age_seconds=START_SECONDS), Verdict.STARTING, False),
+        (DaemonSnapshot(process_age_seconds=START_SECONDS + 1), Verdict.RESTART, True),
         (beating(age_seconds=30), Verdict.WELL, False),
         (beating(age_seconds=31), Verdict.RESTART, True),
         (replace(beating(state="recovering"), process_age_seconds=20), Verdict.STARTING, False),
@@ -74,7 +74,7 @@ def beating(**changes: object) -> Look:
         (beating(quote_age_seconds=4000, has_symbols=False), Verdict.WELL, False),
     ],
 )
-def test_what_is_seen_decides_what_is_done(look: Look, verdict: Verdict, is_hung: bool):
+def test_what_is_seen_decides_what_is_done(look: DaemonSnapshot, verdict: Verdict, is_hung: bool):
     plan = plan_watch(look, Memory(), LIMITS, NOW)
     assert (plan.verdict, plan.is_hung) == (verdict, is_hung), plan.reason
     assert plan.reason
@@ -127,7 +127,7 @@ def test_what_does_not_pass_is_told_once_and_again_when_it_may_be_forgotten():
     for minute in range(0, 800):
         now = NOW + 60 * minute
         memory = remember(memory, look, plan_watch(look, memory, LIMITS, now), now)
-        if is_unwell_for_long(memory, LIMITS, now) and is_telling(memory, now):
+        if is_unwell_for_long(memory, LIMITS, now) and is_alert_due(memory, now):
             memory = replace(memory, told_at=now)
             told_at_minutes.append(minute)
     assert told_at_minutes == [10, 10 + REMIND_SECONDS / 60, 10 + 2 * REMIND_SECONDS / 60]

@@ -50,7 +50,7 @@ from utils.logging_setup import setup_logging
 DATABASE_SUFFIX = "_test"
 LOCAL_DATABASE = f"dca_integration{DATABASE_SUFFIX}"
 KEPT_LOGS = PROJECT_ROOT / "logs" / "integration"
-# A test must not mail anybody, and no brake of the user may hold back its small orders.
+# A test must not mail anybody, and no buy limit of the user may hold back its small orders.
 _OFF = (
     "SMTP_HOST",
     "SMTP_USER",

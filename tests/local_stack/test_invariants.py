@@ -14,8 +14,8 @@ from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.orders import Side
 from local_stack.audit.holdings import find_unreported
-from local_stack.audit.invariants import find_excess_requests, find_unsettled, find_violations
-from local_stack.audit.ledgers import Books, Fill, OrderStep, match_books
+from local_stack.audit.invariants import find_excess_requests, find_unresolved, find_violations
+from local_stack.audit.ledgers import Evidence, Fill, OrderStep, match_evidence
 from local_stack.audit.spending import find_oversold, find_overspent
 from local_stack.audit.take_profits import find_left_behind
 from local_stack.chaos.fees import find_fee_faults
@@ -64,7 +64,7 @@ class Story:
         self.fills.append(Fill(order.id, SYMBOL, order.side, D(qty), D(price), D(0)))
         self.step(order, event, qty, price)
 
-    def books(self, *rows, **changes):
+    def evidence(self, *rows, **changes):
         plain = {
             "assets": (self.asset,),
             "rows": rows,
@@ -76,7 +76,7 @@ class Story:
             "fee_rate": FEE_RATE,
             "booked_at": self.booked_at,
         }
-        return Books(**plain | changes)
+        return Evidence(**plain | changes)
 
 
 def bought_twice(**row):
@@ -101,15 +101,15 @@ def sold(**row):
     return story, replace(ended, **row), resting
 
 
-def rules_broken(books):
-    return {violation.rule for violation in find_violations(books)}
+def rules_broken(evidence):
+    return {violation.rule for violation in find_violations(evidence)}
 
 
 def test_sound_books_hold_every_invariant():
     story, held = bought_twice()
-    assert find_violations(story.books(held)) == []
+    assert find_violations(story.evidence(held)) == []
     story, ended, resting = sold()
-    assert find_violations(story.books(ended, resting)) == []
+    assert find_violations(story.evidence(ended, resting)) == []
 
 
 @pytest.mark.parametrize(
@@ -127,26 +127,26 @@ def test_sound_books_hold_every_invariant():
 )
 def test_a_row_that_says_anything_else_than_its_fills_is_found(row, rule):
     story, held = bought_twice(**row)
-    assert rule in rules_broken(story.books(held))
+    assert rule in rules_broken(story.evidence(held))
 
 
 def test_a_fill_that_is_not_booked_is_unsettled_and_a_violation():
     story, held = bought_twice()
-    books = story.books(held, journal=tuple(story.journal[:1]))
-    assert [one.rule for one in find_unsettled(books)] == ["settled"]
-    assert {"settled", "row"} <= rules_broken(books)
+    evidence = story.evidence(held, journal=tuple(story.journal[:1]))
+    assert [one.rule for one in find_unresolved(evidence)] == ["settled"]
+    assert {"settled", "row"} <= rules_broken(evidence)
 
 
 def test_a_fill_that_is_booked_twice_is_found():
     story, held = bought_twice()
     twice = replace(story.journal[1], client_order_id="dca-42-a1b2c3d4-1/c1")
-    assert {"journal", "row"} <= rules_broken(story.books(held, journal=(*story.journal, twice)))
+    assert {"journal", "row"} <= rules_broken(story.evidence(held, journal=(*story.journal, twice)))
 
 
 def test_two_orders_for_one_state_are_found_though_each_is_small():
     story, held = bought_twice()
     story.order(1, "buy", "0.0001", "48000", "0", status="canceled")
-    assert "one order for one state" in rules_broken(story.books(held))
+    assert "one order for one state" in rules_broken(story.evidence(held))
 
 
 def test_an_order_beside_an_open_one_is_found():
@@ -155,14 +155,14 @@ def test_an_order_beside_an_open_one_is_found():
     story.journal.clear()
     story.steps = [one for one in story.steps if one.event == "pending_new"]
     story.order(1, "buy", "0.0005", "50000", "0", status="canceled")
-    books = story.books(build_cycle(status="buying", latest_order_id=first.id))
-    assert "one order at a time" in rules_broken(books)
+    evidence = story.evidence(build_cycle(status="buying", latest_order_id=first.id))
+    assert "one order at a time" in rules_broken(evidence)
 
 
 def test_buys_beyond_the_ladder_are_found_by_their_limits_even_when_they_did_not_fill():
     story, held = bought_twice()
     story.order(2, "buy", "0.003", "47000", "0", status="canceled")
-    assert "money: the ladder" in rules_broken(story.books(replace(held, order_seq=3)))
+    assert "money: the ladder" in rules_broken(story.evidence(replace(held, order_seq=3)))
 
 
 def test_a_late_fill_counts_against_the_ladder_once_the_bot_has_booked_it():
@@ -170,7 +170,7 @@ def test_a_late_fill_counts_against_the_ladder_once_the_bot_has_booked_it():
     late = story.order(2, "buy", "0.002", "47000", "0", status="canceled")
     story.fill(late, "0.002", "47000", "fill")
     story.order(3, "buy", "0.001", "47000", "0", status="canceled")
-    [cycle] = match_books(story.books(build_cycle())).cycles
+    [cycle] = match_evidence(story.evidence(build_cycle())).cycles
     story.booked_at[late.id] = story.steps[-3].at - timedelta(seconds=1)
     assert list(find_overspent(cycle, story.booked_at)) == [], "it was on its way"
     story.booked_at[late.id] = story.steps[-3].at - timedelta(seconds=3)
@@ -181,13 +181,13 @@ def test_more_sold_than_bought_is_found():
     story, held = bought_twice()
     story.order(2, "sell", "0.0031", "51000", "0.0031", purpose=Purpose.TAKE_PROFIT)
     ended = replace(held, status=CycleStatus.COMPLETE, order_seq=3)
-    assert "money: sold no more than bought" in rules_broken(story.books(ended))
+    assert "money: sold no more than bought" in rules_broken(story.evidence(ended))
 
 
 def test_what_cycles_before_could_not_sell_may_be_sold_with_the_next_one():
     story, held = bought_twice()
     story.order(2, "sell", "0.0030075", "51000", "0.0030075", purpose=Purpose.TAKE_PROFIT)
-    [cycle] = match_books(story.books(held)).cycles
+    [cycle] = match_evidence(story.evidence(held)).cycles
     assert len(list(find_oversold(cycle, {}, D("0.000007")))) == 2, (
         "when it was sent, and at the end"
     )
@@ -211,7 +211,7 @@ def test_a_late_fill_that_was_corrected_is_sound():
         safety_orders=2,
         order_seq=3,
     )
-    assert find_violations(story.books(row)) == []
+    assert find_violations(story.evidence(row)) == []
 
 
 def sold_late(story, held, **row):
@@ -234,9 +234,9 @@ def test_a_sell_that_filled_late_completes_the_cycle():
     late, sell, row = sold_late(story, held, status=CycleStatus.COMPLETE, order_seq=3)
     story.journal.append(late)
     story.booked_at[sell.id] = story.steps[-1].at
-    assert find_violations(story.books(row, build_cycle(id=43))) == []
+    assert find_violations(story.evidence(row, build_cycle(id=43))) == []
     left_open = replace(row, status=CycleStatus.WATCHING, quantity=D("0.0000075"))
-    assert rules_broken(story.books(left_open)) == {"row"}
+    assert rules_broken(story.evidence(left_open)) == {"row"}
 
 
 def test_a_sell_that_filled_late_beside_the_next_order_leaves_the_cycle_to_that_order():
@@ -248,20 +248,20 @@ def test_a_sell_that_filled_late_beside_the_next_order_leaves_the_cycle_to_that_
     unfinished = story.journal.pop()
     story.booked_at[sell.id] = story.steps[-1].at + timedelta(seconds=1)
     buying = replace(row, status=CycleStatus.BUYING, latest_order_id=following.id)
-    assert find_violations(story.books(buying)) == []
+    assert find_violations(story.evidence(buying)) == []
 
     story.step(following, "canceled")
     story.orders[-1] = replace(following, status="canceled")
     story.journal.append(replace(unfinished, final_status="canceled"))
     ended = replace(row, status=CycleStatus.COMPLETE, order_seq=4)
-    assert find_violations(story.books(ended, build_cycle(id=43))) == []
-    assert rules_broken(story.books(replace(row, order_seq=4))) == {"row"}
+    assert find_violations(story.evidence(ended, build_cycle(id=43))) == []
+    assert rules_broken(story.evidence(replace(row, order_seq=4))) == {"row"}
 
 
 def test_a_partial_sell_leaves_the_rest_in_the_cycle():
     story, held = bought_twice()
     story.order(2, "sell", "0.0029925", "51000", "0.001", "canceled", Purpose.TAKE_PROFIT)
-    assert find_violations(story.books(replace(held, quantity=D("0.002"), order_seq=3))) == []
+    assert find_violations(story.evidence(replace(held, quantity=D("0.002"), order_seq=3))) == []
 
 
 def test_a_replaced_order_goes_on_under_another_id():
@@ -276,35 +276,35 @@ def test_a_replaced_order_goes_on_under_another_id():
         last_order_fill_price=D(49900),
         order_seq=2,
     )
-    assert find_violations(story.books(row)) == []
+    assert find_violations(story.evidence(row)) == []
 
 
 def test_strays_are_found():
     story, held = bought_twice()
     foreign = build_order(client_order_id="dca-9-ffffffff-0", status="canceled")
-    assert "claimed" in rules_broken(story.books(held, orders=(*story.orders, foreign)))
+    assert "claimed" in rules_broken(story.evidence(held, orders=(*story.orders, foreign)))
 
 
 @pytest.mark.parametrize("rows", [(), (build_cycle(), build_cycle(id=43))], ids=["none", "two"])
 def test_an_asset_has_exactly_one_open_cycle(rows):
-    assert rules_broken(Story().books(*rows)) == {"one open cycle"}
+    assert rules_broken(Story().evidence(*rows)) == {"one open cycle"}
 
 
 def test_an_end_in_error_is_allowed_only_where_coins_were_taken():
     story, held = bought_twice(status=CycleStatus.ERROR)
-    books = story.books(held, build_cycle(id=43), shrunk_symbols=frozenset({SYMBOL}))
-    assert find_violations(books) == []
+    evidence = story.evidence(held, build_cycle(id=43), shrunk_symbols=frozenset({SYMBOL}))
+    assert find_violations(evidence) == []
 
 
 def test_a_balance_changed_behind_the_bots_back_must_be_told():
     story, held = bought_twice()
-    books = story.books(held)
-    assert find_unreported(books, {SYMBOL: D("0.003")}, []) == []
-    [found] = find_unreported(books, {SYMBOL: D("0.001")}, [])
+    evidence = story.evidence(held)
+    assert find_unreported(evidence, {SYMBOL: D("0.003")}, []) == []
+    [found] = find_unreported(evidence, {SYMBOL: D("0.001")}, [])
     assert found.rule == "reported"
-    [found] = find_unreported(books, {SYMBOL: D("0.005")}, [])
+    [found] = find_unreported(evidence, {SYMBOL: D("0.005")}, [])
     told = [{"cycle_id": held.id, "kind": "position_short"}]
-    assert find_unreported(books, {SYMBOL: D("0.001")}, told) == []
+    assert find_unreported(evidence, {SYMBOL: D("0.001")}, told) == []
 
 
 def test_a_minute_with_200_requests_is_one_too_many():
@@ -325,10 +325,10 @@ def test_a_take_profit_needs_a_bid_at_its_target_among_the_quotes_that_could_dec
     story, ended, resting = sold()
     sale = story.orders[-1]
     told = {sale.id: tuple(D(bid) for bid in bids)}
-    broken = rules_broken(story.books(ended, resting, quotes_told=told))
+    broken = rules_broken(story.evidence(ended, resting, quotes_sent=told))
     assert broken == ({"sale: at a bid that is there"} if is_found else set())
     wanted = replace(ended, close_requested=True)
-    assert rules_broken(story.books(wanted, resting, quotes_told=told)) == set()
+    assert rules_broken(story.evidence(wanted, resting, quotes_sent=told)) == set()
 
 
 def sold_in_part(**row):
@@ -340,13 +340,13 @@ def sold_in_part(**row):
 
 def test_a_filled_sell_that_leaves_coins_leaves_them_in_the_cycle():
     story, row = sold_in_part()
-    assert find_violations(story.books(row)) == []
+    assert find_violations(story.evidence(row)) == []
     complete = replace(row, status=CycleStatus.COMPLETE, quantity=D("0.003"))
     left_behind = {"row", "sale: nothing left behind"}
-    books = story.books(complete, build_cycle(id=43))
-    assert rules_broken(books) == left_behind
-    assert rules_broken(replace(books, taken={SYMBOL: D("0.001")})) == left_behind
-    assert rules_broken(replace(books, taken={SYMBOL: D("0.0015")})) == {"row"}
+    evidence = story.evidence(complete, build_cycle(id=43))
+    assert rules_broken(evidence) == left_behind
+    assert rules_broken(replace(evidence, taken={SYMBOL: D("0.001")})) == left_behind
+    assert rules_broken(replace(evidence, taken={SYMBOL: D("0.0015")})) == {"row"}
 
 
 def test_coins_that_came_late_may_stay_behind_until_the_bot_knew_of_them():
@@ -360,8 +360,8 @@ def test_coins_that_came_late_may_stay_behind_until_the_bot_knew_of_them():
 
     def left_behind(booked_at):
         story.booked_at[late.id] = booked_at
-        [cycle, _] = match_books(story.books(ended, build_cycle(id=43))).cycles
-        return list(find_left_behind(cycle, story.books(ended)))
+        [cycle, _] = match_evidence(story.evidence(ended, build_cycle(id=43))).cycles
+        return list(find_left_behind(cycle, story.evidence(ended)))
 
     assert left_behind(sent_at + timedelta(seconds=1)) == []
     assert len(left_behind(sent_at - timedelta(seconds=3))) == 1
@@ -389,8 +389,8 @@ def test_settled_fees_say_no_less_than_what_was_taken(sale_fee, rules):
     journal = settled_fees(story, "0.000005", "0.0000025", sale_fee)
     taken = (D("0.000005"), D("0.0000025"), D("0.39"))
     fills = tuple(replace(one, fee=fee) for one, fee in zip(story.fills, taken, strict=True))
-    books = story.books(ended, resting, journal=journal, fills=fills)
-    assert {one.rule for one in find_fee_faults(books)} == rules
+    evidence = story.evidence(ended, resting, journal=journal, fills=fills)
+    assert {one.rule for one in find_fee_faults(evidence)} == rules
 
 
 def test_an_estimated_fee_may_be_short_by_the_cent_that_was_rounded_up():
@@ -399,9 +399,9 @@ def test_an_estimated_fee_may_be_short_by_the_cent_that_was_rounded_up():
     journal = (*rows[:2], replace(rows[2], fee_is_estimated=True))
     taken = (D("0.000005"), D("0.0000025"), D("0.39"))
     fills = tuple(replace(one, fee=fee) for one, fee in zip(story.fills, taken, strict=True))
-    books = story.books(ended, resting, journal=journal, fills=fills)
-    assert list(find_fee_faults(books)) == []
-    assert len(list(find_fee_faults(replace(books, journal=rows)))) == 1
+    evidence = story.evidence(ended, resting, journal=journal, fills=fills)
+    assert list(find_fee_faults(evidence)) == []
+    assert len(list(find_fee_faults(replace(evidence, journal=rows)))) == 1
 
 
 def left_buy(*events):

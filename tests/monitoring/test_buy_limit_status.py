@@ -1,4 +1,4 @@
-"""The brakes as status shows them, and what counts as an open cycle."""
+"""The buy limits as status shows them, and what counts as an open cycle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from builders import build_asset, build_cycle, build_rules, build_state
 from config import get_settings, load_settings, reset_settings
 from domain.journal import Purpose
 from models.trading_state import load_trading_state
-from monitoring.status.buy_limit_status import look_at_brakes
+from monitoring.status.buy_limit_status import buy_limit_statuses
 from monitoring.status.status import StatusReader
 from trading.buy_limits import BuyLimits, Usage
 from utils.db_utils import thread_connection
@@ -58,19 +58,22 @@ USED_UP_STATE = replace(held(), asset=build_asset(max_safety_orders=0))
     ],
 )
 def test_a_brake_holds_when_the_next_buy_would_exceed_it(setting, spent, state, used, holds):
-    [brake] = look_at_brakes(load_settings(REQUIRED | setting), spent, [state], RULES)
-    assert (brake.used, brake.holds) == (Decimal(used), holds)
+    [buy_limit] = buy_limit_statuses(load_settings(REQUIRED | setting), spent, [state], RULES)
+    assert (buy_limit.used, buy_limit.holds) == (Decimal(used), holds)
 
 
 def test_without_rules_any_coins_wait_for_a_safety_order_as_the_brake_itself_counts_them():
     settings = load_settings(REQUIRED | {"MAX_BUY_USD_PER_DAY": "500"})
-    [brake] = look_at_brakes(settings, usage("450"), [DUST_STATE], {})
-    assert not brake.holds
+    [buy_limit] = buy_limit_statuses(settings, usage("450"), [DUST_STATE], {})
+    assert not buy_limit.holds
 
 
 def test_a_brake_that_cannot_be_counted_is_shown_without_figures():
     settings = load_settings(REQUIRED | {"MAX_OPEN_CYCLES": "2", "MAX_BUY_USD_PER_DAY": "5"})
-    assert [brake.used for brake in look_at_brakes(settings, None, None, {})] == [None, None]
+    assert [buy_limit.used for buy_limit in buy_limit_statuses(settings, None, None, {})] == [
+        None,
+        None,
+    ]
 
 
 async def test_a_buy_that_no_cycle_shows_yet_counts_as_an_open_cycle(
@@ -145,5 +148,5 @@ async def test_coins_of_a_symbol_that_alpaca_knows_no_more_count(one_cycle, star
 async def test_status_counts_as_the_brake_does(one_cycle, start, settings):
     start("watching", **DUST)
     start("watching", symbol="ETH/USD", quantity=Decimal("0.1"))
-    [brake] = StatusReader(get_settings()).load().brakes
-    assert (brake.name, brake.used) == ("MAX_OPEN_CYCLES", Decimal(1))
+    [buy_limit] = StatusReader(get_settings()).load().buy_limits
+    assert (buy_limit.name, buy_limit.used) == ("MAX_OPEN_CYCLES", Decimal(1))

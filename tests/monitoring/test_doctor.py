@@ -17,7 +17,7 @@ from models.asset_config import update_asset_config
 from models.cycle_data import update_cycle
 from models.meta import put_meta
 from monitoring.doctor import doctor as doctor_module
-from monitoring.doctor import facts as doctor_world
+from monitoring.doctor import facts as doctor_facts
 from monitoring.doctor.database_checks import parse_version
 from monitoring.doctor.doctor import CHECKS, Check
 from monitoring.doctor.exchange_checks import cure_of_wrong_keys
@@ -230,7 +230,7 @@ def test_streams_that_refuse_are_told_apart_from_those_that_others_hold(doctor, 
 
 def test_a_stream_that_never_answers_is_bounded(doctor, well, exchange, monkeypatch):
     monkeypatch.setattr("monitoring.doctor.stream_probe.STEP_SECONDS", 0.5)
-    exchange.arm("mute_stream", match={"stream": "data"})
+    exchange.arm("stall_stream", match={"stream": "data"})
     with hanging_server() as port:
         monkeypatch.setenv("ALPACA_DATA_STREAM_URL", f"ws://127.0.0.1:{port}/data")
         seen = doctor()
@@ -241,7 +241,7 @@ def test_a_stream_that_never_answers_is_bounded(doctor, well, exchange, monkeypa
 
 
 def test_an_exchange_that_hangs_is_bounded_and_hides_nothing(doctor, well, exchange, monkeypatch):
-    monkeypatch.setattr(doctor_world, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(doctor_facts, "ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(doctor_module, "CHECK_SECONDS", 4.0)
     exchange.arm("http_hang", seconds=6)
     seen = doctor()
@@ -305,7 +305,7 @@ def test_live_money_is_said_loudly(doctor, well, set_env, monkeypatch):
     assert seen.found("money") == [
         (WARN, "LIVE ACCOUNT: REAL MONEY, orders go to live.invalid -> None")
     ]
-    assert "MAX_BUY_USD_PER_DAY" in seen.found("brakes")[0][1]
+    assert "MAX_BUY_USD_PER_DAY" in seen.found("buy limits")[0][1]
     assert seen.found("watcher")[0][0] is WARN
     assert seen.failed == {"account"}
 
@@ -401,7 +401,7 @@ def test_folders_logs_and_disk_are_looked_at(doctor, well, set_env, tmp_path, mo
         file.truncate(30_000_000)
     assert "app.log grow without end" in doctor().found("log rotation")[0][1]
     with monkeypatch.context() as patch:
-        patch.setattr("monitoring.doctor.machine_checks.LEAST_FREE_BYTES", 10**18)
+        patch.setattr("monitoring.doctor.machine_checks.MIN_FREE_BYTES", 10**18)
         assert "disk" in doctor().failed
     (tmp_path / "a-file").write_text("")
     set_env(LOG_DIR=str(tmp_path / "a-file" / "logs"))

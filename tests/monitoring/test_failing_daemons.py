@@ -18,11 +18,11 @@ import pytest
 from config import PROJECT_ROOT, get_settings
 from daemon_process import DaemonProcess, wait_until
 from monitoring.doctor import doctor as doctor_module
-from monitoring.doctor import facts as doctor_world
-from monitoring.status import daemon_status as daemon_look
+from monitoring.doctor import facts as doctor_facts
+from monitoring.status import daemon_status as daemon_status
 from monitoring.status import status as status_module
 from runtime.heartbeat import load_heartbeat
-from runtime.operator_flags import set_wish
+from runtime.operator_flags import set_flag
 from runtime.process_table import servers_below
 
 
@@ -83,15 +83,15 @@ def test_one_daemon_through_all_that_can_happen_to_its_process(
         assert "our own daemon holds" in examined.found("second daemon")[0][1]
         assert daemon.output.count("stream.disconnected") == 0, "looking disturbs nothing"
 
-        set_wish(run_dir(), "paused", wanted=True)
+        set_flag(run_dir(), "paused", wanted=True)
         seen = status()
         assert (seen.code, seen.json["daemon"]["is_paused"]) == (0, True)
         assert "scripts/bot resume" in doctor().found("pause")[0][1]
-        set_wish(run_dir(), "paused", wanted=False)
+        set_flag(run_dir(), "paused", wanted=False)
 
-        set_wish(run_dir(), "stopped", wanted=True)
+        set_flag(run_dir(), "stopped", wanted=True)
         assert "it runs although run/stopped says not to" in status().problems
-        set_wish(run_dir(), "stopped", wanted=False)
+        set_flag(run_dir(), "stopped", wanted=False)
 
         process = psutil.Process(daemon.process.pid)
         process.suspend()
@@ -144,7 +144,7 @@ def test_a_daemon_whose_loop_is_blocked_is_told_by_its_heartbeat(
         assert "hung: last heartbeat" in doctor().found("daemon")[0][1]
 
 
-def test_a_mute_stream_is_told_from_a_quiet_market_and_a_lost_one_from_both(
+def test_a_stall_stream_is_told_from_a_quiet_market_and_a_lost_one_from_both(
     status, doctor, cycle, caretakers_ran, exchange, bot_environment, set_env, monkeypatch
 ):
     set_env(MAX_QUOTE_AGE_SECONDS="2")
@@ -156,10 +156,10 @@ def test_a_mute_stream_is_told_from_a_quiet_market_and_a_lost_one_from_both(
         wait_until(lambda: load_heartbeat(run_dir()).beat_at > quiet_since + 3, 10)
         assert status().code == 0, "a quiet market is no fault"
 
-        exchange.arm("mute_stream", match={"stream": "data"})
+        exchange.arm("stall_stream", match={"stream": "data"})
         with lively(exchange):
-            mute_since = time.monotonic()
-            wait_until(lambda: load_heartbeat(run_dir()).beat_at > mute_since + 3, 10)
+            stalled_since = time.monotonic()
+            wait_until(lambda: load_heartbeat(run_dir()).beat_at > stalled_since + 3, 10)
             seen = status()
             examined = doctor()
         assert seen.code == 1
@@ -174,7 +174,7 @@ def test_a_mute_stream_is_told_from_a_quiet_market_and_a_lost_one_from_both(
         wait_until(lambda: not load_heartbeat(run_dir()).trade_stream_connected, 10)
         wait_until(lambda: not load_heartbeat(run_dir()).data_stream_connected, 10)
         assert status().code == 0, "a stream that is connected anew at once is no trouble"
-        monkeypatch.setattr(daemon_look, "SHORT_LOSS_SECONDS", 0.0)
+        monkeypatch.setattr(daemon_status, "SHORT_LOSS_SECONDS", 0.0)
         seen = status()
         assert seen.code == 1
         assert "stream is lost for" in seen.problems
@@ -188,7 +188,7 @@ def test_a_database_that_hangs_holds_nobody_up_and_the_daemon_is_shown(
     status, doctor, cycle, caretakers_ran, exchange, bot_environment, mariadb_server, monkeypatch
 ):
     monkeypatch.setattr(status_module, "ANSWER_SECONDS", 1.5)
-    monkeypatch.setattr(doctor_world, "ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr(doctor_facts, "ANSWER_SECONDS", 1.5)
     monkeypatch.setattr(doctor_module, "CHECK_SECONDS", 4.0)
     [server] = servers_below(mariadb_server.folder)
     with DaemonProcess(bot_environment) as daemon:
@@ -212,7 +212,7 @@ def test_a_database_that_hangs_holds_nobody_up_and_the_daemon_is_shown(
 def test_on_a_terminal_it_watches_in_colours_until_ctrl_c(
     cycle, caretakers_ran, exchange, bot_environment
 ):
-    set_wish(run_dir(), "stopped", wanted=True)
+    set_flag(run_dir(), "stopped", wanted=True)
     code, shown = watch_on_terminal(bot_environment)
     assert code == 0
     assert "stopped on purpose" in shown
@@ -226,7 +226,7 @@ def test_on_a_terminal_it_watches_in_colours_until_ctrl_c(
 def test_the_scripts_teach_and_answer_plainly_where_nobody_watches(
     name, cycle, caretakers_ran, exchange, bot_environment
 ):
-    set_wish(run_dir(), "stopped", wanted=True)
+    set_flag(run_dir(), "stopped", wanted=True)
     script = str(PROJECT_ROOT / "scripts" / name)
     plain = {"env": {**os.environ, **bot_environment}, "cwd": "/", "capture_output": True}
     taught = subprocess.run([script, "--help"], text=True, timeout=60, check=False, **plain)

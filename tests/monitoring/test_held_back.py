@@ -25,7 +25,7 @@ from models.order_journal import append_journal_entry
 from monitoring.status import held_back
 from ping_server import ping_server
 from runtime.heartbeat import HeldBack, load_heartbeat
-from runtime.operator_flags import set_wish
+from runtime.operator_flags import set_flag
 from utils.db_utils import execute_query
 
 BTC = "BTC/USD"
@@ -119,7 +119,7 @@ def test_coins_of_somebody_else_are_said_while_no_daemon_runs(
     status, doctor, cycle, caretakers_ran, exchange, bot_environment, monkeypatch, screen
 ):
     monkeypatch.setattr(held_back, "SETTLE_SECONDS", 0.1)
-    set_wish(get_settings().run_dir, "stopped", wanted=True)
+    set_flag(get_settings().run_dir, "stopped", wanted=True)
     assert status().code == 0
     exchange.set_balance(BTC, "0.5", "50000")
     seen = status()
@@ -149,7 +149,7 @@ def test_what_earlier_cycles_could_not_sell_is_ours_and_keeps_nobody_back(
     status, doctor, cycle, caretakers_ran, exchange, db_conn, make_asset, monkeypatch
 ):
     monkeypatch.setattr(held_back, "SETTLE_SECONDS", 0.1)
-    set_wish(get_settings().run_dir, "stopped", wanted=True)
+    set_flag(get_settings().run_dir, "stopped", wanted=True)
     bought = build_order(status="filled", filled_qty="0.0005", filled_avg_price=50000)
     entry = build_entry(bought, asset_id=cycle.asset_id, cycle_id=cycle.id)
     append_journal_entry(db_conn, entry)
@@ -166,7 +166,7 @@ def test_what_earlier_cycles_could_not_sell_is_ours_and_keeps_nobody_back(
 def test_coins_of_a_fill_that_is_being_booked_are_nobodys_trouble(
     status, cycle, caretakers_ran, exchange, db_conn, monkeypatch
 ):
-    set_wish(get_settings().run_dir, "stopped", wanted=True)
+    set_flag(get_settings().run_dir, "stopped", wanted=True)
     exchange.set_balance(BTC, "0.002", "50000")
 
     def book(seconds):
@@ -269,7 +269,7 @@ def test_each_caretaker_that_never_ran_is_named_although_another_is_fresh(
     status, cycle, cron_runs_since_seconds, missing
 ):
     settings = get_settings()
-    set_wish(settings.run_dir, "stopped", wanted=True)
+    set_flag(settings.run_dir, "stopped", wanted=True)
     note_runs(settings, age_seconds=cron_runs_since_seconds)
     note_runs(settings)
     for script in ("watchdog", "order_manager", "consistency_checker"):

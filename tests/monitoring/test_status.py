@@ -31,7 +31,7 @@ from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.events import append_event
 from models.meta import put_meta
 from monitoring.status import status as status_module
-from runtime.operator_flags import set_wish
+from runtime.operator_flags import set_flag
 from utils.db_utils import execute_query
 from utils.formatting import ESTIMATE_LEGEND
 
@@ -39,7 +39,7 @@ from utils.formatting import ESTIMATE_LEGEND
 @pytest.fixture
 def stopped(bot_environment, caretakers_ran):
     """Nothing runs, as the user wished: nothing is wrong."""
-    set_wish(get_settings().run_dir, "stopped", wanted=True)
+    set_flag(get_settings().run_dir, "stopped", wanted=True)
 
 
 def test_stopped_on_purpose_is_not_wrong(status, stopped, cycle):
@@ -88,7 +88,7 @@ async def test_the_figures_of_a_held_position_are_those_of_an_independent_calcul
     await parts.market.stop()
     seen = status()
     [asset] = seen.json["assets"]
-    assert (asset["deals"], asset["deals_today"], asset["status"]) == (1, 1, "cooldown")
+    assert (asset["cycles"], asset["cycles_today"], asset["status"]) == (1, 1, "cooldown")
     assert asset["realised_usd"] == asset["realised_today_usd"]
     cash = Decimal(str(parts.client.get("/account")["cash"]))
     more = cash - Decimal(100_000)
@@ -126,13 +126,13 @@ def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
             append_journal_entry(db_conn, entry)
     update_cycle(db_conn, cycle.id, {"status": "complete"})
     [asset] = status().json["assets"]
-    assert (asset["realised_usd"], asset["deals"]) == ("19", 2)
-    assert (asset["realised_today_usd"], asset["deals_today"]) == ("0", 0)
+    assert (asset["realised_usd"], asset["cycles"]) == ("19", 2)
+    assert (asset["realised_today_usd"], asset["cycles_today"]) == ("0", 0)
     assert "has no open cycle (its last one is in complete)" in asset["problem"]
     execute_query("DELETE FROM dca_cycles", db_conn=db_conn)
     execute_query("DELETE FROM dca_assets", db_conn=db_conn)
     [removed] = status().json["removed"]
-    assert (removed["symbol"], removed["profit_usd"], removed["deals"]) == ("BTC/USD", "19", 2)
+    assert (removed["symbol"], removed["profit_usd"], removed["cycles"]) == ("BTC/USD", "19", 2)
     assert status_command.main([]) == 0
     shown = capsys.readouterr().out
     assert "all time ~+19.00 USD in 2 cycles, BTC/USD (removed) counted in" in shown
@@ -253,7 +253,7 @@ def test_one_that_cron_has_not_come_to_yet_is_nothing_wrong(status, stopped, cyc
 
 
 def test_caretakers_that_never_ran_are_one_line(status, cycle):
-    set_wish(get_settings().run_dir, "stopped", wanted=True)
+    set_flag(get_settings().run_dir, "stopped", wanted=True)
     seen = status()
     assert seen.code == 1
     assert seen.problems.startswith("cron has never run watchdog, order_manager")
@@ -307,9 +307,9 @@ def test_broken_settings_and_arguments_end_with_2_and_one_line_each(set_env, cyc
     ]
 
 
-@pytest.mark.parametrize(("caretakers_age_seconds", "is_told"), [(1800, True), (1, False)])
+@pytest.mark.parametrize(("caretakers_age_seconds", "is_alerted"), [(1800, True), (1, False)])
 def test_a_cooldown_that_is_over_and_that_nobody_ends_is_told_with_its_cure(
-    status, stopped, cycle, db_conn, caretakers_age_seconds, is_told
+    status, stopped, cycle, db_conn, caretakers_age_seconds, is_alerted
 ):
     ended_at = datetime.now(UTC) - timedelta(seconds=60 + 600)
     update_cycle(db_conn, cycle.id, {"status": "complete", "completed_at": ended_at})
@@ -319,7 +319,7 @@ def test_a_cooldown_that_is_over_and_that_nobody_ends_is_told_with_its_cure(
         "BTC/USD: its cooldown was over 10 min ago, and cron does not run cooldown_manager,"
         " which ends it: scripts/install_crontab install"
     )
-    assert (expected in status().json["problems"]) is is_told
+    assert (expected in status().json["problems"]) is is_alerted
     update_asset_config(db_conn, cycle.asset_id, {"cooldown_period": 3600})
     assert "its cooldown" not in status().problems
 

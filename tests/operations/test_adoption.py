@@ -1,4 +1,4 @@
-"""`scripts/assets adopt`: coins that nothing claims become a deal, and are never claimed twice."""
+"""`scripts/assets adopt`: coins that nothing claims become a cycle, and are never claimed twice."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def test_coins_of_the_account_become_the_open_deal(assets, exchange, db_conn, bt
     event = get_events(db_conn)[0]
     assert (event["kind"], event["cycle_id"]) == ("cycle_adopted", cycle.id)
     midnight = datetime.now(UTC) - timedelta(hours=24)
-    assert get_bought_usd_since(db_conn, midnight) == 0, "the brake counts what was bought today"
+    assert get_bought_usd_since(db_conn, midnight) == 0, (
+        "the buy limit counts what was bought today"
+    )
 
 
 def test_without_yes_the_rest_of_the_deal_is_shown_and_nothing_changes(
@@ -179,7 +181,7 @@ def test_what_moved_while_the_user_was_reading_is_not_adopted(
     cycle = get_latest_cycle(db_conn, btc.id)
     update_cycle(db_conn, cycle.id, {"status": "complete"})
     create_cycle(db_conn, btc.id, "cooldown")
-    with pytest.raises(Refused, match="deal of BTC/USD has just changed"):
+    with pytest.raises(Refused, match="cycle of BTC/USD has just changed"):
         carry_out_adoption(settings, adoption, datetime.now(UTC))
     assert get_latest_cycle(db_conn, btc.id).quantity == 0
 

@@ -85,11 +85,11 @@ def test_show_plans_the_next_deal_and_the_rest_of_the_open_one(assets, db_conn, 
     hold(db_conn, btc, safety_orders=4)
     said = assets("show", "BTC/USD")
     assert said.code == 0
-    assert "The open deal, from what it holds now" in said.output
-    assert "The plan of the next deal that starts at 60,000.00 USD" in said.output
+    assert "The open cycle, from what it holds now" in said.output
+    assert "The plan of the next cycle that starts at 60,000.00 USD" in said.output
     shown = assets("show", "BTC/USD", "--json").json["preview"]
-    assert shown["rest_of_open_deal"]["start"]["quantity"] == "0.001"
-    [order] = shown["rest_of_open_deal"]["orders"]
+    assert shown["rest_of_open_cycle"]["start"]["quantity"] == "0.001"
+    [order] = shown["rest_of_open_cycle"]["orders"]
     assert (order["number"], order["trigger_price"]) == (5, "59100")
 
 
@@ -106,7 +106,7 @@ def test_show_shows_what_runs_although_it_would_not_be_added_like_that(assets, d
     said = assets("show", "BTC/USD")
     assert (said.code, said.is_one_line) == (2, True)
     assert "one order can sell at most 200000 USD" in said.errors
-    assert "The plan of a deal that" in said.output
+    assert "The plan of a cycle that" in said.output
     shown = assets("show", "BTC/USD", "--json").json
     assert shown["preview"]["refusals"] == [shown["error"]]
 
@@ -369,7 +369,7 @@ def test_coins_and_orders_of_the_user_are_warned_of(assets, exchange, db_conn):
     exchange.set_balance("BTC/USD", "0.5", "59000")
     said = assets("show", "BTC/USD", "--json")
     [warning] = said.json["preview"]["warnings"]
-    assert "holds 0.5 BTC that no deal claims" in warning
+    assert "holds 0.5 BTC that no cycle claims" in warning
     assert "scripts/assets adopt BTC/USD" in warning
     place_limit_buy_order(get_trading_client(), "ETH/USD", Decimal("0.01"), Decimal(2000))
     exchange.settle()

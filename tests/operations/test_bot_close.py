@@ -36,7 +36,7 @@ SURE = ("--confirm", "BTC/USD")
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(close_execution, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(close_execution, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(close_execution, "POLL_SECONDS", 0.2)
 
 
 @pytest.fixture

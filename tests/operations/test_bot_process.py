@@ -25,7 +25,7 @@ from models.meta import put_meta
 from runtime import daemon_process as processes
 from runtime.crontab import Installation, compute_block
 from runtime.daemon_process import find_daemon, is_gone
-from runtime.operator_flags import PAUSED, STOPPED, set_wish
+from runtime.operator_flags import PAUSED, STOPPED, set_flag
 from said import Said, runner
 
 Environment = dict[str, str]
@@ -110,7 +110,7 @@ def test_start_warns_of_what_is_missing_and_of_nothing_else(
 
 
 def test_restart_replaces_the_daemon_and_takes_a_stop_back(bot, settings, exchange, db_conn):
-    set_wish(settings.run_dir, STOPPED, wanted=True)
+    set_flag(settings.run_dir, STOPPED, wanted=True)
     said = bot("restart")
     assert said.code == 0
     assert said.output.startswith("It did not run; a new one runs")

@@ -115,7 +115,7 @@ def test_a_cut_without_an_event_happens_at_once(clients, eventually, how):
 
 
 def test_a_mute_trade_stream_is_connected_and_says_nothing(listening):
-    listening.exchange.arm("mute_stream", match={"stream": "trading"}, count=1)
+    listening.exchange.arm("stall_stream", match={"stream": "trading"}, count=1)
     order = buy(listening)
     listening.exchange.settle()
     assert status_of(listening, order) is OrderStatus.FILLED
@@ -125,7 +125,7 @@ def test_a_mute_trade_stream_is_connected_and_says_nothing(listening):
 
 def test_a_mute_data_stream_speaks_again_after_its_time(clients, eventually):
     clients.listen_to_quotes(BTC)
-    clients.exchange.arm("mute_stream", match={"stream": "data"}, count=1, seconds=0.1)
+    clients.exchange.arm("stall_stream", match={"stream": "data"}, count=1, seconds=0.1)
     clients.exchange.push_quote(BTC, 60_000, 60_010)
 
     def heard():

@@ -43,7 +43,7 @@ def test_the_ledger_knows_what_the_stream_told_before_a_sell(clients, eventually
     sale = {"symbol": "BTC/USD", "side": "sell", "type": "market", "time_in_force": "gtc"}
     order = clients.trading.post("/orders", {**sale, "qty": "0.1"})
 
-    told = clients.exchange.ledger()["quotes_told"][order["id"]]
+    told = clients.exchange.ledger()["quotes_sent"][order["id"]]
 
     assert [one["bid"] for one in told] == ["60000", "60100"], "the zero is nothing to decide on"
     moments = [one["seconds_before"] for one in told]

@@ -206,9 +206,9 @@ def test_a_snapshot_tells_what_is_known_and_leaves_out_what_is_not(clients):
 def test_the_order_book_is_the_best_bid_and_ask(clients):
     clients.exchange.push_quote(BTC, 60_000, 60_010, bid_size=2, ask_size=3)
     ask = CryptoLatestOrderbookRequest(symbol_or_symbols=[BTC, ETH])
-    books = clients.data.get_crypto_latest_orderbook(ask)
-    assert list(books) == [BTC]
-    (bid,), (ask,) = books[BTC].bids, books[BTC].asks
+    records = clients.data.get_crypto_latest_orderbook(ask)
+    assert list(records) == [BTC]
+    (bid,), (ask,) = records[BTC].bids, records[BTC].asks
     assert (bid.price, bid.size, ask.price, ask.size) == (60_000, 2, 60_010, 3)
 
 

@@ -26,10 +26,10 @@ from cli import report as report_command
 from cli.time_ranges import read_moment
 from domain.cycle import CycleStatus
 from domain.fee_activity import Execution, FeeActivity
-from domain.journal import Deal, Purpose
+from domain.journal import CycleJournal, Purpose
 from models.asset_config import get_asset_by_id
 from models.cycle_data import create_cycle, get_latest_cycle, update_cycle
-from models.deals import load_deals
+from models.cycle_journals import load_cycle_journals
 from models.order_journal import append_journal_entry, get_entries_ended_since
 from models.realised_profit import get_realised_profits
 from operations.refused import Refused
@@ -56,7 +56,7 @@ def report(settings, db_conn, capsys) -> Callable[..., Said]:
 
 @pytest.fixture
 async def traded(settings, exchange, db_conn, make_asset) -> BotParts:
-    """Five deals of two assets: two won, one closed by the user at a loss, two open.
+    """Five cycles of two assets: two won, one closed by the user at a loss, two open.
 
     With safety orders, a sale that takes two orders, and posted fees.
     """
@@ -73,7 +73,7 @@ async def traded(settings, exchange, db_conn, make_asset) -> BotParts:
             e.asset_id for e in get_entries_ended_since(db_conn, EPOCH) if e.symbol == symbol
         }
         cycle = get_latest_cycle(db_conn, asset_id)
-        assert cycle.status is CycleStatus.COOLDOWN, "the deal before it is finished"
+        assert cycle.status is CycleStatus.COOLDOWN, "the cycle before it is finished"
         update_cycle(db_conn, cycle.id, {"status": "watching"})
 
     await see("BTC/USD", 50000)
@@ -137,13 +137,13 @@ def settle(db_conn) -> None:
 
 
 class FromTheExchange:
-    """The figures once more, from FILL, CFEE and FEE alone; the client ids say which deal it is."""
+    """The figures once more, from FILL, CFEE and FEE alone; the client ids name the cycle."""
 
     def __init__(self) -> None:
         orders = fetch_orders(get_trading_client(), status="all")
         names = {order.id: order.client_order_id for order in orders}
         ends = {order.id: order.ended_at for order in orders}
-        self.deals: dict[int, list[dict[str, Any]]] = {}
+        self.cycles: dict[int, list[dict[str, Any]]] = {}
         for fill in activities("FILL"):
             cycle_id = int(re.fullmatch(r"dca-(\d+)-\w{8}-\d+", names[fill["order_id"]])[1])
             at = datetime.fromisoformat(
@@ -157,10 +157,10 @@ class FromTheExchange:
             }
             one |= {"qty": D(fill["qty"]), "price": D(fill["price"])}
             one["ended"] = ends[fill["order_id"]]  # a partial fill is booked when its order ends
-            self.deals.setdefault(cycle_id, []).append(one)
-        # A deal that has sold what the fees left of its coins is finished.
+            self.cycles.setdefault(cycle_id, []).append(one)
+        # A cycle that has sold what the fees left of its coins is finished.
         self.finished = {
-            cycle_id: fills for cycle_id, fills in self.deals.items()
+            cycle_id: fills for cycle_id, fills in self.cycles.items()
             if self.coins(fills, "sell") > self.coins(fills, "buy") * D("0.99")
         }  # fmt: skip
         self.sale_fees = sum(-D(one["net_amount"]) for one in activities("FEE"))
@@ -201,14 +201,14 @@ class FromTheExchange:
         return len({f["order"] for f in fills if f["side"] == "buy"}) - 1
 
     def capital(self, symbol: str | None, start: datetime, end: datetime) -> tuple[float, Decimal]:
-        """Mean and peak, counted moment by moment: what each open deal had paid and not sold."""
+        """Mean and peak, counted moment by moment: what each open cycle had paid and not sold."""
         moments = sorted(
-            {start, end, *(f["ended"] for fills in self.deals.values() for f in fills)}
+            {start, end, *(f["ended"] for fills in self.cycles.values() for f in fills)}
         )
         area, peak = 0.0, D(0)
         for begin, until in pairwise(moments):
             bound = D(0)
-            for cycle_id, fills in self.deals.items():
+            for cycle_id, fills in self.cycles.items():
                 if symbol in (None, fills[0]["symbol"]):
                     bound += self._bound(cycle_id, fills, begin)
             area += float(bound) * (until - begin).total_seconds()
@@ -231,7 +231,7 @@ async def test_every_figure_follows_from_the_exchanges_own_activities(traded, re
     assert report("--json").json["total"]["fees_are_estimated"] is True
     settle(db_conn)
     truth = FromTheExchange()
-    assert len(truth.deals) == 5
+    assert len(truth.cycles) == 5
     assert len(truth.finished) == 3
 
     by_cycle = report("--by", "cycle", "--json").json
@@ -242,7 +242,7 @@ async def test_every_figure_follows_from_the_exchanges_own_activities(traded, re
         assert close(line["cost_usd"], truth.usd(fills, "buy"))
         assert close(line["proceeds_usd"], truth.usd(fills, "sell"))
         assert close(line["mean_holding_seconds"], truth.holding_seconds(fills), "0.001")
-        assert line["most_safety_orders"] == truth.safety_orders(fills)
+        assert line["max_safety_orders_left"] == truth.safety_orders(fills)
         sale_fee = D(line["proceeds_usd"]) - D(line["cost_usd"]) - D(line["profit_usd"])
         assert close(line["fees_usd"], sale_fee + truth.coin_fees_usd(fills), FEE_SHARE)
         start = datetime.fromisoformat(line["opened_at"])
@@ -257,14 +257,14 @@ async def test_every_figure_follows_from_the_exchanges_own_activities(traded, re
         whole = report("--json", *(("--asset", name) if name else ())).json
         line = whole["total"]
         fills = truth.fills(name)
-        deals = [deal for deal in truth.finished.values() if name in (None, deal[0]["symbol"])]
-        assert line["deals"] == len(deals)
+        cycles = [cycle for cycle in truth.finished.values() if name in (None, cycle[0]["symbol"])]
+        assert line["cycles"] == len(cycles)
         assert close(line["cost_usd"], truth.usd(fills, "buy"))
         assert close(line["proceeds_usd"], truth.usd(fills, "sell"))
-        held = [truth.holding_seconds(deal) for deal in deals]
+        held = [truth.holding_seconds(cycle) for cycle in cycles]
         assert close(line["mean_holding_seconds"], sum(held) / len(held), "0.001")
         assert close(line["worst_holding_seconds"], max(held), "0.001")
-        assert line["most_safety_orders"] == max(truth.safety_orders(deal) for deal in deals)
+        assert line["max_safety_orders_left"] == max(truth.safety_orders(cycle) for cycle in cycles)
         start, end = (datetime.fromisoformat(whole[key]) for key in ("start", "end"))
         mean, peak = truth.capital(name, start, end)
         assert close(line["mean_capital_usd"], mean, "0.001")
@@ -281,8 +281,8 @@ async def test_every_figure_follows_from_the_exchanges_own_activities(traded, re
     assert close(day[0]["won_percent"], D(sum(won)) * 100 / len(won), "0.0001")
     month = report("--by", "month", "--json").json
     assert D(month["lines"][0]["profit_usd"]) == D(month["total"]["profit_usd"])
-    assert month["open"]["deals"] == 2
-    unfinished = [fills for cycle, fills in truth.deals.items() if cycle not in truth.finished]
+    assert month["open"]["cycles"] == 2
+    unfinished = [fills for cycle, fills in truth.cycles.items() if cycle not in truth.finished]
     assert close(month["open"]["bound_usd"], sum(truth.usd(fills, "buy") for fills in unfinished))
 
 
@@ -291,7 +291,7 @@ async def test_it_agrees_with_what_status_shows(traded, report, db_conn):
     lines = {line["name"]: line for line in report("--json").json["lines"]}
     assert lines.keys() == realised.keys()
     for symbol, profit in realised.items():
-        assert lines[symbol]["deals"] == profit.deals
+        assert lines[symbol]["cycles"] == profit.cycles
         assert close(lines[symbol]["profit_usd"], profit.profit_usd, "1e-12")
 
 
@@ -316,8 +316,8 @@ async def test_the_table_the_csv_and_the_pictures(traded, report, tmp_path):
         path = tmp_path / f"{cycle['name']}.png"
         assert report("--plot-cycle", cycle["name"], str(path)).code == 0
         assert path.stat().st_size > 20_000
-    open_deal = get_latest_of(traded)
-    assert report("--plot-cycle", str(open_deal), str(tmp_path / "open.png")).code == 0
+    open_cycle = get_latest_of(traded)
+    assert report("--plot-cycle", str(open_cycle), str(tmp_path / "open.png")).code == 0
     assert [path.suffix for path in tmp_path.iterdir() if path.is_file()] == [".png"] * 5
 
 
@@ -369,9 +369,9 @@ def get_latest_of(parts: BotParts) -> int:
 
 async def test_filters_choose_deals_by_their_end(traded, report):
     total = report("--json").json["total"]
-    assert report("--since", "1h", "--json").json["total"]["deals"] == total["deals"] == 3
-    assert report("--since", "today", "--until", "today", "--json").json["total"]["deals"] == 3
-    assert report("--until", "2020-01", "--json").json["total"]["deals"] == 0
+    assert report("--since", "1h", "--json").json["total"]["cycles"] == total["cycles"] == 3
+    assert report("--since", "today", "--until", "today", "--json").json["total"]["cycles"] == 3
+    assert report("--until", "2020-01", "--json").json["total"]["cycles"] == 0
     one = report("--asset", "eth-usd", "--json").json
     assert [line["name"] for line in one["lines"]] == ["ETH/USD"]
 
@@ -388,9 +388,9 @@ async def test_filters_choose_deals_by_their_end(traded, report):
         (("--csv", "--json"), 2, "not allowed with"),
         (("--plot", "picture.jpg"), 2, "PNG files"),
         (("--plot", "/nowhere/p.png"), 2, "there is no folder /nowhere"),
-        (("--plot-cycle", "x", "p.png"), 2, "expected the number of a deal"),
-        (("--plot-cycle", "77", "p.png"), 1, "deal 77 has no fills"),
-        (("--plot", "p.png"), 1, "no finished deal to draw"),
+        (("--plot-cycle", "x", "p.png"), 2, "expected the number of a cycle"),
+        (("--plot-cycle", "77", "p.png"), 1, "cycle 77 has no fills"),
+        (("--plot", "p.png"), 1, "no finished cycle to draw"),
     ],
 )
 def test_what_cannot_be_is_one_line(report, arguments, code, says):
@@ -414,7 +414,7 @@ def test_a_database_of_another_version_is_one_line(report, db_conn):
     assert "run scripts/setup" in said.complaint
 
 
-# The figures on deals made by hand: pure.
+# The figures on cycles made by hand: pure.
 
 T0 = datetime(2026, 3, 31, 23, 0, tzinfo=UTC)
 
@@ -429,8 +429,10 @@ def row(hours: float, side: str, qty: str, price: str, *, order: str = "", **fie
     return build_entry(made, **plain | fields)
 
 
-def deal(*entries: Any, status: str | None = "complete", cycle_id: int = 1, **fields: Any) -> Deal:
-    return Deal(
+def cycle(
+    *entries: Any, status: str | None = "complete", cycle_id: int = 1, **fields: Any
+) -> CycleJournal:
+    return CycleJournal(
         cycle_id=cycle_id, symbol="BTC/USD", entries=entries,
         status=CycleStatus(status) if status else None, **{"completed_at": None} | fields,
     )  # fmt: skip
@@ -438,7 +440,7 @@ def deal(*entries: Any, status: str | None = "complete", cycle_id: int = 1, **fi
 
 def test_a_late_correction_counts_in_its_deal_and_is_one_safety_order():
     figures = compute_figures(
-        deal(
+        cycle(
             row(0, "buy", "1", "100"),
             row(1, "buy", "0.5", "98", order="s", purpose=Purpose.SAFETY),
             row(1.1, "buy", "0.5", "98", order="s", purpose=Purpose.SAFETY),
@@ -463,20 +465,20 @@ def test_a_late_correction_counts_in_its_deal_and_is_one_safety_order():
     ],
 )
 def test_which_deals_count(status, entries, counts):
-    made = deal(*[row(i, side, "1", "100") for i, side in enumerate(entries)], status=status)
+    made = cycle(*[row(i, side, "1", "100") for i, side in enumerate(entries)], status=status)
     assert (compute_figures(made) is not None) == counts
 
 
 def test_a_deal_that_ended_in_error_binds_nothing_any_more_and_is_named():
-    failed = deal(
+    failed = cycle(
         row(0, "buy", "1", "100"), row(1, "sell", "0.25", "100"), status="error",
         completed_at=T0 + timedelta(hours=2),
     )  # fmt: skip
     steps = compute_capital_steps(failed)
     assert [step.change_usd for step in steps] == [100, -25, -75]
     report = compute_report([failed], By.ASSET, now=T0 + timedelta(hours=4))
-    assert (report.failed_deals, report.failed_usd) == (1, 75)
-    assert (report.total.count, report.open_deals) == (0, 0)
+    assert (report.failed_cycles, report.failed_usd) == (1, 75)
+    assert (report.total.count, report.open_cycles) == (0, 0)
 
 
 def test_capital_is_weighted_by_time_and_a_peak_of_no_length_is_none():
@@ -495,8 +497,8 @@ def test_capital_is_weighted_by_time_and_a_peak_of_no_length_is_none():
 
 
 def test_days_and_months_are_those_of_utc_and_of_the_last_sale():
-    first = deal(row(0, "buy", "1", "100"), row(0.99, "sell", "1", "110"))
-    second = deal(row(0.5, "buy", "1", "100"), row(1, "sell", "1", "90"), cycle_id=2)
+    first = cycle(row(0, "buy", "1", "100"), row(0.99, "sell", "1", "110"))
+    second = cycle(row(0.5, "buy", "1", "100"), row(1, "sell", "1", "90"), cycle_id=2)
     now = T0 + timedelta(days=2)
     days = compute_report([first, second], By.DAY, now=now).lines
     assert [(line.name, line.profit_usd) for line in days] == [
@@ -518,11 +520,11 @@ def test_a_removed_asset_keeps_its_history(db_conn, make_asset):
     for number, side in enumerate(("buy", "sell")):
         entry = row(number, side, "1", "100", asset_id=asset.id, cycle_id=5)
         append_journal_entry(db_conn, entry)
-    [found] = load_deals(db_conn)
+    [found] = load_cycle_journals(db_conn)
     assert (found.cycle_id, found.status) == (5, None)
     assert compute_figures(found) is not None
-    assert load_deals(db_conn, symbol="ETH/USD") == []
-    assert load_deals(db_conn, cycle_id=6) == []
+    assert load_cycle_journals(db_conn, symbol="ETH/USD") == []
+    assert load_cycle_journals(db_conn, cycle_id=6) == []
     assert get_asset_by_id(db_conn, asset.id) is not None
 
 

@@ -1,4 +1,4 @@
-"""The plan of a deal against a second calculation that shares nothing with the first: exact
+"""The plan of a cycle against a second calculation that shares nothing with the first: exact
 fractions and whole steps, no function of the bot.
 """
 
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from builders import build_asset, build_cycle, build_rules, build_state
 from domain.journal import Purpose
-from strategy.asset_checks import check_asset, compute_least_order_usd
-from strategy.cycle_plan import DealPlan, plan_deal
+from strategy.asset_checks import check_asset, compute_min_order_usd
+from strategy.cycle_plan import CyclePlan, plan_cycle
 from strategy.ladder import compute_ladder_usd, compute_remaining_usd
 from strategy.sizing import is_dust, size_buy
 
@@ -55,8 +55,8 @@ class Case:
     def fee_rate(self) -> Decimal:
         return Decimal(self.fee_percent) / 100
 
-    def plan(self) -> DealPlan:
-        return plan_deal(self.asset(), self.rules(), self.fee_rate(), Decimal(self.ask))
+    def plan(self) -> CyclePlan:
+        return plan_cycle(self.asset(), self.rules(), self.fee_rate(), Decimal(self.ask))
 
 
 def down(value: Fraction, step: Fraction) -> Fraction:
@@ -95,7 +95,7 @@ def second_calculation(case: Case) -> list[tuple[Fraction, ...]]:
     return rows
 
 
-def planned_rows(plan: DealPlan) -> list[tuple[Fraction, ...]]:
+def planned_rows(plan: CyclePlan) -> list[tuple[Fraction, ...]]:
     rows = []
     for order in plan.orders:
         after, sale = order.after, order.after.sale
@@ -210,7 +210,7 @@ def test_a_disabled_asset_has_the_plan_that_it_would_have():
         safety_order_deviation=Decimal("1.5"),
         take_profit_percent=Decimal("1.2"),
     )
-    assert plan_deal(disabled, case.rules(), case.fee_rate(), Decimal(case.ask)) == case.plan()
+    assert plan_cycle(disabled, case.rules(), case.fee_rate(), Decimal(case.ask)) == case.plan()
 
 
 def test_the_rest_of_an_open_deal_is_the_rest_of_its_plan():
@@ -234,8 +234,8 @@ def test_the_rest_of_an_open_deal_is_the_rest_of_its_plan():
         bought_usd=first.after.paid_usd,
         coin_fees=Decimal(fees.numerator) / fees.denominator,
     )
-    rest = plan_deal(
-        case.asset(), case.rules(), case.fee_rate(), Decimal(case.ask), open_deal=state
+    rest = plan_cycle(
+        case.asset(), case.rules(), case.fee_rate(), Decimal(case.ask), open_cycle=state
     )
     for planned, again in zip(whole.orders[2:], rest.orders, strict=True):
         assert (again.number, again.trigger_price, again.limit_price, again.qty) == (
@@ -256,12 +256,12 @@ def test_a_safety_order_that_the_price_has_passed_comes_at_the_ask():
         average_purchase_price=Decimal(60000),
         last_order_fill_price=Decimal(60000),
     )
-    rest = plan_deal(
+    rest = plan_cycle(
         case.asset(),
         case.rules(),
         case.fee_rate(),
         Decimal(50000),
-        open_deal=build_state(case.asset(), cycle, bought_usd=Decimal(20)),
+        open_cycle=build_state(case.asset(), cycle, bought_usd=Decimal(20)),
     )
     assert [order.trigger_price for order in rest.orders[:2]] == [Decimal(50000), Decimal(49250)]
 
@@ -390,7 +390,7 @@ def test_an_order_too_small_is_refused_with_an_amount_that_works(case):
 )
 def test_the_least_order_can_be_bought_and_sold_again(price, step, tick, fee_rate):
     rules = build_rules(min_order_size=step * 3, min_trade_increment=step, price_increment=tick)
-    least = compute_least_order_usd(rules, price, fee_rate)
+    least = compute_min_order_usd(rules, price, fee_rate)
     assume(least <= 200_000)
     assert not is_dust(size_buy(least, price, rules).qty, rules, fee_rate)
 

@@ -40,12 +40,12 @@ current = CurrentOrder(cycle=BUYING, order=None)
 fits = Holding(
     cycle=WATCHING,
     symbol="BTC/USD",
-    books_hold_dust=False,
+    database_holds_dust=False,
     position_qty=Decimal("0.1"),
     position_is_dust=False,
 )
 gone = replace(fits, position_qty=None, position_is_dust=True)
-bare = replace(fits, cycle=build_cycle(), books_hold_dust=True)
+bare = replace(fits, cycle=build_cycle(), database_holds_dust=True)
 unread = UnreadableFind(
     order=UnreadableOrder(id="1", client_order_id="x", symbol="BTC/USD", problem="no price"),
     linked=(),
@@ -139,12 +139,12 @@ ROWS: dict[str, tuple[Action, list[Facts]]] = {
     ),
     "unclaimed and open": (
         Action.BLOCK,
-        [UnclaimedOrder(order=OPEN, is_unsettled=True, is_explained=True)],
+        [UnclaimedOrder(order=OPEN, may_still_change=True, is_explained=True)],
     ),
-    "unclaimed and empty": (Action.NOTHING, [UnclaimedOrder(order=EMPTY, is_unsettled=True)]),
+    "unclaimed and empty": (Action.NOTHING, [UnclaimedOrder(order=EMPTY, may_still_change=True)]),
     "unclaimed and unsettled": (
         Action.WAIT,
-        [UnclaimedOrder(order=FILLED, is_unsettled=True, is_explained=True)],
+        [UnclaimedOrder(order=FILLED, may_still_change=True, is_explained=True)],
     ),
     "unclaimed and explained": (Action.NOTHING, [UnclaimedOrder(order=FILLED, is_explained=True)]),
     "unclaimed and unexplained": (Action.BLOCK, [UnclaimedOrder(order=FILLED)]),

@@ -200,7 +200,7 @@ class Interleavings(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self._settle()
-            self._check_books()
+            self._check_records()
         finally:
             if self.parts:
                 self.loop.run_until_complete(self.parts.market.stop())
@@ -222,7 +222,7 @@ class Interleavings(RuleBasedStateMachine):
         self.sweep()
         self.sweep()
 
-    def _check_books(self) -> None:
+    def _check_records(self) -> None:
         ledger = self.exchange.ledger()
         open_ids = {o["id"] for o in ledger["orders"] if o["status"] in _OPEN}
         cycles = get_cycles_by_status(self.db_conn, *CycleStatus)

@@ -233,7 +233,7 @@ async def test_a_take_profit_needs_a_second_source_that_agrees(parts, start, exc
     exchange.push_quote(BTC, 50000, 50001)
     await parts.see(wire_quote(BTC, 51500, 51501))
     assert parts.orders() == [], "the stream alone saw that price"
-    parts.market._watches[BTC].quiet_until = dict.fromkeys(Side, 0.0)
+    parts.market._watches[BTC].backs_off_until = dict.fromkeys(Side, 0.0)
     await parts.see(parts.quote_both(51500, 51501))
     assert len(parts.orders()) == 1
 
@@ -424,7 +424,7 @@ async def test_a_refused_buy_holds_back_neither_itself_nor_another_coin(
     exchange.set_balance("USD", "1000")
     await parts.see(eth)
     assert [one.symbol for one in parts.orders()] == ["ETH/USD"]
-    assert "brake" not in caplog.text
+    assert "buy limit" not in caplog.text
     await parts.market.stop()
 
 

@@ -9,7 +9,7 @@ import pytest
 from domain.orders import Side
 from trading.placement_guard import (
     LINK_SECONDS,
-    LONGEST_BACKOFF_SECONDS,
+    MAX_BACKOFF_SECONDS,
     PAUSE_SECONDS,
     PlacementGuard,
 )
@@ -96,7 +96,7 @@ def test_one_person_is_told_once_per_five_refusals(guard, caplog):
 def test_sells_are_never_paused_however_often_they_are_refused(guard, caplog):
     for _ in range(3000):
         guard.refused(Side.SELL, 0)
-        assert guard.seconds_until_allowed(Side.SELL, 0) <= LONGEST_BACKOFF_SECONDS
+        assert guard.seconds_until_allowed(Side.SELL, 0) <= MAX_BACKOFF_SECONDS
     assert "paused" not in caplog.text
 
 

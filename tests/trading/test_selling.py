@@ -230,12 +230,12 @@ async def test_the_end_of_a_resting_buy_is_asked_for_a_bounded_number_of_times(
     cycle = start(**HELD)
     await asyncio.to_thread(rest_a_safety_order, parts, exchange, cycle)
     exchange.arm("http_500", match={"method": "DELETE"})
-    for _ in range(placement_guard.MOST_CANCEL_REQUESTS + 4):
-        parts.market._watches and parts.market._watches[BTC].quiet_until.update(
+    for _ in range(placement_guard.MAX_CANCEL_REQUESTS + 4):
+        parts.market._watches and parts.market._watches[BTC].backs_off_until.update(
             dict.fromkeys(Side, 0.0)
         )
         await parts.see(parts.quote_both(51500, 51501))
-    assert exchange.times_applied("http_500") == placement_guard.MOST_CANCEL_REQUESTS
+    assert exchange.times_applied("http_500") == placement_guard.MAX_CANCEL_REQUESTS
 
 
 async def test_a_halted_bot_cancels_nothing(parts, start, exchange):
@@ -327,7 +327,7 @@ async def test_coins_of_the_users_own_still_hold_back_a_base_order(
 def test_the_checker_takes_what_earlier_cycles_left_for_what_it_is(
     settings, start, exchange, db_conn, monkeypatch
 ):
-    monkeypatch.setattr(consistency_checking, "SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(consistency_checking, "SECONDS_BETWEEN_SNAPSHOTS", 0)
     start(symbol="AVAX/USD", coins="0.6")
     exchange.push_quote("AVAX/USD", 20, 20.01)
     run = real_run(settings)
@@ -344,7 +344,7 @@ def test_the_checker_never_ends_a_cycle_because_of_coins_that_earlier_cycles_lef
     settings, start, exchange, db_conn, monkeypatch
 ):
     """Were they sold by hand, the journal would explain coins that the cycle has bought."""
-    monkeypatch.setattr(consistency_checking, "SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(consistency_checking, "SECONDS_BETWEEN_SNAPSHOTS", 0)
     bought = {"average_purchase_price": Decimal(20), "last_order_fill_price": Decimal(20)}
     start(symbol="AVAX/USD", coins="0.6", quantity=Decimal("0.6"), **bought)
     leave_coins(db_conn, "AVAX/USD", "1.6", "1.0")

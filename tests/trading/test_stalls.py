@@ -17,7 +17,7 @@ from builders import build_order
 from domain.market import AssetRules
 from domain.orders import Side
 from models.asset_config import update_asset_config
-from runtime.operator_flags import set_wish
+from runtime.operator_flags import set_flag
 from trading import order_placement, placement_guard
 from trading.stall_watch import THE_DAEMON, StallWatch, log_edges
 from utils.alpaca_client_rest import place_limit_buy_order
@@ -38,7 +38,7 @@ def told(parts: BotParts, later_seconds: float = 0.0) -> list[tuple[bool, str]]:
 def wake(parts: BotParts) -> None:
     """Let the symbol look at once again, whatever it rests for."""
     for watch in parts.market._watches.values():
-        watch.quiet_until = {side: 0.0 for side in Side}
+        watch.backs_off_until = {side: 0.0 for side in Side}
 
 
 # What counts: each of these is wanted, cannot be had, and is told once after ten minutes.
@@ -132,7 +132,7 @@ async def test_what_keeps_an_asset_from_an_order_it_wants_is_told_once_and_when_
 ):
     reason, cure = await situation(parts, start, exchange)
     [held] = parts.market.stalls.held_back()
-    assert (held.symbol, held.is_stalled, held.is_wished) == (BTC, False, False)
+    assert (held.symbol, held.is_stalled, held.is_requested) == (BTC, False, False)
     assert reason in held.reason
     assert (cure is None) or (cure in held.cure)
     assert told(parts, ALERT_SECONDS - 5) == [], "a hiccup is nobody's matter"
@@ -228,7 +228,7 @@ async def test_a_buy_that_does_not_end_and_keeps_coins_from_their_take_profit_is
     await parts.see(parts.quote_both(48990, 49000))
     parts.sweep()
     exchange.arm("http_500", match={"method": "DELETE"})
-    for _ in range(placement_guard.MOST_CANCEL_REQUESTS + 1):
+    for _ in range(placement_guard.MAX_CANCEL_REQUESTS + 1):
         wake(parts)
         await parts.see(parts.quote_both(51500, 51501))
     [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
@@ -255,7 +255,7 @@ async def test_orders_that_are_accepted_and_never_exist_are_a_stall(parts, start
 
 
 async def paused(parts, start):
-    set_wish(parts.settings.run_dir, "paused", wanted=True)
+    set_flag(parts.settings.run_dir, "paused", wanted=True)
     start()
     await parts.see(parts.quote_both(50000, 50001))
     return "buying is paused"
@@ -281,7 +281,7 @@ async def test_what_the_user_wants_or_is_told_louder_is_shown_and_no_stall(
 ):
     reason = await situation(parts, start)
     [held] = parts.market.stalls.held_back()
-    assert (reason in held.reason, held.is_wished) == (True, True)
+    assert (reason in held.reason, held.is_requested) == (True, True)
     assert told(parts, 10 * ALERT_SECONDS) == []
 
 
@@ -289,15 +289,15 @@ async def test_a_user_who_pauses_ends_the_stall_and_one_who_resumes_begins_anew(
     start(coins="0.5")
     await parts.see(parts.quote_both(50000, 50001))
     assert [has_begun for has_begun, _ in told(parts, ALERT_SECONDS)] == [True]
-    set_wish(parts.settings.run_dir, "paused", wanted=True)
+    set_flag(parts.settings.run_dir, "paused", wanted=True)
     wake(parts)
     await parts.see(parts.quote_both(50000, 50001))
     assert told(parts) == [(False, "buying is paused: scripts/bot resume")]
-    set_wish(parts.settings.run_dir, "paused", wanted=False)
+    set_flag(parts.settings.run_dir, "paused", wanted=False)
     wake(parts)
     await parts.see(parts.quote_both(50000, 50001))
     assert told(parts, ALERT_SECONDS - 5) == []
-    assert not parts.market.stalls.held_back()[0].is_wished
+    assert not parts.market.stalls.held_back()[0].is_requested
 
 
 async def test_assets_that_want_nothing_are_not_held_back(parts, start, db_conn):

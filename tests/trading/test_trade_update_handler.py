@@ -532,8 +532,8 @@ async def test_an_end_that_is_confirmed_late_is_booked_without_a_sweep_and_holds
     parts, start, db_conn, exchange, sent_updates, monkeypatch
 ):
     """The stream is ahead of REST. The later updates of the symbol keep their order."""
-    monkeypatch.setattr(trade_update_handler, "FIRST_LOOK_SECONDS", 0.02)
-    parts.updates._look_again_seconds = 60.0
+    monkeypatch.setattr(trade_update_handler, "FIRST_CONFIRM_SECONDS", 0.02)
+    parts.updates._confirm_end_seconds = 60.0
     cycle, eth = start(), start(symbol="ETH/USD")
     order = buy(parts, cycle, price="1000", qty="0.02")
     early = build_wire_update(
@@ -563,8 +563,8 @@ async def test_an_end_that_is_confirmed_late_is_booked_without_a_sweep_and_holds
 async def test_an_end_that_is_never_confirmed_is_left_to_a_sweep_and_the_later_ones_are_applied(
     parts, start, db_conn, sent_updates, monkeypatch
 ):
-    monkeypatch.setattr(trade_update_handler, "FIRST_LOOK_SECONDS", 0.01)
-    parts.updates._look_again_seconds = 0.1
+    monkeypatch.setattr(trade_update_handler, "FIRST_CONFIRM_SECONDS", 0.01)
+    parts.updates._confirm_end_seconds = 0.1
     cycle = start()
     order = buy(parts, cycle, price="1000", qty="0.02")
     never = build_wire_update(
@@ -601,7 +601,7 @@ async def test_a_flood_beyond_the_queue_asks_for_a_sweep(parts, monkeypatch):
 async def test_an_order_with_our_prefix_that_nobody_claims_is_an_error_said_once(
     parts, start, db_conn, sent_updates, caplog, monkeypatch, why, identity
 ):
-    monkeypatch.setattr(unclaimed, "SETTLE_TIME", timedelta(0))
+    monkeypatch.setattr(unclaimed, "RECOVERY_TIME", timedelta(0))
     cycle = start()
     parts.exchange.push_quote(BTC, 49999, 50000)
     buy(parts, identity=identity.format(id=cycle.id))

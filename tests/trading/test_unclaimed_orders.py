@@ -22,7 +22,7 @@ from models.events import get_error_events, get_events
 from strategy import unclaimed
 from strategy.order_identity import compute_client_order_id
 from trading import unclaimed_orders
-from trading.unclaimed_orders import tell_unclaimed
+from trading.unclaimed_orders import alert_unclaimed
 from utils import alpaca_http
 from utils.alpaca_client_rest import cancel_order, place_market_sell_order
 from utils.alpaca_queries import fetch_order
@@ -39,7 +39,7 @@ def _no_waits(monkeypatch):
 @pytest.fixture
 def settled(monkeypatch):
     """What was filled has been at rest for long enough."""
-    monkeypatch.setattr(unclaimed, "SETTLE_TIME", timedelta(0))
+    monkeypatch.setattr(unclaimed, "RECOVERY_TIME", timedelta(0))
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_it_is_told_once_in_whatever_words_and_by_whomever(
     parts.reconciler.sweep()
     monkeypatch.setattr(unclaimed_orders, "describe_unclaimed", lambda order: "in other words")
     parts.reconciler.sweep()
-    tell_unclaimed(fetch_order(parts.client, parts.orders()[0].id))
+    alert_unclaimed(fetch_order(parts.client, parts.orders()[0].id))
     monkeypatch.setattr(plan, "describe_unclaimed", lambda order: "in words of its own")
     check_consistency(after := dry_run(settings))
     assert "order_unclaimed" not in [step["kind"] for step in after.plan]
@@ -185,7 +185,7 @@ def test_while_its_coins_may_be_on_the_move_it_blocks_and_nobody_is_told(
     buy(parts, cycle, **FAR)  # the order that the cycle waits for
     parts.reconciler.sweep()
     assert blocked(parts) == {BTC}, "its fill is too young"
-    monkeypatch.setattr(unclaimed, "SETTLE_TIME", timedelta(0))
+    monkeypatch.setattr(unclaimed, "RECOVERY_TIME", timedelta(0))
     update_cycle(db_conn, cycle.id, {"status": "selling"})
     parts.reconciler.sweep()
     assert blocked(parts) == {BTC}, "a sale is under way"

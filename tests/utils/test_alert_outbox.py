@@ -10,7 +10,7 @@ import pytest
 from utils.alert_outbox import (
     HOUR_SECONDS,
     LEASE_SECONDS,
-    MOST_WAITING,
+    MAX_WAITING,
     RETRY_SECONDS,
     Alert,
     Outbox,
@@ -116,8 +116,8 @@ def test_after_a_failure_the_lines_stay_and_are_tried_again_later():
 
 
 def test_it_never_grows_without_bound():
-    outbox = outbox_with(*(str(number) for number in range(MOST_WAITING + 7)))
-    assert len(outbox.waiting) == MOST_WAITING
+    outbox = outbox_with(*(str(number) for number in range(MAX_WAITING + 7)))
+    assert len(outbox.waiting) == MAX_WAITING
     assert outbox.held_back == 7
 
 

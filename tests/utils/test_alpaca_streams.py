@@ -134,7 +134,7 @@ async def test_a_cut_stream_comes_back_and_says_that_it_did(settings, exchange, 
 
 async def test_a_trade_stream_found_mute_is_dropped_and_opened_again(settings, exchange):
     async with listening(settings, BTC) as listener:
-        exchange.arm("mute_stream", count=1, match={"stream": "trading"})
+        exchange.arm("stall_stream", count=1, match={"stream": "trading"})
         await order(listener)
         await listener.streams.reconnect_trade_stream("a sweep found what it did not tell")
         await until(lambda: listener.connects == 2)
@@ -146,7 +146,7 @@ async def test_a_mute_data_stream_is_noticed_by_its_silence(bot_environment, exc
     monkeypatch.setenv("STREAM_SILENCE_SECONDS", "2")
     reset_settings()
     async with listening(get_settings(), BTC) as listener:
-        exchange.arm("mute_stream", count=1, match={"stream": "data"})
+        exchange.arm("stall_stream", count=1, match={"stream": "data"})
         await until(lambda: listener.streams.data_health.connects == 2, 20)
         await quote_until(exchange, listener, 1)
 

@@ -131,7 +131,7 @@ def test_no_secret_in_messages_arguments_or_tracebacks(basic, root_logger, tmp_p
 
 
 @pytest.fixture
-def secret_world(bot_environment, mariadb_server, tmp_path) -> Iterator[dict[str, str]]:
+def secret_facts(bot_environment, mariadb_server, tmp_path) -> Iterator[dict[str, str]]:
     """A bot at DEBUG whose every secret is one that can be looked for."""
     connection = mariadb_server.connect()
     cursor = connection.cursor()
@@ -196,13 +196,13 @@ def assert_every_line_is_one_event(log_dir: Path) -> None:
 
 
 def test_daemon_and_scripts_at_debug_never_write_a_secret(
-    secret_world, tmp_path, db_conn, make_asset
+    secret_facts, tmp_path, db_conn, make_asset
 ):
-    exchange, mail_server = secret_world.pop("exchange"), secret_world.pop("mail_server")
+    exchange, mail_server = secret_facts.pop("exchange"), secret_facts.pop("mail_server")
     printed = []
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     create_cycle(db_conn, make_asset(symbol="ETH/USD").id, "cooldown")
-    with DaemonProcess(secret_world) as daemon:
+    with DaemonProcess(secret_facts) as daemon:
         daemon.wait_until_trading()
 
         def bought() -> bool:
@@ -211,7 +211,7 @@ def test_daemon_and_scripts_at_debug_never_write_a_secret(
 
         wait_until(bought)
         for name in SCRIPTS:
-            printed.append(run_script(name, secret_world, "--json"))
+            printed.append(run_script(name, secret_facts, "--json"))
         assert_every_line_is_one_event(tmp_path / "logs")
         # What goes wrong says the most.
         exchange.arm("http_500", count=3)
@@ -219,7 +219,7 @@ def test_daemon_and_scripts_at_debug_never_write_a_secret(
         exchange.arm("cut_stream", count=2)
         exchange.arm("refuse_auth", count=2)
         exchange.push_quote("BTC/USD", 49000, 49001)
-        printed.append(run_script("order_manager", secret_world))
+        printed.append(run_script("order_manager", secret_facts))
         daemon.wait_for_line("stream.disconnected")
         exchange.clear_faults()
         assert daemon.stop() == 0
@@ -229,10 +229,10 @@ def test_daemon_and_scripts_at_debug_never_write_a_secret(
         "SMTP_PASSWORD": f"{SMTP_PASSWORD}-wrong",
     }
     for name, value in wrong.items():
-        with DaemonProcess(secret_world | {name: value}) as daemon:
+        with DaemonProcess(secret_facts | {name: value}) as daemon:
             if name != "SMTP_PASSWORD":
                 assert daemon.wait_for_exit() == 1
-        printed += [run_script(one, secret_world | {name: value}) for one in SCRIPTS[:1]]
+        printed += [run_script(one, secret_facts | {name: value}) for one in SCRIPTS[:1]]
 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     texts = {str(path): path.read_bytes().decode("utf-8", "replace") for path in files}

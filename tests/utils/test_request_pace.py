@@ -133,7 +133,7 @@ def test_all_processes_share_one_minute_and_one_that_starts_again_remembers_it(c
     assert not clock.slept, "its first request does not wait: a start must not hang on others"
     with pytest.raises(AllowanceUsedUp):
         again.take(reads=True)
-    assert sum(clock.slept) == pytest.approx(request_pace.LONGEST_WAIT_SECONDS, abs=0.01)
+    assert sum(clock.slept) == pytest.approx(request_pace.MAX_WAIT_SECONDS, abs=0.01)
     clock.now += WINDOW_SECONDS - 20
     take(RequestPace(path), READS)
 
@@ -310,7 +310,7 @@ def test_the_times_of_another_boot_count_for_nothing_and_are_removed(clock, path
 # What happens between two steps of a process.
 
 
-def most_in_a_minute(moments):
+def max_in_a_minute(moments):
     """The largest number of requests in any 60 seconds."""
     moments = sorted(moments)
     return max(
@@ -362,7 +362,7 @@ def test_one_that_was_suspended_for_long_sends_nothing_on_an_old_claim(clock, pa
     clock.looks, clock.meanwhile = looks, meanwhile
     send(pace, ALL)
     assert len(sent) >= ALL
-    assert most_in_a_minute(sent) <= ALL
+    assert max_in_a_minute(sent) <= ALL
 
 
 STEP = st.tuples(
@@ -395,7 +395,7 @@ def test_no_minute_holds_more_than_the_allowance_whatever_comes_between(steps):
                 clock.looks, clock.meanwhile = looks, partial(act, between)
             act(step)
             clock.meanwhile = None
-    assert most_in_a_minute(sent) <= 5
+    assert max_in_a_minute(sent) <= 5
 
 
 # With real processes and the real clock.
@@ -419,7 +419,7 @@ def test_twenty_processes_at_once_send_the_allowance_and_no_more(path):
     taken = sum(int(count) for count, _ in said)
     assert taken >= ALL
     assert len(claim_times(path)) == taken
-    assert most_in_a_minute(claim_times(path)) == ALL
+    assert max_in_a_minute(claim_times(path)) == ALL
 
 
 @pytest.mark.parametrize("what", ["be_suspended", "be_killed"])
@@ -435,7 +435,7 @@ def test_one_suspended_or_killed_in_the_middle_costs_the_others_no_more_than_its
         pace.take(reads=False)
     child.send_signal(signal.SIGCONT)
     assert child.communicate() == ("", "")
-    assert most_in_a_minute(claim_times(path)) <= ALL
+    assert max_in_a_minute(claim_times(path)) <= ALL
     assert "requests.counted_alone" not in caplog.text
 
 

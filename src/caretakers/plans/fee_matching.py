@@ -21,9 +21,9 @@ from strategy.fees import compute_coin_fee, compute_usd_fee
 # Seen: 3.5 hours at most. Alpaca's documentation says the end of the day.
 LATEST_POSTING = timedelta(days=2)
 _CLOCK_SLACK = timedelta(seconds=5)
-_MOST_PARTS = 3
-_MOST_ASKED = 200  # charges that are asked to change places, so that disorder costs no minutes
-_MOST_LEFT_TO_COMBINE = 30  # 4,060 sums of three; more are no parts but disorder
+_MAX_PARTS = 3
+_MAX_ASKED = 200  # charges that are asked to change places, so that disorder costs no minutes
+_MAX_LEFT_TO_COMBINE = 30  # 4,060 sums of three; more are no parts but disorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _match(
             if not charge.postings:
                 matching.give_one(charge)
         left = matching.close()
-        for parts in range(1, _MOST_PARTS + 1):
+        for parts in range(1, _MAX_PARTS + 1):
             for rate in rates:
                 for charge in charges:
                     # Of one that has the maker's fee, too: it can be three fifths of the taker's.
@@ -167,7 +167,7 @@ def _exchange_for_parts(
         if amount_of(single, charge.side) != fee or not charge.can_have(single):
             continue
         free = [*left, *charge.postings]
-        for parts in range(2, _MOST_PARTS + 1):
+        for parts in range(2, _MAX_PARTS + 1):
             if found := _find_parts(holder, holder.paid, free, parts):
                 holder.postings, charge.postings = found, [single]
                 return _without(free, found)
@@ -238,7 +238,7 @@ class _Matching:
                 if holder is not charge and id(holder) not in reached_by:
                     reached_by[id(holder)] = (current, one)
                     asked.append(holder)
-            if len(asked) > _MOST_ASKED:
+            if len(asked) > _MAX_ASKED:
                 return
 
     def _fitting(self, charge: Charge) -> list[FeeActivity]:
@@ -261,7 +261,7 @@ def _find_parts(
     charge: Charge, fee: Decimal, left: Sequence[FeeActivity], parts: int
 ) -> list[FeeActivity]:
     smaller = [one for one in left if amount_of(one, charge.side) <= fee and charge.can_have(one)]
-    if len(smaller) <= _MOST_LEFT_TO_COMBINE:
+    if len(smaller) <= _MAX_LEFT_TO_COMBINE:
         for some in combinations(smaller, parts):
             if sum(amount_of(one, charge.side) for one in some) == fee:
                 return list(some)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from utils.formatting import span
 
 START_SECONDS = 90.0  # until a daemon that just started must have beaten
-SETTLED_SECONDS = 60.0  # a daemon that is well at this age is no crash loop
+STABLE_SECONDS = 60.0  # a daemon that is well at this age is no crash loop
 # Before the n-th start since the daemon was last settled; the watchdog itself runs once a minute.
 BACK_OFF_SECONDS = (0.0, 0.0, 0.0, 60.0, 120.0, 240.0, 300.0)
 CRASH_LOOP_STARTS = 3
@@ -49,7 +49,7 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class DaemonSnapshot:
     """What one look found. `process_age_seconds` is None when no daemon runs."""
 
     process_age_seconds: float | None
@@ -87,7 +87,7 @@ class Plan:
     is_hung: bool = False
 
 
-def plan_watch(look: Look, memory: Memory, limits: Limits, now: float) -> Plan:
+def plan_watch(look: DaemonSnapshot, memory: Memory, limits: Limits, now: float) -> Plan:
     """What is to be done about what `look` found."""
     if look.process_age_seconds is None:
         return _plan_absent(look, memory, now)
@@ -108,7 +108,7 @@ def plan_watch(look: Look, memory: Memory, limits: Limits, now: float) -> Plan:
     return _plan_beating(beat, age, limits)
 
 
-def _plan_absent(look: Look, memory: Memory, now: float) -> Plan:
+def _plan_absent(look: DaemonSnapshot, memory: Memory, now: float) -> Plan:
     if look.is_stopped_on_purpose:
         return Plan(verdict=Verdict.STOPPED, reason="stopped on purpose (run/stopped)")
     pause = BACK_OFF_SECONDS[min(memory.starts, len(BACK_OFF_SECONDS) - 1)]
@@ -160,18 +160,18 @@ def _stream_trouble(
     return silence, f"no quote for {span(silence)} although its data stream is connected", heard
 
 
-def remember(memory: Memory, look: Look, plan: Plan, now: float) -> Memory:
+def remember(memory: Memory, look: DaemonSnapshot, plan: Plan, now: float) -> Memory:
     """What to know at the next run, before anything is done."""
     match plan.verdict:
         case Verdict.WELL | Verdict.STALLED:
             is_stalled = plan.verdict is Verdict.STALLED
-            is_settled = (look.process_age_seconds or 0.0) >= SETTLED_SECONDS
+            is_stable = (look.process_age_seconds or 0.0) >= STABLE_SECONDS
             return Memory(
-                starts=0 if is_settled else memory.starts,
-                last_start_at=None if is_settled else memory.last_start_at,
+                starts=0 if is_stable else memory.starts,
+                last_start_at=None if is_stable else memory.last_start_at,
                 ping_trouble=memory.ping_trouble,
                 # A crash loop is well between two crashes: it is over when one start has settled.
-                told_at=memory.told_at if is_stalled or not is_settled else None,
+                told_at=memory.told_at if is_stalled or not is_stable else None,
             )
         case Verdict.STOPPED:
             return Memory(ping_trouble=memory.ping_trouble)
@@ -183,7 +183,7 @@ def remember(memory: Memory, look: Look, plan: Plan, now: float) -> Memory:
             return replace(memory, unwell_since=since)
 
 
-def is_telling(memory: Memory, now: float) -> bool:
+def is_alert_due(memory: Memory, now: float) -> bool:
     """Whether a person is to be told now: not told yet, or so long ago that it may be forgotten."""
     return memory.told_at is None or now - memory.told_at >= REMIND_SECONDS
 

@@ -13,7 +13,7 @@ from domain.cycle import CycleStatus
 from domain.events import EventKind
 from domain.orders import Side
 from local_stack.audit.invariants import Violation
-from local_stack.audit.ledgers import Books, match_books
+from local_stack.audit.ledgers import Evidence, match_evidence
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 
 _TOLD = (
@@ -26,19 +26,19 @@ _ZERO = Decimal(0)
 
 
 def find_unreported(
-    books: Books, coins: Mapping[str, Decimal], events: Iterable[Mapping[str, Any]]
+    evidence: Evidence, coins: Mapping[str, Decimal], events: Iterable[Mapping[str, Any]]
 ) -> list[Violation]:
     """Cycles whose coins the account has not, or has more of, without a word in dca_events."""
     told = {event["cycle_id"] for event in events if event["kind"] in _TOLD}
     found = []
-    for cycle in match_books(books).cycles:
+    for cycle in match_evidence(evidence).cycles:
         row, held = cycle.row, coins.get(cycle.symbol, _ZERO)
         if row.status is not CycleStatus.WATCHING or row.id in told:
             continue
         fees = sum((entry.fee_qty for entry in cycle.journal if entry.side is Side.BUY), _ZERO)
-        is_short = not is_dust(row.quantity, cycle.rules, books.fee_rate) and is_short_beyond_fees(
-            row.quantity, fees, held, cycle.rules, books.fee_rate
-        )
+        is_short = not is_dust(
+            row.quantity, cycle.rules, evidence.fee_rate
+        ) and is_short_beyond_fees(row.quantity, fees, held, cycle.rules, evidence.fee_rate)
         has_more = not is_unsellable(held - row.quantity, cycle.rules)
         if is_short or has_more:
             text = f"cycle {row.id} has {row.quantity}, the account {held}: nobody was told"
@@ -49,16 +49,16 @@ def find_unreported(
 
 
 def find_blocking_coins(
-    books: Books, coins: Mapping[str, Decimal], events: Iterable[Mapping[str, Any]]
+    evidence: Evidence, coins: Mapping[str, Decimal], events: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[str, Decimal]]:
     """Coins in the account that no cycle holds, and that a person was told of: they block buys."""
     told = {
         event["symbol"] for event in events if event["kind"] in (*_TOLD, EventKind.FILL_CORRECTED)
     }
-    for cycle in match_books(books).cycles:
+    for cycle in match_evidence(evidence).cycles:
         held = coins.get(cycle.symbol, _ZERO)
         is_free = cycle.row.status in (CycleStatus.WATCHING, CycleStatus.COOLDOWN) and is_dust(
-            cycle.row.quantity, cycle.rules, books.fee_rate
+            cycle.row.quantity, cycle.rules, evidence.fee_rate
         )
         if is_free and not is_unsellable(held, cycle.rules) and cycle.symbol in told:
             yield cycle.symbol, held

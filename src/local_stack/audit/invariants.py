@@ -14,7 +14,7 @@ from decimal import Decimal, localcontext
 from domain.cycle import CycleStatus
 from domain.journal import ADOPTED
 from domain.orders import ExchangeOrder, Side
-from local_stack.audit.ledgers import Books, CycleBooks, MatchedBooks, match_books
+from local_stack.audit.ledgers import CycleEvidence, Evidence, MatchedEvidence, match_evidence
 from local_stack.audit.replay import Replayed, replay
 from local_stack.audit.spending import find_oversold, find_overspent
 from local_stack.audit.take_profits import count_left, find_gone_prices, find_left_behind
@@ -36,26 +36,26 @@ class Violation:
     cycle_id: int | None = None
 
 
-def find_violations(books: Books) -> list[Violation]:
+def find_violations(evidence: Evidence) -> list[Violation]:
     """Every rule, when nothing is under way any more."""
-    matched = match_books(books)
+    matched = match_evidence(evidence)
     with localcontext(prec=60):
         found = [
             *find_unclaimed(matched),
-            *find_open_cycle_faults(books),
-            *find_money_faults(matched.cycles, books),
+            *find_open_cycle_faults(evidence),
+            *find_money_faults(matched.cycles, evidence),
         ]
         for cycle in matched.cycles:
             found += find_order_faults(cycle)
-            found += find_sale_faults(cycle, books)
+            found += find_sale_faults(cycle, evidence)
             found += find_journal_faults(cycle)
-            found += find_row_faults(cycle, books)
-    return [*found, *find_unsettled(books)]
+            found += find_row_faults(cycle, evidence)
+    return [*found, *find_unresolved(evidence)]
 
 
-def find_unsettled(books: Books) -> list[Violation]:
+def find_unresolved(evidence: Evidence) -> list[Violation]:
     """What the bot has still to find out: empty once it has caught up with the exchange."""
-    matched, found = match_books(books), list[Violation]()
+    matched, found = match_evidence(evidence), list[Violation]()
     for cycle in matched.cycles:
         open_ids = {order.id for order in cycle.orders if not order.is_ended}
         if cycle.row.status in _WAITING and cycle.row.latest_order_id not in open_ids:
@@ -75,12 +75,12 @@ def find_unsettled(books: Books) -> list[Violation]:
     return found
 
 
-def _needs_no_row(cycle: CycleBooks, order: ExchangeOrder) -> bool:
+def _needs_no_row(cycle: CycleEvidence, order: ExchangeOrder) -> bool:
     """An order that came to nothing after its cycle had ended in error has nothing to book."""
     return cycle.row.status is CycleStatus.ERROR and order.filled_qty == 0
 
 
-def find_unclaimed(matched: MatchedBooks) -> Iterator[Violation]:
+def find_unclaimed(matched: MatchedEvidence) -> Iterator[Violation]:
     """Every order, fill and row of the journal belongs to one cycle."""
     for order in matched.stray_orders:
         text = f"order {order.client_order_id} belongs to no cycle"
@@ -101,22 +101,22 @@ def find_unclaimed(matched: MatchedBooks) -> Iterator[Violation]:
             yield Violation(rule="claimed", text=f"order {order_id} is booked in {cycles} cycles")
 
 
-def find_open_cycle_faults(books: Books) -> Iterator[Violation]:
+def find_open_cycle_faults(evidence: Evidence) -> Iterator[Violation]:
     """Exactly one open cycle for each asset, and an end in error only where coins were taken."""
-    open_rows = Counter(row.asset_id for row in books.rows if row.is_open)
-    symbols = {asset.id: asset.asset_symbol for asset in books.assets}
+    open_rows = Counter(row.asset_id for row in evidence.rows if row.is_open)
+    symbols = {asset.id: asset.asset_symbol for asset in evidence.assets}
     for asset_id, symbol in symbols.items():
         if open_rows[asset_id] != 1:
             text = f"{open_rows[asset_id]} open cycles"
             yield Violation(rule="one open cycle", text=text, symbol=symbol)
-    for row in books.rows:
+    for row in evidence.rows:
         symbol = symbols[row.asset_id]
-        if row.status is CycleStatus.ERROR and symbol not in books.shrunk_symbols:
+        if row.status is CycleStatus.ERROR and symbol not in evidence.shrunk_symbols:
             text = f"cycle {row.id} ended in error although no coins were taken"
             yield Violation(rule="no error", text=text, symbol=symbol, cycle_id=row.id)
 
 
-def find_order_faults(cycle: CycleBooks) -> Iterator[Violation]:
+def find_order_faults(cycle: CycleEvidence) -> Iterator[Violation]:
     """One order for each state of a cycle, one after the other, all of them in the journal."""
     ids = Counter(order.client_order_id for order in cycle.orders)
     for client_id, times in ids.items():
@@ -135,7 +135,7 @@ def find_order_faults(cycle: CycleBooks) -> Iterator[Violation]:
         yield _of(cycle, "every state once", f"the journal has the states {seqs}")
 
 
-def find_money_faults(cycles: Iterable[CycleBooks], books: Books) -> Iterator[Violation]:
+def find_money_faults(cycles: Iterable[CycleEvidence], evidence: Evidence) -> Iterator[Violation]:
     """Never more spent than the ladder has, never more sold than bought.
 
     What a complete cycle could not sell may be sold with a later one of its symbol.
@@ -143,23 +143,23 @@ def find_money_faults(cycles: Iterable[CycleBooks], books: Books) -> Iterator[Vi
     leftovers: dict[str, Decimal] = {}
     for cycle in sorted(cycles, key=lambda one: one.row.id):
         leftover = leftovers.get(cycle.symbol, _ZERO)
-        for text in find_overspent(cycle, books.booked_at):
+        for text in find_overspent(cycle, evidence.booked_at):
             yield _of(cycle, "money: the ladder", text)
-        for text in find_oversold(cycle, books.booked_at, leftover):
+        for text in find_oversold(cycle, evidence.booked_at, leftover):
             yield _of(cycle, "money: sold no more than bought", text)
         if cycle.is_complete and is_unsellable(left := count_left(cycle), cycle.rules):
             leftovers[cycle.symbol] = leftover + left
 
 
-def find_sale_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
+def find_sale_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violation]:
     """Nothing sold at a price that was gone, nothing left behind by a cycle that is complete."""
-    for text in find_gone_prices(cycle, books):
+    for text in find_gone_prices(cycle, evidence):
         yield _of(cycle, "sale: at a bid that is there", text)
-    for text in find_left_behind(cycle, books):
+    for text in find_left_behind(cycle, evidence):
         yield _of(cycle, "sale: nothing left behind", text)
 
 
-def find_journal_faults(cycle: CycleBooks) -> Iterator[Violation]:
+def find_journal_faults(cycle: CycleEvidence) -> Iterator[Violation]:
     """The journal's rows are the exchange's fills, exactly."""
     known = {order.id: order for order in cycle.orders}
     for entry in cycle.journal:
@@ -182,28 +182,28 @@ def find_journal_faults(cycle: CycleBooks) -> Iterator[Violation]:
             yield _of(cycle, "journal", f"{order.client_order_id} is booked on the wrong side")
 
 
-def find_row_faults(cycle: CycleBooks, books: Books) -> Iterator[Violation]:
+def find_row_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violation]:
     """Quantity, average, safety orders, seq and status are what the journal's fills make of them.
 
     A cycle that ended in error keeps the figures of that moment; later fills are only journaled.
     """
-    states = replay(cycle.journal, cycle.rules, books.fee_rate)
+    states = replay(cycle.journal, cycle.rules, evidence.fee_rate)
     ended_in_error = cycle.row.status is CycleStatus.ERROR
     if ended_in_error and any(_difference(cycle, state) is None for state in states):
         return
     last = states[-1]
-    if _is_closed_without_sale(cycle, books):
+    if _is_closed_without_sale(cycle, evidence):
         last = replace(last, is_complete=True)
     if (difference := _difference(cycle, last)) is None:
         return
-    if _next_order_was_open(cycle, books):
-        states = replay(cycle.journal, cycle.rules, books.fee_rate, late_sale_completes=False)
+    if _next_order_was_open(cycle, evidence):
+        states = replay(cycle.journal, cycle.rules, evidence.fee_rate, late_sale_completes=False)
         if _difference(cycle, states[-1]) is None:
             return
     yield _of(cycle, "row", difference)
 
 
-def _next_order_was_open(cycle: CycleBooks, books: Books) -> bool:
+def _next_order_was_open(cycle: CycleEvidence, evidence: Evidence) -> bool:
     """Whether some sale was booked late while another order of the cycle was under way."""
     ended_at_row: dict[str, int] = {}
     for number, entry in enumerate(cycle.journal):
@@ -213,23 +213,23 @@ def _next_order_was_open(cycle: CycleBooks, books: Books) -> bool:
         is_correction = ended_at_row[entry.alpaca_order_id] < number
         if entry.side is not Side.SELL or not is_correction:
             continue
-        booked_at = books.booked_at[entry.alpaca_order_id]
+        booked_at = evidence.booked_at[entry.alpaca_order_id]
         for order_id, at in submitted_at.items():
             if at < booked_at and ended_at_row.get(order_id, number) >= number:
                 return True
     return False
 
 
-def _is_closed_without_sale(cycle: CycleBooks, books: Books) -> bool:
+def _is_closed_without_sale(cycle: CycleEvidence, evidence: Evidence) -> bool:
     """The user asked for it and there was nothing to sell."""
     return (
         cycle.is_complete
         and cycle.row.close_requested
-        and is_dust(cycle.row.quantity, cycle.rules, books.fee_rate)
+        and is_dust(cycle.row.quantity, cycle.rules, evidence.fee_rate)
     )
 
 
-def _difference(cycle: CycleBooks, expected: Replayed) -> str | None:
+def _difference(cycle: CycleEvidence, expected: Replayed) -> str | None:
     row = cycle.row
     for name, has, wants in (
         ("quantity", row.quantity, expected.quantity),
@@ -251,7 +251,7 @@ def find_excess_requests(peak_per_minute: int) -> Iterator[Violation]:
         yield Violation(rule="requests", text=text)
 
 
-def _of(cycle: CycleBooks, rule: str, text: str) -> Violation:
+def _of(cycle: CycleEvidence, rule: str, text: str) -> Violation:
     return Violation(
         rule=rule,
         text=f"cycle {cycle.row.id}: {text}",

@@ -65,7 +65,7 @@ class OrderStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Evidence:
     """What both sides say. Orders and steps in the order in which they happened, the journal in
     the order in which it was written. `booked_at`: when an order's last row was, by Alpaca's id.
     """
@@ -83,11 +83,11 @@ class Books:
     taken: Mapping[str, Decimal] = field(default_factory=dict)  # how many of them, by symbol
     # By order id of a sell: the bids that were told so shortly before it that one may decide on
     # them. A sell that is missing here was not watched.
-    quotes_told: Mapping[str, tuple[Decimal, ...]] = field(default_factory=dict)
+    quotes_sent: Mapping[str, tuple[Decimal, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class CycleBooks:
+class CycleEvidence:
     """One cycle: its row, its journal, and the exchange's orders (in order), fills and steps."""
 
     row: DcaCycle
@@ -117,28 +117,28 @@ class CycleBooks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatchedBooks:
+class MatchedEvidence:
     """Every cycle with what is its own, and what is nobody's."""
 
-    cycles: tuple[CycleBooks, ...]
+    cycles: tuple[CycleEvidence, ...]
     stray_orders: tuple[ExchangeOrder, ...]
     stray_fills: tuple[Fill, ...]
     stray_entries: tuple[JournalEntry, ...]
 
 
-def match_books(books: Books) -> MatchedBooks:
+def match_evidence(evidence: Evidence) -> MatchedEvidence:
     """Sort orders by their client_order_id; a replacement belongs where its original does."""
-    assets = {asset.id: asset for asset in books.assets}
+    assets = {asset.id: asset for asset in evidence.assets}
     cycles = {
-        row.id: CycleBooks(
-            row, assets[row.asset_id], books.rules[assets[row.asset_id].asset_symbol]
+        row.id: CycleEvidence(
+            row, assets[row.asset_id], evidence.rules[assets[row.asset_id].asset_symbol]
         )
-        for row in books.rows
+        for row in evidence.rows
     }
     strays: list[ExchangeOrder] = []
-    owner: dict[str, CycleBooks] = {}
-    heirs: dict[str, CycleBooks] = {}
-    for order in books.orders:
+    owner: dict[str, CycleEvidence] = {}
+    heirs: dict[str, CycleEvidence] = {}
+    for order in evidence.orders:
         identity = parse_client_order_id(order.client_order_id)
         cycle = heirs.get(order.id) or (cycles.get(identity.cycle_id) if identity else None)
         if cycle is None or not (order.id in heirs or _claims(cycle, order, identity)):
@@ -148,20 +148,20 @@ def match_books(books: Books) -> MatchedBooks:
         owner[order.id] = cycle
         if order.replaced_by:
             heirs[order.replaced_by] = cycle
-    stray_fills = [fill for fill in books.fills if fill.order_id not in owner]
-    for fill in books.fills:
+    stray_fills = [fill for fill in evidence.fills if fill.order_id not in owner]
+    for fill in evidence.fills:
         if fill.order_id in owner:
             owner[fill.order_id].fills.setdefault(fill.order_id, []).append(fill)
-    for step in books.steps:
+    for step in evidence.steps:
         if step.order_id in owner:
             owner[step.order_id].steps.append(step)
     stray_entries = []
-    for entry in books.journal:
+    for entry in evidence.journal:
         if entry.cycle_id in cycles:
             cycles[entry.cycle_id].journal.append(entry)
         else:
             stray_entries.append(entry)
-    return MatchedBooks(
+    return MatchedEvidence(
         cycles=tuple(cycles.values()),
         stray_orders=tuple(strays),
         stray_fills=tuple(stray_fills),
@@ -169,7 +169,7 @@ def match_books(books: Books) -> MatchedBooks:
     )
 
 
-def _claims(cycle: CycleBooks, order: ExchangeOrder, identity: OrderIdentity | None) -> bool:
+def _claims(cycle: CycleEvidence, order: ExchangeOrder, identity: OrderIdentity | None) -> bool:
     return (
         identity is not None
         and cycle.row.order_key == identity.order_key

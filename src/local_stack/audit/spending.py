@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from domain.asset import DcaAsset
 from domain.orders import ExchangeOrder, Side
-from local_stack.audit.ledgers import CycleBooks, OrderStep
+from local_stack.audit.ledgers import CycleEvidence, OrderStep
 
 ON_ITS_WAY = timedelta(seconds=2)  # an order that was decided on before the late fill was booked
 _ENDINGS = ("fill", "canceled", "expired", "rejected", "replaced")
@@ -52,7 +52,7 @@ class _Tally:
             self.open.pop(step.order_id, None)
 
 
-def find_overspent(cycle: CycleBooks, booked_at: Mapping[str, datetime]) -> Iterator[str]:
+def find_overspent(cycle: CycleEvidence, booked_at: Mapping[str, datetime]) -> Iterator[str]:
     """Each buy with which filled plus open buys exceeded the ladder, in USD."""
     tally, orders = _Tally(), _orders(cycle, Side.BUY)
     for step in cycle.steps:
@@ -72,7 +72,7 @@ def find_overspent(cycle: CycleBooks, booked_at: Mapping[str, datetime]) -> Iter
 
 
 def find_oversold(
-    cycle: CycleBooks, booked_at: Mapping[str, datetime], leftover: Decimal = _ZERO
+    cycle: CycleEvidence, booked_at: Mapping[str, datetime], leftover: Decimal = _ZERO
 ) -> Iterator[str]:
     """Each sell with which sold plus open sells exceeded what had been bought, in coins.
 
@@ -96,7 +96,7 @@ def find_oversold(
         yield f"{sold:f} coins sold, {bought:f} bought"
 
 
-def largest_share(cycle: CycleBooks) -> Decimal:
+def largest_share(cycle: CycleEvidence) -> Decimal:
     """The largest part of its ladder that the cycle ever had filled or on order."""
     tally, orders, largest = _Tally(), _orders(cycle, Side.BUY), _ZERO
     for step in cycle.steps:
@@ -117,5 +117,5 @@ def _ladder_usd(asset: DcaAsset) -> Decimal:
     return asset.base_order_amount + asset.max_safety_orders * asset.safety_order_amount
 
 
-def _orders(cycle: CycleBooks, side: Side) -> dict[str, ExchangeOrder]:
+def _orders(cycle: CycleEvidence, side: Side) -> dict[str, ExchangeOrder]:
     return {order.id: order for order in cycle.orders if order.side is side}

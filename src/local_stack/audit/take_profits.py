@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from domain.orders import ExchangeOrder, Side
-from local_stack.audit.ledgers import Books, CycleBooks
+from local_stack.audit.ledgers import CycleEvidence, Evidence
 from local_stack.audit.replay import replay
 from local_stack.audit.spending import ON_ITS_WAY
 from strategy.order_identity import parse_client_order_id
@@ -21,19 +21,19 @@ _ENDINGS = ("canceled", "expired", "rejected", "replaced")
 _ZERO = Decimal(0)
 
 
-def find_gone_prices(cycle: CycleBooks, books: Books) -> Iterator[str]:
+def find_gone_prices(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
     """Each take profit that was sent although no quote that could decide had a bid at its target.
 
-    `books.quotes_told` has the bids that the bot was told so shortly before the order came that it
+    `books.quotes_sent` has the bids that the bot was told so shortly before the order came that it
     may decide on them. One at the target is enough: the newest may still have been on its way. A
     sale that the user asked for has no target.
     """
     if cycle.row.close_requested:
         return
-    states = replay(cycle.journal, cycle.rules, books.fee_rate)
+    states = replay(cycle.journal, cycle.rules, evidence.fee_rate)
     for order in cycle.orders:
         identity = parse_client_order_id(order.client_order_id)
-        bids = books.quotes_told.get(order.id)
+        bids = evidence.quotes_sent.get(order.id)
         if order.side is not Side.SELL or identity is None or bids is None:
             continue
         # A correction that was booked meanwhile may have moved the average: the lowest counts.
@@ -51,7 +51,7 @@ def find_gone_prices(cycle: CycleBooks, books: Books) -> Iterator[str]:
             yield f"{order.client_order_id} was sold at {target:.6f} or more: {told} was told"
 
 
-def find_left_behind(cycle: CycleBooks, books: Books) -> Iterator[str]:
+def find_left_behind(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
     """A complete cycle with more than dust of it still on the exchange.
 
     Counted by the exchange's own fills and fees. Fills that came after their order's end count from
@@ -59,13 +59,13 @@ def find_left_behind(cycle: CycleBooks, books: Books) -> Iterator[str]:
     """
     if not cycle.is_complete:
         return
-    left = count_left(cycle) - _late_and_unknown(cycle, books)
-    left -= books.taken.get(cycle.symbol, _ZERO)
+    left = count_left(cycle) - _late_and_unknown(cycle, evidence)
+    left -= evidence.taken.get(cycle.symbol, _ZERO)
     if not is_unsellable(left, cycle.rules):
         yield f"complete with {number(left)} coins of it on the exchange"
 
 
-def count_left(cycle: CycleBooks) -> Decimal:
+def count_left(cycle: CycleEvidence) -> Decimal:
     """Coins: bought, less the fees taken from them, less sold. Below 0 where those that an earlier
     cycle had left were sold, too.
     """
@@ -79,7 +79,7 @@ def count_left(cycle: CycleBooks) -> Decimal:
     )
 
 
-def _late_and_unknown(cycle: CycleBooks, books: Books) -> Decimal:
+def _late_and_unknown(cycle: CycleEvidence, evidence: Evidence) -> Decimal:
     """Coins of buys that filled after their end and were not booked when the last sell was sent."""
     orders = {order.id: order for order in cycle.orders}
     sent_at = _last_sell_sent_at(cycle, orders)
@@ -92,7 +92,7 @@ def _late_and_unknown(cycle: CycleBooks, books: Books) -> Decimal:
             ended.add(step.order_id)
         if not step.qty:
             continue
-        booked_at = books.booked_at.get(step.order_id)
+        booked_at = evidence.booked_at.get(step.order_id)
         was_known = (
             sent_at is not None and booked_at is not None and booked_at + ON_ITS_WAY < sent_at
         )
@@ -101,7 +101,7 @@ def _late_and_unknown(cycle: CycleBooks, books: Books) -> Decimal:
     return late
 
 
-def _last_sell_sent_at(cycle: CycleBooks, orders: dict[str, ExchangeOrder]) -> datetime | None:
+def _last_sell_sent_at(cycle: CycleEvidence, orders: dict[str, ExchangeOrder]) -> datetime | None:
     sent = [
         step.at
         for step in cycle.steps

@@ -16,7 +16,7 @@ from config import PROJECT_ROOT
 from domain.journal import JournalEntry
 from domain.orders import Side
 from local_stack.audit.invariants import Violation
-from local_stack.audit.ledgers import Books, match_books
+from local_stack.audit.ledgers import Evidence, match_evidence
 from local_stack.chaos.plan import plan_fee_postings
 from local_stack.exchange_process import StackError
 from local_stack.stack import LocalStack
@@ -67,12 +67,12 @@ def _is_only_held_back(output: str) -> bool:
     return bool(failed) and all("FAILED: hold back" in line for line in failed)
 
 
-def find_fee_faults(books: Books) -> Iterator[Violation]:
+def find_fee_faults(evidence: Evidence) -> Iterator[Violation]:
     """No settled row paid less than the maker's rate explains; and what the journal says was paid
     is never less than what the exchange took: profit would be overstated.
     """
-    matched = match_books(books)
-    executions = Counter(fill.order_id for fill in books.fills)
+    matched = match_evidence(evidence)
+    executions = Counter(fill.order_id for fill in evidence.fills)
     for cycle in matched.cycles:
         for entry in cycle.journal:
             base, fee = _base_and_fee(entry)
@@ -84,10 +84,10 @@ def find_fee_faults(books: Books) -> Iterator[Violation]:
                     symbol=cycle.symbol,
                     cycle_id=cycle.row.id,
                 )
-    for asset in books.assets:
-        yield from _understated(books, Side.BUY, asset.asset_symbol, executions)
+    for asset in evidence.assets:
+        yield from _understated(evidence, Side.BUY, asset.asset_symbol, executions)
     # A fee in USD need not say for which coin it was taken.
-    yield from _understated(books, Side.SELL, None, executions)
+    yield from _understated(evidence, Side.SELL, None, executions)
 
 
 def _base_and_fee(entry: JournalEntry) -> tuple[Decimal, Decimal]:
@@ -98,15 +98,15 @@ def _base_and_fee(entry: JournalEntry) -> tuple[Decimal, Decimal]:
 
 
 def _understated(
-    books: Books, side: Side, symbol: str | None, executions: Counter[str]
+    evidence: Evidence, side: Side, symbol: str | None, executions: Counter[str]
 ) -> Iterator[Violation]:
     """An estimate may be short by the rounding of each execution, a settled row by nothing. What is
     open has no row yet, whatever it filled.
     """
-    rows = [one for one in books.journal if one.side is side and symbol in (None, one.symbol)]
+    rows = [one for one in evidence.journal if one.side is side and symbol in (None, one.symbol)]
     booked = {one.alpaca_order_id for one in rows}
     said = sum((_base_and_fee(one)[1] for one in rows), Decimal(0))
-    taken = sum((fill.fee for fill in books.fills if fill.order_id in booked), Decimal(0))
+    taken = sum((fill.fee for fill in evidence.fills if fill.order_id in booked), Decimal(0))
     estimated = {one.alpaca_order_id for one in rows if one.fee_is_estimated}
     smallest = _SMALLEST_COIN if side is Side.BUY else _CENT
     slack = smallest * sum(executions[order_id] for order_id in estimated)
@@ -115,6 +115,6 @@ def _understated(
         yield Violation(rule="fees: profit not overstated", text=text, symbol=symbol)
 
 
-def count_settled(books: Books) -> int:
+def count_resolved(evidence: Evidence) -> int:
     """How many rows of the journal carry a posted fee."""
-    return sum(not one.fee_is_estimated for one in books.journal)
+    return sum(not one.fee_is_estimated for one in evidence.journal)

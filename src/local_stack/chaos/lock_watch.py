@@ -21,7 +21,7 @@ from local_stack.stack import LocalStack
 from runtime.account_lock import find_lock_holder
 from utils.db_utils import DatabaseError, close_quietly
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 GAP_SECONDS = 2.0  # looks that are further apart say nothing about what was between them
 SECOND_DAEMON_SECONDS = 25.0  # a second daemon that was begun so long ago may be the one refused
 _REFUSED = re.compile(
@@ -45,7 +45,7 @@ class LockWatch:
     def tick(self, now: float) -> None:
         if not self._line.has_died or now < self._next_at:
             return
-        self._next_at = now + LOOK_SECONDS
+        self._next_at = now + POLL_SECONDS
         if self._is_held_by_the_dead():
             at = time.time()
             if self._held and at - self._held[-1][1] < GAP_SECONDS:

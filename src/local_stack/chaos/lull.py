@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from local_stack.audit.invariants import Violation
-from local_stack.audit.ledgers import Books, OrderStep
+from local_stack.audit.ledgers import Evidence, OrderStep
 from local_stack.chaos.market_faults import LeftBuy
 from local_stack.chaos.plan import STALE_ORDER_SECONDS
 from strategy.order_identity import parse_client_order_id
@@ -39,11 +39,11 @@ class Left:
         return self.was_filled or self.sold_seconds is not None
 
 
-def take_profit_of(left: LeftBuy, books: Books) -> Decimal | None:
+def take_profit_of(left: LeftBuy, evidence: Evidence) -> Decimal | None:
     """USD at which what the cycle holds is to be sold; None when it holds nothing."""
-    [row] = [one for one in books.rows if one.id == left.cycle_id]
-    [asset] = [one for one in books.assets if one.id == row.asset_id]
-    if is_dust(row.quantity, books.rules[left.symbol], books.fee_rate):
+    [row] = [one for one in evidence.rows if one.id == left.cycle_id]
+    [asset] = [one for one in evidence.assets if one.id == row.asset_id]
+    if is_dust(row.quantity, evidence.rules[left.symbol], evidence.fee_rate):
         return None
     return row.average_purchase_price * (1 + asset.take_profit_percent / 100)
 

@@ -92,9 +92,9 @@ EXCHANGE_FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("cut_stream", 5, 3, {"count": 1, "match": _TRADE}),
     ("cut_stream", 5, 3, {"count": 1, "match": _DATA, "how": "reset"}),
     ("cut_stream", 4, 6, {"count": 1, "match": {"event": "fill"}, "how": "reset"}),
-    ("mute_stream", 4, 2, {"count": 1, "match": _TRADE, "seconds": 6}),
-    ("mute_stream", 2, 2, {"count": 1, "match": _TRADE}),
-    ("mute_stream", 3, 2, {"count": 1, "match": _DATA, "seconds": 5}),
+    ("stall_stream", 4, 2, {"count": 1, "match": _TRADE, "seconds": 6}),
+    ("stall_stream", 2, 2, {"count": 1, "match": _TRADE}),
+    ("stall_stream", 3, 2, {"count": 1, "match": _DATA, "seconds": 5}),
     ("refuse_handshake", 3, 5, {"status": 429}),
     ("refuse_auth", 2, 4, {"code": 402}),
     ("refuse_auth", 3, 4, {"code": 406}),
@@ -135,7 +135,7 @@ EXCHANGE_FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
 LAST_STRAWS: tuple[Mapping[str, Any], ...] = (
     {"name": "drop_update"},
     {"name": "drop_update", "match": {"event": ["fill", "canceled"]}},
-    {"name": "mute_stream", "match": _TRADE},
+    {"name": "stall_stream", "match": _TRADE},
 )
 # How fees are posted when the run is over; each with its chance.
 FEE_POSTINGS: tuple[tuple[float, Mapping[str, Any]], ...] = (

@@ -16,7 +16,7 @@ from domain.cycle import CycleStatus
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder
 from domain.rows import Row, utc_from_db
-from local_stack.audit.ledgers import Books, OrderStep, fills_of_ledger
+from local_stack.audit.ledgers import Evidence, OrderStep, fills_of_ledger
 from local_stack.chaos.plan import MAX_QUOTE_AGE_SECONDS
 from local_stack.stack import LocalStack
 from models.asset_config import get_all_assets
@@ -34,7 +34,7 @@ _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 class ChaosRecords:
     """Both sides at one moment. `coins` are held in the account, by symbol."""
 
-    books: Books
+    evidence: Evidence
     ledger: Mapping[str, Any]
     events: tuple[Row, ...]
     coins: Mapping[str, Decimal]
@@ -64,7 +64,7 @@ def read_records(
             fetch_all=True,
             db_conn=connection,
         )
-        books = Books(
+        evidence = Evidence(
             assets=tuple(get_all_assets(connection)),
             rows=tuple(get_cycles_by_status(connection, *CycleStatus)),
             journal=tuple(get_entries_ended_since(connection, _BEGINNING)),
@@ -85,11 +85,11 @@ def read_records(
                 and (one["unit"], Decimal(one["amount"])) not in sold_by_hand
             ),
             taken=_taken(ledger["adjustments"], sold_by_hand),
-            quotes_told={
+            quotes_sent={
                 order_id: tuple(
                     Decimal(one["bid"]) for one in told if one["seconds_before"] <= DECIDES_SECONDS
                 )
-                for order_id, told in ledger["quotes_told"].items()
+                for order_id, told in ledger["quotes_sent"].items()
             },
         )
         events = execute_query(
@@ -98,7 +98,7 @@ def read_records(
     finally:
         close_quietly(connection)
     return ChaosRecords(
-        books=books,
+        evidence=evidence,
         ledger=ledger,
         events=tuple(events),
         coins={symbol: Decimal(one["qty"]) for symbol, one in ledger["balances"]["coins"].items()},

@@ -11,15 +11,15 @@ from typing import Any
 from domain.cycle import CycleStatus
 from domain.events import EventKind
 from local_stack.audit.invariants import Violation
-from local_stack.audit.ledgers import CycleBooks, match_books
+from local_stack.audit.ledgers import CycleEvidence, match_evidence
 from local_stack.chaos.lull import Left
 from local_stack.chaos.records import ChaosRecords
 
-MOST_LOG_LINES = 120
+MAX_LOG_LINES = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settling:
+class RecoveryTime:
     """How long it took after a storm until the books agreed with the exchange."""
 
     storm: int
@@ -46,7 +46,7 @@ class Figures:
     exchange_faults: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     checks: int = 0
-    settlings: list[Settling] = field(default_factory=list)
+    recoveries_timed: list[RecoveryTime] = field(default_factory=list)
     left_buys: list[Left] = field(default_factory=list)
     fees_settled: int = 0
     lock_held_by_dead_seconds: float = 0.0
@@ -55,8 +55,8 @@ class Figures:
     violations: list[Violation] = field(default_factory=list)
 
     @property
-    def longest_settling(self) -> Settling | None:
-        return max(self.settlings, key=lambda one: one.seconds, default=None)
+    def max_recovery(self) -> RecoveryTime | None:
+        return max(self.recoveries_timed, key=lambda one: one.seconds, default=None)
 
     @property
     def is_well(self) -> bool:
@@ -66,10 +66,10 @@ class Figures:
         self, records: ChaosRecords, exchange_faults: Mapping[str, int], faults: Counter[str]
     ) -> None:
         """Take over what the records say now."""
-        books = records.books
-        self.orders, self.fills = len(books.orders), len(books.fills)
-        self.cycles_completed = sum(row.status is CycleStatus.COMPLETE for row in books.rows)
-        self.cycles_in_error = sum(row.status is CycleStatus.ERROR for row in books.rows)
+        evidence = records.evidence
+        self.orders, self.fills = len(evidence.orders), len(evidence.fills)
+        self.cycles_completed = sum(row.status is CycleStatus.COMPLETE for row in evidence.rows)
+        self.cycles_in_error = sum(row.status is CycleStatus.ERROR for row in evidence.rows)
         self.corrections = sum(one["kind"] == EventKind.FILL_CORRECTED for one in records.events)
         self.exchange_faults = {
             name: count for name, count in sorted(exchange_faults.items()) if count
@@ -96,11 +96,12 @@ def summary_lines(figures: Figures) -> Iterator[str]:
     each = ", ".join(f"{name} {count}" for name, count in figures.faults.items())
     total = sum(figures.faults.values())
     yield f"faults of the stack: {total}, {figures.kills} of them kills ({each})"
-    longest = figures.longest_settling
+    longest = figures.max_recovery
     if longest is not None:
         yield (
-            f"recoveries {figures.recoveries}; settled {len(figures.settlings)} times, at longest"
-            f" {longest.seconds:.1f} s after the faults ended ({longest.sweeps} sweeps)"
+            f"recoveries {figures.recoveries}; all was right after each of"
+            f" {len(figures.recoveries_timed)} storms, at the latest {longest.seconds:.1f} s after the"
+            f" faults ended ({longest.sweeps} sweeps)"
         )
     sold = [one.sold_seconds for one in figures.left_buys if one.sold_seconds is not None]
     longest_sale = f", at longest {max(sold):.1f} s" if sold else ""
@@ -117,7 +118,7 @@ def summary_lines(figures: Figures) -> Iterator[str]:
 def story(violation: Violation, records: ChaosRecords, log_dir: Path) -> Iterator[str]:
     """Everything that is known of the cycle that broke: row, orders, journal, events, log lines."""
     yield f"VIOLATION of {violation.rule!r}: {violation.text}"
-    matched = match_books(records.books)
+    matched = match_evidence(records.evidence)
     cycle = next((one for one in matched.cycles if one.row.id == violation.cycle_id), None)
     if cycle is None:
         return
@@ -138,12 +139,12 @@ def story(violation: Violation, records: ChaosRecords, log_dir: Path) -> Iterato
             yield f"  {event}"
     yield "log lines:"
     lines = list(_log_lines(cycle, log_dir))
-    if len(lines) > MOST_LOG_LINES:
-        yield f"  ({len(lines) - MOST_LOG_LINES} earlier ones left out)"
-    yield from (f"  {line}" for line in lines[-MOST_LOG_LINES:])
+    if len(lines) > MAX_LOG_LINES:
+        yield f"  ({len(lines) - MAX_LOG_LINES} earlier ones left out)"
+    yield from (f"  {line}" for line in lines[-MAX_LOG_LINES:])
 
 
-def _log_lines(cycle: CycleBooks, log_dir: Path) -> Iterable[str]:
+def _log_lines(cycle: CycleEvidence, log_dir: Path) -> Iterable[str]:
     marks = (
         f" cycle={cycle.row.id} ",
         f"dca-{cycle.row.id}-{cycle.row.order_key}",

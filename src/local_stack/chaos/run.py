@@ -16,14 +16,14 @@ from local_stack.audit.holdings import find_blocking_coins, find_touched_holding
 from local_stack.audit.invariants import (
     Violation,
     find_excess_requests,
-    find_unsettled,
+    find_unresolved,
     find_violations,
 )
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.chaos.arguments import ChaosPlan
 from local_stack.chaos.database_line import DatabaseLine
 from local_stack.chaos.faults import ChaosFaults
-from local_stack.chaos.fees import count_settled, find_fee_faults, settle_fees_days_later
+from local_stack.chaos.fees import count_resolved, find_fee_faults, settle_fees_days_later
 from local_stack.chaos.lock_watch import LockWatch
 from local_stack.chaos.lull import (
     SELL_SECONDS,
@@ -34,12 +34,12 @@ from local_stack.chaos.lull import (
 from local_stack.chaos.market_faults import LeftBuy
 from local_stack.chaos.plan import USERS_SYMBOL, asset_columns, plan_lull, plan_storm
 from local_stack.chaos.records import ChaosRecords, read_records
-from local_stack.chaos.report import Figures, Settling
+from local_stack.chaos.report import Figures, RecoveryTime
 from local_stack.exchange_process import fetch_rules
 from local_stack.stack import LocalStack
 
-TICK_SECONDS, LOOK_SECONDS, PROGRESS_SECONDS = 0.05, 0.3, 5.0
-SWEEPS_TO_SETTLE = 2
+TICK_SECONDS, POLL_SECONDS, PROGRESS_SECONDS = 0.05, 0.3, 5.0
+SWEEPS_TO_RECOVER = 2
 SETTLE_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never sweeps
 ALIVE_SECONDS = 60.0
 REPORT_SECONDS = 60.0
@@ -172,16 +172,18 @@ class Chaos:
                 sweeps.add(beat.last_sweep_at or 0.0)
             self.stack.exchange.control("settle")
             self.records = self._read()
-            unsettled = find_unsettled(self.records.books)
+            unsettled = find_unresolved(self.records.evidence)
             # The first one may have begun before the faults ended.
-            if unsettled and len(sweeps) > SWEEPS_TO_SETTLE + 1:
+            if unsettled and len(sweeps) > SWEEPS_TO_RECOVER + 1:
                 break
-            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+            time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
         seconds = time.monotonic() - ended_at
-        self.figures.settlings.append(Settling(storm=storm, seconds=seconds, sweeps=len(sweeps)))
+        self.figures.recoveries_timed.append(
+            RecoveryTime(storm=storm, seconds=seconds, sweeps=len(sweeps))
+        )
         self._check(
             Violation(
-                rule=f"settled within {SWEEPS_TO_SETTLE} sweeps",
+                rule=f"settled within {SWEEPS_TO_RECOVER} sweeps",
                 text=f"after {seconds:.0f} s and {len(sweeps)} sweeps: {one.text}",
                 symbol=one.symbol,
                 cycle_id=one.cycle_id,
@@ -191,7 +193,7 @@ class Chaos:
         assert self.records is not None, "read above"
         self._check(
             [
-                *find_violations(self.records.books),
+                *find_violations(self.records.evidence),
                 *find_excess_requests(self._peak()),
                 *(self._lock_watch.find_refusals() if self._lock_watch else ()),
                 *find_touched_holdings(self.records.ledger, USERS_SYMBOL, self.users_order),
@@ -214,7 +216,7 @@ class Chaos:
         self._tick_until(lambda: market.last_left_buy is not None, LULL_SECONDS)
         if (left := market.last_left_buy) is not None:
             self.records = self._read()
-            self._check(self._sold_though_left(left, take_profit_of(left, self.records.books)))
+            self._check(self._sold_though_left(left, take_profit_of(left, self.records.evidence)))
         self.faults.end()
 
     def _renew_streams(self) -> bool:
@@ -265,17 +267,17 @@ class Chaos:
             if time.monotonic() > deadline:
                 return False
             self._tick()
-            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+            time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
         return True
 
     def _settle_fees(self) -> None:
         self.stack.exchange.control("market", paused=True)
-        self._tick_until(lambda: not find_unsettled(self._read().books), SETTLE_SECONDS)
+        self._tick_until(lambda: not find_unresolved(self._read().evidence), SETTLE_SECONDS)
         self.schedule.stop()  # a caretaker that runs would keep the same one from running
         settle_fees_days_later(self.stack, self.plan.seed)
         self.records = self._read()
-        self.figures.fees_settled = count_settled(self.records.books)
-        self._check(find_fee_faults(self.records.books))
+        self.figures.fees_settled = count_resolved(self.records.evidence)
+        self._check(find_fee_faults(self.records.evidence))
 
     def _read(self) -> ChaosRecords:
         return read_records(self.stack, self.rules, {self.users_order}, self.sold_by_hand)
@@ -286,7 +288,7 @@ class Chaos:
         """
         assert self.records is not None, "proven before"
         for symbol, qty in find_blocking_coins(
-            self.records.books, self.records.coins, self.records.events
+            self.records.evidence, self.records.coins, self.records.events
         ):
             self.stack.exchange.control("balance", unit=symbol, add=f"-{qty:f}")
             self.sold_by_hand.append((symbol, -qty))
@@ -303,10 +305,10 @@ class Chaos:
         while True:
             self._tick()
             self.records = self._read()
-            found = find_unreported(self.records.books, self.records.coins, self.records.events)
+            found = find_unreported(self.records.evidence, self.records.coins, self.records.events)
             if not found or time.monotonic() > deadline:
                 break
-            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+            time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
         self.stack.exchange.control("market", paused=False)
         return found
 
@@ -320,7 +322,7 @@ class Chaos:
             trades = beat is not None and beat.state == "trading" and beat.age_seconds() < 3
             if trades and self.stack.exchange.state()["orders"]["total"] > before:
                 return []
-            time.sleep(LOOK_SECONDS)  # the pause of a poll with a bound
+            time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
         return [Violation(rule="alive", text=f"no new order within {seconds:.0f} s of calm")]
 
     def count(self) -> None:

@@ -17,9 +17,9 @@ from local_stack.audit.invariants import (
     find_order_faults,
     find_row_faults,
     find_unclaimed,
-    find_unsettled,
+    find_unresolved,
 )
-from local_stack.audit.ledgers import Books, CycleBooks, MatchedBooks
+from local_stack.audit.ledgers import CycleEvidence, Evidence, MatchedEvidence
 from local_stack.audit.spending import largest_share
 from local_stack.demo.figures import HALF_A_CENT, AssetFigures, cash_moved
 from local_stack.demo.records import BotRecords, ExchangeRecords
@@ -48,7 +48,7 @@ class Circumstances:
 
 
 def check_profits(
-    assets: Iterable[AssetFigures], total: AssetFigures, journal: MatchedBooks
+    assets: Iterable[AssetFigures], total: AssetFigures, journal: MatchedEvidence
 ) -> Check:
     wrong = [f"differs for {one.symbol}" for one in (*assets, total) if not one.agrees]
     estimated = sum(
@@ -80,9 +80,13 @@ def check_cash(exchange: ExchangeRecords) -> Check:
     )
 
 
-def check_orders(books: Books, matched: MatchedBooks) -> Check:
+def check_orders(evidence: Evidence, matched: MatchedEvidence) -> Check:
     """Never bought twice, nothing lost."""
-    found = [*find_unclaimed(matched), *find_unsettled(books), *find_open_cycle_faults(books)]
+    found = [
+        *find_unclaimed(matched),
+        *find_unresolved(evidence),
+        *find_open_cycle_faults(evidence),
+    ]
     for cycle in matched.cycles:
         found += find_order_faults(cycle)
     return Check(
@@ -93,10 +97,10 @@ def check_orders(books: Books, matched: MatchedBooks) -> Check:
     )
 
 
-def check_cycles(cycles: Iterable[CycleBooks], books: Books) -> Check:
+def check_cycles(cycles: Iterable[CycleEvidence], evidence: Evidence) -> Check:
     cycles, found = list(cycles), list[Violation]()
     for cycle in cycles:
-        found += [*find_journal_faults(cycle), *find_row_faults(cycle, books)]
+        found += [*find_journal_faults(cycle), *find_row_faults(cycle, evidence)]
     bought = sum(bool(cycle.orders) for cycle in cycles)
     return Check(
         name="quantity, average and safety orders of every cycle are the exchange's fills",
@@ -105,10 +109,10 @@ def check_cycles(cycles: Iterable[CycleBooks], books: Books) -> Check:
     )
 
 
-def check_ladders(cycles: Iterable[CycleBooks], books: Books) -> Check:
+def check_ladders(cycles: Iterable[CycleEvidence], evidence: Evidence) -> Check:
     """What a buy could have cost at its limit, on top of what was filled before it."""
     cycles = list(cycles)
-    found = list(find_money_faults(cycles, books))
+    found = list(find_money_faults(cycles, evidence))
     largest = max(map(largest_share, cycles), default=_ZERO)
     return Check(
         name="filled plus open buys never exceeded the base order plus all safety orders",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from domain.orders import Side
-from local_stack.audit.ledgers import CycleBooks, Fill
+from local_stack.audit.ledgers import CycleEvidence, Fill
 
 HALF_A_CENT = Decimal("0.005")
 _ZERO = Decimal(0)
@@ -38,7 +38,7 @@ class AssetFigures:
         return abs(self.journal_profit_usd - self.exchange_profit_usd) < HALF_A_CENT
 
 
-def sum_up(name: str, cycles: Iterable[CycleBooks]) -> AssetFigures:
+def sum_up(name: str, cycles: Iterable[CycleEvidence]) -> AssetFigures:
     """The figures of these cycles: of one coin, or of all."""
     cycles = list(cycles)
     complete = [cycle for cycle in cycles if cycle.is_complete]
@@ -54,12 +54,12 @@ def sum_up(name: str, cycles: Iterable[CycleBooks]) -> AssetFigures:
     )
 
 
-def rests_on_estimates(cycle: CycleBooks) -> bool:
+def rests_on_estimates(cycle: CycleEvidence) -> bool:
     """Whether the fee of one of its orders is not posted yet."""
     return any(entry.fee_is_estimated and entry.filled_qty > 0 for entry in cycle.journal)
 
 
-def journal_profit(cycle: CycleBooks) -> Decimal:
+def journal_profit(cycle: CycleEvidence) -> Decimal:
     """What the bot believes."""
     return _sum(
         entry.filled_usd - entry.fee_usd if entry.side is Side.SELL else -entry.filled_usd
@@ -67,7 +67,7 @@ def journal_profit(cycle: CycleBooks) -> Decimal:
     )
 
 
-def exchange_profit(cycle: CycleBooks) -> Decimal:
+def exchange_profit(cycle: CycleEvidence) -> Decimal:
     """What the exchange did."""
     return _sum(map(cash_moved, _fills(cycle)))
 
@@ -81,7 +81,7 @@ def _fee_usd(fill: Fill) -> Decimal:
     return fill.fee if fill.side is Side.SELL else fill.fee * fill.price
 
 
-def _fills(cycle: CycleBooks) -> list[Fill]:
+def _fills(cycle: CycleEvidence) -> list[Fill]:
     return [fill for fills in cycle.fills.values() for fill in fills]
 
 

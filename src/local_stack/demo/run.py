@@ -29,9 +29,9 @@ from monitoring.status.timed_calls import Pending
 from utils.db_utils import close_quietly
 from utils.formatting import moment, stopwatch
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 STATUS_SECONDS = 5.0  # as --watch: each asks the exchange, within the same allowance as the bot
-LONGEST_STATUS_SECONDS = 60.0
+MAX_STATUS_SECONDS = 60.0
 
 
 class View(Protocol):
@@ -136,13 +136,13 @@ class Demo:
         started = time.monotonic()
         limit = self.plan.minutes and self.plan.minutes * 60
         with self.stopper.watching() as stop_wanted:
-            while not stop_wanted.wait(LOOK_SECONDS):
+            while not stop_wanted.wait(POLL_SECONDS):
                 now = time.monotonic()
                 self.seconds = now - started
                 self.schedule.tick(now)
                 if pending is None and now >= ask_at:
                     # Beside us: what the exchange is slow to answer must not hold up cron.
-                    pending = Pending(reader.load, seconds=LONGEST_STATUS_SECONDS)
+                    pending = Pending(reader.load, seconds=MAX_STATUS_SECONDS)
                     ask_at = now + STATUS_SECONDS
                 if pending is not None and pending.has_ended:
                     status, pending = pending.result(), None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import localcontext
 
-from local_stack.audit.ledgers import Books, CycleBooks, match_books
+from local_stack.audit.ledgers import CycleEvidence, Evidence, match_evidence
 from local_stack.demo.checks import (
     Check,
     Circumstances,
@@ -29,7 +29,7 @@ from local_stack.demo.records import FEE_RATE, BotRecords, ExchangeRecords
 class Summary:
     assets: tuple[AssetFigures, ...]
     total: AssetFigures
-    cycles: tuple[CycleBooks, ...]
+    cycles: tuple[CycleEvidence, ...]
     checks: tuple[Check, ...]
     requests_peak_per_minute: int
 
@@ -40,7 +40,7 @@ class Summary:
 
 def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances) -> Summary:
     """Figures and verdicts."""
-    books = Books(
+    evidence = Evidence(
         assets=bot.assets,
         rows=bot.cycles,
         journal=bot.journal,
@@ -51,7 +51,7 @@ def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances)
         fee_rate=FEE_RATE,
     )
     with localcontext(prec=60):
-        matched = match_books(books)
+        matched = match_evidence(evidence)
         cycles = matched.cycles
         assets = tuple(
             sum_up(
@@ -68,9 +68,9 @@ def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances)
             checks=(
                 check_profits(assets, total, matched),
                 check_cash(exchange),
-                check_orders(books, matched),
-                check_cycles(cycles, books),
-                check_ladders(cycles, books),
+                check_orders(evidence, matched),
+                check_cycles(cycles, evidence),
+                check_ladders(cycles, evidence),
                 check_sells(bot),
                 check_requests(around),
                 check_calm(bot, around),

@@ -9,7 +9,7 @@ from domain.orders import Side
 from domain.trading_state import TradingState
 from monitoring.doctor.facts import Market, World
 from monitoring.doctor.findings import Finding, fail, ok, warn
-from monitoring.status.daemon_status import load_daemon_look
+from monitoring.status.daemon_status import load_daemon_status
 from monitoring.status.held_back import ask_for_foreign_coins
 from strategy.asset_checks import (
     check_asset,
@@ -17,7 +17,7 @@ from strategy.asset_checks import (
     find_sale_problems,
     find_state_problem,
 )
-from strategy.cycle_plan import plan_deal
+from strategy.cycle_plan import plan_cycle
 from strategy.ladder import compute_ladder_usd, compute_remaining_usd
 from utils.formatting import usd
 
@@ -25,16 +25,16 @@ SUBJECT = "assets"
 
 
 def check_assets(world: World) -> list[Finding]:
-    books = world.known_books()
-    if not books.assets:
+    records = world.known_records()
+    if not records.assets:
         return [warn(SUBJECT, "none: there is nothing to trade", "scripts/assets add BTC/USD")]
     market = world.market()
     found: list[Finding] = []
-    for asset in books.assets:
-        found += _check_one(world, asset, books.states.get(asset.id), market)
-    daemon = load_daemon_look(world.settings)  # what it says of coins is said (held back)
+    for asset in records.assets:
+        found += _check_one(world, asset, records.states.get(asset.id), market)
+    daemon = load_daemon_status(world.settings)  # what it says of coins is said (held back)
     told = {held.symbol for held in daemon.held_back if held.tells_of_coins}
-    untold = [s for s in books.states.values() if s.asset.asset_symbol not in told]
+    untold = [s for s in records.states.values() if s.asset.asset_symbol not in told]
     foreign = ask_for_foreign_coins(untold, market.rules, world.settings.taker_fee_rate, set())
     return found + [fail(one.symbol or SUBJECT, one.words, one.cure) for one in foreign.values()]
 
@@ -60,7 +60,7 @@ def _check_one(
     fee_rate = world.settings.taker_fee_rate
     findings, plan = check_asset(asset, rules, fee_rate, quote.ask)
     if not findings and state.cycle.quantity > 0:  # it can be larger than one that begins now
-        running = plan_deal(asset, rules, fee_rate, quote.ask, open_deal=state)
+        running = plan_cycle(asset, rules, fee_rate, quote.ask, open_cycle=state)
         findings = tuple(find_sale_problems(running))
     found = [(fail if one.refuses else warn)(symbol, one.text, edit) for one in findings]
     if found or plan is None:
@@ -70,15 +70,15 @@ def _check_one(
 
 
 def check_capital(world: World) -> list[Finding]:
-    books = world.known_books()
-    enabled = [asset for asset in books.assets if asset.is_enabled]
+    records = world.known_records()
+    enabled = [asset for asset in records.assets if asset.is_enabled]
     if not enabled:
         return []
     account, market = world.known_account(), world.market()
     fee_rate = world.settings.taker_fee_rate
     needed = Decimal(0)
     for asset in enabled:
-        state = books.states.get(asset.id)
+        state = records.states.get(asset.id)
         rules = market.rules.get(asset.asset_symbol)
         needed += (
             compute_ladder_usd(asset)

@@ -6,11 +6,11 @@ import re
 
 from monitoring.doctor.facts import World
 from monitoring.doctor.findings import Finding, NotChecked, fail, ok, warn
-from monitoring.status.daemon_status import load_daemon_look
+from monitoring.status.daemon_status import load_daemon_status
 from runtime.account_lock import find_lock_holder
 from utils.db_utils import DatabaseError, execute_query, refusal_cure, thread_connection
 
-LEAST_MARIADB, LEAST_MYSQL = (10, 6, 0), (8, 0, 13)
+MIN_MARIADB, MIN_MYSQL = (10, 6, 0), (8, 0, 13)
 CLOCK_WARN_SECONDS = 5.0
 _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
@@ -27,7 +27,7 @@ def check_database(world: World) -> list[Finding]:
         cure = "start it (scripts/database start), or correct DB_* in .env"
         return [fail("database", text, cure)]
     name = "MariaDB" if "mariadb" in facts.version.lower() else "MySQL"
-    least = LEAST_MARIADB if name == "MariaDB" else LEAST_MYSQL
+    least = MIN_MARIADB if name == "MariaDB" else MIN_MYSQL
     wanted = ".".join(str(part) for part in least)
     found = []
     if parse_version(facts.version) < least:
@@ -80,7 +80,7 @@ def check_times(world: World) -> list[Finding]:
 
 def check_binding(world: World) -> list[Finding]:
     facts = world.known_database()
-    if facts.books is None:
+    if facts.records is None:
         raise NotChecked("the tables are not of this version (see schema)")
     if facts.account_id is None:
         return [ok("account binding", "of no account yet: the first start binds it to yours")]
@@ -95,7 +95,7 @@ def check_second_daemon(world: World) -> list[Finding]:
     facts = world.known_database()
     account_id = facts.account_id or world.known_account().id
     holder = find_lock_holder(thread_connection(), account_id)
-    daemon = load_daemon_look(world.settings)
+    daemon = load_daemon_status(world.settings)
     if holder is None:
         return [ok("second daemon", "none: nobody holds this account")]
     if daemon.pid is None:

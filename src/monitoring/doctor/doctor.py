@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from config import SettingsError, inspect_settings, read_environment, use_settings
-from monitoring.doctor import alert_checks as telling_checks
+from monitoring.doctor import alert_checks as alert_checks
 from monitoring.doctor import asset_checks as ladder_checks
 from monitoring.doctor import database_checks, exchange_checks, machine_checks
 from monitoring.doctor.facts import World
@@ -20,7 +20,7 @@ from monitoring.status.timed_calls import Pending, TookTooLong
 from utils.alpaca_client_rest import ExchangeError
 from utils.db_utils import DatabaseError
 
-CHECK_SECONDS = 18.0  # longer than what they wait for (doctor_world)
+CHECK_SECONDS = 18.0  # longer than what they wait for (doctor_facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ CHECKS = (
     Check("folders", machine_checks.check_folders),
     Check("disk", machine_checks.check_disk),
     Check("log rotation", machine_checks.check_log_rotation),
-    Check("mail", telling_checks.check_mail),
-    Check("watcher", telling_checks.check_watcher),
+    Check("mail", alert_checks.check_mail),
+    Check("watcher", alert_checks.check_watcher),
 )
-TEST_MAIL = Check("test mail", telling_checks.send_test_mail)
+TEST_MAIL = Check("test mail", alert_checks.send_test_mail)
 
 
 def examine(*, with_mail: bool = False) -> Iterator[Finding]:
@@ -80,10 +80,10 @@ def examine(*, with_mail: bool = False) -> Iterator[Finding]:
         (check, Pending(partial(check.work, world), seconds=CHECK_SECONDS)) for check in checks
     ]
     for check, pending in under_way:
-        yield from _settled(check, pending)
+        yield from _outcome_of(check, pending)
 
 
-def _settled(check: Check, pending: Pending[list[Finding]]) -> list[Finding]:
+def _outcome_of(check: Check, pending: Pending[list[Finding]]) -> list[Finding]:
     try:
         return pending.result()
     except NotChecked as error:

@@ -14,8 +14,8 @@ from monitoring.doctor.stream_probe import (
     probe_data_stream,
     probe_trade_stream,
 )
-from monitoring.status.daemon_status import StreamLook, load_daemon_look
-from monitoring.status.stalled_stream import find_mute_stream
+from monitoring.status.daemon_status import StreamStatus, load_daemon_status
+from monitoring.status.stalled_stream import find_stalled_stream
 from utils.alpaca_client_rest import CredentialsRefused, ExchangeError, get_trading_client
 from utils.alpaca_queries import fetch_exchange_time
 from utils.formatting import describe_account, span, usd
@@ -30,14 +30,14 @@ def check_money(world: World) -> list[Finding]:
     text = f"{describe_account(settings)}, orders go to {settings.trading_host}"
     if settings.is_live:
         found = [warn("money", text)]
-        brakes = (
+        buy_limits = (
             settings.max_buy_usd_per_day,
             settings.max_position_usd,
             settings.max_open_cycles,
         )
-        if all(brake is None for brake in brakes):
+        if all(buy_limit is None for buy_limit in buy_limits):
             found.append(
-                warn("brakes", "no limit on what it may buy", "set MAX_BUY_USD_PER_DAY in .env")
+                warn("buy limits", "no limit on what it may buy", "set MAX_BUY_USD_PER_DAY in .env")
             )
         return found
     return [ok("money", text)]
@@ -94,13 +94,13 @@ def check_clock(world: World) -> list[Finding]:
 
 
 def check_data_stream(world: World) -> list[Finding]:
-    daemon = load_daemon_look(world.settings)
+    daemon = load_daemon_status(world.settings)
     if daemon.quotes is not None and daemon.quotes.is_connected:
         try:
             quotes = world.market().quotes
         except (ExchangeError, NotChecked):
             quotes = {}
-        if mute := find_mute_stream(world.settings, daemon, quotes):
+        if mute := find_stalled_stream(world.settings, daemon, quotes):
             return [fail("quote stream", mute, "scripts/bot restart")]
         return [ok("quote stream", _held(daemon.quotes))]
     world.known_account()
@@ -108,14 +108,14 @@ def check_data_stream(world: World) -> list[Finding]:
 
 
 def check_trade_stream(world: World) -> list[Finding]:
-    daemon = load_daemon_look(world.settings)
+    daemon = load_daemon_status(world.settings)
     if daemon.trade_updates is not None and daemon.trade_updates.is_connected:
         return [ok("trade stream", _held(daemon.trade_updates))]
     world.known_account()
     return _probed("trade stream", lambda: probe_trade_stream(world.settings))
 
 
-def _held(stream: StreamLook) -> str:
+def _held(stream: StreamStatus) -> str:
     heard = stream.heard_seconds
     last = "nothing heard yet" if heard is None else f"last word {span(heard)} ago"
     return f"the daemon is connected, {last}"

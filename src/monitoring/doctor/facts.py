@@ -45,11 +45,11 @@ class DatabaseFacts:
     clock_ahead_seconds: float
     schema_problem: str | None
     account_id: str | None
-    books: Books | None
+    records: Records | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Records:
     assets: list[DcaAsset]
     states: dict[int, TradingState]
 
@@ -106,12 +106,12 @@ class World:
         """For the others. Raises NotChecked when it is not known."""
         return _known(self._database, "the database gave no answer (see database)")
 
-    def known_books(self) -> Books:
+    def known_records(self) -> Records:
         """The configuration and the cycles. Raises NotChecked."""
-        books = self.known_database().books
-        if books is None:
+        records = self.known_database().records
+        if records is None:
             raise NotChecked("the tables are not of this version (see schema)")
-        return books
+        return records
 
     def market(self) -> Market:
         """Rules, prices and open orders. Raises ExchangeError, TookTooLong, NotChecked."""
@@ -128,10 +128,10 @@ class World:
 
     def _ask_market(self) -> Market:
         self.known_account()
-        books = self.known_books()
+        records = self.known_records()
         client = get_trading_client()
         rules = fetch_all_asset_rules(client, min_cost_usd=self.settings.minimum_order_usd)
-        symbols = [a.asset_symbol for a in books.assets if a.asset_symbol in rules]
+        symbols = [a.asset_symbol for a in records.assets if a.asset_symbol in rules]
         return Market(
             rules=rules,
             quotes=fetch_latest_quotes(symbols),
@@ -151,14 +151,14 @@ class World:
         )
         took = datetime.now(UTC) - asked_at
         ahead = row["now"].replace(tzinfo=UTC) - (asked_at + took / 2)
-        schema_problem, account_id, books = None, None, None
+        schema_problem, account_id, records = None, None, None
         try:
             check_schema(connection)
         except ForeignDatabase as error:
             schema_problem = str(error)
         else:
             account_id = get_meta(connection, "alpaca_account_id")
-            books = Books(
+            records = Records(
                 assets=get_all_assets(connection),
                 states={state.asset.id: state for state in load_all_trading_states(connection)},
             )
@@ -170,7 +170,7 @@ class World:
             clock_ahead_seconds=ahead.total_seconds(),
             schema_problem=schema_problem,
             account_id=account_id,
-            books=books,
+            records=records,
         )
 
 

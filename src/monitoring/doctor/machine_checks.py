@@ -23,8 +23,8 @@ from config import (
 )
 from monitoring.doctor.facts import World
 from monitoring.doctor.findings import Finding, fail, ok, warn
-from monitoring.status.caretaker_status import load_caretaker_looks
-from monitoring.status.daemon_status import load_daemon_look
+from monitoring.status.caretaker_status import load_caretaker_statuses
+from monitoring.status.daemon_status import load_daemon_status
 from runtime.crontab import (
     NO_CRON,
     START_CRON,
@@ -38,8 +38,8 @@ from runtime.crontab import (
 from runtime.daemon_process import project_python
 from utils.formatting import span
 
-LEAST_FREE_BYTES, SCARCE_FREE_BYTES = 200_000_000, 1_000_000_000
-LONGEST_LOG_BYTES = 20_000_000  # the programs begin a new file at 5 MB
+MIN_FREE_BYTES, SCARCE_FREE_BYTES = 200_000_000, 1_000_000_000
+MAX_LOG_BYTES = 20_000_000  # the programs begin a new file at 5 MB
 _FOREIGN_NAMES = {"ENV_FILE", "NO_COLOR"}
 
 
@@ -97,7 +97,7 @@ def check_packages(_world: World) -> list[Finding]:
 
 
 def check_daemon(world: World) -> list[Finding]:
-    daemon = load_daemon_look(world.settings)
+    daemon = load_daemon_status(world.settings)
     found = []
     if daemon.is_paused:
         found.append(warn("pause", "buying is paused, sells go on", "scripts/bot resume"))
@@ -118,7 +118,7 @@ def check_daemon(world: World) -> list[Finding]:
 
 def check_held_back(world: World) -> list[Finding]:
     """What the daemon says of the assets that want to trade and cannot."""
-    daemon = load_daemon_look(world.settings)
+    daemon = load_daemon_status(world.settings)
     found = []
     for held in daemon.held_back:
         if held.symbol is None:  # the line of the daemon says it
@@ -126,7 +126,7 @@ def check_held_back(world: World) -> list[Finding]:
         if held.is_wrong:
             cure = held.cure or "logs/app.log"
             found.append(fail(held.symbol, f"held back: {held.words}", cure))
-        elif held.is_wished and not daemon.is_paused:
+        elif held.is_requested and not daemon.is_paused:
             found.append(warn(held.symbol, f"held back: {held.words}", held.cure))
     if not found and daemon.pid is not None:
         found.append(ok("held back", "no asset: each can trade when its price comes"))
@@ -135,7 +135,7 @@ def check_held_back(world: World) -> list[Finding]:
 
 def check_caretakers(world: World) -> list[Finding]:
     found = []
-    for look in load_caretaker_looks(world.settings, datetime.now(UTC)):
+    for look in load_caretaker_statuses(world.settings, datetime.now(UTC)):
         log = f"see logs/{look.script}.log and logs/cron.out"
         if look.age_seconds is None:
             found.append(warn(look.script, "it never ran here", "scripts/install_crontab install"))
@@ -223,7 +223,7 @@ def check_disk(world: World) -> list[Finding]:
         for path in (world.settings.log_dir, world.settings.run_dir)
     )
     text = f"{free / 1e9:.1f} GB free"
-    if free < LEAST_FREE_BYTES:
+    if free < MIN_FREE_BYTES:
         text = f"{free / 1e6:.0f} MB free: the daemon cannot write its heartbeat and logs soon"
         return [fail("disk", text, "make room")]
     return [(warn if free < SCARCE_FREE_BYTES else ok)("disk", text)]
@@ -235,7 +235,7 @@ def check_log_rotation(world: World) -> list[Finding]:
         return [ok("log rotation", "no logs yet")]
     files = [path for path in folder.iterdir() if path.is_file()]
     total = sum(path.stat().st_size for path in files)
-    long = [path.name for path in files if path.stat().st_size > LONGEST_LOG_BYTES]
+    long = [path.name for path in files if path.stat().st_size > MAX_LOG_BYTES]
     if long:
         text = f"{', '.join(sorted(long)[:3])} grow without end"
         cure = "the programs and the watchdog keep them short: do both run? else delete them"

@@ -1,4 +1,4 @@
-"""How one asset stands: its deal, the market, and how far the prices are at which the bot acts.
+"""How one asset stands: its cycle, the market, and how far the prices are at which the bot acts.
 
 Pure. The prices come from the functions that the bot itself decides with.
 """
@@ -16,7 +16,7 @@ from domain.journal import Purpose, RealisedProfit
 from domain.market import AssetRules, Quote
 from domain.orders import ExchangeOrder
 from domain.trading_state import TradingState
-from monitoring.status.held_back import HeldLook
+from monitoring.status.held_back import HeldBack
 from strategy.asset_checks import find_row_problem, find_state_problem
 from strategy.fees import compute_coins_held, compute_usd_fee
 from strategy.order_identity import compute_client_order_id
@@ -30,7 +30,7 @@ _FINEST = Decimal("1e-9")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderLook:
+class OpenOrderStatus:
     """The open order. `limit_price` None: a market order; `age_seconds` None: not told."""
 
     side: str
@@ -42,7 +42,7 @@ class OrderLook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssetLook:
+class AssetStatus:
     """One line of the table. USD and coins; None: there is none, or it cannot be told.
 
     `quantity` is what the cycle bought, `coins_held` what the coin fees left of it.
@@ -73,20 +73,20 @@ class AssetLook:
     sell_distance_percent: Decimal | None = None
     unrealised_usd: Decimal | None = None
     rests_until: datetime | None = None
-    order: OrderLook | None = None
+    order: OpenOrderStatus | None = None
     order_is_unseen: bool = False
-    deals: int = 0
+    cycles: int = 0
     realised_usd: Decimal = Decimal(0)
-    deals_today: int = 0
+    cycles_today: int = 0
     realised_today_usd: Decimal = Decimal(0)
     realised_is_estimated: bool = False
     realised_today_is_estimated: bool = False
-    held: HeldLook | None = None
+    held: HeldBack | None = None
     leftover: Decimal = Decimal(0)
     problem: str | None = None
 
 
-def look_at_asset(
+def asset_status_of(
     asset: DcaAsset,
     state: TradingState | None,
     *,
@@ -94,15 +94,15 @@ def look_at_asset(
     quote: Quote | None,
     open_orders: Sequence[ExchangeOrder] | None,
     realised: RealisedProfit | None,
-    held: HeldLook | None,
+    held: HeldBack | None,
     fee_rate: Decimal,
     now: datetime,
-) -> AssetLook:
+) -> AssetStatus:
     """Everything about one asset. Without its latest cycle (`state` None) nothing trades it."""
     bid, ask = (quote.bid, quote.ask) if quote else (None, None)
     cycle = state.cycle if state else None
     row_problem = find_state_problem(state) if state else find_row_problem(asset)
-    common = AssetLook(
+    common = AssetStatus(
         symbol=asset.asset_symbol,
         is_enabled=asset.is_enabled,
         status=cycle.status if cycle else None,
@@ -118,9 +118,9 @@ def look_at_asset(
         quoted_at=quote.quoted_at if quote else None,
         held=held,
         leftover=state.leftover if state else Decimal(0),
-        deals=realised.deals if realised else 0,
+        cycles=realised.cycles if realised else 0,
         realised_usd=realised.profit_usd if realised else Decimal(0),
-        deals_today=realised.recent_deals if realised else 0,
+        cycles_today=realised.recent_cycles if realised else 0,
         realised_today_usd=realised.recent_profit_usd if realised else Decimal(0),
         realised_is_estimated=bool(realised and realised.is_estimated),
         realised_today_is_estimated=bool(realised and realised.recent_is_estimated),
@@ -146,7 +146,7 @@ def look_at_asset(
         sell_distance_percent=_distance_percent(bid, triggers.sell_at_or_above),
         unrealised_usd=None if bid is None else compute_unrealised_usd(state, known, fee_rate, bid),
         rests_until=rest_ends or triggers.buy_not_before,
-        order=_look_at_order(order, now) if order else None,
+        order=_order_status(order, now) if order else None,
         order_is_unseen=order is None and cycle.latest_order_id is not None,
         problem=_order_problem(order, now) if order else None,
     )
@@ -215,8 +215,8 @@ def _order_age_seconds(order: ExchangeOrder, now: datetime) -> float | None:
     return None if moment is None else max(0.0, (now - moment).total_seconds())
 
 
-def _look_at_order(order: ExchangeOrder, now: datetime) -> OrderLook:
-    return OrderLook(
+def _order_status(order: ExchangeOrder, now: datetime) -> OpenOrderStatus:
+    return OpenOrderStatus(
         side=order.side.value,
         status=order.status,
         qty=order.qty,

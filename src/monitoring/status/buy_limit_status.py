@@ -1,6 +1,6 @@
-"""The brakes on buying and what of them is used. Pure.
+"""The buy limits on buying and what of them is used. Pure.
 
-A brake stops buys when the next one would exceed it, so it can hold before it is used up.
+A buy limit stops buys when the next one would exceed it, so it can hold before it is used up.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from trading.buy_limits import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrakeLook:
-    """One brake: its setting, its limit, and what of it is used (None: cannot be told now).
+class BuyLimitStatus:
+    """One buy limit: its setting, its limit, and what of it is used (None: cannot be told now).
 
     `holds`: the next buy, or for MAX_POSITION_USD that of some asset, would exceed it.
     """
@@ -29,12 +29,12 @@ class BrakeLook:
     holds: bool = False
 
 
-def look_at_brakes(
+def buy_limit_statuses(
     settings: Settings,
     usage: Usage | None,
     states: Sequence[TradingState] | None,
     rules: Mapping[str, AssetRules],
-) -> tuple[BrakeLook, ...]:
+) -> tuple[BuyLimitStatus, ...]:
     """Those that are set, as `BuyLimits` counts them. `rules` by symbol, as far as known."""
 
     def next_buy_usd(state: TradingState) -> Decimal:
@@ -48,27 +48,31 @@ def look_at_brakes(
             "MAX_OPEN_CYCLES": settings.max_open_cycles,
         }
         return tuple(
-            BrakeLook(name=name, limit=Decimal(limit), used=None)
+            BuyLimitStatus(name=name, limit=Decimal(limit), used=None)
             for name, limit in limits.items()
             if limit is not None
         )
     buyers = [state for state in states if state.asset.is_enabled and state.cycle.is_open]
-    brakes = []
+    buy_limits = []
     if (limit := settings.max_buy_usd_per_day) is not None:
         used = usage.bought_today_usd + sum(usage.on_order_usd.values(), Decimal(0))
         least = min((next_buy_usd(state) for state in buyers), default=Decimal(0))
         holds = used + least > limit
-        brakes.append(BrakeLook(name="MAX_BUY_USD_PER_DAY", limit=limit, used=used, holds=holds))
+        buy_limits.append(
+            BuyLimitStatus(name="MAX_BUY_USD_PER_DAY", limit=limit, used=used, holds=holds)
+        )
     if (limit := settings.max_position_usd) is not None:
         used = max((_invested_usd(state, usage) for state in states), default=Decimal(0))
         holds = any(_invested_usd(state, usage) + next_buy_usd(state) > limit for state in buyers)
-        brakes.append(BrakeLook(name="MAX_POSITION_USD", limit=limit, used=used, holds=holds))
+        buy_limits.append(
+            BuyLimitStatus(name="MAX_POSITION_USD", limit=limit, used=used, holds=holds)
+        )
     if settings.max_open_cycles is not None:
         used, limit = Decimal(usage.open_cycles), Decimal(settings.max_open_cycles)
-        brakes.append(
-            BrakeLook(name="MAX_OPEN_CYCLES", limit=limit, used=used, holds=used >= limit)
+        buy_limits.append(
+            BuyLimitStatus(name="MAX_OPEN_CYCLES", limit=limit, used=used, holds=used >= limit)
         )
-    return tuple(brakes)
+    return tuple(buy_limits)
 
 
 def _invested_usd(state: TradingState, usage: Usage) -> Decimal:

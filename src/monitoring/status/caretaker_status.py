@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaretakerLook:
+class CaretakerStatus:
     """The last run of one script, and how long ago its first one was. None: it never ran here."""
 
     script: str
@@ -43,16 +43,16 @@ class CaretakerLook:
         return self.exit_code not in (None, 0)
 
 
-def load_caretaker_looks(settings: Settings, now: datetime) -> tuple[CaretakerLook, ...]:
+def load_caretaker_statuses(settings: Settings, now: datetime) -> tuple[CaretakerStatus, ...]:
     """Every script of cron, whether it ever ran or not."""
     runs = {run.script: run for run in load_script_runs(settings.run_dir)}
     looks = []
     for script in PERIOD_SECONDS:
         run = runs.get(script)
         looks.append(
-            CaretakerLook(script=script)
+            CaretakerStatus(script=script)
             if run is None
-            else CaretakerLook(
+            else CaretakerStatus(
                 script=script,
                 age_seconds=run.age_seconds(now),
                 exit_code=run.exit_code,
@@ -65,7 +65,7 @@ def load_caretaker_looks(settings: Settings, now: datetime) -> tuple[CaretakerLo
     return tuple(looks)
 
 
-def find_caretaker_problems(looks: tuple[CaretakerLook, ...]) -> list[str]:
+def find_caretaker_problems(looks: tuple[CaretakerStatus, ...]) -> list[str]:
     """One line for all that never ran, one for each that is late or failed."""
     problems = []
     if never := [look.script for look in looks if _is_missing(look, looks)]:
@@ -82,7 +82,7 @@ def find_caretaker_problems(looks: tuple[CaretakerLook, ...]) -> list[str]:
     return problems
 
 
-def _is_missing(look: CaretakerLook, looks: tuple[CaretakerLook, ...]) -> bool:
+def _is_missing(look: CaretakerStatus, looks: tuple[CaretakerStatus, ...]) -> bool:
     """Whether it never ran and should have. Just installed, cron comes to the one of every five
     minutes last: until then that is nothing wrong.
     """

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 
 from caretakers.plans.watchdog import Beat, Verdict, plan_watch
-from caretakers.watchdog import limits_of, load_memory, look_at
+from caretakers.watchdog import limits_of, load_memory, take_snapshot
 from config import Settings
-from monitoring.status.held_back import HeldLook, load_held
+from monitoring.status.held_back import HeldBack, load_held
 from runtime.daemon_process import age_seconds, find_daemon, load_beat_of
 from runtime.heartbeat import Heartbeat
 from runtime.operator_flags import is_paused, is_stopped
@@ -20,7 +20,7 @@ SHORT_LOSS_SECONDS = 15.0  # a stream that is connected anew within this is no t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamLook:
+class StreamStatus:
     """One stream of the daemon. `heard_seconds`: since the last message; None: never."""
 
     is_connected: bool
@@ -29,7 +29,7 @@ class StreamLook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonLook:
+class DaemonStatus:
     """The daemon at one moment. What is None is not known, mostly because it does not run.
 
     `problem`: what is wrong with it, in one line with the cure.
@@ -45,20 +45,20 @@ class DaemonLook:
     state: str | None = None
     beat_seconds: float | None = None
     sweep_seconds: float | None = None
-    quotes: StreamLook | None = None
-    trade_updates: StreamLook | None = None
+    quotes: StreamStatus | None = None
+    trade_updates: StreamStatus | None = None
     symbols: tuple[str, ...] = ()
-    held_back: tuple[HeldLook, ...] = ()
+    held_back: tuple[HeldBack, ...] = ()
 
-    def held(self, symbol: str | None) -> HeldLook | None:
+    def held(self, symbol: str | None) -> HeldBack | None:
         """What holds back this asset; None: the daemon as a whole."""
         return next((held for held in self.held_back if held.symbol == symbol), None)
 
 
-def load_daemon_look(settings: Settings) -> DaemonLook:
+def load_daemon_status(settings: Settings) -> DaemonStatus:
     """Look now. Reads files and the process table only."""
     process = find_daemon(settings)
-    look = look_at(process, settings)
+    look = take_snapshot(process, settings)
     limits = limits_of(settings)
     now = time.monotonic()
     plan = plan_watch(look, load_memory(settings), limits, now)
@@ -69,7 +69,7 @@ def load_daemon_look(settings: Settings) -> DaemonLook:
     itself = next((held for held in held_back if held.symbol is None), None)
     if itself is not None and plan.verdict not in (Verdict.RESTART, Verdict.STOPPED):
         problem = itself.line
-    return DaemonLook(
+    return DaemonStatus(
         verdict=plan.verdict,
         reason=plan.reason,
         problem=problem,
@@ -112,21 +112,21 @@ def _is_short_loss(beat: Beat) -> bool:
     return bool(lost) and max(lost) < SHORT_LOSS_SECONDS
 
 
-def _quotes(beat: Heartbeat | None, seen: Beat | None) -> StreamLook | None:
+def _quotes(beat: Heartbeat | None, seen: Beat | None) -> StreamStatus | None:
     if beat is None or seen is None:
         return None
-    return StreamLook(
+    return StreamStatus(
         is_connected=beat.data_stream_connected,
         lost_seconds=seen.data_lost_seconds,
         heard_seconds=seen.quote_age_seconds,
     )
 
 
-def _trade_updates(beat: Heartbeat | None, seen: Beat | None, now: float) -> StreamLook | None:
+def _trade_updates(beat: Heartbeat | None, seen: Beat | None, now: float) -> StreamStatus | None:
     if beat is None or seen is None:
         return None
     heard_at = beat.last_update_at
-    return StreamLook(
+    return StreamStatus(
         is_connected=beat.trade_stream_connected,
         lost_seconds=seen.trade_lost_seconds,
         heard_seconds=None if heard_at is None else now - heard_at,

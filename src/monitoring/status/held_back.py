@@ -29,10 +29,10 @@ StateKey = tuple[str, int, int]  # symbol, cycle, order_seq
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldLook:
+class HeldBack:
     """What holds `symbol` (None: the daemon as a whole) back. `seconds` None: seen on the account.
 
-    `is_stalled`: for so long that a person was told. `is_wished`: the user wants it so.
+    `is_stalled`: for so long that a person was told. `is_requested`: the user wants it so.
     """
 
     symbol: str | None
@@ -40,12 +40,12 @@ class HeldLook:
     reason: str
     cure: str | None = None
     is_stalled: bool = False
-    is_wished: bool = False
+    is_requested: bool = False
 
     @property
     def is_wrong(self) -> bool:
         lasts = self.seconds is None or self.seconds >= HICCUP_SECONDS
-        return not self.is_wished and (self.is_stalled or lasts)
+        return not self.is_requested and (self.is_stalled or lasts)
 
     @property
     def tells_of_coins(self) -> bool:
@@ -66,16 +66,16 @@ class HeldLook:
         return f"{self.symbol or 'the daemon'} is held back: {self.words}{cure}"
 
 
-def load_held(beat: Heartbeat, now: float) -> tuple[HeldLook, ...]:
+def load_held(beat: Heartbeat, now: float) -> tuple[HeldBack, ...]:
     """What the daemon says of itself and its assets; `now` is monotonic."""
     return tuple(
-        HeldLook(
+        HeldBack(
             symbol=held.symbol,
             seconds=max(0.0, now - held.since),
             reason=held.reason,
             cure=held.cure,
             is_stalled=held.is_stalled,
-            is_wished=held.is_wished,
+            is_requested=held.is_requested,
         )
         for held in beat.held_back
     )
@@ -86,7 +86,7 @@ def ask_for_foreign_coins(
     rules: Mapping[str, AssetRules],
     fee_rate: Decimal,
     confirmed: set[StateKey],
-) -> dict[str, HeldLook]:
+) -> dict[str, HeldBack]:
     """Coins that stand where a base order would be placed, by symbol. Needs no daemon. Blocking:
     asks for the positions where a base order waits, and once more where coins are found: a fill may
     be on its way into the books.
@@ -125,7 +125,7 @@ def _waits_for_base_order(
 
 def _find_foreign_coins(
     waiting: Iterable[TradingState], rules: Mapping[str, AssetRules]
-) -> dict[StateKey, HeldLook]:
+) -> dict[StateKey, HeldBack]:
     positions = fetch_positions(get_trading_client())
     found = {}
     for state in with_leftovers(thread_connection(), waiting):
@@ -136,7 +136,7 @@ def _find_foreign_coins(
         foreign_qty = state.foreign_coins(position.qty)
         if is_unsellable(foreign_qty, rules[symbol]):
             continue
-        found[symbol, state.cycle.id, state.cycle.order_seq] = HeldLook(
+        found[symbol, state.cycle.id, state.cycle.order_seq] = HeldBack(
             symbol=symbol,
             seconds=None,
             reason=describe_foreign_coins(foreign_qty),

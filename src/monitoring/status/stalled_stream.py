@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from caretakers.plans.watchdog import Verdict
 from config import Settings
 from domain.market import Quote
-from monitoring.status.daemon_status import DaemonLook, load_daemon_look
+from monitoring.status.daemon_status import DaemonStatus, load_daemon_status
 from runtime.daemon_process import find_daemon, wait_for_newer_beat
 from utils.formatting import span
 
@@ -19,8 +19,8 @@ BEAT_PATIENCE_SECONDS = 7.0
 _SLACK_SECONDS = 2.0
 
 
-def find_mute_stream(
-    settings: Settings, daemon: DaemonLook, quotes: Mapping[str, Quote]
+def find_stalled_stream(
+    settings: Settings, daemon: DaemonStatus, quotes: Mapping[str, Quote]
 ) -> str | None:
     """One line if it is mute, else None. May wait for the daemon's next heartbeat."""
     newest = max(
@@ -30,7 +30,7 @@ def find_mute_stream(
     if newest is None:
         return None
     newest = min(newest, datetime.now(UTC))  # two clocks
-    if not _seems_mute(settings, daemon, newest):
+    if not _seems_stalled(settings, daemon, newest):
         return None
     # Its last heartbeat may be older than the quote: only a beat from after it can tell.
     process = find_daemon(settings)
@@ -38,12 +38,12 @@ def find_mute_stream(
         deadline = time.monotonic() + BEAT_PATIENCE_SECONDS
         while time.monotonic() < deadline:
             wait_for_newer_beat(process, settings, deadline - time.monotonic())
-            daemon = load_daemon_look(settings)
+            daemon = load_daemon_status(settings)
             if _beat_at(daemon) >= newest.timestamp() + _SLACK_SECONDS:
                 break
         else:
             return None  # it beats too seldom to tell
-        if not _seems_mute(settings, daemon, newest):
+        if not _seems_stalled(settings, daemon, newest):
             return None
     heard = daemon.quotes.heard_seconds if daemon.quotes else None
     since = "ever" if heard is None else f"for {span(heard)}"
@@ -53,7 +53,7 @@ def find_mute_stream(
     )
 
 
-def _seems_mute(settings: Settings, daemon: DaemonLook, newest: datetime) -> bool:
+def _seems_stalled(settings: Settings, daemon: DaemonStatus, newest: datetime) -> bool:
     stream = daemon.quotes
     if daemon.verdict not in (Verdict.WELL, Verdict.UNWELL, Verdict.STALLED) or stream is None:
         return False
@@ -65,5 +65,5 @@ def _seems_mute(settings: Settings, daemon: DaemonLook, newest: datetime) -> boo
     return newest.timestamp() - heard_at > settings.max_quote_age_seconds
 
 
-def _beat_at(daemon: DaemonLook) -> float:
+def _beat_at(daemon: DaemonStatus) -> float:
     return time.time() - (daemon.beat_seconds if daemon.beat_seconds is not None else float("inf"))

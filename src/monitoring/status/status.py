@@ -26,16 +26,16 @@ from models.events import get_error_events
 from models.meta import ForeignDatabase, check_schema
 from models.realised_profit import get_realised_profits
 from models.trading_state import load_all_trading_states, with_leftovers
-from monitoring.status.asset_status import AssetLook, look_at_asset
-from monitoring.status.buy_limit_status import BrakeLook, look_at_brakes
+from monitoring.status.asset_status import AssetStatus, asset_status_of
+from monitoring.status.buy_limit_status import BuyLimitStatus, buy_limit_statuses
 from monitoring.status.caretaker_status import (
-    CaretakerLook,
+    CaretakerStatus,
     find_caretaker_problems,
-    load_caretaker_looks,
+    load_caretaker_statuses,
 )
-from monitoring.status.daemon_status import DaemonLook, load_daemon_look
-from monitoring.status.held_back import HeldLook, StateKey, ask_for_foreign_coins
-from monitoring.status.stalled_stream import find_mute_stream
+from monitoring.status.daemon_status import DaemonStatus, load_daemon_status
+from monitoring.status.held_back import HeldBack, StateKey, ask_for_foreign_coins
+from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.timed_calls import Pending, TookTooLong
 from trading.buy_limits import BuyLimits, Usage
 from utils.alpaca_client_rest import ExchangeError, get_trading_client, pass_over_unreadable
@@ -60,15 +60,15 @@ class Status:
     thing that is wrong; empty: all is well. The `..._problem` fields say why a part is missing.
     """
 
-    looked_at: datetime
+    read_at: datetime
     money: str
     is_live: bool
     trading_host: str
-    daemon: DaemonLook
-    caretakers: tuple[CaretakerLook, ...]
-    assets: tuple[AssetLook, ...] | None
+    daemon: DaemonStatus
+    caretakers: tuple[CaretakerStatus, ...]
+    assets: tuple[AssetStatus, ...] | None
     removed: tuple[RealisedProfit, ...]
-    brakes: tuple[BrakeLook, ...]
+    buy_limits: tuple[BuyLimitStatus, ...]
     bought_today_usd: Decimal | None
     events: tuple[EventRow, ...]
     problems: tuple[str, ...]
@@ -82,7 +82,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Books:
+class _Records:
     """What the database says."""
 
     assets: list[DcaAsset]
@@ -106,31 +106,33 @@ class StatusReader:
         """
         settings = self._settings
         pending_orders = Pending(self._ask_exchange, seconds=ANSWER_SECONDS)
-        pending_books = Pending(_read_books, seconds=ANSWER_SECONDS)
-        daemon = load_daemon_look(settings)
-        books, database_problem = _settled(pending_books)
-        orders, exchange_problem = _settled(pending_orders)
-        symbols = [asset.asset_symbol for asset in books.assets] if books else []
+        pending_records = Pending(_read_records, seconds=ANSWER_SECONDS)
+        daemon = load_daemon_status(settings)
+        records, database_problem = _outcome_of(pending_records)
+        orders, exchange_problem = _outcome_of(pending_orders)
+        symbols = [asset.asset_symbol for asset in records.assets] if records else []
         known = [symbol for symbol in symbols if not self._rules or symbol in self._rules]
         pending_quotes = Pending(lambda: fetch_latest_quotes(known), seconds=ANSWER_SECONDS)
         usage, usage_problem, foreign, positions_problem = None, None, None, None
-        if books is not None and orders is not None:
+        if records is not None and orders is not None:
             told = {held.symbol for held in daemon.held_back if held.tells_of_coins}
-            untold = [s for s in books.states.values() if s.asset.asset_symbol not in told]
+            untold = [s for s in records.states.values() if s.asset.asset_symbol not in told]
             pending_coins = Pending(lambda: self._ask_for_coins(untold), seconds=ANSWER_SECONDS)
             work = Pending(lambda: self._load_usage(orders), seconds=ANSWER_SECONDS)
-            usage, usage_problem = _settled(work)
-            foreign, positions_problem = _settled(pending_coins)
-        quotes, prices_problem = _settled(pending_quotes)
+            usage, usage_problem = _outcome_of(work)
+            foreign, positions_problem = _outcome_of(pending_coins)
+        quotes, prices_problem = _outcome_of(pending_quotes)
         # The pulse is read last: a quote that the exchange had before must be in it.
-        mute = find_mute_stream(settings, daemon, quotes or {})
+        mute = find_stalled_stream(settings, daemon, quotes or {})
         now = datetime.now(UTC)
         held = {held.symbol: held for held in daemon.held_back} | (foreign or {})
-        assets = None if books is None else self._look_at_assets(books, quotes, orders, held, now)
-        caretakers = load_caretaker_looks(settings, now)
+        assets = (
+            None if records is None else self._asset_statuses(records, quotes, orders, held, now)
+        )
+        caretakers = load_caretaker_statuses(settings, now)
         prices_problem = prices_problem or _unpriced(assets or (), quotes)
         status = Status(
-            looked_at=now,
+            read_at=now,
             money=describe_account(settings),
             is_live=settings.is_live,
             trading_host=settings.trading_host,
@@ -139,14 +141,14 @@ class StatusReader:
             assets=assets,
             removed=tuple(
                 profit
-                for symbol, profit in (books.realised if books else {}).items()
+                for symbol, profit in (records.realised if records else {}).items()
                 if symbol not in symbols
             ),
-            brakes=look_at_brakes(
-                settings, usage, list(books.states.values()) if books else None, self._rules
+            buy_limits=buy_limit_statuses(
+                settings, usage, list(records.states.values()) if records else None, self._rules
             ),
             bought_today_usd=usage.bought_today_usd if usage else None,
-            events=tuple(books.events) if books else (),
+            events=tuple(records.events) if records else (),
             problems=(),
             database_problem=database_problem or usage_problem,
             exchange_problem=exchange_problem or positions_problem,
@@ -164,7 +166,7 @@ class StatusReader:
             self._rules_at = time.monotonic()
         return orders
 
-    def _ask_for_coins(self, states: list[TradingState]) -> dict[str, HeldLook]:
+    def _ask_for_coins(self, states: list[TradingState]) -> dict[str, HeldBack]:
         fee_rate = self._settings.taker_fee_rate
         return ask_for_foreign_coins(states, self._rules, fee_rate, self._foreign_coins)
 
@@ -172,27 +174,27 @@ class StatusReader:
         limits = BuyLimits(self._settings, get_trading_client(), rules_of=self._rules.get)
         return limits.load_usage(orders)
 
-    def _look_at_assets(
+    def _asset_statuses(
         self,
-        books: _Books,
+        records: _Records,
         quotes: dict[str, Quote] | None,
         orders: list[ExchangeOrder] | None,
-        held: dict[str | None, HeldLook],
+        held: dict[str | None, HeldBack],
         now: datetime,
-    ) -> tuple[AssetLook, ...]:
+    ) -> tuple[AssetStatus, ...]:
         return tuple(
-            look_at_asset(
+            asset_status_of(
                 asset,
-                books.states.get(asset.id),
+                records.states.get(asset.id),
                 rules=self._rules.get(asset.asset_symbol),
                 quote=(quotes or {}).get(asset.asset_symbol),
                 open_orders=orders,
-                realised=books.realised.get(asset.asset_symbol),
+                realised=records.realised.get(asset.asset_symbol),
                 held=held.get(asset.asset_symbol),
                 fee_rate=self._settings.taker_fee_rate,
                 now=now,
             )
-            for asset in books.assets
+            for asset in records.assets
         )
 
 
@@ -217,7 +219,7 @@ def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> 
             found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
     found += find_caretaker_problems(status.caretakers)
     for event in status.events:
-        age_seconds = (status.looked_at - event.created_at).total_seconds()
+        age_seconds = (status.read_at - event.created_at).total_seconds()
         if age_seconds <= FRESH_EVENT_SECONDS:
             about = f" {event.symbol}" if event.symbol else ""
             found.append(
@@ -226,11 +228,11 @@ def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> 
     return [problem for problem in found if problem]
 
 
-def _unended_rest(asset: AssetLook, status: Status) -> str | None:
+def _unended_rest(asset: AssetStatus, status: Status) -> str | None:
     """A cooldown that is over, while nobody comes to end it."""
     if not asset.is_enabled or asset.status is not CycleStatus.COOLDOWN or not asset.rests_until:
         return None
-    over_seconds = (status.looked_at - asset.rests_until).total_seconds()
+    over_seconds = (status.read_at - asset.rests_until).total_seconds()
     away = any(look.script == "cooldown_manager" and look.is_stale for look in status.caretakers)
     if over_seconds < 0 or not away:
         return None
@@ -240,13 +242,13 @@ def _unended_rest(asset: AssetLook, status: Status) -> str | None:
     )
 
 
-def _read_books() -> _Books:
+def _read_records() -> _Records:
     """Everything from the database, on this thread's own connection."""
     connection = thread_connection()
     check_schema(connection)
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     states = with_leftovers(connection, load_all_trading_states(connection))
-    return _Books(
+    return _Records(
         assets=get_all_assets(connection),
         states={state.asset.id: state for state in states},
         realised=get_realised_profits(connection, midnight),
@@ -254,7 +256,7 @@ def _read_books() -> _Books:
     )
 
 
-def _settled(pending: Pending[T]) -> tuple[T | None, str | None]:
+def _outcome_of(pending: Pending[T]) -> tuple[T | None, str | None]:
     """The result, or why there is none in one line."""
     try:
         return pending.result(), None
@@ -262,7 +264,7 @@ def _settled(pending: Pending[T]) -> tuple[T | None, str | None]:
         return None, str(error).removeprefix("database: ")
 
 
-def _unpriced(assets: Sequence[AssetLook], quotes: dict[str, Quote] | None) -> str | None:
+def _unpriced(assets: Sequence[AssetStatus], quotes: dict[str, Quote] | None) -> str | None:
     if quotes is None:
         return None
     without = [asset.symbol for asset in assets if asset.is_enabled and asset.ask is None]

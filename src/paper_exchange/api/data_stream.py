@@ -56,9 +56,9 @@ class DataClient:
         self.codec: Codec = MsgpackCodec() if asks_msgpack else JsonCodec()
         self.socket = socket
         self.is_authenticated = False
-        self.is_muted = False
+        self.is_stalled = False
         self.subscriptions: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS}
-        self._books: dict[str, Quote] = {}
+        self._records: dict[str, Quote] = {}
         self.outbox = Outbox(
             socket,
             request.transport,
@@ -69,7 +69,7 @@ class DataClient:
 
     @property
     def hears(self) -> bool:
-        return not (self.is_muted or self.outbox.is_cut)
+        return not (self.is_stalled or self.outbox.is_cut)
 
     def say(self, body: wire.Json) -> None:
         self.outbox.put_frame(self.codec.frame([self.codec.message(body)]))
@@ -86,13 +86,13 @@ class DataClient:
         return bool(symbols) and (symbol in symbols or "*" in symbols)
 
     def send(self, body: wire.Json, at_ns: int) -> None:
-        if not self.is_muted:
+        if not self.is_stalled:
             self.outbox.put(self.codec.message(body, at_ns))
 
     def send_book(self, quote: Quote) -> None:
         """The whole book the first time ("r"), then only what changed in it."""
-        before = self._books.get(quote.symbol)
-        self._books[quote.symbol] = quote
+        before = self._records.get(quote.symbol)
+        self._records[quote.symbol] = quote
         fields = data_wire.book_fields(quote, before)
         if before is None:
             self.send({"T": "o", "S": quote.symbol, **fields, "r": True}, quote.at_ns)
@@ -103,9 +103,9 @@ class DataClient:
         if self.wants(channel, bar.symbol):
             self.send({"T": kind, "S": bar.symbol, **data_wire.bar_fields(bar)}, bar.at_ns)
 
-    def forget_unwanted_books(self) -> None:
-        for symbol in [name for name in self._books if not self.wants("orderbooks", name)]:
-            del self._books[symbol]
+    def forget_unwanted_order_books(self) -> None:
+        for symbol in [name for name in self._records if not self.wants("orderbooks", name)]:
+            del self._records[symbol]
 
     def cut(self, code: int, *, abruptly: bool = False) -> None:
         """Drops the connection; with a code it is told why."""
@@ -127,7 +127,7 @@ class DataStream:
         self._faults = faults = exchange.faults
         faults.armed_listeners.append(self._on_armed)
         self.connections = 0
-        self.told_listeners: list[Callable[[Quote], None]] = []
+        self.sent_listeners: list[Callable[[Quote], None]] = []
         self._key = key
         self._secret = secret
         self._queue_limit = queue_limit
@@ -168,7 +168,7 @@ class DataStream:
                 head = {"T": "q", "S": quote.symbol}
                 client.send({**head, **data_wire.quote_fields(quote)}, quote.at_ns)
                 if client.hears:
-                    for listener in self.told_listeners:
+                    for listener in self.sent_listeners:
                         listener(quote)
             if trade is not None and client.wants("trades", trade.symbol):
                 head = {"T": "t", "S": trade.symbol}
@@ -243,13 +243,13 @@ class DataStream:
             return client.refuse(405)
         if any(_SYMBOL.fullmatch(one) is None for symbols in wanted.values() for one in symbols):
             return client.refuse(400)
-        had_books = dict(client.subscriptions["orderbooks"])
+        had_order_books = dict(client.subscriptions["orderbooks"])
         for channel, symbols in wanted.items():
             client.subscriptions[channel].update(dict.fromkeys(symbols))
         self._confirm(client)
         for quote in self._exchange.market.quotes.values():
             wants_now = client.wants("orderbooks", quote.symbol)
-            if wants_now and not {quote.symbol, "*"} & had_books.keys():
+            if wants_now and not {quote.symbol, "*"} & had_order_books.keys():
                 client.send_book(quote)
 
     def _unsubscribe(self, client: DataClient, request: Mapping[str, object]) -> None:
@@ -259,7 +259,7 @@ class DataStream:
         for channel, symbols in unwanted.items():
             for symbol in symbols:
                 client.subscriptions[channel].pop(symbol, None)
-        client.forget_unwanted_books()
+        client.forget_unwanted_order_books()
         self._confirm(client)
 
     def _confirm(self, client: DataClient) -> None:

@@ -16,7 +16,7 @@ def ledger_json(exchange: Exchange, key: str) -> wire.Json:
     """Everything that ever happened.
 
     Orders (closed ones too), executions, fees, activities, balances; `steps` are all updates of
-    all orders in the order in which they happened, with the true time; `quotes_told` are the usable
+    all orders in the order in which they happened, with the true time; `quotes_sent` are the usable
     quotes that the data stream told of a sell's symbol in the seconds before it was taken.
     """
     account = wire.account_id(key)
@@ -31,12 +31,12 @@ def ledger_json(exchange: Exchange, key: str) -> wire.Json:
             asdict(one) | {"amount": plain(one.amount)} for one in exchange.adjustments
         ],
         "balances": balances_json(exchange),
-        "quotes_told": {
+        "quotes_sent": {
             order_id: [
                 {"bid": str(one.bid), "ask": str(one.ask), "seconds_before": one.seconds_before}
                 for one in told
             ]
-            for order_id, told in exchange.quotes_told.before_orders.items()
+            for order_id, told in exchange.quotes_sent.before_orders.items()
         },
     }
 

@@ -13,7 +13,7 @@ from paper_exchange.faults.table import Seam
 
 
 class StreamClient(Protocol):
-    is_muted: bool
+    is_stalled: bool
 
     def cut(self, code: int, *, abruptly: bool = False) -> None: ...
 
@@ -30,10 +30,10 @@ def apply_stream_faults(
         if fault.name == "cut_stream":
             client.cut(int(fault.number("code")), abruptly=fault.parameters["how"] == "reset")
         else:
-            client.is_muted = True
+            client.is_stalled = True
             if fault.seconds:
-                asyncio.get_running_loop().call_later(fault.seconds, _unmute, client)
+                asyncio.get_running_loop().call_later(fault.seconds, _unstall, client)
 
 
-def _unmute(client: StreamClient) -> None:
-    client.is_muted = False
+def _unstall(client: StreamClient) -> None:
+    client.is_stalled = False

@@ -29,7 +29,7 @@ class TradeClient:
         self.socket = socket
         self.is_authorized = False
         self.is_listening = False
-        self.is_muted = False
+        self.is_stalled = False
         self.outbox = Outbox(socket, request.transport, limit=queue_limit, join=None)
 
     def say(self, body: wire.Json) -> None:
@@ -114,7 +114,7 @@ class TradeStream:
 
     def _send(self, body: wire.Json) -> None:
         for client in self.clients:
-            if client.is_listening and not client.is_muted:
+            if client.is_listening and not client.is_stalled:
                 client.say(body)
 
     def _hold(self, body: wire.Json, seconds: float) -> None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from paper_exchange.api.quotes_told import QuotesTold
+from paper_exchange.api.quotes_sent import QuotesSent
 from paper_exchange.core import errors, order_rules
 from paper_exchange.core.activities import FeeActivity
 from paper_exchange.core.assets import Asset
@@ -61,8 +61,8 @@ class Exchange:
         self.trade_update_listeners = state.trade_update_listeners
         self.tick_listeners = state.tick_listeners
         self.equity, self.price = state.equity, state.price
-        self.quotes_told = QuotesTold()
-        self.trade_update_listeners.append(self.quotes_told.remember_before)
+        self.quotes_sent = QuotesSent()
+        self.trade_update_listeners.append(self.quotes_sent.remember_before)
         for symbol, qty, price in config.coins:
             self.set_balance(symbol, qty, price)
         state.profile.last_equity = state.equity()

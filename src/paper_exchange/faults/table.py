@@ -98,7 +98,7 @@ _KINDS = (
         {"how": "close", "code": 0},
     ),
     Kind(
-        "mute_stream",
+        "stall_stream",
         Seam.FRAME,
         "connected, answers pings, sends nothing more on this connection (for `seconds`, 0 = ever)",
         {"seconds": 0.0},

@@ -26,7 +26,7 @@ class Told:
     seconds_before: float
 
 
-class QuotesTold:
+class QuotesSent:
     def __init__(self) -> None:
         self.before_orders: dict[str, tuple[Told, ...]] = {}
         """By order id, oldest first."""

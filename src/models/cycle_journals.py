@@ -1,6 +1,6 @@
-"""Every deal that the journal knows, open or ended: its orders, and how its row stands.
+"""Every cycle that the journal knows, open or ended: its orders, and how its row stands.
 
-A record and its query; what a deal earned, others compute.
+A record and its query; what a cycle earned, others compute.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.cycle import CycleStatus
-from domain.journal import COLUMNS, Deal, JournalEntry
+from domain.journal import COLUMNS, CycleJournal, JournalEntry
 from domain.rows import Row, utc_from_db
 from utils.db_utils import execute_query
 
@@ -22,23 +22,23 @@ SELECT {", ".join(f"o.{name}" for name in COLUMNS)},
 """
 
 
-def load_deals(
+def load_cycle_journals(
     db_conn: MySQLConnectionAbstract, symbol: str | None = None, cycle_id: int | None = None
-) -> list[Deal]:
-    """Every deal of which anything was filled, in one query; of one symbol or one cycle only."""
+) -> list[CycleJournal]:
+    """Every cycle of which anything was filled, in one query; of one symbol or one cycle only."""
     rows = execute_query(
         _QUERY, (symbol, symbol, cycle_id, cycle_id), fetch_all=True, db_conn=db_conn
     )
     found: dict[tuple[int, int], list[Row]] = {}
     for row in rows:
         found.setdefault((row["asset_id"], row["cycle_id"]), []).append(row)
-    return [_deal(rows) for rows in found.values()]
+    return [_cycle_journal(rows) for rows in found.values()]
 
 
-def _deal(rows: list[Row]) -> Deal:
+def _cycle_journal(rows: list[Row]) -> CycleJournal:
     entries = tuple(JournalEntry.from_row(row) for row in rows)
     status, completed_at = rows[0]["cycle_status"], rows[0]["cycle_completed_at"]
-    return Deal(
+    return CycleJournal(
         cycle_id=entries[0].cycle_id,
         symbol=entries[0].symbol,
         entries=entries,
