@@ -326,8 +326,8 @@ def read_env_file() -> dict[str, str]:
     """What the file says, alone; nothing where there is none.
 
     Raises:
-        SettingsError: it cannot be read, or a line is no setting: a buy limit that was meant would be
-            missing without a word. What stands in the line is not told, it may be a secret.
+        SettingsError: it cannot be read, or a line is no setting: a buy limit that was meant would
+            be missing without a word. What stands in the line is not told: it may be a secret.
     """
     name = env_file().name
     try:

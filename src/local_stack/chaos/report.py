@@ -100,8 +100,8 @@ def summary_lines(figures: Figures) -> Iterator[str]:
     if longest is not None:
         yield (
             f"recoveries {figures.recoveries}; all was right after each of"
-            f" {len(figures.recoveries_timed)} storms, at the latest {longest.seconds:.1f} s after the"
-            f" faults ended ({longest.sweeps} sweeps)"
+            f" {len(figures.recoveries_timed)} storms, at the latest {longest.seconds:.1f} s after"
+            f" the faults ended ({longest.sweeps} sweeps)"
         )
     sold = [one.sold_seconds for one in figures.left_buys if one.sold_seconds is not None]
     longest_sale = f", at longest {max(sold):.1f} s" if sold else ""
