@@ -33,7 +33,7 @@ from paper_exchange.quotes.pacing import MarketFeed
 Body = Mapping[str, object]
 Call = Callable[[Body], "wire.Json | Awaitable[wire.Json]"]
 
-_SETTLE_SECONDS = 2.0
+_FINISH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Control:
             ("GET", "ledger"): self._ledger,
             ("POST", "quote"): self._quote,
             ("POST", "market"): self._market,
-            ("POST", "settle"): self._settle,
+            ("POST", "finish"): self._finish,
             ("POST", "end_of_day"): self._end_of_day,
             ("POST", "balance"): self._balance,
             ("POST", "config"): self._configure,
@@ -155,11 +155,12 @@ class Control:
         if not isinstance(quotes, list):
             raise ValueError("quotes must be a list")
         parsed = [self._parse_quote(one) for one in quotes]
-        settled = await self._until_settled(_SETTLE_SECONDS) if body.get("settle", True) else False
+        waits = bool(body.get("finish", True))
+        finished = waits and await self._steps_finish_within(_FINISH_SECONDS)
         for symbol, bid, bid_size, ask, ask_size in parsed:
             now_ns = self._exchange.clock.now_ns()
             self._exchange.post_quote(Quote(symbol, bid, bid_size, ask, ask_size, now_ns))
-        return {"posted": len(parsed), "settled": settled}
+        return {"posted": len(parsed), "finished": finished}
 
     def _parse_quote(self, body: object) -> tuple[str, Decimal, Decimal, Decimal, Decimal]:
         if not isinstance(body, Mapping):
@@ -185,11 +186,11 @@ class Control:
         feed.configure(speed=speed, paused=None if paused is None else bool(paused))
         return {"status": feed.status.value, "speed": feed.speed}
 
-    async def _settle(self, body: Body) -> wire.Json:
-        seconds = float(to_decimal(body.get("timeout_seconds", _SETTLE_SECONDS)))
-        return {"settled": await self._until_settled(seconds)}
+    async def _finish(self, body: Body) -> wire.Json:
+        seconds = float(to_decimal(body.get("timeout_seconds", _FINISH_SECONDS)))
+        return {"finished": await self._steps_finish_within(seconds)}
 
-    async def _until_settled(self, timeout_seconds: float) -> bool:
+    async def _steps_finish_within(self, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds
         while self._exchange.steps_in_flight:
             if time.monotonic() > deadline:

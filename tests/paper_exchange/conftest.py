@@ -27,7 +27,7 @@ WAIT_SECONDS = 10.0
 
 
 class Desk:
-    """The exchange without sockets and without waiting: what it puts off runs at `settle`."""
+    """The exchange without sockets and without waiting: what it puts off runs at `finish`."""
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("partial_fill_probability", 0.0)
@@ -40,13 +40,13 @@ class Desk:
         )
         self.exchange.trade_update_listeners.append(self.updates.append)
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         while self._put_off:
             function, arguments = self._put_off.pop(0)
             function(*arguments)
 
     def quote(self, bid: object, ask: object, symbol: str = "BTC/USD") -> None:
-        self.settle()
+        self.finish()
         one = Decimal(1)
         quote = Quote(
             symbol, Decimal(str(bid)), one, Decimal(str(ask)), one, self.exchange.clock.now_ns()
@@ -54,7 +54,7 @@ class Desk:
         self.exchange.post_quote(quote)
 
     def order(self, side: str, qty: object = None, limit: object = None, **fields: object) -> Order:
-        """Submits and settles; returns the order as it is then."""
+        """Submits, lets its steps finish, returns the order as it is then."""
         request: dict[str, object] = {
             "symbol": "BTC/USD",
             "side": side,
@@ -65,7 +65,7 @@ class Desk:
             **fields,
         }
         submitted = self.exchange.submit(request)
-        self.settle()
+        self.finish()
         return self.now(submitted)
 
     def now(self, order: Order) -> Order:

@@ -47,7 +47,7 @@ def play(desk, steps):
                     desk.exchange.cancel(orders[first].id)
                 elif first < len(orders):
                     desk.exchange.replace(orders[first].id, {"limit_price": second})
-                desk.settle()
+                desk.finish()
         except ApiError:
             continue
 

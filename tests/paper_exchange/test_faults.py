@@ -70,7 +70,7 @@ def test_a_duplicated_update_is_heard_twice_word_for_word(listening, eventually)
 def test_a_delayed_update_is_overtaken_by_the_truth(listening):
     listening.exchange.arm("delay_update", match={"event": "fill"}, count=1, seconds=0.1)
     order = buy(listening)
-    listening.exchange.settle()
+    listening.exchange.finish()
     assert status_of(listening, order) is OrderStatus.FILLED
     assert "fill" not in listening.events(order["id"])
     listening.wait_for_event(order["id"], "fill")
@@ -117,7 +117,7 @@ def test_a_cut_without_an_event_happens_at_once(clients, eventually, how):
 def test_a_mute_trade_stream_is_connected_and_says_nothing(listening):
     listening.exchange.arm("stall_stream", match={"stream": "trading"}, count=1)
     order = buy(listening)
-    listening.exchange.settle()
+    listening.exchange.finish()
     assert status_of(listening, order) is OrderStatus.FILLED
     assert listening.events(order["id"]) == []
     assert listening.state()["clients"]["trading"] != []
@@ -323,7 +323,7 @@ def test_a_market_sell_can_be_left_resting_by_its_collar(clients):
     clients.exchange.arm("rest_market_order", match={"side": "sell"}, count=1)
     sell = {"symbol": BTC, "side": "sell", "type": "market", "time_in_force": "gtc", "qty": "1"}
     order = clients.trading.post("/orders", sell)
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert status_of(clients, order) is OrderStatus.NEW
     clients.exchange.push_quote(BTC, 61_199, 61_210)
     assert status_of(clients, order) is OrderStatus.NEW
@@ -346,7 +346,7 @@ def test_a_partial_fill_can_rest_until_the_fault_is_cleared(listening):
 def test_a_resting_part_can_be_canceled(listening):
     listening.exchange.arm("rest_after_part", count=1)
     order = buy(listening)
-    listening.exchange.settle()
+    listening.exchange.finish()
     listening.trading.cancel_order_by_id(order["id"])
     listening.wait_for_event(order["id"], "canceled")
     assert listening.trade_updates[-1]["order"]["filled_qty"] == "0.05"
@@ -364,9 +364,9 @@ def test_the_balance_can_change_behind_the_clients_back_after_a_fill(listening):
 def test_a_cancel_can_stick_until_the_fault_is_cleared(listening):
     listening.exchange.arm("stick_cancel", count=1)
     order = buy(listening, limit="50000")
-    listening.exchange.settle()
+    listening.exchange.finish()
     listening.trading.cancel_order_by_id(order["id"])
-    assert listening.exchange.settle()
+    assert listening.exchange.finish()
     assert status_of(listening, order) is OrderStatus.PENDING_CANCEL
     listening.exchange.clear_faults("stick_cancel")
     assert status_of(listening, order) is OrderStatus.CANCELED
@@ -387,7 +387,7 @@ def test_a_cancel_can_stick_for_a_while(listening):
 def test_a_fill_can_come_after_canceled(listening, fraction, event, status):
     listening.exchange.arm("fill_late", count=1, seconds=0.02, fraction=fraction)
     order = buy(listening, limit="50000")
-    listening.exchange.settle()
+    listening.exchange.finish()
     listening.trading.cancel_order_by_id(order["id"])
     listening.wait_for_event(order["id"], event)
     assert listening.events(order["id"])[-2:] == ["canceled", event]
@@ -460,10 +460,10 @@ def fees_of(clients):
     skew = clients.exchange.arm("skew_clock", seconds=-86_400)
     clients.exchange.push_quote(BTC, 59_990, 60_000)
     buy(clients)
-    clients.exchange.settle()
+    clients.exchange.finish()
     sale = {"symbol": BTC, "side": "sell", "type": "market", "time_in_force": "gtc"}
     clients.trading.post("/orders", {**sale, "qty": "0.05"})
-    clients.exchange.settle()
+    clients.exchange.finish()
     clients.exchange.clear_faults(skew)
 
     def post(*faults):
@@ -524,7 +524,7 @@ def test_an_execution_can_be_charged_at_the_makers_rate(clients):
     clients.exchange.arm("fee_maker", count=1)
     for _ in range(2):
         buy(clients)
-        clients.exchange.settle()
+        clients.exchange.finish()
     maker, taker = clients.exchange.end_of_day()
     assert (maker["qty"], taker["qty"]) == ("-0.00015", "-0.00025")
     balances = clients.exchange.ledger()["balances"]

@@ -76,7 +76,7 @@ def test_orders_are_listed_by_asset_class(exchange):
 def test_activities_are_listed_by_order_and_by_category(exchange):
     exchange.push_quote(BTC, 1_990, 2_000)
     orders = [submit(exchange, name)["id"] for name in ("a", "b")]
-    exchange.settle()
+    exchange.finish()
     exchange.end_of_day()
 
     def kinds(query):
@@ -172,7 +172,7 @@ def test_an_order_is_replaced_once_it_is_new_and_never_when_its_size_is_in_usd(e
     change = {"limit_price": "1990"}
     in_usd = submit(exchange, "usd", qty=None, notional="50")
     in_coins = submit(exchange, "coins")
-    exchange.settle()
+    exchange.finish()
     exchange.configure(latency_seconds=60)
     pending = submit(exchange, "pending")
     for order, body, status in (

@@ -68,7 +68,7 @@ def test_a_market_order_rests_when_the_price_ran_more_than_two_percent_away(make
     submitted = desk.exchange.submit(_market_sell("0.5"))
     fallen = D("58799")
     desk.exchange.market.post(_quote(desk, fallen, fallen + 10))
-    desk.settle()
+    desk.finish()
     assert desk.now(submitted).status is Status.NEW
     assert desk.now(submitted).collar_price == D("58800")
     desk.quote(58800, 58810)
@@ -149,7 +149,7 @@ def test_a_cancel_passes_through_pending_cancel(desk):
     order = desk.order("buy", "0.1", "50000")
     desk.exchange.cancel(order.id)
     assert desk.now(order).status is Status.PENDING_CANCEL
-    desk.settle()
+    desk.finish()
     assert desk.now(order).status is Status.CANCELED
     assert desk.events(order)[-2:] == ["pending_cancel", "canceled"]
     with pytest.raises(ApiError, match='already in "canceled" state'):
@@ -162,7 +162,7 @@ def test_a_fill_can_win_the_race_against_a_cancel(desk):
     desk.exchange.cancel(order.id)
     desk.exchange.post_quote(_quote(desk, 58980, 58990))
     assert desk.now(order).status is Status.FILLED
-    desk.settle()
+    desk.finish()
     assert desk.now(order).status is Status.FILLED
     assert "canceled" not in desk.events(order)
 
@@ -171,7 +171,7 @@ def test_replacing_ends_the_old_order_and_opens_a_new_one(desk):
     desk.quote(59990, 60010)
     old = desk.order("buy", "0.1", "50000", client_order_id="mine")
     new = desk.exchange.replace(old.id, {"limit_price": "60020"})
-    desk.settle()
+    desk.finish()
     old, new = desk.now(old), desk.now(new)
     assert (old.status, old.replaced_by, new.replaces) == (Status.REPLACED, new.id, old.id)
     assert new.status is Status.FILLED
@@ -188,7 +188,7 @@ def test_open_orders_reserve_what_they_need_and_give_it_back(make_desk):
     assert (account.available_usd(), account.available_coins("BTC/USD")) == (D(95_000), D("0.6"))
     for order in (buy, sell):
         desk.exchange.cancel(order.id)
-    desk.settle()
+    desk.finish()
     assert (account.available_usd(), account.available_coins("BTC/USD")) == (D(100_000), D(1))
 
 

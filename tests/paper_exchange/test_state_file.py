@@ -64,19 +64,19 @@ def trade(exchange):
     """A bit of everything: fills, parts, resting orders, refusals, fees, a hand in the balances."""
     exchange.push_quote(BTC, 49_990, 50_000)
     submit(exchange, "filled")
-    exchange.settle()
+    exchange.finish()
     submit(exchange, "resting", limit_price="40000")
     submit(exchange, "sold", side="sell", type="market", limit_price=None, qty="0.05")
-    exchange.settle()
+    exchange.finish()
     exchange.end_of_day()
     submit(exchange, "unposted", limit_price="50001", qty="0.01")
     canceled = submit(exchange, "canceled", limit_price="30000").json()
-    exchange.settle()
+    exchange.finish()
     ask(exchange, "DELETE", f"/v2/orders/{canceled['id']}")
-    exchange.settle()
+    exchange.finish()
     resting = exchange.state()["orders"]["open"][0]
     ask(exchange, "PATCH", f"/v2/orders/{resting['id']}", json={"limit_price": "41000"})
-    exchange.settle()
+    exchange.finish()
     exchange.set_balance("ETH/USD", "1.5", "2000")
     ask(exchange, "PATCH", "/v2/account/configurations", json={"trade_confirm_email": "all"})
     # Prices are no part of the account: without a trade a position is worth its entry price.
@@ -128,7 +128,7 @@ def test_orders_that_were_on_their_way_go_on(reopen):
         statuses = [one["status"] for one in exchange.state()["orders"]["open"]]
         assert statuses == ["pending_new", "pending_cancel"]
     with reopen() as exchange:
-        exchange.settle()
+        exchange.finish()
         exchange.push_quote(BTC, 49_000, 49_500)
         by_name = {one["client_order_id"]: one["status"] for one in exchange.ledger()["orders"]}
         assert by_name == {"accepted": "filled", "stuck": "canceled"}

@@ -48,7 +48,7 @@ def test_partial_fills_carry_this_execution_and_the_sum(clients):
     clients.listen_to_trades()
     clients.exchange.push_quote(BTC, 59_990, 60_010)
     order = buy(clients)
-    clients.exchange.settle()
+    clients.exchange.finish()
     clients.exchange.push_quote(BTC, 59_980, 60_000)
     clients.wait_for_event(order.id, "fill")
     part, rest = clients.trade_updates[-2:]

@@ -17,10 +17,10 @@ control API (JSON, no keys; numbers may be JSON numbers or strings):
   GET  /control/ledger      all orders, executions, activities, balances: the exchange's own records
   POST /control/quote       {"symbol":"BTC/USD","bid":60000,"ask":60010,"bid_size":1,"ask_size":1}
                             or {"quotes":[{...},...]}. First waits until accepted orders are on the
-                            book ("settle":false skips that); when it returns, matching is done and
+                            book ("finish":false skips that); when it returns, matching is done and
                             the frames are queued
   POST /control/market      {"paused":true|false,"speed":10}   either or both; 0 = at once
-  POST /control/settle      {"timeout_seconds":2}   waits until no step of an order (new, match,
+  POST /control/finish      {"timeout_seconds":2}   waits until no step of an order (new, match,
                             cancel) is under way
   POST /control/end_of_day  {}   posts the fees taken since the last time as CFEE/FEE activities,
                             and late ones (fee_late, fee_split) whose time has come
