@@ -40,7 +40,7 @@ def play(desk, steps):
                 stop = {"type": "stop_limit", "stop_price": str(second)}
                 desk.order("sell", D(first) / 1000, second - 5, **stop)
             elif kind == "end of day":
-                desk.exchange.post_fees()
+                desk.exchange.end_day()
             else:
                 orders = list(desk.exchange.book.oldest_first())
                 if first < len(orders) and kind == "cancel":

@@ -8,14 +8,14 @@ from paper_exchange.core.clock import Clock
 
 
 def test_the_steps_stand_in_true_order_although_the_clock_of_the_wire_jumps_back(desk):
-    desk.exchange.clock = desk.exchange._state.clock = Clock(desk.exchange.faults)
+    desk.exchange.clock = Clock(desk.exchange.faults)
     desk.quote(60_000, 60_010)
     desk.exchange.faults.arm({"name": "skew_clock", "seconds": 60})
     first = desk.order("buy", "0.01", "60010")
     desk.exchange.faults.clear()
     second = desk.order("buy", "0.01", "60010")
 
-    steps = ledger_json(desk.exchange, "key")["steps"]
+    steps = ledger_json(desk.exchange)["steps"]
 
     assert [(one["order_id"], one["event"]) for one in steps] == [
         (order.id, event) for order in (first, second) for event in ("pending_new", "new", "fill")

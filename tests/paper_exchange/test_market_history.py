@@ -15,9 +15,9 @@ from alpaca.data.requests import (
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
+from paper_exchange.core import history
 from paper_exchange.core.clock import parse_time
 from paper_exchange.core.prices import Bar
-from paper_exchange.quotes import history
 
 BTC, ETH = "BTC/USD", "ETH/USD"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -215,13 +215,13 @@ def test_fees_are_put_on_the_record_at_the_end_of_the_day_without_moving_balance
     desk.order("buy", "0.1", "60020")
     desk.order("sell", "0.05")
     before = (desk.cash, desk.coins())
-    posted = desk.exchange.post_fees()
+    posted = desk.exchange.end_day()
     assert [(one.kind, one.qty, one.net_amount) for one in posted] == [
         ("CFEE", D("-0.00025"), 0),
         ("FEE", None, D("-7.5")),
     ]
     assert (desk.cash, desk.coins()) == before
-    assert desk.exchange.post_fees() == []
+    assert desk.exchange.end_day() == []
 
 
 @pytest.mark.parametrize("event", list(Event))
