@@ -1,7 +1,7 @@
 """The trade updates websocket at /stream.
 
 JSON in binary frames, authenticate, listen, then every event of every order. One connection at a
-time: the next one is refused at the handshake (429). What was sent while nobody listened is gone.
+time: the next one is refused at the handshake (429). What happened before is never sent.
 """
 
 import asyncio

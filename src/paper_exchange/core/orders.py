@@ -1,7 +1,7 @@
 """What an order is, how it may change, and the book that keeps every order.
 
 All transitions stand in TRANSITIONS; a pair that is not there is forbidden. Orders are frozen: a
-change makes a new record, and the book holds the newest one. Decides nothing about prices or balances.
+change makes a new record, and the book holds the newest one. Knows nothing of prices or balances.
 """
 
 from collections.abc import Callable, Iterator
