@@ -15,8 +15,9 @@ import pytest
 
 from local_stack.scratch import scratch_folder
 from mariadb_server.binaries import ServerBinaries, candidates
-from mariadb_server.data_folder import DataFolderError, create_data_folder
-from mariadb_server.server import MariaDBError, PrivateMariaDB
+from mariadb_server.data_folder import create_data_folder
+from mariadb_server.errors import MariaDBError
+from mariadb_server.server import PrivateMariaDB
 from runtime.process_table import servers_below
 
 
@@ -253,7 +254,7 @@ def test_a_program_that_cannot_create_the_folder_gives_way_to_the_next(tmp_path:
     data, log = tmp_path / "data", tmp_path / "log"
     assert create_data_folder(data, [ServerBinaries(confined), works], log) == works
     assert (data / "ibdata1").exists()
-    with pytest.raises(DataFolderError, match="mysqld could not create a data folder"):
+    with pytest.raises(MariaDBError, match="mysqld could not create a data folder"):
         create_data_folder(tmp_path / "other", [ServerBinaries(confined)], log)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "log", "mysqld", "tmp"]
 
