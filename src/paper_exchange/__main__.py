@@ -34,7 +34,8 @@ one JSON line with its addresses when it is ready, and ends on SIGINT, SIGTERM o
 """
 EPILOG = f"""\
 recordings: CSV, plain or .gz, with the header timestamp,symbol,bid,bid_size,ask,ask_size.
-  Recorded times only pace, frames carry the wall clock. BTCUSD, BTC/USDT, BTC-USD mean BTC/USD.
+  Recorded times only pace; what is sent bears the time of the wall clock. BTCUSD, BTC/USDT and
+  BTC-USD mean BTC/USD.
 
 clients: give the SDK the addresses of the ready line and the keys:
   TradingClient(key, secret, url_override=trading_url)
@@ -69,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         " a new one, in the ready line)")
     add("--state", type=Path, metavar="FILE",
         help="account, orders, ids and activities survive a restart in here; --cash and --coin only"
-        " fill a new one. Without: a restart is a new account, give the bot a new database")
+        " fill a new one. Without it a restart is a new account: give the bot a new database")
     source.add_argument("--replay", type=Path, nargs="+", default=[], metavar="FILE",
         help="recorded quotes; several are merged")
     source.add_argument("--manual", action="store_true", help="quotes only through /control/quote")
@@ -83,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--paused", action="store_true",
         help='the market waits for POST /control/market {"paused":false}')
     add("--latency-ms", type=_number, default=5.0,
-        help="between accepted, new and fill (default 5)")
+        help="between accepted and new, new and fill, cancel and canceled (default 5)")
     add("--partial-probability", type=_share, default=0.10,
         help="share of orders that fill a random part first (default 0.10)")
     add("--rate-limit", type=int, default=200,
@@ -93,7 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="which spelling the list of orders' symbols=... finds: BTC/USD (default, as users of"
         " Alpaca saw), BTCUSD (as its description says), both")
     add("--usd-fee-increment", type=_amount, default=Decimal("0.01"),
-        help="USD fees round up to this (default 0.01, as live accounts are billed)")
+        help="fees (maker 0.15 %%, taker 0.25 %%) in USD round up to this (default 0.01, as live"
+        " accounts are billed)")
     add("--fault", type=_fault, action="append", default=[], metavar="JSON",
         help="armed at the start, like the body of POST /control/faults; may be repeated")
     add("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])

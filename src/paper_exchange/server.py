@@ -175,12 +175,12 @@ class PaperExchange:
         self.exchange.post_quote(quote)
 
     async def _close_days(self) -> None:
-        """Posts the fees after every midnight UTC."""
+        """After every midnight UTC."""
         while True:
             now = datetime.now(UTC)
             midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             await asyncio.sleep((midnight - now).total_seconds() + 1)
-            await self.control.call("POST", "end_of_day", {})
+            self.exchange.end_day()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -1,4 +1,4 @@
-"""Builders for the tests of the exchange: a desk without sockets, clients of a running one."""
+"""Builders for the tests of the exchange: one without sockets, and clients of a running one."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ WAIT_SECONDS = 10.0
 
 
 class Desk:
-    """The exchange without sockets and without waiting: what it puts off runs at `finish`."""
+    """The exchange without sockets and without waiting: what it schedules runs at `finish`."""
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("partial_fill_probability", 0.0)
@@ -95,7 +95,7 @@ class Clients:
             client._session.hooks["response"].append(self._check)
         self.trade_updates: list[dict[str, Any]] = []
         self.quotes: list[dict[str, Any]] = []
-        self.heard: dict[str, list[Any]] = {}
+        self.received: dict[str, list[Any]] = {}
         self._streams: list[Any] = []
 
     def _check(self, answer: requests.Response, **_options: Any) -> None:
@@ -125,13 +125,13 @@ class Clients:
 
     def listen_to_quotes(self, *symbols: str, raw_data: bool = True) -> CryptoDataStream:
         stream = self.listen_to(symbols, ["quotes"], raw_data=raw_data)
-        self.quotes = self.heard["quotes"]
+        self.quotes = self.received["quotes"]
         return stream
 
     def listen_to(
         self, symbols: Sequence[str], channels: Iterable[str], *, raw_data: bool = True
     ) -> CryptoDataStream:
-        """One stream with these channels, as the SDK names them; `heard` keeps what comes."""
+        """One stream with these channels, as the SDK names them; `received` keeps what comes."""
         config = self.exchange.config
         stream = CryptoDataStream(
             config.key,
@@ -142,10 +142,10 @@ class Clients:
         stream._reconnect_min_backoff = 0.05
 
         for channel in channels:
-            heard = self.heard.setdefault(channel, [])
+            received = self.received.setdefault(channel, [])
 
-            async def keep(message: Any, heard: list[Any] = heard) -> None:
-                heard.append(message)
+            async def keep(message: Any, received: list[Any] = received) -> None:
+                received.append(message)
 
             getattr(stream, f"subscribe_{channel}")(keep, *symbols)
         self._start(stream)
@@ -183,7 +183,7 @@ class Clients:
 
 
 def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
-    """Waits for a condition with a bound; never sleeps for luck."""
+    """Waits for a condition, at most so long."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:

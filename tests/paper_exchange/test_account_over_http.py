@@ -63,7 +63,7 @@ def test_the_sdk_reads_and_writes_the_configurations(clients):
         {"no_shorting": True, "trade_confirm_email": "some"},
     ],
 )
-def test_a_configuration_that_is_none_changes_nothing(exchange, change):
+def test_a_configuration_that_does_not_exist_changes_nothing(exchange, change):
     path = "/v2/account/configurations"
     before = ask(exchange, "GET", path).json()
     assert ask(exchange, "PATCH", path, json=change).status_code == 422

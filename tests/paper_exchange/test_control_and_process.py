@@ -1,4 +1,4 @@
-"""The operator's door, and the exchange as a process of its own."""
+"""The operator's calls, and the exchange as a process."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_settings_can_be_changed_while_it_runs(exchange):
     assert state["steps_in_flight"] == 2
 
 
-def test_balances_change_behind_the_clients_back(exchange):
+def test_the_operator_changes_balances_without_an_event(exchange):
     exchange.set_balance(BTC, "2", "40000")
     exchange.add_balance(BTC, "-0.5")
     coins = exchange.state()["balances"]["coins"]

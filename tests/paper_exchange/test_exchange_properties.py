@@ -1,4 +1,4 @@
-"""What holds for every history: value is conserved, reservations fit, seeds repeat."""
+"""What is true of every history: value is conserved, reservations fit, seeds repeat."""
 
 from decimal import Decimal
 

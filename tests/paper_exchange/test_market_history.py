@@ -181,13 +181,13 @@ def test_a_timeframe_that_is_not_listed_is_refused(exchange, wrong):
         {"symbols": BTC, "page_token": "YQ=="},
     ],
 )
-def test_a_wrong_question_about_the_past_is_refused(exchange, query):
+def test_a_wrong_request_for_the_past_is_refused(exchange, query):
     answer = raw(exchange, "trades", **query)
     assert answer.status_code == 400
     assert set(answer.json()) == {"message"}
 
 
-def test_a_snapshot_tells_what_is_known_and_leaves_out_what_is_not(clients):
+def test_a_snapshot_shows_what_is_known_and_leaves_out_what_is_not(clients):
     exchange = clients.exchange
     ask = CryptoSnapshotRequest(symbol_or_symbols=[BTC, ETH])
     exchange.push_quote(BTC, 60_000, 60_010)
@@ -212,7 +212,7 @@ def test_the_order_book_is_the_best_bid_and_ask(clients):
     assert (bid.price, bid.size, ask.price, ask.size) == (60_000, 2, 60_010, 3)
 
 
-def test_the_history_forgets_its_oldest(exchange, monkeypatch):
+def test_the_history_drops_its_oldest(exchange, monkeypatch):
     monkeypatch.setattr(history, "MAX_TICKS", 3)
     push_many(exchange, 5)
     quotes = raw(exchange, "quotes", symbols=BTC).json()["quotes"][BTC]

@@ -110,7 +110,7 @@ def test_every_route_gives_described_answers_in_every_state_of_an_order(exchange
     assert ask.answers.checked == everything
 
 
-def test_refusals_have_a_message_whatever_they_refuse(exchange, ask):
+def test_every_refusal_has_a_message(exchange, ask):
     exchange.set_balance(BTC, "0.00000001")
     for method, path, body in (
         ("POST", "/v2/orders", {"symbol": BTC}),

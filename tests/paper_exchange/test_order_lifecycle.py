@@ -1,4 +1,4 @@
-"""How orders live, fill and end: tables of (order, prices, expected balances), without sockets."""
+"""How orders open, fill and end: tables of (order, prices, expected balances), without sockets."""
 
 from decimal import Decimal
 
@@ -75,7 +75,7 @@ def test_a_market_order_rests_when_the_price_ran_more_than_two_percent_away(make
     assert desk.now(submitted).status is Status.FILLED
 
 
-def test_events_tell_the_life_of_an_order_in_order(desk):
+def test_the_events_of_an_order_come_in_its_order(desk):
     desk.quote(59990, 60010)
     order = desk.order("buy", "0.1", "60020")
     assert desk.events(order) == ["pending_new", "new", "fill"]
@@ -125,7 +125,7 @@ def test_an_ioc_order_keeps_its_first_part_and_cancels_the_rest(make_desk):
     assert order.filled_qty > 0
 
 
-def test_a_stop_limit_sleeps_until_its_stop_is_seen(make_desk):
+def test_a_stop_limit_waits_until_its_stop_is_reached(make_desk):
     desk = make_desk(coins=(("BTC/USD", D(1), D(50_000)),))
     desk.quote(60000, 60010)
     order = desk.order("sell", "0.5", "58900", type="stop_limit", stop_price="59000")
@@ -202,7 +202,7 @@ def test_an_order_whose_balance_was_taken_away_is_rejected_when_it_should_fill(m
     assert desk.coins() == D("0.1")
 
 
-def test_quotes_that_make_no_sense_fill_nothing(desk):
+def test_unusable_quotes_fill_nothing(desk):
     desk.quote(59990, 60010)
     order = desk.order("buy", "0.1", "59000")
     for bid, ask in ((0, 0), (0, 58000), (58000, 57000)):

@@ -275,7 +275,7 @@ def test_orders_and_activities_are_paged_to_the_end(clients):
     assert oldest[0]["id"] == fills[-1]["id"]
 
 
-def test_activities_tell_fills_and_posted_fees(clients):
+def test_activities_list_fills_and_posted_fees(clients):
     clients.exchange.push_quote(BTC, 59_990, 60_000)
     clients.trading.submit_order(market_order(OrderSide.BUY, 0.1))
     clients.exchange.finish()
@@ -300,7 +300,7 @@ def test_activities_tell_fills_and_posted_fees(clients):
     ]
 
 
-def test_the_rate_limit_answers_429_and_every_answer_tells_what_is_left(clients):
+def test_the_rate_limit_answers_429_and_every_answer_says_what_is_left(clients):
     clients.exchange.configure(rate_limit_per_minute=5)
     answers = [raw(clients, "GET", "/v2/clock") for _ in range(12)]
     codes = [one.status_code for one in answers]

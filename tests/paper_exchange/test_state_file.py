@@ -45,7 +45,7 @@ def submit(exchange, name, **fields):
     return ask(exchange, "POST", "/v2/orders", json=order)
 
 
-def told(exchange):
+def answers_of(exchange):
     """All that a client can ask for, and all that the ledger holds."""
     routes = (
         "/v2/account",
@@ -61,7 +61,7 @@ def told(exchange):
 
 
 def trade(exchange):
-    """A bit of everything: fills, parts, resting orders, refusals, fees, a hand in the balances."""
+    """A bit of everything: fills, parts, resting orders, refusals, fees, changed balances."""
     exchange.push_quote(BTC, 49_990, 50_000)
     submit(exchange, "filled")
     exchange.finish()
@@ -83,15 +83,15 @@ def trade(exchange):
     exchange.set_balance(BTC, "0")
 
 
-def test_a_restart_changes_nothing_that_anybody_can_see(reopen):
+def test_a_restart_changes_no_answer_and_no_ledger(reopen):
     with reopen() as exchange:
         trade(exchange)
-        before = told(exchange)
+        before = answers_of(exchange)
     with reopen() as exchange:
-        assert told(exchange) == before
-        again = told(exchange)
+        assert answers_of(exchange) == before
+        again = answers_of(exchange)
     with reopen(cash=Decimal(7)) as exchange:
-        assert told(exchange) == again
+        assert answers_of(exchange) == again
 
 
 def test_what_comes_after_a_restart_continues_what_was_before(reopen):
@@ -173,7 +173,7 @@ def test_a_file_in_a_folder_that_is_not_there_is_one_line(tmp_path):
         Journal(tmp_path / "no" / "state", account_id="x")
 
 
-def test_what_cannot_be_kept_is_not_confirmed_and_the_exchange_ends(reopen):
+def test_what_cannot_be_saved_is_not_confirmed_and_the_exchange_ends(reopen):
     with reopen() as exchange:
 
         async def close_the_file():

@@ -1,4 +1,4 @@
-"""Both websockets, with the SDK's streams and with a bare client that can misbehave."""
+"""Both websockets, with the SDK's streams and with a bare client that breaks the protocol."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def buy(clients, price=60_020, qty=0.1):
     )
 
 
-def test_the_sdk_hears_every_step_of_an_order(clients):
+def test_the_sdk_receives_every_step_of_an_order(clients):
     clients.listen_to_trades()
     clients.exchange.push_quote(BTC, 59_990, 60_010)
     order = buy(clients)
@@ -185,7 +185,7 @@ def test_every_mistake_on_the_data_stream_has_its_code(exchange):
     assert converse(exchange, script) == [401, 400, 400, 403, 400, 405]
 
 
-def test_wrong_keys_and_a_second_connection_are_told_why_and_cut(exchange):
+def test_wrong_keys_and_a_second_connection_are_sent_the_reason_and_cut(exchange):
     async def script(new):
         first, second, stranger = new(), new(), new()
         await first.log_in()
@@ -200,7 +200,7 @@ def test_wrong_keys_and_a_second_connection_are_told_why_and_cut(exchange):
     converse(exchange, script)
 
 
-def test_a_client_that_speaks_json_is_answered_in_json(exchange):
+def test_a_client_that_sends_json_is_answered_in_json(exchange):
     async def talk():
         async with aiohttp.ClientSession() as session:
             stream = await session.ws_connect(exchange.urls.data_stream_url)
@@ -230,7 +230,7 @@ CHANNELS = ("quotes", "trades", "bars", "updated_bars", "daily_bars", "orderbook
 
 
 @pytest.mark.parametrize("raw_data", [True, False])
-def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(
+def test_the_sdk_receives_every_channel_that_it_may_subscribe_to(
     clients, eventually, turn_clock, raw_data
 ):
     exchange = clients.exchange
@@ -242,12 +242,12 @@ def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(
     exchange.push_quote(BTC, 60_040, 60_050)  # closes the minute
     turn_clock(exchange, second=31)
     exchange.push_quote(BTC, 60_040, 60_060)
-    eventually(lambda: all(clients.heard[channel] for channel in CHANNELS))
-    eventually(lambda: len(clients.heard["orderbooks"]) >= 4)
+    eventually(lambda: all(clients.received[channel] for channel in CHANNELS))
+    eventually(lambda: len(clients.received["orderbooks"]) >= 4)
     if raw_data:
-        kinds = {channel: clients.heard[channel][0]["T"] for channel in CHANNELS}
+        kinds = {channel: clients.received[channel][0]["T"] for channel in CHANNELS}
         assert list(kinds.values()) == ["q", "t", "b", "u", "d", "o"]
-        first, second = clients.heard["orderbooks"][:2]
+        first, second = clients.received["orderbooks"][:2]
         assert (first["r"], first["b"], first["a"]) == (
             True,
             [{"p": 60_000, "s": 2}],
@@ -256,14 +256,14 @@ def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(
         assert "r" not in second
         assert second["b"] == [{"p": 60_000, "s": 0}, {"p": 60_020, "s": 1}]
     else:
-        (updated,) = clients.heard["updated_bars"]
-        closed = clients.heard["bars"][-1]
+        (updated,) = clients.received["updated_bars"]
+        closed = clients.received["bars"][-1]
         assert (updated.timestamp, updated.close) == (closed.timestamp, closed.close)
-        assert clients.heard["daily_bars"][-1].high == 60_050
-        assert clients.heard["orderbooks"][0].reset
+        assert clients.received["daily_bars"][-1].high == 60_050
+        assert clients.received["orderbooks"][0].reset
 
 
-def test_what_would_never_be_served_is_not_confirmed(exchange):
+def test_a_subscription_that_is_never_served_is_not_confirmed(exchange):
     async def script(new):
         one = new()
         await one.log_in()
@@ -274,7 +274,7 @@ def test_what_would_never_be_served_is_not_confirmed(exchange):
     converse(exchange, script)
 
 
-def test_an_order_book_is_sent_whole_to_whoever_subscribes_again(exchange):
+def test_an_order_book_is_sent_whole_to_a_client_that_subscribes_again(exchange):
     exchange.push_quote(BTC, 60_000, 60_010)
     book = {"b": [{"p": 60_000, "s": 1}], "a": [{"p": 60_010, "s": 1}], "r": True}
 

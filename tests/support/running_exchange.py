@@ -19,8 +19,8 @@ T = TypeVar("T")
 class RunningExchange:
     """`with RunningExchange(config) as exchange: ...`; keyword arguments replace single settings.
 
-    `exchange.urls` has the addresses; the helpers are the control API, answered in the exchange's
-    own thread.
+    `exchange.urls` has the addresses; the helpers are the control API, called in the exchange's own
+    thread.
     """
 
     def __init__(self, config: ExchangeConfig | None = None, **settings: Any) -> None:

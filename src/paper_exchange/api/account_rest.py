@@ -87,7 +87,7 @@ class AccountRoutes:
         return web.json_response([wire.activity_json(self._exchange, one) for one in page])
 
     async def _assets(self, _request: web.Request, query: Query) -> web.Response:
-        """Without `asset_class` Alpaca lists US stocks, of which there are none here."""
+        """Without `asset_class` the list is of US stocks, as Alpaca's, and empty."""
         of_class = query.text("asset_class") or "us_equity"
         status, exchange = query.text("status"), query.text("exchange")
         shapes = [wire.asset_json(asset) for asset in self._exchange.assets.all()]

@@ -33,7 +33,7 @@ async def handle_with_faults(
 
 
 async def _carry_out(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A refusal is an answer like any other here: the fault may hide it, too."""
+    """Refusals, too: the fault may hide them."""
     try:
         return await handler(request)
     except ApiError as refusal:

@@ -1,4 +1,4 @@
-"""Orders over HTTP: /v2/orders and what stands below it. Holds no rules of trading."""
+"""Orders over HTTP: /v2/orders and below. Holds no rules of trading."""
 
 import uuid
 from collections.abc import Callable, Iterable

@@ -76,7 +76,7 @@ def parse_window(query: Query, now_ns: int) -> Window:
 
 
 def history_json(curve: EquityCurve, window: Window, equity_now: Decimal) -> dict[str, object]:
-    """`equity_now` stands for the part of the window that has not ended yet."""
+    """`equity_now` is the value of the part of the window that still runs."""
     base = curve.before(window.start)
     if base is None:
         base = equity_now

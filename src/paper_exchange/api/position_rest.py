@@ -76,7 +76,7 @@ class PositionRoutes:
         return web.json_response(self._shape(self._sell(position, qty)))
 
     async def _close_all(self, _request: web.Request, query: Query) -> web.Response:
-        """Sells every position. Refusals stand in their row; the others are sold all the same."""
+        """Sells every position; one that is refused keeps none of the others back."""
         if query.flag("cancel_orders"):
             for order in self._exchange.book.all_open():
                 self._exchange.end(order.id, Event.CANCELED)
@@ -91,7 +91,7 @@ class PositionRoutes:
         return web.json_response(answers, status=207)
 
     def _sell(self, position: Position, qty: Decimal | None = None) -> Order:
-        """At the market; floored, because more than that cannot be ordered. Raises ApiError."""
+        """At the market, the quantity floored to what can be ordered. Raises ApiError."""
         step = self._exchange.asset(position.symbol).min_trade_increment
         sell = {
             "symbol": position.symbol,

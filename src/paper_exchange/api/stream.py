@@ -23,7 +23,7 @@ Client = TypeVar("Client", bound=StreamClient)
 
 class Stream(Generic[Client]):
     name: str
-    """What faults match it by."""
+    """What faults match it by: data or trading."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.clients: set[Client] = set()

@@ -103,7 +103,7 @@ class TradeStream(Stream[TradeClient]):
                 client.send(body)
 
     def _hold(self, body: wire.Json, seconds: float) -> None:
-        """Until the next update has overtaken it, or for this long."""
+        """Until the next update was sent, or for this long."""
         self._held_back.append(body)
         asyncio.get_running_loop().call_later(seconds, self._release, body)
 
@@ -130,7 +130,7 @@ class TradeStream(Stream[TradeClient]):
                 client.send({"stream": "error", "data": {"error": f"unknown action {action}"}})
 
     def _authorize(self, client: TradeClient, request: Mapping[str, object]) -> None:
-        """Both dialects: keys inside `data` as the SDK sends them, or at the top."""
+        """The SDK sends the keys inside `data`; at the top they count as well."""
         keys = request.get("data") or {}
         given = (
             request.get("key") or (isinstance(keys, dict) and keys.get("key_id")),

@@ -12,6 +12,7 @@ from paper_exchange.core.activities import ExecutionRecord
 from paper_exchange.core.assets import Asset
 from paper_exchange.core.buying_power import needed
 from paper_exchange.core.decimals import floor_to
+from paper_exchange.core.fees import COIN_INCREMENT
 from paper_exchange.core.matching import Execution
 from paper_exchange.core.order_rules import Ticket
 from paper_exchange.core.orders import Event, Order, OrderType, Side, Status, TimeInForce, advance
@@ -19,8 +20,6 @@ from paper_exchange.core.prices import Quote
 from paper_exchange.core.state import State, TradeUpdate, order_facts
 from paper_exchange.faults.armed import Fault
 from paper_exchange.faults.table import Seam
-
-_SMALLEST_COIN = Decimal("0.000000001")
 
 
 class OrderExecution:
@@ -37,7 +36,7 @@ class OrderExecution:
         order_id: str | None = None,
         replaces: str | None = None,
     ) -> Order:
-        """Takes the order as pending_new; the rest of its life follows by itself."""
+        """Takes the order as pending_new and schedules its next step."""
         state = self._state
         now_ns = state.clock.now_ns()
         ordinal = len(state.book) + 1
@@ -284,7 +283,7 @@ class OrderExecution:
     def _vanish(self, symbol: str, fault: Fault) -> None:
         unit = "USD" if fault.parameters["unit"] == "USD" else symbol
         left = self._state.balance(unit) * (1 - fault.number("fraction"))
-        self._state.set_balance(unit, floor_to(left, _SMALLEST_COIN))
+        self._state.set_balance(unit, floor_to(left, COIN_INCREMENT))
 
     def _release_held(self, fault: Fault) -> None:
         """The fault was cleared: cancels that it held back end, orders that it held fill again."""

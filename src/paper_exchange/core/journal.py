@@ -31,7 +31,7 @@ _APPENDED = ("all", "executions")
 
 
 class StateFileError(Exception):
-    """The state file cannot be used; the text says why."""
+    """The state file cannot be used; one line says why."""
 
 
 class Journal:
@@ -66,7 +66,7 @@ class Journal:
         return seed if isinstance(seed, int) else None
 
     def attach(self, state: State) -> None:
-        """Puts what the file holds into a fresh state and keeps every turn from now on."""
+        """Puts what the file holds into a new state and saves every turn from now on."""
         with self._as_state_file_error(KeyError, TypeError, ValueError, AttributeError):
             if self.seed is not None:
                 self._restore(state)

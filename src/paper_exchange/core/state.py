@@ -40,7 +40,7 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeUpdate:
-    """An event, the order after it, and the execution if there was one: what the stream says."""
+    """An event, the order after it, and the execution if there was one."""
 
     event: Event
     order: Order
@@ -167,7 +167,7 @@ class State:
     def schedule(
         self, delay_seconds: float, function: Callable[..., None], *args: object
     ) -> object:
-        """A turn of its own, later."""
+        """Runs the function later, as a turn of its own."""
         return self._schedule(delay_seconds, self.run, function, *args)
 
     def later(self, function: Callable[[str], None], order_id: str) -> None:
@@ -176,7 +176,7 @@ class State:
         self.schedule(self.switches.latency_seconds, self._step, function, order_id)
 
     def new_id(self, kind: str) -> str:
-        """The n-th id of its kind is the same for the same seed, whatever happened between."""
+        """Depends only on the seed, the kind and how many of the kind there were."""
         self.id_counts[kind] += 1
         bits = random.Random(f"{self.seed}:{kind}:{self.id_counts[kind]}").getrandbits(128)
         return str(uuid.UUID(int=bits, version=4))

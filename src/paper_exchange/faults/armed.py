@@ -175,6 +175,6 @@ def _parameter(name: str, kind: type, value: object) -> object:
 
 
 def _patterns(value: object) -> Sequence[str]:
-    """One pattern or several; each may have * and ?."""
+    """One pattern or a list of them, with * and ?."""
     values = value if isinstance(value, list | tuple) else [value]
     return tuple(str(one) for one in values)

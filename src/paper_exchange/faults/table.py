@@ -54,7 +54,7 @@ FACTS: dict[Seam, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A line of the table. A parameter's default also says of which type it is."""
+    """A line of the table. A parameter has the type of its default."""
 
     name: str
     seam: Seam

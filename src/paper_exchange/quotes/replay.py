@@ -21,7 +21,7 @@ COLUMNS = ["timestamp", "symbol", "bid", "bid_size", "ask", "ask_size"]
 
 
 class ReplayError(Exception):
-    """The recording cannot be used; the text says which file, which line and why."""
+    """The recording cannot be used; one line names the file, the line and the reason."""
 
 
 def load_recording(
