@@ -39,13 +39,13 @@ _FINISH_SECONDS = 2.0
 _ACTIONS = {"expire": Event.EXPIRED, "reject": Event.REJECTED, "cancel": Event.CANCELED}
 
 
-def _seconds(value: object) -> float:
+def _number(value: object) -> float:
     return float(to_decimal(value))
 
 
 _SETTINGS: dict[str, Callable[[Any], Any]] = {
-    "latency_seconds": _seconds,
-    "partial_fill_probability": _seconds,
+    "latency_seconds": _number,
+    "partial_fill_probability": _number,
     "duplicate_ids_refused": bool,
     "symbols_filter": SymbolsFilter,
     "rate_limit_per_minute": lambda value: int(to_decimal(value)),
@@ -182,7 +182,7 @@ class Control:
         feed = self.feed
         if feed is None:
             raise ValueError("the market is manual: there is nothing to pace")
-        speed = None if body.get("speed") is None else _seconds(body["speed"])
+        speed = None if body.get("speed") is None else _number(body["speed"])
         if speed is not None and speed < 0:
             raise ValueError("speed must be 0 or more")
         paused = body.get("paused")
@@ -190,7 +190,7 @@ class Control:
         return {"status": feed.status.value, "speed": feed.speed}
 
     async def _finish(self, body: Body) -> wire.Json:
-        seconds = _seconds(body.get("timeout_seconds", _FINISH_SECONDS))
+        seconds = _number(body.get("timeout_seconds", _FINISH_SECONDS))
         return {"finished": await self._steps_finish_within(seconds)}
 
     async def _steps_finish_within(self, timeout_seconds: float) -> bool:

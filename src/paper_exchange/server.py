@@ -10,7 +10,7 @@ from aiohttp import web
 
 from paper_exchange.api.data_rest import MarketDataApi
 from paper_exchange.api.data_stream import DataStream
-from paper_exchange.api.http_faults import handle_with_faults
+from paper_exchange.api.http_faults import Handler, handle_with_faults
 from paper_exchange.api.http_json import refusal_response
 from paper_exchange.api.rest import TradingApi, admitted
 from paper_exchange.api.trade_stream import TradeStream
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _SHUTDOWN_SECONDS = 0.5
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,9 +168,8 @@ class OrderExecution:
         collar = self._collar(order.type, order.side, asset, quote)
         wanted = needed(asset, order.side, order.qty, order.notional, collar)
         account.release(order.id)
-        if wanted.usd > account.available_usd() or wanted.coins > account.available_coins(
-            order.symbol
-        ):
+        lacks_usd = wanted.usd > account.available_usd()
+        if lacks_usd or wanted.coins > account.available_coins(order.symbol):
             return self.end(order, Event.REJECTED)
         account.reserve(order.id, wanted)
         return self._state.note(order, collar_price=collar, is_taker=True)
@@ -178,8 +177,8 @@ class OrderExecution:
     def _execute(self, order: Order, execution: Execution) -> Order:
         state, account = self._state, self._state.account
         qty, price = execution.qty, execution.price
-        is_cheap = state.faults.first(Seam.FEE, **order_facts(order)) is not None
-        is_maker = not order.is_taker or is_cheap
+        pays_as_maker = state.faults.first(Seam.FEE, **order_facts(order)) is not None
+        is_maker = not order.is_taker or pays_as_maker
         fee = state.fees.fee(side=order.side, qty=qty, price=price, is_maker=is_maker)
         try:
             change = account.plan_fill(order.symbol, order.side, qty, price, fee)
@@ -233,7 +232,7 @@ class OrderExecution:
         return self.end(order, Event.CANCELED if order.filled_qty else Event.REJECTED)
 
     def _shrink_reservation(self, order: Order) -> None:
-        """An order that filled in part holds back what the rest needs; a filled one nothing."""
+        """An order that filled in part reserves what its rest needs; a filled one nothing."""
         account = self._state.account
         if not order.status.is_open:
             account.release(order.id)

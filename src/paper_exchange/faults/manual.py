@@ -16,9 +16,9 @@ control API (JSON, no keys; numbers may be JSON numbers or strings):
   GET  /control/state       market, newest quotes, balances, open orders, clients, requests, config
   GET  /control/ledger      all orders, executions, activities, balances: the exchange's own records
   POST /control/quote       {"symbol":"BTC/USD","bid":60000,"ask":60010,"bid_size":1,"ask_size":1}
-                            or {"quotes":[{...},...]}. Waits first, like finish ("finish":false:
-                            not); when it returns, matching is done and the frames are queued
-  POST /control/market      {"paused":true|false,"speed":10}   either or both; 0 = at once
+                            or {"quotes":[{...},...]}. First waits like finish, unless it has
+                            "finish":false; returns when orders are matched and frames queued
+  POST /control/market      {"paused":true|false,"speed":10}   either or both; 0: no pauses
   POST /control/finish      {"timeout_seconds":2}   waits until no step of an order (new, match,
                             cancel) is under way
   POST /control/end_of_day  {}   posts the fees taken since the last time as CFEE/FEE activities,
@@ -38,6 +38,6 @@ control API (JSON, no keys; numbers may be JSON numbers or strings):
                             list of patterns; and the parameters of the fault
   POST /control/shutdown    {}
 
-faults (all off by default), [their parameters and defaults]:
+faults (all off by default), in brackets their parameters and the defaults:
 {FAULTS}
 """.replace("{FAULTS}", fault_manual())
