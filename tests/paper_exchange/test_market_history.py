@@ -35,7 +35,7 @@ def push_many(exchange, count):
 
 
 def next_minute(exchange, minutes=1):
-    """The exchange's clock goes on by so much; what bars need and a test cannot wait for."""
+    """Turns the clock of the exchange forward: bars need minutes, which a test cannot wait for."""
     exchange.arm("skew_clock", seconds=60 * minutes)
 
 

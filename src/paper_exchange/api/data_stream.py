@@ -53,7 +53,6 @@ class DataClient:
     ) -> None:
         asks_msgpack = "msgpack" in request.headers.get("Content-Type", "")
         self.codec: Codec = MsgpackCodec() if asks_msgpack else JsonCodec()
-        self.socket = socket
         self.is_authenticated = False
         self.is_stalled = False
         self.subscriptions: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS}

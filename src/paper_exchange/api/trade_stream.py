@@ -25,7 +25,6 @@ class TradeClient:
     def __init__(
         self, socket: web.WebSocketResponse, request: web.Request, *, queue_limit: int
     ) -> None:
-        self.socket = socket
         self.is_authorized = False
         self.is_listening = False
         self.is_stalled = False
