@@ -1,4 +1,4 @@
-"""`scripts/database`: the private MariaDB of a user who has none of their own, with our tables.
+"""`scripts/database`: a private MariaDB, with the bot's tables, for users who have no server.
 
 Owns the folder .local/mariadb/main and nothing else. Never deletes data.
 """
@@ -19,16 +19,17 @@ import mysql.connector
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from cli.database_upgrade import main as migrate
-from mariadb_server.server import MariaDBError, PrivateMariaDB
+from mariadb_server.errors import MariaDBError
+from mariadb_server.server import PrivateMariaDB
 from models.meta import ForeignDatabase, apply_schema
 from utils.db_utils import DatabaseError
 from utils.private_database import FOLDER
 
 HELP = """\
-A MariaDB server of your own inside this folder, for those who have no MariaDB or MySQL.
+A MariaDB server of your own inside this folder, for users who have no MariaDB or MySQL.
 
   scripts/database start              start it (also after a reboot), print the DB_* lines for .env
-  scripts/database status             does it run, and where
+  scripts/database status             whether it runs, and where
   scripts/database env                the DB_* lines again
   scripts/database shell              type SQL; exit or Ctrl-D ends it
   scripts/database shell "SELECT 1"   run one statement
@@ -36,12 +37,13 @@ A MariaDB server of your own inside this folder, for those who have no MariaDB o
   scripts/database migrate            make or upgrade the tables of the database in .env,
                                       this one or a server of your own (see migrate --help)
 
-It listens on this machine only, as your user, and starts no service. Its data stands in
-.local/mariadb/main: that folder is the memory of your bot, so include it in your backups.
-With --json each command answers in JSON. Exit code 0: done; 1: it could not be done;
-3 (status): it does not run.
+It runs as your user, listens on this machine only, and is no service of the system. Its data is in
+.local/mariadb/main: that folder is your bot's memory, so include it in your backups. With --json
+each command answers in JSON. Exit code 0: done; 1: it could not be done; 3 (status): it does not
+run.
 """
 NOT_RUNNING, INTERRUPTED = 3, 130
+_FAILURES = (MariaDBError, DatabaseError, ForeignDatabase, mysql.connector.Error, ValueError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,13 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = PrivateMariaDB(FOLDER, report=lambda line: print(line, file=sys.stderr))
     try:
         return COMMANDS[options.command](server, options)
-    except (
-        MariaDBError,
-        DatabaseError,
-        ForeignDatabase,
-        mysql.connector.Error,
-        ValueError,
-    ) as error:
+    except _FAILURES as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -87,11 +83,8 @@ def stop(server: PrivateMariaDB, options: argparse.Namespace) -> int:
 
 def status(server: PrivateMariaDB, options: argparse.Namespace) -> int:
     if not server.is_running():
-        _answer(
-            options,
-            {"running": False, "folder": str(FOLDER)},
-            "not running (start it with: scripts/database start)",
-        )
+        text = "not running (start it with: scripts/database start)"
+        _answer(options, {"running": False, "folder": str(FOLDER)}, text)
         return NOT_RUNNING
     env = server.db_env()
     facts = {
@@ -101,22 +94,15 @@ def status(server: PrivateMariaDB, options: argparse.Namespace) -> int:
         "folder": str(FOLDER),
         "log": str(server.log_file),
     }
-    _answer(
-        options,
-        facts,
-        f"running on {env['DB_HOST']}:{env['DB_PORT']}, data in {FOLDER}, "
-        f"log in {server.log_file.name} there",
-    )
+    where = f"{env['DB_HOST']}:{env['DB_PORT']}, data in {FOLDER}, log in {server.log_file.name}"
+    _answer(options, facts, f"running on {where} there")
     return 0
 
 
 def env(server: PrivateMariaDB, options: argparse.Namespace) -> int:
     settings = server.db_env(options.database)
-    _answer(
-        options,
-        settings,
-        "\n".join(f"{name}={env_file_value(value)}" for name, value in settings.items()),
-    )
+    lines = (f"{name}={env_file_value(value)}" for name, value in settings.items())
+    _answer(options, settings, "\n".join(lines))
     return 0
 
 
@@ -131,21 +117,13 @@ def shell(server: PrivateMariaDB, options: argparse.Namespace) -> int:
     if client and sys.stdin.isatty() and not options.json:
         settings = server.db_env(options.database)
         os.environ["MYSQL_PWD"] = settings["DB_PASSWORD"]  # others can see a command line
-        os.execv(
-            client,
-            [
-                client,
-                "--no-defaults",
-                f"--socket={settings['DB_SOCKET']}",
-                f"--user={settings['DB_USER']}",
-                settings["DB_NAME"],
-            ],
-        )
+        where = [f"--socket={settings['DB_SOCKET']}", f"--user={settings['DB_USER']}"]
+        os.execv(client, [client, "--no-defaults", *where, settings["DB_NAME"]])
     return _own_shell(server, options)
 
 
 def _own_shell(server: PrivateMariaDB, options: argparse.Namespace) -> int:
-    """A few lines in place of the mariadb client, which the private copy does not contain."""
+    """In place of the mariadb client, which the private copy does not contain."""
     interactive = sys.stdin.isatty()
     if interactive:
         print(f"SQL for database {options.database}; a statement ends with ';', exit ends.")
@@ -201,7 +179,7 @@ def _run(connection: MySQLConnectionAbstract, statement: str, options: argparse.
 
 
 def env_file_value(value: str) -> str:
-    """The value as it must stand in a .env file: quoted only where it has to be."""
+    """The value for a .env file, quoted only where it has to be."""
     if re.fullmatch(r"[\w./:@%+,-]*", value, re.ASCII):
         return value
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,6 +1,6 @@
 """`scripts/database migrate`, and a step of scripts/setup: the tables of the database in .env.
 
-Owns the words and the exit code; what is done to the tables stands in models/meta.py.
+Owns the texts and the exit code; models/meta.py changes the tables.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ exit codes: 0 done, or nothing to do
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Create or upgrade the tables; whatever stops it is one line, and an exit code."""
     texts = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in texts
     try:
         options = _parser().parse_args(texts)
         settings = _database_settings()
         if settings is None:
-            reason = "no database in .env yet (DB_USER, DB_NAME): its tables are made when there is"
+            reason = "no database in .env yet (DB_USER, DB_NAME): there are no tables to make"
             if not options.if_configured:
                 raise Refused(reason)
             print(reason)
@@ -73,7 +72,7 @@ def _database_settings() -> Settings | None:
     """Those of .env, None when they name no database. The keys of Alpaca may still be missing.
 
     Raises:
-        SettingsError: what says where the database is cannot be read.
+        SettingsError: a DB_* setting cannot be read.
     """
     settings, problems = inspect_settings(read_environment())
     if not settings.db_user or not settings.db_name:
@@ -85,11 +84,7 @@ def _database_settings() -> Settings | None:
 
 
 def _parser() -> OneLineParser:
-    parser = OneLineParser(
-        prog="scripts/database migrate",
-        description=HELP,
-        epilog=EPILOG,
-    )
+    parser = OneLineParser(prog=f"scripts/{PROGRAM}", description=HELP, epilog=EPILOG)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument(
         "--if-configured", action="store_true", help="nothing to do where .env names no database"

@@ -28,7 +28,7 @@ from local_stack.exchange_process import StackError
 from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
 from mariadb_server.debian_packages import LOCAL_FOLDER
-from mariadb_server.server import MariaDBError
+from mariadb_server.errors import MariaDBError
 from utils.db_utils import DatabaseError
 
 LAST_FOLDER = LOCAL_FOLDER / "demo-last"

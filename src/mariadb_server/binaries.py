@@ -20,10 +20,11 @@ from mariadb_server.debian_packages import (
     exclusive_lock,
     fetch_and_unpack,
 )
+from mariadb_server.errors import MariaDBError
 
 PACKAGE = "mariadb-server-core"
 FETCHED_FOLDER = LOCAL_FOLDER / "mariadb-binaries"
-# Server programs often stand outside the PATH of a plain user.
+# Server programs are often outside the PATH of a plain user.
 SYSTEM_FOLDERS = (
     "/usr/sbin",
     "/usr/libexec",
@@ -32,17 +33,13 @@ SYSTEM_FOLDERS = (
     "/usr/local/mysql/bin",
     "/opt/homebrew/bin",
 )
-# The SQL that makes a new data folder, in this order; older releases say mysql_ for mariadb_.
+# The SQL for a new data folder, in this order; in older releases mysql_ stands for mariadb_.
 SYSTEM_TABLES = (
     "{}_system_tables.sql",
     "{}_performance_tables.sql",
     "{}_system_tables_data.sql",
     "maria_add_gis_sp_bootstrap.sql",
 )
-
-
-class MariaDBUnavailable(Exception):
-    """There is no server program and none could be fetched; the text tells a person what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +91,21 @@ class ServerBinaries:
 
 
 def candidates(report: Callable[[str], None] = lambda line: None) -> Iterator[ServerBinaries]:
-    """Every usable server program, the machine's own first; fetches only when asked for more."""
-    yield from machine_binaries()
-    yield fetched_binaries(report)
+    """Every usable server program, the machine's own first; fetches one only when these end.
+
+    Raises:
+        MariaDBError: none could be fetched; it says what the user can do.
+    """
+    yield from _machine_binaries()
+    with exclusive_lock(LOCAL_FOLDER / "mariadb-binaries.lock"):
+        found = _unpacked(FETCHED_FOLDER)
+        if found.version() is None:
+            report("getting a private copy of MariaDB")
+            _fetch(report)
+    yield found
 
 
-def machine_binaries() -> Iterator[ServerBinaries]:
+def _machine_binaries() -> Iterator[ServerBinaries]:
     places = os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_FOLDERS])
     seen: set[Path] = set()
     for name in ("mariadbd", "mysqld"):
@@ -112,16 +118,6 @@ def machine_binaries() -> Iterator[ServerBinaries]:
                 yield found
 
 
-def fetched_binaries(report: Callable[[str], None] = lambda line: None) -> ServerBinaries:
-    """The server unpacked inside the project, fetched if it is not there or does not run."""
-    with exclusive_lock(LOCAL_FOLDER / "mariadb-binaries.lock"):
-        found = _unpacked(FETCHED_FOLDER)
-        if found.version() is None:
-            report("getting a private copy of MariaDB")
-            _fetch(report)
-    return found
-
-
 def _fetch(report: Callable[[str], None]) -> None:
     arriving = FETCHED_FOLDER.with_name("mariadb-binaries.new")
     for folder in (arriving, FETCHED_FOLDER):
@@ -131,7 +127,7 @@ def _fetch(report: Callable[[str], None]) -> None:
         if _unpacked(arriving).version() is None:
             raise PackagesUnavailable("the fetched server does not run here")
     except PackagesUnavailable as error:
-        raise MariaDBUnavailable(
+        raise MariaDBError(
             f"No MariaDB or MySQL server found, and {PACKAGE} could not be fetched ({error}). "
             "Check the network, or install MariaDB yourself, or set DB_HOST, DB_USER, DB_PASSWORD "
             "and DB_NAME in .env to a server you have."
@@ -147,7 +143,7 @@ def main() -> int:
     """Make sure that there is a server program, and say in one line which."""
     try:
         found = next(candidates(lambda line: print(f"    {line}", file=sys.stderr)))
-    except MariaDBUnavailable as error:
+    except MariaDBError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1
     whose = "of this machine" if found.unpacked_in is None else "private copy in .local"

@@ -1,7 +1,7 @@
 """Creates the data folder of a private server: a complete one or none at all.
 
-Does by itself what mariadb-install-db does, because that script needs programs of other packages,
-breaks on paths with spaces and, run as root, changes files of the system.
+In place of mariadb-install-db, which needs programs of other packages, breaks on paths with spaces
+and, run as root, changes files of the system.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mariadb_server.binaries import ServerBinaries
+from mariadb_server.errors import MariaDBError
 
-# Nobody listens in on loopback, and newer servers spend a second on making a certificate.
+# Loopback needs no encryption, and newer servers spend a second on making a certificate.
 MARIADB_OPTIONS = ["--skip-ssl"]
 MYSQL_OPTIONS = ["--mysqlx=OFF", "--secure-file-priv=NULL"]
-
-
-class DataFolderError(Exception):
-    """No server program managed to create the data folder; the text is for a person."""
 
 
 def create_data_folder(
     data: Path, binaries: Iterable[ServerBinaries], log_file: Path
 ) -> ServerBinaries:
-    """Create `data` with the first server program that manages to, and say which one it was."""
+    """Create `data` with the first server program that can, and return that program.
+
+    Raises:
+        MariaDBError: none of them could.
+    """
     failed: list[str] = []
     for left in data.parent.glob(f"{data.name}.new-*"):  # of a run that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -37,24 +38,21 @@ def create_data_folder(
         if _initialise(candidate, arriving, log_file):
             arriving.rename(data)
             return candidate
-        # A security profile may confine the machine's server to the system's folders: try the next.
+        # A security profile may confine the machine's server to system folders: try the next.
         failed.append(str(candidate.server))
         shutil.rmtree(arriving, ignore_errors=True)
-    raise DataFolderError(f"{' and '.join(failed)} could not create a data folder, see {log_file}")
+    raise MariaDBError(f"{' and '.join(failed)} could not create a data folder, see {log_file}")
 
 
 def temporary_folder_option(folder: Path) -> str:
-    """A temporary folder of the server's own, made if missing.
-
-    In a shared one each server that starts removes the others' temporary tables.
-    """
+    """A folder of its own: in a shared one a server that starts removes the others' tables."""
     own = folder / "tmp"
     own.mkdir(mode=0o700, exist_ok=True)
     return f"--tmpdir={own}"
 
 
 def user_option() -> list[str]:
-    """The server refuses to run as root unless it is told so."""
+    """Without it the server refuses to run as root."""
     return ["--user=root"] if os.getuid() == 0 else []
 
 
@@ -85,7 +83,7 @@ def _bootstrap_sql(tables: list[Path]) -> bytes:
     lines = [
         "create database if not exists mysql;",
         "use mysql;",
-        # Root is let in only over the socket and only when it is the system's root.
+        # Only the system's root may log in as root, and only over the socket.
         "SET @auth_root_socket='root';",
     ]
     for file in tables:

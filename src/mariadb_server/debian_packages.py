@@ -1,9 +1,9 @@
 """Fetches Debian packages into a folder of the project, without root.
 
-Owns a private set of apt's list and cache folders, so that empty, stale or locked lists of the
-machine do not matter. Uses the standard library only, because it also runs before the virtual
-environment exists. Must never install anything, change anything of the system, or name a package
-host: apt's own configuration decides where packages come from.
+Owns list and cache folders of its own for apt, so that empty, stale or locked lists of the machine
+do not matter. Uses the standard library only: it also runs before the virtual environment exists.
+Must never install anything, change the system, or name a package host: apt's own configuration
+decides where packages come from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOCAL_FOLDER = PROJECT_ROOT / ".local"
 LISTS_ARE_FRESH_SECONDS = 3600
 COMMAND_TIMEOUT_SECONDS = 600
 
-# The hooks are cleared because as root they would clean the machine's own package cache.
+# Without the hooks: as root they would clean the machine's own package cache.
 APT_CONFIG = """\
 Dir::State "{folder}/state";
 Dir::State::status "/var/lib/dpkg/status";
@@ -43,7 +43,7 @@ Acquire::https::Timeout "20";
 
 
 class PackagesUnavailable(Exception):
-    """The packages could not be fetched; the text is one line for a person."""
+    """The packages could not be fetched; one line says why."""
 
 
 @contextlib.contextmanager
@@ -74,13 +74,13 @@ class PrivateApt:
         if stamp.exists() and 0 <= time.time() - stamp.stat().st_mtime < LISTS_ARE_FRESH_SECONDS:
             return
         report("fetching package lists (into .local, nothing is installed)")
-        # One unreachable third-party source must not stop us: the package may be found without it.
+        # One unreachable source must not end it: the package may be found without it.
         done = self._run("apt-get", "-q", "update")
         self._all_sources_answered = not re.search(r"^[EW]:", done.stderr, re.MULTILINE)
         stamp.touch()
 
     def forget_lists(self) -> None:
-        """Make the next update fetch new lists: these did not lead to the packages."""
+        """Make the next update fetch new lists: with these the packages were not found."""
         (self._folder / "updated").unlink(missing_ok=True)
 
     def download(self, packages: list[str], into: Path) -> list[Path]:

@@ -1,8 +1,7 @@
-"""A MariaDB server of our own in one folder: data, socket, password and log stand together.
+"""A MariaDB server of our own in one folder, with its data, socket, password and log.
 
-The process table is the truth about what runs: a server is found by its --datadir, so a killed run
-leaves nothing that must be believed. Never touches a system service, never listens beyond
-127.0.0.1.
+Whether it runs, the process table says: a server is found by its --datadir, never by a file that a
+killed run could have left. Never touches a system service, never listens beyond 127.0.0.1.
 
     <folder>/data          the database files
     <folder>/tmp           its temporary tables
@@ -10,7 +9,7 @@ leaves nothing that must be believed. Never touches a system service, never list
     <folder>/mariadb.log   what the server says
     <folder>/password      of the account `dca`, 0600
     <folder>/server.json   the port and the program used last
-    <folder>/lock          held by the one that starts or stops it
+    <folder>/lock          held by the program that starts or stops it
 """
 
 from __future__ import annotations
@@ -25,30 +24,23 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import mysql.connector
 import psutil
 from mysql.connector.abstracts import MySQLConnectionAbstract
 from mysql.connector.connection import MySQLConnection
 
-from mariadb_server.binaries import MariaDBUnavailable, ServerBinaries, candidates
+from mariadb_server.binaries import ServerBinaries, candidates
 from mariadb_server.data_folder import (
     MARIADB_OPTIONS,
     MYSQL_OPTIONS,
-    DataFolderError,
     create_data_folder,
     temporary_folder_option,
     user_option,
 )
 from mariadb_server.debian_packages import exclusive_lock
-from mariadb_server.endpoint import (
-    HOST,
-    SocketFolderError,
-    free_port,
-    is_free,
-    prepare_socket_folder,
-)
+from mariadb_server.endpoint import HOST, free_port, is_free, prepare_socket_folder
+from mariadb_server.errors import MariaDBError, PortTaken
 from runtime.process_table import end_process, servers_below
 from utils.private_database import load_server_facts, socket_path_for
 
@@ -67,16 +59,8 @@ SERVER_OPTIONS = [
 ]
 
 
-class MariaDBError(Exception):
-    """The private server could not be started or used; the text is for a person."""
-
-
-class PortTaken(MariaDBError):
-    """Another program listens on the port that the server was given."""
-
-
 class PrivateMariaDB:
-    """The server of one folder. Every object of the same folder means the same server."""
+    """The server of one folder. Two objects of the same folder are the same server."""
 
     def __init__(
         self, data_dir: Path | str, report: Callable[[str], None] = lambda line: None
@@ -88,7 +72,11 @@ class PrivateMariaDB:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Run the server of this folder, if it does not run yet, and return when it answers."""
+        """Run the server of this folder, unless it runs, and return when it answers.
+
+        Raises:
+            MariaDBError: with the reason in one line.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         with exclusive_lock(self.folder / "lock"):
@@ -96,12 +84,12 @@ class PrivateMariaDB:
                 self._launch(self._binaries())
             try:
                 self._wait_until_ready()
-            except PortTaken:  # by somebody else between our look and the server's
+            except PortTaken:  # since we found it free
                 self._launch(self._binaries())
                 self._wait_until_ready()
 
     def stop(self) -> None:
-        """Shut the server down cleanly; whatever happens, no process is left when this returns."""
+        """Shut the server down, by force if it must be: no process is left when this returns."""
         self._end(lambda process: process.terminate())
 
     def kill(self) -> None:
@@ -117,7 +105,7 @@ class PrivateMariaDB:
 
     def db_env(self, database: str | None = None) -> dict[str, str]:
         """The DB_* settings of this server; DB_NAME only when a database is named."""
-        port = self._remembered().get("port")
+        port = load_server_facts(self.folder).get("port")
         if port is None:
             raise MariaDBError(f"There is no server in {self.folder} yet: start it first")
         settings = {
@@ -143,10 +131,14 @@ class PrivateMariaDB:
         )
 
     def create_database(self, name: str) -> None:
-        self._execute(
-            f"CREATE DATABASE IF NOT EXISTS {_quoted(name)} "
-            "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
-        )
+        """Raises ValueError for a name that none can have."""
+        if not re.fullmatch(r"\w{1,64}", name, re.ASCII):
+            raise ValueError(f"{name!r} is not a database name: use letters, digits and _")
+        with contextlib.closing(self.connect()) as connection:
+            connection.cmd_query(
+                f"CREATE DATABASE IF NOT EXISTS `{name}` "
+                "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+            )
 
     @property
     def socket_path(self) -> Path:
@@ -154,24 +146,21 @@ class PrivateMariaDB:
 
     def _binaries(self) -> ServerBinaries:
         """The program to start: for a new folder one that can create it, later the same one."""
-        try:
-            if not self._data.exists():
-                return create_data_folder(self._data, candidates(self._report), self.log_file)
-            known = ServerBinaries(*map(Path, self._remembered().get("binaries", ["mariadbd"])))
-            # Uninstalled or upgraded since: any usable one will do.
-            return known if known.version() else next(candidates(self._report))
-        except (DataFolderError, MariaDBUnavailable) as error:
-            raise MariaDBError(str(error)) from error
+        if not self._data.exists():
+            return create_data_folder(self._data, candidates(self._report), self.log_file)
+        known = ServerBinaries(
+            *map(Path, load_server_facts(self.folder).get("binaries", ["mariadbd"]))
+        )
+        # Uninstalled or upgraded since: any usable one will do.
+        return known if known.version() else next(candidates(self._report))
 
     def _launch(self, binaries: ServerBinaries) -> None:
-        port = self._remembered().get("port")
+        port = load_server_facts(self.folder).get("port")
         if port is None or not is_free(port):
             port = free_port()
-        self._remember(port=port, binaries=binaries)
-        try:
-            prepare_socket_folder(self.socket_path)
-        except SocketFolderError as error:
-            raise MariaDBError(str(error)) from error
+        parts = [str(part) for part in (binaries.server, binaries.unpacked_in) if part]
+        _write_private(self.folder / "server.json", json.dumps({"port": port, "binaries": parts}))
+        prepare_socket_folder(self.socket_path)
         command = [
             str(binaries.server),
             "--no-defaults",
@@ -187,7 +176,7 @@ class PrivateMariaDB:
             *(MARIADB_OPTIONS if binaries.system_tables() else MYSQL_OPTIONS),
         ]
         with open(self.log_file, "ab") as log:
-            # Its own session: Ctrl-C must reach the program that owns the server first.
+            # Its own session: Ctrl-C reaches the program that owns the server, not the server.
             self._child = subprocess.Popen(
                 command,
                 env=binaries.environment(),
@@ -236,7 +225,7 @@ class PrivateMariaDB:
         return next(servers_below(self._data), None)
 
     def _accounts_file(self) -> Path:
-        """SQL that the server runs before it lets anybody in: our account with our password."""
+        """SQL that the server runs before its first connection: our account and its password."""
         lines = []
         for host in ("localhost", HOST):
             account = f"'{USER}'@'{host}'"
@@ -255,33 +244,16 @@ class PrivateMariaDB:
             _write_private(path, secrets.token_urlsafe(24))
         return path.read_text().strip()
 
-    def _remember(self, *, port: int, binaries: ServerBinaries) -> None:
-        parts = [str(part) for part in (binaries.server, binaries.unpacked_in) if part]
-        _write_private(self.folder / "server.json", json.dumps({"port": port, "binaries": parts}))
-
-    def _remembered(self) -> dict[str, Any]:
-        return load_server_facts(self.folder)
-
     def _last_error(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()
         errors = [line for line in lines[-50:] if "[ERROR]" in line and "Aborting" not in line]
         return errors[0].split("[ERROR]", 1)[1].strip() if errors else "it gave no reason"
 
-    def _execute(self, statement: str) -> None:
-        with contextlib.closing(self.connect()) as connection:
-            connection.cmd_query(statement)
-
 
 def _write_private(path: Path, text: str) -> None:
-    """Replace the file in one step; nobody else can read it at any moment."""
+    """Replace the file in one step; no other user can read it at any moment."""
     arriving = path.with_name(path.name + ".new")
     arriving.unlink(missing_ok=True)
     with open(os.open(arriving, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     arriving.rename(path)
-
-
-def _quoted(name: str) -> str:
-    if not re.fullmatch(r"\w{1,64}", name, re.ASCII):
-        raise ValueError(f"{name!r} is not a database name: use letters, digits and _")
-    return f"`{name}`"

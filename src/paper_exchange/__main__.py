@@ -34,7 +34,8 @@ one JSON line with its addresses when it is ready, and ends on SIGINT, SIGTERM o
 """
 EPILOG = f"""\
 recordings: CSV, plain or .gz, with the header timestamp,symbol,bid,bid_size,ask,ask_size.
-  Recorded times only pace, frames carry the wall clock. BTCUSD, BTC/USDT, BTC-USD mean BTC/USD.
+  Recorded times only pace; what is sent bears the time of the wall clock. BTCUSD, BTC/USDT and
+  BTC-USD mean BTC/USD.
 
 clients: give the SDK the addresses of the ready line and the keys:
   TradingClient(key, secret, url_override=trading_url)
@@ -53,119 +54,66 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    source = parser.add_mutually_exclusive_group()
+    # fmt: off
     add("--port", type=_port, default=0, help="0 (default) picks a free one")
     add("--ready-file", type=Path, help="the ready line goes into this file, too")
-    add(
-        "--key",
-        default=os.environ.get("PAPER_EXCHANGE_KEY", "local-key"),
-        help="API key of the account (default: PAPER_EXCHANGE_KEY or local-key)",
-    )
-    add(
-        "--secret",
-        default=os.environ.get("PAPER_EXCHANGE_SECRET", "local-secret"),
-        help="its secret (default: PAPER_EXCHANGE_SECRET or local-secret)",
-    )
+    add("--key", default=os.environ.get("PAPER_EXCHANGE_KEY", "local-key"),
+        help="API key of the account (default: PAPER_EXCHANGE_KEY or local-key)")
+    add("--secret", default=os.environ.get("PAPER_EXCHANGE_SECRET", "local-secret"),
+        help="its secret (default: PAPER_EXCHANGE_SECRET or local-secret)")
     add("--cash", type=_amount, default=Decimal(100_000), help="USD at the start (default 100000)")
-    add(
-        "--coin",
-        type=_coin,
-        action="append",
-        default=[],
-        metavar="BTC/USD=0.5@60000",
-        help="coins at the start and their entry price; may be repeated",
-    )
-    add(
-        "--seed",
-        type=int,
+    add("--coin", type=_coin, action="append", default=[], metavar="BTC/USD=0.5@60000",
+        help="coins at the start and their entry price; may be repeated")
+    add("--seed", type=int,
         help="same seed, same market, same chances, same order ids (default: the state file's, or"
-        " a new one, in the ready line)",
-    )
-    add(
-        "--state",
-        type=Path,
-        metavar="FILE",
+        " a new one, in the ready line)")
+    add("--state", type=Path, metavar="FILE",
         help="account, orders, ids and activities survive a restart in here; --cash and --coin only"
-        " fill a new one. Without: a restart is a new account, give the bot a new database",
-    )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--replay", type=Path, nargs="+", metavar="FILE", help="recorded quotes; several are merged"
-    )
+        " fill a new one. Without it a restart is a new account: give the bot a new database")
+    source.add_argument("--replay", type=Path, nargs="+", default=[], metavar="FILE",
+        help="recorded quotes; several are merged")
     source.add_argument("--manual", action="store_true", help="quotes only through /control/quote")
     add("--symbols", default="", help="only these, separated by commas (default: all)")
-    add(
-        "--from",
-        dest="replay_from",
-        type=_time_text,
-        metavar="TIME",
-        help="replay from this recorded time (UTC)",
-    )
-    add(
-        "--until",
-        dest="replay_until",
-        type=_time_text,
-        metavar="TIME",
-        help="replay until before this time",
-    )
-    add(
-        "--speed",
-        type=_number,
-        default=1.0,
-        help="market seconds per second; 0 = as fast as possible",
-    )
-    add(
-        "--paused",
-        action="store_true",
-        help='the market waits for POST /control/market {"paused":false}',
-    )
-    add(
-        "--latency-ms", type=_number, default=5.0, help="between accepted, new and fill (default 5)"
-    )
-    add(
-        "--partial-probability",
-        type=_share,
-        default=0.10,
-        help="share of orders that fill a random part first (default 0.10)",
-    )
-    add(
-        "--rate-limit",
-        type=int,
-        default=200,
-        help="requests a minute on /v2, and as many on market data (default 200, 0 = off)",
-    )
-    add(
-        "--symbols-filter",
-        type=SymbolsFilter,
-        default=SymbolsFilter.PAIR,
-        choices=list(SymbolsFilter),
-        metavar="{pair,joined,both}",
+    add("--from", dest="from_ns", type=_time, metavar="TIME",
+        help="replay from this recorded time (UTC)")
+    add("--until", dest="until_ns", type=_time, metavar="TIME",
+        help="replay until before this time")
+    add("--speed", type=_number, default=1.0,
+        help="market seconds per second; 0 = as fast as possible")
+    add("--paused", action="store_true",
+        help='the market waits for POST /control/market {"paused":false}')
+    add("--latency-ms", type=_number, default=5.0,
+        help="between accepted and new, new and fill, cancel and canceled (default 5)")
+    add("--partial-probability", type=_share, default=0.10,
+        help="share of orders that fill a random part first (default 0.10)")
+    add("--rate-limit", type=int, default=200,
+        help="requests a minute on /v2, and as many on market data (default 200, 0 = off)")
+    add("--symbols-filter", type=SymbolsFilter, default=SymbolsFilter.PAIR,
+        choices=list(SymbolsFilter), metavar="{pair,joined,both}",
         help="which spelling the list of orders' symbols=... finds: BTC/USD (default, as users of"
-        " Alpaca saw), BTCUSD (as its description says), both",
-    )
-    add(
-        "--usd-fee-increment",
-        type=_amount,
-        default=Decimal("0.01"),
-        help="USD fees round up to this (default 0.01, as live accounts are billed)",
-    )
-    add(
-        "--fault",
-        type=_fault,
-        action="append",
-        default=[],
-        metavar="JSON",
-        help="armed at the start, like the body of POST /control/faults; may be repeated",
-    )
+        " Alpaca saw), BTCUSD (as its description says), both")
+    add("--usd-fee-increment", type=_amount, default=Decimal("0.01"),
+        help="fees (maker 0.15 %%, taker 0.25 %%) in USD round up to this (default 0.01, as live"
+        " accounts are billed)")
+    add("--fault", type=_fault, action="append", default=[], metavar="JSON",
+        help="armed at the start, like the body of POST /control/faults; may be repeated")
     add("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    # fmt: on
     return parser
 
 
 def config_from(arguments: argparse.Namespace) -> ExchangeConfig:
-    kind = MarketKind.SYNTHETIC
-    if arguments.replay:
-        kind = MarketKind.REPLAY
-    elif arguments.manual:
-        kind = MarketKind.MANUAL
+    kind = MarketKind.MANUAL if arguments.manual else MarketKind.SYNTHETIC
+    market = MarketConfig(
+        kind=MarketKind.REPLAY if arguments.replay else kind,
+        symbols=tuple(name for name in arguments.symbols.split(",") if name),
+        replay_files=tuple(arguments.replay),
+        replay_from_ns=arguments.from_ns,
+        replay_until_ns=arguments.until_ns,
+        speed=arguments.speed,
+        paused=arguments.paused,
+    )
     return ExchangeConfig(
         port=arguments.port,
         key=arguments.key,
@@ -180,15 +128,7 @@ def config_from(arguments: argparse.Namespace) -> ExchangeConfig:
         rate_limit_per_minute=arguments.rate_limit,
         usd_fee_increment=arguments.usd_fee_increment,
         faults=tuple(arguments.fault),
-        market=MarketConfig(
-            kind=kind,
-            symbols=tuple(name for name in arguments.symbols.split(",") if name),
-            replay_files=tuple(arguments.replay or ()),
-            replay_from=arguments.replay_from,
-            replay_until=arguments.replay_until,
-            speed=arguments.speed,
-            paused=arguments.paused,
-        ),
+        market=market,
     )
 
 
@@ -220,7 +160,7 @@ async def serve(config: ExchangeConfig, ready_file: Path | None) -> None:
 def _announce(urls: Urls, seed: int, ready_file: Path | None) -> None:
     line = json.dumps({"event": "ready", **urls.as_dict(), "seed": seed, "pid": os.getpid()})
     if ready_file is not None:
-        # Renamed into place, so that whoever waits for the file never reads half of it.
+        # Renamed into place: a program that waits for the file never reads half of it.
         half = ready_file.with_name(ready_file.name + ".part")
         half.write_text(line + "\n", encoding="utf-8")
         half.replace(ready_file)
@@ -245,14 +185,12 @@ def _coin(text: str) -> tuple[str, Decimal, Decimal]:
     return symbol, _amount(qty), _amount(price)
 
 
-def _time_text(text: str) -> str:
+def _time(text: str) -> int:
     try:
-        parse_time(text)
+        return parse_time(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time like 2021-07-01T12:00:00Z"
-        ) from None
-    return text
+        complaint = f"{text!r} is not a time like 2021-07-01T12:00:00Z"
+        raise argparse.ArgumentTypeError(complaint) from None
 
 
 def _fault(text: str) -> dict[str, object]:
@@ -292,7 +230,7 @@ def main() -> int:
         print(f"paper_exchange: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        pass  # asked to end before the signal handlers stood
+        pass  # Ctrl-C before the signal handlers were set
     return 0
 
 

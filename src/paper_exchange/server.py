@@ -1,7 +1,4 @@
-"""Puts the parts together behind one port on 127.0.0.1.
-
-REST, both websockets, control, market and the end of the day.
-"""
+"""Puts the parts together behind one port on 127.0.0.1, feeds the market, ends the days."""
 
 import asyncio
 import logging
@@ -9,18 +6,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from paper_exchange.api.data_rest import MarketDataApi
 from paper_exchange.api.data_stream import DataStream
-from paper_exchange.api.http_faults import handle_disturbed
+from paper_exchange.api.http_faults import Handler, handle_with_faults
 from paper_exchange.api.http_json import refusal_response
 from paper_exchange.api.rest import TradingApi, admitted
 from paper_exchange.api.trade_stream import TradeStream
 from paper_exchange.api.wire import account_id
-from paper_exchange.control import Control, Parts
-from paper_exchange.core.assets import AssetCatalog
-from paper_exchange.core.clock import Clock, parse_time
+from paper_exchange.control import Control
+from paper_exchange.core.clock import Clock
 from paper_exchange.core.config import ExchangeConfig, MarketKind
 from paper_exchange.core.errors import ApiError
 from paper_exchange.core.exchange import Exchange
@@ -37,7 +33,6 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _SHUTDOWN_SECONDS = 0.5
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +56,7 @@ class Urls:
 
 
 class PaperExchange:
-    """A running exchange.
-
-    `start` and `stop` belong to one event loop; `stopping` is set when someone asks it to end.
-    """
+    """`start` and `stop` belong to one event loop; `stopping` is set when it shall end."""
 
     def __init__(self, config: ExchangeConfig | None = None) -> None:
         self.config = config or ExchangeConfig()
@@ -74,31 +66,24 @@ class PaperExchange:
         self.clock = Clock(self.faults)
         self.exchange = Exchange(self.config, self.clock, self._schedule, self.faults)
         self.failure: StateFileError | None = None
-        """Why it ended by itself: what can no longer be kept must not go on."""
+        """Why it ended by itself: the state file could not be written."""
         self._journal = self._open_journal()
-        queue_limit = self.config.client_queue_limit
-        keys = {"key": self.config.key, "secret": self.config.secret}
-        self.data_stream = DataStream(self.exchange, queue_limit=queue_limit, **keys)
-        self.trade_stream = TradeStream(self.exchange, queue_limit=queue_limit, **keys)
-        self.trading_api = TradingApi(
-            self.exchange, rate_limit=self.config.rate_limit_per_minute, **keys
-        )
-        self.data_api = MarketDataApi(self.exchange, rate_limit=self.config.rate_limit_per_minute)
+        self.data_stream = DataStream(self.exchange)
+        self.trade_stream = TradeStream(self.exchange)
+        self.trading_api = TradingApi(self.exchange)
+        self.data_api = MarketDataApi(self.exchange)
         self.exchange.tick_listeners.append(self.data_stream.on_tick)
-        self.data_stream.sent_listeners.append(self.exchange.quotes_sent.take)
+        self.data_stream.sent_listeners.append(self.exchange.quotes_sent.on_sent)
         self.exchange.trade_update_listeners += [self.trade_stream.on_trade_update, _log_update]
         self.feed = self._build_feed()
         self.control = Control(
-            Parts(
-                config=self.config,
-                exchange=self.exchange,
-                trading_api=self.trading_api,
-                data_api=self.data_api,
-                data_stream=self.data_stream,
-                trade_stream=self.trade_stream,
-                feed=self.feed,
-                request_shutdown=self.stopping.set,
-            )
+            exchange=self.exchange,
+            trading_api=self.trading_api,
+            data_api=self.data_api,
+            data_stream=self.data_stream,
+            trade_stream=self.trade_stream,
+            feed=self.feed,
+            request_shutdown=self.stopping.set,
         )
         for fault in self.config.faults:
             self.faults.arm(fault)
@@ -129,10 +114,8 @@ class PaperExchange:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        outboxes = [one.outbox for one in self.data_stream.clients]
-        outboxes += [one.outbox for one in self.trade_stream.clients]
-        for outbox in outboxes:
-            outbox.cut(code=WSCloseCode.GOING_AWAY)
+        self.data_stream.close()
+        self.trade_stream.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._journal is not None:
@@ -142,12 +125,9 @@ class PaperExchange:
         """Raises StateFileError."""
         if self.config.state_file is None:
             return None
-        journal = Journal(
-            self.config.state_file,
-            account_id=account_id(self.config.key),
-            on_failure=self._fail,
-        )
-        self.exchange.keep_in(journal)
+        account = account_id(self.config.key)
+        journal = Journal(self.config.state_file, account_id=account, on_failure=self._fail)
+        journal.attach(self.exchange)
         return journal
 
     def _fail(self, error: StateFileError) -> None:
@@ -163,10 +143,11 @@ class PaperExchange:
         return loop.call_later(delay_seconds, function, *args)
 
     def _build_feed(self) -> MarketFeed | None:
-        market, assets = self.config.market, AssetCatalog(self.config.assets)
-        if unknown := [name for name in market.symbols if assets.find(name) is None]:
+        market, assets = self.config.market, self.exchange.assets
+        found = {name: assets.find(name) for name in market.symbols}
+        if unknown := [name for name, asset in found.items() if asset is None]:
             raise ReplayError(f"unknown symbols: {', '.join(unknown)}")
-        symbols = {asset.symbol for name in market.symbols if (asset := assets.find(name))}
+        symbols = {asset.symbol for asset in found.values() if asset is not None}
         match market.kind:
             case MarketKind.MANUAL:
                 return None
@@ -174,12 +155,9 @@ class PaperExchange:
                 chosen = [one for one in assets.all() if not symbols or one.symbol in symbols]
                 source = synthetic_quotes(chosen, self.config.seed)
             case MarketKind.REPLAY:
-                window = {
-                    "from_ns": parse_time(market.replay_from) if market.replay_from else None,
-                    "until_ns": parse_time(market.replay_until) if market.replay_until else None,
-                }
+                start, end = market.replay_from_ns, market.replay_until_ns
                 recordings = [
-                    load_recording(path, assets, symbols=symbols, **window)
+                    load_recording(path, assets, symbols=symbols, from_ns=start, until_ns=end)
                     for path in market.replay_files
                 ]
                 if not any(recordings):
@@ -196,12 +174,12 @@ class PaperExchange:
         self.exchange.post_quote(quote)
 
     async def _close_days(self) -> None:
-        """Posts the fees after every midnight UTC."""
+        """After every midnight UTC."""
         while True:
             now = datetime.now(UTC)
             midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
             await asyncio.sleep((midnight - now).total_seconds() + 1)
-            await self.control.call("POST", "end_of_day", {})
+            self.exchange.end_day()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -219,7 +197,7 @@ class PaperExchange:
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Keys and rate limit of everything under /v2, the rate limit of data, HTTP's faults."""
+        """Checks keys (of /v2 only) and rate limit, and applies the faults of requests."""
         if request.path.startswith("/v1beta3/crypto/us/"):
             headers = admitted(self.data_api.meter)
         elif request.path.startswith("/v2/"):
@@ -227,7 +205,7 @@ class PaperExchange:
         else:
             return await handler(request)
         try:
-            response = await handle_disturbed(request, handler, self.faults)
+            response = await handle_with_faults(request, handler, self.faults)
         except ApiError as refusal:
             refusal.headers = {**headers, **refusal.headers}
             raise

@@ -110,7 +110,7 @@ def test_stuck_buying_cycle_no_order_on_alpaca(
 def test_a_filled_order_of_a_stuck_cycle_is_booked(check, quoted, client, db_conn, make_asset):
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     order = buy(client, cycle)
-    quoted.settle()
+    quoted.finish()
     update_cycle(db_conn, cycle.id, {"status": "buying", "latest_order_id": str(order.id)})
     run = check()
     assert [step["action"] for step in run.done] == ["apply order"]
@@ -129,7 +129,7 @@ def test_a_cycle_that_waits_for_an_order_that_was_booked_already_goes_back_to_re
     """As the daemon's sweep decides it: one planner serves both."""
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     order = buy(client, cycle)
-    quoted.settle()
+    quoted.finish()
     update_cycle(db_conn, cycle.id, {"status": "buying", "latest_order_id": str(order.id)})
     check()
     booked = get_cycle(db_conn, cycle.id)
@@ -149,7 +149,7 @@ def test_a_filled_sell_whose_event_was_lost_completes_its_cycle(
     place_market_sell_order(
         client, "BTC/USD", "0.00199", client_order_id=compute_client_order_id(cycle)
     )
-    quoted.settle()
+    quoted.finish()
     run = check()
     assert [step["action"] for step in run.done] == ["apply order"]
     assert get_cycle(db_conn, cycle.id).status == "complete"
@@ -161,7 +161,7 @@ def test_an_open_order_keeps_its_cycle_however_old_it_is(
 ):
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     order = buy(client, cycle, "0.02", 1000)
-    quoted.settle()
+    quoted.finish()
     update_cycle(db_conn, cycle.id, {"status": "buying", "latest_order_id": str(order.id)})
     quoted.arm("skew_clock", seconds=7 * 3600)
     before = get_cycle(db_conn, cycle.id)
@@ -198,7 +198,7 @@ def test_a_database_from_a_backup_catches_up(check, quoted, client, db_conn, mak
     for seq in range(3):
         identity = compute_client_order_id(cycle, seq)
         place_limit_buy_order(client, "BTC/USD", "0.002", 50001, client_order_id=identity)
-    quoted.settle()
+    quoted.finish()
     check()
     after = get_cycle(db_conn, cycle.id)
     assert (after.quantity, after.order_seq) == (Decimal("0.006"), 3)
@@ -241,7 +241,7 @@ def test_dust_in_the_books_without_a_position_is_left_alone(check, quoted, db_co
 def test_what_fees_explain_is_no_difference(check, quoted, client, db_conn, make_asset):
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     buy(client, cycle)
-    quoted.settle()
+    quoted.finish()
     check()
     assert events(db_conn) == [("order_recovered", "warning")], "and nothing about the position"
 
@@ -258,7 +258,7 @@ def test_an_empty_or_partial_list_of_positions_is_not_believed(
 ):
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     buy(client, cycle)
-    quoted.settle()
+    quoted.finish()
     check()
     before = get_cycle(db_conn, cycle.id)
     quoted.arm(fault, match=match)
@@ -270,7 +270,7 @@ def test_one_wrong_404_is_not_believed(check, quoted, client, db_conn, make_asse
     """A position that lags behind its fill, for the length of one look."""
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     buy(client, cycle)
-    quoted.settle()
+    quoted.finish()
     check()
     before = get_cycle(db_conn, cycle.id)
     quoted.arm("positions_empty", count=1, match={"route": "list"})
@@ -284,7 +284,7 @@ def test_the_last_question_before_the_end_is_asked_right_then(
 ):
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     buy(client, cycle)
-    quoted.settle()
+    quoted.finish()
     check()
     before = get_cycle(db_conn, cycle.id)
     quoted.arm("positions_empty", count=2, match={"route": "list"})
@@ -427,7 +427,7 @@ def test_a_filled_order_that_nothing_claims_is_reported_while_its_coins_are_ther
     monkeypatch.setattr(unclaimed, "RECOVERY_TIME", timedelta(0))
     create_cycle(db_conn, make_asset().id, "watching")
     place_limit_buy_order(client, "BTC/USD", "0.02", 50001, client_order_id="dca-999-aaaaaaaa-0")
-    assert quoted.settle()
+    assert quoted.finish()
     coins = fetch_position(client, "BTC/USD").qty
     quoted.set_balance("BTC/USD", "0", "50000")
     check()
@@ -534,7 +534,7 @@ def test_an_order_that_cannot_be_read_proves_nothing_and_holds_up_no_other(
     """It filled something without a price. The coins of its symbol are not called gone."""
     held, other = hold(db_conn, make_asset(), "0.1"), hold(db_conn, make_asset("ETH/USD"), "1")
     order_id = str(buy(client, held, price=1000, qty="0.02").id)
-    quoted.settle()
+    quoted.finish()
     inside = quoted.server.exchange
 
     async def spoil():

@@ -45,7 +45,7 @@ def traded(settings, exchange, db_conn, make_asset, days_ago, in_parts):
         exchange.arm("fee_maker", probability=0.5)
 
     def fill():
-        exchange.settle()
+        exchange.finish()
         exchange.push_quote("BTC/USD", 50000, 50001)
 
     client = get_trading_client()
@@ -115,7 +115,7 @@ def test_fees_of_today_wait_for_the_end_of_the_day(settings, exchange, db_conn, 
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     identity = compute_client_order_id(cycle)
     place_limit_buy_order(client, "BTC/USD", Decimal("0.002"), 50001, client_order_id=identity)
-    exchange.settle()
+    exchange.finish()
     build_engine(settings, confirm_seconds=0).reconciler.recover()
     exchange.end_of_day()
     before = exchange.state()["requests"]["total"]
@@ -138,7 +138,7 @@ def test_trades_of_the_user_on_the_same_coin_keep_their_own_fees(settings, excha
     skew = exchange.arm("skew_clock", seconds=-2 * DAY)
     exchange.push_quote("BTC/USD", 50000, 50001)
     place_limit_buy_order(client, "BTC/USD", Decimal("0.5"), 50001)
-    exchange.settle()
+    exchange.finish()
     exchange.clear_faults(skew)
     exchange.end_of_day()
     settle(settings)
@@ -228,7 +228,7 @@ def test_more_fees_than_one_page_are_read_to_the_end(settings, exchange, traded)
     exchange.push_quote("BTC/USD", 50000, 50001)
     for _ in range(120):
         place_limit_buy_order(client, "BTC/USD", Decimal("0.001"), 50001)
-    exchange.settle()
+    exchange.finish()
     exchange.clear_faults(skew)
     posted = exchange.end_of_day()
     first = date.fromisoformat(min(one["date"] for one in posted))

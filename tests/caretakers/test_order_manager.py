@@ -34,7 +34,7 @@ def quoted(exchange):
 
 def let_time_pass(exchange, seconds=HOUR):
     """At the exchange only: the clock of this machine stays."""
-    exchange.settle()
+    exchange.finish()
     exchange.arm("skew_clock", seconds=seconds)
 
 
@@ -47,7 +47,7 @@ def status_of(client, order_id):
 
 
 def wait_for_canceled(exchange, client, *order_ids):
-    exchange.settle()
+    exchange.finish()
     wait_until(lambda: all(status_of(client, one) == "canceled" for one in order_ids))
 
 
@@ -91,7 +91,7 @@ def test_ages_are_counted_by_the_exchanges_clock(settings, exchange, client, db_
     exchange.arm("skew_clock", seconds=-HOUR)
     exchange.push_quote("BTC/USD", 50000, 50001)
     order_id = buy_far_below(client)
-    exchange.settle()
+    exchange.finish()
     run = real_run(settings)
     manage_orders(run)
     assert run.plan == []

@@ -28,7 +28,7 @@ def world(bot_environment, exchange, db_conn, make_asset):
     """One thing to do for each script: a stale order, a rest that is over, a stuck cycle."""
     exchange.push_quote("BTC/USD", 50000, 50001)
     place_limit_buy_order(get_trading_client(), "BTC/USD", Decimal("0.02"), 1000)
-    exchange.settle()
+    exchange.finish()
     exchange.arm("skew_clock", seconds=3600)
     resting = make_asset(cooldown_period=60)
     ended_at = datetime.now(UTC) - timedelta(seconds=70)
@@ -71,7 +71,7 @@ def test_a_script_plans_does_and_then_has_nothing_left_to_do(
     }
 
     done = run_script(script, "--json", environment=bot_environment)
-    exchange.settle()
+    exchange.finish()
     assert (done.code, done.errors) == (0, "")
     shown = done.json
     assert list(shown) == ["script", "plan", "done", "failed"]
@@ -181,7 +181,7 @@ def test_a_killed_run_leaves_what_the_next_one_completes(
             process.send_signal(signal.SIGKILL)
     for script, (code, _, errors) in run_together(scripts, bot_environment).items():
         assert (script, code, errors) == (script, 0, "")
-    exchange.settle()
+    exchange.finish()
     orders, rows = world()
     assert [status for _, status in orders] == ["canceled"]
     assert rows[1].status == "watching"

@@ -33,7 +33,7 @@ def test_start_prints_lines_that_a_dotenv_file_can_hold(
     assert "runs already" in capsys.readouterr().out
 
 
-def test_status_and_stop_tell_by_exit_code_and_json(
+def test_status_and_stop_answer_by_exit_code_and_json(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["status"]) == 3

@@ -153,7 +153,7 @@ def test_a_daemon_on_another_host_is_refused(account, report):
 def test_a_position_or_an_open_order_on_the_test_coin_is_refused(account, exchange, report):
     exchange.set_balance(SYMBOL, "0.5")
     place_limit_buy_order(account, SYMBOL, Decimal("0.02"), Decimal(1000))
-    exchange.settle()
+    exchange.finish()
     said = refusal(report)
     assert "holds 0.5 BTC/USD" in said
     assert "1 open order(s) on BTC/USD" in said

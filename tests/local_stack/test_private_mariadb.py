@@ -1,4 +1,4 @@
-"""The private MariaDB: it starts, it is found again, and it leaves nothing behind."""
+"""The private MariaDB: it starts, it is found again, and nothing is left when it ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 
 from local_stack.scratch import scratch_folder
 from mariadb_server.binaries import ServerBinaries, candidates
-from mariadb_server.data_folder import DataFolderError, create_data_folder
-from mariadb_server.server import MariaDBError, PrivateMariaDB
+from mariadb_server.data_folder import create_data_folder
+from mariadb_server.errors import MariaDBError
+from mariadb_server.server import PrivateMariaDB
 from runtime.process_table import servers_below
 
 
@@ -154,7 +155,7 @@ def test_two_servers_run_beside_each_other(server: PrivateMariaDB, tmp_path: Pat
         other.stop()
 
 
-def test_only_the_owner_can_read_the_password_and_nobody_enters_without_one(
+def test_only_the_owner_can_read_the_password_and_no_account_works_without_one(
     mariadb_server: PrivateMariaDB,
 ) -> None:
     for name in ("password", "accounts.sql", "server.json"):
@@ -226,7 +227,7 @@ def test_a_name_that_is_no_database_name_is_refused(server: PrivateMariaDB, name
         server.create_database(name)
 
 
-def test_a_new_run_removes_what_a_killed_run_left_but_not_what_lives(tmp_path: Path) -> None:
+def test_a_new_run_removes_what_a_killed_run_left_but_not_what_runs(tmp_path: Path) -> None:
     program = (
         "import sys, os, pathlib\n"
         "from local_stack.scratch import scratch_folder\n"
@@ -253,7 +254,7 @@ def test_a_program_that_cannot_create_the_folder_gives_way_to_the_next(tmp_path:
     data, log = tmp_path / "data", tmp_path / "log"
     assert create_data_folder(data, [ServerBinaries(confined), works], log) == works
     assert (data / "ibdata1").exists()
-    with pytest.raises(DataFolderError, match="mysqld could not create a data folder"):
+    with pytest.raises(MariaDBError, match="mysqld could not create a data folder"):
         create_data_folder(tmp_path / "other", [ServerBinaries(confined)], log)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "log", "mysqld", "tmp"]
 

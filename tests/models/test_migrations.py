@@ -550,7 +550,7 @@ def test_after_an_upgrade_no_cancellation_is_asked_for_again_and_none_is_reporte
     client = get_trading_client()
     exchange.arm("stick_cancel")
     order = place_limit_buy_order(client, "BTC/USD", Decimal("0.02"), Decimal(1000))
-    exchange.settle()
+    exchange.finish()
     exchange.arm("skew_clock", seconds=3600)
     assert cancel_order(client, str(order.id))
     old = f"orphan: buy {order.client_order_id} is new for 3600 s (order {order.id})"

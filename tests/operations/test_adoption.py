@@ -151,7 +151,7 @@ def hold_dust(db_conn, cycle, exchange):
 def test_what_something_else_claims_is_not_adopted(assets, exchange, db_conn, btc, prepare, words):
     exchange.set_balance("BTC/USD", "0.5", "50000")
     prepare(db_conn, get_latest_cycle(db_conn, btc.id), exchange)
-    exchange.settle()
+    exchange.finish()
     before = get_latest_cycle(db_conn, btc.id)
     said = assets("adopt", "BTC/USD", "--yes")
     assert said.code == 2

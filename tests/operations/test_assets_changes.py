@@ -255,7 +255,7 @@ def test_an_asset_with_an_order_is_never_removed(assets, exchange, db_conn, btc,
             limit,
             client_order_id=compute_client_order_id(cycle),
         )
-        exchange.settle()
+        exchange.finish()
     for options in ([], ["--keep-coins"]):
         said = assets("remove", "BTC/USD", "--yes", *options)
         assert said.code == 2
@@ -286,7 +286,7 @@ async def test_no_buy_is_sent_after_the_asset_was_removed_or_disabled(
         return Quote.from_wire("BTC/USD", wire)
 
     parts.placer.consider("BTC/USD", newest_quote)
-    exchange.settle()
+    exchange.finish()
     if len(seen) <= quotes_before:  # nobody disturbed it
         assert len(parts.orders()) == 1
     else:
@@ -307,7 +307,7 @@ def test_a_buy_that_reaches_the_exchange_late_keeps_its_cycle_and_is_booked(
         assert seconds == settings.unknown_outcome_seconds
         identity = compute_client_order_id(cycle)
         place_limit_buy_order(client, "BTC/USD", Decimal("0.001"), limit, client_order_id=identity)
-        exchange.settle()
+        exchange.finish()
 
     with pytest.raises(Refused, match="order"):
         finish_removal(btc, **options, wait=arrive)
@@ -356,7 +356,7 @@ def test_what_is_invested_and_on_order_counts_once(assets, exchange, db_conn, bt
         Decimal(2500),
         client_order_id=compute_client_order_id(cycle),
     )
-    exchange.settle()
+    exchange.finish()
     account = assets("show", "BTC/USD", "--json").json["preview"]["account"]
     assert account["ladders"] == [
         {"symbol": "BTC/USD", "remaining_usd": "40"},
@@ -372,7 +372,7 @@ def test_coins_and_orders_of_the_user_are_warned_of(assets, exchange, db_conn):
     assert "holds 0.5 BTC that no cycle claims" in warning
     assert "scripts/assets adopt BTC/USD" in warning
     place_limit_buy_order(get_trading_client(), "ETH/USD", Decimal("0.01"), Decimal(2000))
-    exchange.settle()
+    exchange.finish()
     [warning] = assets("show", "ETH/USD", "--take-profit", "5", "--json").json["preview"][
         "warnings"
     ]

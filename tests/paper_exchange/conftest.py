@@ -1,4 +1,4 @@
-"""Builders for the tests of the exchange: a desk without sockets, clients of a running one."""
+"""Builders for the tests of the exchange: one without sockets, and clients of a running one."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ WAIT_SECONDS = 10.0
 
 
 class Desk:
-    """The exchange without sockets and without waiting: what it puts off runs at `settle`."""
+    """The exchange without sockets and without waiting: what it schedules runs at `finish`."""
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("partial_fill_probability", 0.0)
@@ -40,13 +40,13 @@ class Desk:
         )
         self.exchange.trade_update_listeners.append(self.updates.append)
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         while self._put_off:
             function, arguments = self._put_off.pop(0)
             function(*arguments)
 
     def quote(self, bid: object, ask: object, symbol: str = "BTC/USD") -> None:
-        self.settle()
+        self.finish()
         one = Decimal(1)
         quote = Quote(
             symbol, Decimal(str(bid)), one, Decimal(str(ask)), one, self.exchange.clock.now_ns()
@@ -54,7 +54,7 @@ class Desk:
         self.exchange.post_quote(quote)
 
     def order(self, side: str, qty: object = None, limit: object = None, **fields: object) -> Order:
-        """Submits and settles; returns the order as it is then."""
+        """Submits, lets its steps finish, returns the order as it is then."""
         request: dict[str, object] = {
             "symbol": "BTC/USD",
             "side": side,
@@ -65,7 +65,7 @@ class Desk:
             **fields,
         }
         submitted = self.exchange.submit(request)
-        self.settle()
+        self.finish()
         return self.now(submitted)
 
     def now(self, order: Order) -> Order:
@@ -95,7 +95,7 @@ class Clients:
             client._session.hooks["response"].append(self._check)
         self.trade_updates: list[dict[str, Any]] = []
         self.quotes: list[dict[str, Any]] = []
-        self.heard: dict[str, list[Any]] = {}
+        self.received: dict[str, list[Any]] = {}
         self._streams: list[Any] = []
 
     def _check(self, answer: requests.Response, **_options: Any) -> None:
@@ -125,13 +125,13 @@ class Clients:
 
     def listen_to_quotes(self, *symbols: str, raw_data: bool = True) -> CryptoDataStream:
         stream = self.listen_to(symbols, ["quotes"], raw_data=raw_data)
-        self.quotes = self.heard["quotes"]
+        self.quotes = self.received["quotes"]
         return stream
 
     def listen_to(
         self, symbols: Sequence[str], channels: Iterable[str], *, raw_data: bool = True
     ) -> CryptoDataStream:
-        """One stream with these channels, as the SDK names them; `heard` keeps what comes."""
+        """One stream with these channels, as the SDK names them; `received` keeps what comes."""
         config = self.exchange.config
         stream = CryptoDataStream(
             config.key,
@@ -142,10 +142,10 @@ class Clients:
         stream._reconnect_min_backoff = 0.05
 
         for channel in channels:
-            heard = self.heard.setdefault(channel, [])
+            received = self.received.setdefault(channel, [])
 
-            async def keep(message: Any, heard: list[Any] = heard) -> None:
-                heard.append(message)
+            async def keep(message: Any, received: list[Any] = received) -> None:
+                received.append(message)
 
             getattr(stream, f"subscribe_{channel}")(keep, *symbols)
         self._start(stream)
@@ -183,7 +183,7 @@ class Clients:
 
 
 def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
-    """Waits for a condition with a bound; never sleeps for luck."""
+    """Waits for a condition, at most so long."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:

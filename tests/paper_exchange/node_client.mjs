@@ -54,7 +54,7 @@ const status = async (order) => (await trading.orders.getOrderByOrderID({ orderI
 const limit = (limitPrice, more = {}) =>
   trading.orders.limit({ symbol: BTC, qty: "0.01", side: "buy", limitPrice, timeInForce: "gtc", ...more });
 
-// Streams: subscribed first, looked at in the end.
+// Streams: subscribed first, checked at the end.
 const heard = { trade: [], quote: [], bar: [], updatedBar: [], dailyBar: [], orderbook: [], update: [] };
 const data = marketData.cryptoStream({ url: urls.data_stream_url });
 data.onTrade((one) => heard.trade.push(one));

@@ -63,7 +63,7 @@ def test_the_sdk_reads_and_writes_the_configurations(clients):
         {"no_shorting": True, "trade_confirm_email": "some"},
     ],
 )
-def test_a_configuration_that_is_none_changes_nothing(exchange, change):
+def test_a_configuration_that_does_not_exist_changes_nothing(exchange, change):
     path = "/v2/account/configurations"
     before = ask(exchange, "GET", path).json()
     assert ask(exchange, "PATCH", path, json=change).status_code == 422
@@ -81,7 +81,7 @@ def test_all_positions_are_closed_at_once(clients):
     answers = clients.trading.close_all_positions()
     assert [(one.symbol, one.status) for one in answers] == [("BTCUSD", 200), ("ETHUSD", 200)]
     assert all(isinstance(one.body, Order) for one in answers)
-    clients.exchange.settle()
+    clients.exchange.finish()
     # What is left is less than a step of the quantity.
     (dust,) = clients.trading.get_all_positions()
     assert (dust.symbol, dust.qty) == ("ETHUSD", "0.00009")
@@ -97,9 +97,9 @@ def test_open_sells_hold_their_coins_back_unless_they_are_canceled_first(clients
         symbol=BTC, qty=0.5, side=OrderSide.SELL, time_in_force=TimeInForce.GTC, limit_price=60_000
     )
     resting = clients.trading.submit_order(sell)
-    clients.exchange.settle()
+    clients.exchange.finish()
     btc, eth = clients.trading.close_all_positions(cancel_orders=cancels)
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert eth.status == 200
     left = [one.symbol for one in clients.trading.get_all_positions()]
     status = clients.trading.get_order_by_id(resting.id).status.value
@@ -116,10 +116,10 @@ def test_one_position_is_closed_by_its_quantity_or_its_share(clients):
     clients.exchange.set_balance(BTC, "1")
     order = clients.trading.close_position("BTCUSD", ClosePositionRequest(qty="0.25"))
     assert (order.qty, order.side) == ("0.25", OrderSide.SELL)
-    clients.exchange.settle()
+    clients.exchange.finish()
     order = clients.trading.close_position("BTCUSD", ClosePositionRequest(percentage="50"))
     assert order.qty == "0.375"
-    clients.exchange.settle()
+    clients.exchange.finish()
     for wrong in ("qty=1&percentage=1", "percentage=101", "percentage=0", "qty=x", "qty=0.5"):
         answer = ask(clients.exchange, "DELETE", f"/v2/positions/BTCUSD?{wrong}")
         assert answer.status_code in (403, 422), wrong

@@ -1,4 +1,4 @@
-"""The operator's door, and the exchange as a process of its own."""
+"""The operator's calls, and the exchange as a process."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def control(exchange, method, name, **body):
 def test_a_pushed_quote_has_been_matched_when_the_call_returns(exchange):
     order = limit_buy(exchange)
     answer = control(exchange, "POST", "quote", symbol=BTC, bid="49990", ask="49995.5")
-    assert answer.json() == {"posted": 1, "settled": True}
+    assert answer.json() == {"posted": 1, "finished": True}
     (recorded,) = exchange.ledger()["orders"]
     assert (recorded["id"], recorded["status"]) == (order["id"], "filled")
     assert recorded["filled_avg_price"] == "49995.5"
@@ -39,7 +39,7 @@ def test_the_ledger_holds_all_that_ever_happened(exchange):
     exchange.push_quote(BTC, 49_000, 49_990)
     limit_buy(exchange, client_order_id="a")
     limit_buy(exchange, client_order_id="b", limit_price="40000")
-    exchange.settle()
+    exchange.finish()
     exchange.set_balance("USD", "500")
     exchange.end_of_day()
     ledger = exchange.ledger()
@@ -60,7 +60,7 @@ def test_the_ledger_holds_all_that_ever_happened(exchange):
 )
 def test_the_operator_can_end_an_order(exchange, action, status):
     order = limit_buy(exchange, client_order_id="mine")
-    exchange.settle()
+    exchange.finish()
     answer = control(exchange, "POST", "order", client_order_id="mine", action=action)
     assert (answer.json()["id"], answer.json()["status"]) == (order["id"], status)
     again = control(exchange, "POST", "order", order_id=order["id"], action=action)
@@ -77,7 +77,7 @@ def test_settings_can_be_changed_while_it_runs(exchange):
     assert state["steps_in_flight"] == 2
 
 
-def test_balances_change_behind_the_clients_back(exchange):
+def test_the_operator_changes_balances_without_an_event(exchange):
     exchange.set_balance(BTC, "2", "40000")
     exchange.add_balance(BTC, "-0.5")
     coins = exchange.state()["balances"]["coins"]

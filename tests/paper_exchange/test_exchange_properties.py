@@ -1,4 +1,4 @@
-"""What holds for every history: value is conserved, reservations fit, seeds repeat."""
+"""What is true of every history: value is conserved, reservations fit, seeds repeat."""
 
 from decimal import Decimal
 
@@ -40,14 +40,14 @@ def play(desk, steps):
                 stop = {"type": "stop_limit", "stop_price": str(second)}
                 desk.order("sell", D(first) / 1000, second - 5, **stop)
             elif kind == "end of day":
-                desk.exchange.post_fees()
+                desk.exchange.end_day()
             else:
                 orders = list(desk.exchange.book.oldest_first())
                 if first < len(orders) and kind == "cancel":
                     desk.exchange.cancel(orders[first].id)
                 elif first < len(orders):
                     desk.exchange.replace(orders[first].id, {"limit_price": second})
-                desk.settle()
+                desk.finish()
         except ApiError:
             continue
 

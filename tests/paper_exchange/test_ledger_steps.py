@@ -1,4 +1,4 @@
-"""The ledger's steps: what happened to orders, in true order, whatever the wire's clock says."""
+"""The ledger: what happened to orders in true order, requests, and the quotes before a sell."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from paper_exchange.core.clock import Clock
 
 
 def test_the_steps_stand_in_true_order_although_the_clock_of_the_wire_jumps_back(desk):
-    desk.exchange.clock = desk.exchange._state.clock = Clock(desk.exchange.faults)
+    desk.exchange.clock = Clock(desk.exchange.faults)
     desk.quote(60_000, 60_010)
     desk.exchange.faults.arm({"name": "skew_clock", "seconds": 60})
     first = desk.order("buy", "0.01", "60010")
     desk.exchange.faults.clear()
     second = desk.order("buy", "0.01", "60010")
 
-    steps = ledger_json(desk.exchange, "key")["steps"]
+    steps = ledger_json(desk.exchange)["steps"]
 
     assert [(one["order_id"], one["event"]) for one in steps] == [
         (order.id, event) for order in (first, second) for event in ("pending_new", "new", "fill")
     ]
     assert [one["at"] for one in steps] == sorted(one["at"] for one in steps)
     assert steps[2]["qty"] == "0.01"
-    assert first.submitted_at_ns > second.submitted_at_ns, "the wire tells another story"
+    assert first.submitted_at_ns > second.submitted_at_ns, (
+        "on the wire it looks the other way round"
+    )
 
 
 def test_a_refused_request_counts_for_the_peak_but_not_for_the_peak_of_accepted_ones():
@@ -32,7 +34,7 @@ def test_a_refused_request_counts_for_the_peak_but_not_for_the_peak_of_accepted_
     assert (meter.peak_per_minute, meter.accepted_peak_per_minute) == (3, 2)
 
 
-def test_the_ledger_knows_what_the_stream_told_before_a_sell(clients, eventually):
+def test_the_ledger_knows_what_the_stream_sent_before_a_sell(clients, eventually):
     clients.exchange.set_balance("BTC/USD", "1", "50000")
     clients.listen_to_quotes("BTC/USD")
     for bid in (60_000, 60_100):
@@ -43,9 +45,9 @@ def test_the_ledger_knows_what_the_stream_told_before_a_sell(clients, eventually
     sale = {"symbol": "BTC/USD", "side": "sell", "type": "market", "time_in_force": "gtc"}
     order = clients.trading.post("/orders", {**sale, "qty": "0.1"})
 
-    told = clients.exchange.ledger()["quotes_sent"][order["id"]]
+    sent = clients.exchange.ledger()["quotes_sent"][order["id"]]
 
-    assert [one["bid"] for one in told] == ["60000", "60100"], "the zero is nothing to decide on"
-    moments = [one["seconds_before"] for one in told]
+    assert [one["bid"] for one in sent] == ["60000", "60100"], "nobody can trade on the zero"
+    moments = [one["seconds_before"] for one in sent]
     assert moments == sorted(moments, reverse=True)
     assert min(moments) >= 0

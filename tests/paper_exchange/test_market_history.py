@@ -15,9 +15,9 @@ from alpaca.data.requests import (
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 
+from paper_exchange.core import history
 from paper_exchange.core.clock import parse_time
 from paper_exchange.core.prices import Bar
-from paper_exchange.quotes import history
 
 BTC, ETH = "BTC/USD", "ETH/USD"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ def push_many(exchange, count):
 
 
 def next_minute(exchange, minutes=1):
-    """The exchange's clock goes on by so much; what bars need and a test cannot wait for."""
+    """Turns the clock of the exchange forward: bars need minutes, which a test cannot wait for."""
     exchange.arm("skew_clock", seconds=60 * minutes)
 
 
@@ -181,13 +181,13 @@ def test_a_timeframe_that_is_not_listed_is_refused(exchange, wrong):
         {"symbols": BTC, "page_token": "YQ=="},
     ],
 )
-def test_a_wrong_question_about_the_past_is_refused(exchange, query):
+def test_a_wrong_request_for_the_past_is_refused(exchange, query):
     answer = raw(exchange, "trades", **query)
     assert answer.status_code == 400
     assert set(answer.json()) == {"message"}
 
 
-def test_a_snapshot_tells_what_is_known_and_leaves_out_what_is_not(clients):
+def test_a_snapshot_shows_what_is_known_and_leaves_out_what_is_not(clients):
     exchange = clients.exchange
     ask = CryptoSnapshotRequest(symbol_or_symbols=[BTC, ETH])
     exchange.push_quote(BTC, 60_000, 60_010)
@@ -212,7 +212,7 @@ def test_the_order_book_is_the_best_bid_and_ask(clients):
     assert (bid.price, bid.size, ask.price, ask.size) == (60_000, 2, 60_010, 3)
 
 
-def test_the_history_forgets_its_oldest(exchange, monkeypatch):
+def test_the_history_drops_its_oldest(exchange, monkeypatch):
     monkeypatch.setattr(history, "MAX_TICKS", 3)
     push_many(exchange, 5)
     quotes = raw(exchange, "quotes", symbols=BTC).json()["quotes"][BTC]

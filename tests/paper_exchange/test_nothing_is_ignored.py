@@ -1,4 +1,4 @@
-"""What a request asks for is done or refused: no filter, parameter or field is passed over."""
+"""A filter, a parameter or a field is honoured or refused, never ignored."""
 
 import uuid
 
@@ -76,7 +76,7 @@ def test_orders_are_listed_by_asset_class(exchange):
 def test_activities_are_listed_by_order_and_by_category(exchange):
     exchange.push_quote(BTC, 1_990, 2_000)
     orders = [submit(exchange, name)["id"] for name in ("a", "b")]
-    exchange.settle()
+    exchange.finish()
     exchange.end_of_day()
 
     def kinds(query):
@@ -122,14 +122,14 @@ def test_assets_are_stocks_unless_crypto_is_asked_for(exchange):
         "/v1beta3/crypto/us/bars?symbols=BTC/USD&timeframe=1Min",
     ],
 )
-def test_a_parameter_that_nobody_knows_is_a_bad_request(exchange, path):
+def test_an_unknown_parameter_is_a_bad_request(exchange, path):
     assert ask(exchange, "GET", path).status_code == 200
     answer = ask(exchange, "GET", path, params={"colour": "red"})
     assert answer.status_code == 400
     assert answer.json()["message"] == "unexpected query parameter(s): colour"
 
 
-def test_a_parameter_without_sense_is_refused(exchange):
+def test_a_wrong_value_of_a_parameter_is_refused(exchange):
     for wrong in (
         "side=up",
         "nested=perhaps",
@@ -172,7 +172,7 @@ def test_an_order_is_replaced_once_it_is_new_and_never_when_its_size_is_in_usd(e
     change = {"limit_price": "1990"}
     in_usd = submit(exchange, "usd", qty=None, notional="50")
     in_coins = submit(exchange, "coins")
-    exchange.settle()
+    exchange.finish()
     exchange.configure(latency_seconds=60)
     pending = submit(exchange, "pending")
     for order, body, status in (
@@ -186,7 +186,7 @@ def test_an_order_is_replaced_once_it_is_new_and_never_when_its_size_is_in_usd(e
         assert answer.status_code == status, answer.text
 
 
-def test_market_data_has_an_allowance_of_its_own_and_tells_it(exchange):
+def test_market_data_has_an_allowance_of_its_own_and_its_answers_show_it(exchange):
     exchange.configure(rate_limit_per_minute=3)
     url = f"{exchange.urls.data_url}/v1beta3/crypto/us/latest/quotes?symbols=BTC/USD"
     answers = [requests.get(url, timeout=10) for _ in range(8)]

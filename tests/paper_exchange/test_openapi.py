@@ -55,20 +55,20 @@ def test_every_route_gives_described_answers_in_every_state_of_an_order(exchange
     exchange.push_quote(ETH, 2_000, 2_001)
     exchange.push_quote(BTC, 50_000, 50_001)
     filled = ask.order(type="market")
-    exchange.settle()
+    exchange.finish()
     canceled = ask.order(limit_price="40000")
     resting = ask.order(limit_price="41000", client_order_id="resting")
     ask.order(type="stop_limit", stop_price="60000", limit_price="60001")
     ask.order(type="market", symbol=ETH, qty=None, notional="50.5")
     expired, rejected = ask.order(limit_price="39000"), ask.order(limit_price="38000")
-    exchange.settle()
+    exchange.finish()
     exchange.expire(expired["id"])
     exchange.reject(rejected["id"])
     ask("DELETE", f"/v2/orders/{canceled['id']}")
     ask("PATCH", f"/v2/orders/{resting['id']}", limit_price="42000")
     exchange.configure(partial_fill_probability=1)
     ask.order(limit_price="50002")
-    exchange.settle()
+    exchange.finish()
     exchange.end_of_day()
 
     ask("GET", "/v2/orders?status=all&limit=500")
@@ -86,7 +86,7 @@ def test_every_route_gives_described_answers_in_every_state_of_an_order(exchange
     ask("GET", "/v2/positions")
     ask("GET", "/v2/positions/BTCUSD")
     ask("DELETE", "/v2/positions/BTCUSD?percentage=10")
-    exchange.settle()
+    exchange.finish()
 
     for _ in range(2):
         turn_clock(exchange, second=1)
@@ -103,14 +103,14 @@ def test_every_route_gives_described_answers_in_every_state_of_an_order(exchange
     assert {one["status"] for one in closing} == {200}
     ask.order(limit_price="30000")
     ask("DELETE", "/v2/orders")
-    exchange.settle()
+    exchange.finish()
     statuses = {one["status"] for one in ask("GET", "/v2/orders?status=all").json()}
     assert statuses == {"filled", "canceled", "replaced", "expired", "rejected"}
     everything = {(one.method, template_of(one.path)) for one in routes_of(exchange)}
     assert ask.answers.checked == everything
 
 
-def test_refusals_have_a_message_whatever_they_refuse(exchange, ask):
+def test_every_refusal_has_a_message(exchange, ask):
     exchange.set_balance(BTC, "0.00000001")
     for method, path, body in (
         ("POST", "/v2/orders", {"symbol": BTC}),

@@ -1,4 +1,4 @@
-"""How orders live, fill and end: tables of (order, prices, expected balances), without sockets."""
+"""How orders open, fill and end: tables of (order, prices, expected balances), without sockets."""
 
 from decimal import Decimal
 
@@ -68,14 +68,14 @@ def test_a_market_order_rests_when_the_price_ran_more_than_two_percent_away(make
     submitted = desk.exchange.submit(_market_sell("0.5"))
     fallen = D("58799")
     desk.exchange.market.post(_quote(desk, fallen, fallen + 10))
-    desk.settle()
+    desk.finish()
     assert desk.now(submitted).status is Status.NEW
     assert desk.now(submitted).collar_price == D("58800")
     desk.quote(58800, 58810)
     assert desk.now(submitted).status is Status.FILLED
 
 
-def test_events_tell_the_life_of_an_order_in_order(desk):
+def test_the_events_of_an_order_come_in_its_order(desk):
     desk.quote(59990, 60010)
     order = desk.order("buy", "0.1", "60020")
     assert desk.events(order) == ["pending_new", "new", "fill"]
@@ -125,7 +125,7 @@ def test_an_ioc_order_keeps_its_first_part_and_cancels_the_rest(make_desk):
     assert order.filled_qty > 0
 
 
-def test_a_stop_limit_sleeps_until_its_stop_is_seen(make_desk):
+def test_a_stop_limit_waits_until_its_stop_is_reached(make_desk):
     desk = make_desk(coins=(("BTC/USD", D(1), D(50_000)),))
     desk.quote(60000, 60010)
     order = desk.order("sell", "0.5", "58900", type="stop_limit", stop_price="59000")
@@ -149,7 +149,7 @@ def test_a_cancel_passes_through_pending_cancel(desk):
     order = desk.order("buy", "0.1", "50000")
     desk.exchange.cancel(order.id)
     assert desk.now(order).status is Status.PENDING_CANCEL
-    desk.settle()
+    desk.finish()
     assert desk.now(order).status is Status.CANCELED
     assert desk.events(order)[-2:] == ["pending_cancel", "canceled"]
     with pytest.raises(ApiError, match='already in "canceled" state'):
@@ -162,7 +162,7 @@ def test_a_fill_can_win_the_race_against_a_cancel(desk):
     desk.exchange.cancel(order.id)
     desk.exchange.post_quote(_quote(desk, 58980, 58990))
     assert desk.now(order).status is Status.FILLED
-    desk.settle()
+    desk.finish()
     assert desk.now(order).status is Status.FILLED
     assert "canceled" not in desk.events(order)
 
@@ -171,7 +171,7 @@ def test_replacing_ends_the_old_order_and_opens_a_new_one(desk):
     desk.quote(59990, 60010)
     old = desk.order("buy", "0.1", "50000", client_order_id="mine")
     new = desk.exchange.replace(old.id, {"limit_price": "60020"})
-    desk.settle()
+    desk.finish()
     old, new = desk.now(old), desk.now(new)
     assert (old.status, old.replaced_by, new.replaces) == (Status.REPLACED, new.id, old.id)
     assert new.status is Status.FILLED
@@ -188,7 +188,7 @@ def test_open_orders_reserve_what_they_need_and_give_it_back(make_desk):
     assert (account.available_usd(), account.available_coins("BTC/USD")) == (D(95_000), D("0.6"))
     for order in (buy, sell):
         desk.exchange.cancel(order.id)
-    desk.settle()
+    desk.finish()
     assert (account.available_usd(), account.available_coins("BTC/USD")) == (D(100_000), D(1))
 
 
@@ -202,7 +202,7 @@ def test_an_order_whose_balance_was_taken_away_is_rejected_when_it_should_fill(m
     assert desk.coins() == D("0.1")
 
 
-def test_quotes_that_make_no_sense_fill_nothing(desk):
+def test_unusable_quotes_fill_nothing(desk):
     desk.quote(59990, 60010)
     order = desk.order("buy", "0.1", "59000")
     for bid, ask in ((0, 0), (0, 58000), (58000, 57000)):
@@ -215,13 +215,13 @@ def test_fees_are_put_on_the_record_at_the_end_of_the_day_without_moving_balance
     desk.order("buy", "0.1", "60020")
     desk.order("sell", "0.05")
     before = (desk.cash, desk.coins())
-    posted = desk.exchange.post_fees()
+    posted = desk.exchange.end_day()
     assert [(one.kind, one.qty, one.net_amount) for one in posted] == [
         ("CFEE", D("-0.00025"), 0),
         ("FEE", None, D("-7.5")),
     ]
     assert (desk.cash, desk.coins()) == before
-    assert desk.exchange.post_fees() == []
+    assert desk.exchange.end_day() == []
 
 
 @pytest.mark.parametrize("event", list(Event))

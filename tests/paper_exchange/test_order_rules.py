@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from paper_exchange.core.errors import ApiError
+from paper_exchange.core.orders import Event
 
 D = Decimal
 GOOD = {
@@ -100,7 +101,7 @@ def test_client_order_ids_are_unique_for_ever(desk):
             desk.order("buy", "0.1", "50000", client_order_id="mine")
         assert (refusal.value.http_status, refusal.value.body["code"]) == (422, 40010001)
         if desk.now(first).status.is_open:
-            desk.exchange.cancel_now(first.id)
+            desk.exchange.end(first.id, Event.CANCELED)
 
 
 def test_a_refused_order_does_not_use_up_its_client_order_id(desk):
@@ -110,7 +111,7 @@ def test_a_refused_order_does_not_use_up_its_client_order_id(desk):
 
 
 def test_refusal_of_duplicates_can_be_switched_off(desk):
-    desk.exchange.habits.duplicate_ids_refused = False
+    desk.exchange.switches.duplicate_ids_refused = False
     for _ in range(2):
         desk.order("buy", "0.1", "50000", client_order_id="mine")
     assert len(desk.exchange.book) == 2

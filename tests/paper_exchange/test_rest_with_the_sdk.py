@@ -96,7 +96,7 @@ def test_an_order_goes_from_pending_new_to_filled_and_becomes_a_position(clients
     clients.exchange.push_quote(BTC, 59_990, 60_010)
     order = clients.trading.submit_order(limit_buy(60_020, client_order_id="dca-1"))
     assert order.status is OrderStatus.PENDING_NEW
-    assert clients.exchange.settle()
+    assert clients.exchange.finish()
 
     order = clients.trading.get_order_by_client_id("dca-1")
     assert order.status is OrderStatus.FILLED
@@ -129,10 +129,10 @@ def test_closing_a_position_sells_all_or_a_part_of_it(clients):
     clients.exchange.push_quote(BTC, 60_000, 60_010)
     clients.exchange.set_balance(BTC, "1", "50000")
     clients.trading.close_position("BTCUSD", ClosePositionRequest(percentage="25"))
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert clients.trading.get_open_position("BTCUSD").qty == "0.75"
     assert clients.trading.close_position("BTCUSD").side is OrderSide.SELL
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert clients.trading.get_all_positions() == []
 
 
@@ -178,9 +178,9 @@ def test_unknown_and_malformed_order_ids(clients):
 
 def test_canceling_one_order_and_all(clients):
     first = clients.trading.submit_order(limit_buy())
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert clients.trading.cancel_order_by_id(first.id) is None
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert clients.trading.get_order_by_id(first.id).status is OrderStatus.CANCELED
     with pytest.raises(APIError, match="already in") as refusal:
         clients.trading.cancel_order_by_id(first.id)
@@ -190,13 +190,13 @@ def test_canceling_one_order_and_all(clients):
     answers = clients.trading.cancel_orders()
     assert {one.id for one in answers} == others
     assert {one.status for one in answers} == {200}
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert clients.trading.get_orders() == []
 
 
 def test_replacing_an_order_gives_it_a_new_id(clients):
     old = clients.trading.submit_order(limit_buy())
-    clients.exchange.settle()
+    clients.exchange.finish()
     new = clients.trading.replace_order_by_id(old.id, ReplaceOrderRequest(limit_price=51_000))
     old = clients.trading.get_order_by_id(old.id)
     assert (old.status, old.replaced_by, new.replaces) == (OrderStatus.REPLACED, new.id, old.id)
@@ -220,10 +220,10 @@ def test_a_stop_limit_order_is_taken(clients):
 def test_orders_are_listed_by_status_symbol_side_and_time(clients):
     clients.exchange.push_quote(BTC, 59_990, 60_010)
     filled = clients.trading.submit_order(market_order(OrderSide.BUY, 0.01))
-    clients.exchange.settle()
+    clients.exchange.finish()
     resting = clients.trading.submit_order(limit_buy(50_000))
     other = clients.trading.submit_order(limit_buy(2_000, symbol="ETH/USD"))
-    clients.exchange.settle()
+    clients.exchange.finish()
 
     def listed(**fields):
         return [one.id for one in clients.trading.get_orders(GetOrdersRequest(**fields))]
@@ -254,7 +254,7 @@ def test_orders_and_activities_are_paged_to_the_end(clients):
             server.exchange.submit({**order, "qty": Decimal("0.001")})
 
     clients.exchange.run(trade_much())
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert raw(clients, "GET", "/v2/orders?limit=501").status_code == 422
     assert len(clients.trading.get("/orders", {"status": "all"})) == 50
 
@@ -275,12 +275,12 @@ def test_orders_and_activities_are_paged_to_the_end(clients):
     assert oldest[0]["id"] == fills[-1]["id"]
 
 
-def test_activities_tell_fills_and_posted_fees(clients):
+def test_activities_list_fills_and_posted_fees(clients):
     clients.exchange.push_quote(BTC, 59_990, 60_000)
     clients.trading.submit_order(market_order(OrderSide.BUY, 0.1))
-    clients.exchange.settle()
+    clients.exchange.finish()
     clients.trading.submit_order(market_order(OrderSide.SELL, 0.05))
-    clients.exchange.settle()
+    clients.exchange.finish()
     assert clients.trading.get("/account/activities", {"activity_types": "CFEE,FEE"}) == []
     clients.exchange.end_of_day()
     (coin_fee,) = clients.trading.get("/account/activities/CFEE")
@@ -300,7 +300,7 @@ def test_activities_tell_fills_and_posted_fees(clients):
     ]
 
 
-def test_the_rate_limit_answers_429_and_every_answer_tells_what_is_left(clients):
+def test_the_rate_limit_answers_429_and_every_answer_says_what_is_left(clients):
     clients.exchange.configure(rate_limit_per_minute=5)
     answers = [raw(clients, "GET", "/v2/clock") for _ in range(12)]
     codes = [one.status_code for one in answers]

@@ -45,7 +45,7 @@ def submit(exchange, name, **fields):
     return ask(exchange, "POST", "/v2/orders", json=order)
 
 
-def told(exchange):
+def answers_of(exchange):
     """All that a client can ask for, and all that the ledger holds."""
     routes = (
         "/v2/account",
@@ -61,37 +61,37 @@ def told(exchange):
 
 
 def trade(exchange):
-    """A bit of everything: fills, parts, resting orders, refusals, fees, a hand in the balances."""
+    """A bit of everything: fills, parts, resting orders, refusals, fees, changed balances."""
     exchange.push_quote(BTC, 49_990, 50_000)
     submit(exchange, "filled")
-    exchange.settle()
+    exchange.finish()
     submit(exchange, "resting", limit_price="40000")
     submit(exchange, "sold", side="sell", type="market", limit_price=None, qty="0.05")
-    exchange.settle()
+    exchange.finish()
     exchange.end_of_day()
     submit(exchange, "unposted", limit_price="50001", qty="0.01")
     canceled = submit(exchange, "canceled", limit_price="30000").json()
-    exchange.settle()
+    exchange.finish()
     ask(exchange, "DELETE", f"/v2/orders/{canceled['id']}")
-    exchange.settle()
+    exchange.finish()
     resting = exchange.state()["orders"]["open"][0]
     ask(exchange, "PATCH", f"/v2/orders/{resting['id']}", json={"limit_price": "41000"})
-    exchange.settle()
+    exchange.finish()
     exchange.set_balance("ETH/USD", "1.5", "2000")
     ask(exchange, "PATCH", "/v2/account/configurations", json={"trade_confirm_email": "all"})
     # Prices are no part of the account: without a trade a position is worth its entry price.
     exchange.set_balance(BTC, "0")
 
 
-def test_a_restart_changes_nothing_that_anybody_can_see(reopen):
+def test_a_restart_changes_no_answer_and_no_ledger(reopen):
     with reopen() as exchange:
         trade(exchange)
-        before = told(exchange)
+        before = answers_of(exchange)
     with reopen() as exchange:
-        assert told(exchange) == before
-        again = told(exchange)
+        assert answers_of(exchange) == before
+        again = answers_of(exchange)
     with reopen(cash=Decimal(7)) as exchange:
-        assert told(exchange) == again
+        assert answers_of(exchange) == again
 
 
 def test_what_comes_after_a_restart_continues_what_was_before(reopen):
@@ -128,7 +128,7 @@ def test_orders_that_were_on_their_way_go_on(reopen):
         statuses = [one["status"] for one in exchange.state()["orders"]["open"]]
         assert statuses == ["pending_new", "pending_cancel"]
     with reopen() as exchange:
-        exchange.settle()
+        exchange.finish()
         exchange.push_quote(BTC, 49_000, 49_500)
         by_name = {one["client_order_id"]: one["status"] for one in exchange.ledger()["orders"]}
         assert by_name == {"accepted": "filled", "stuck": "canceled"}
@@ -173,7 +173,7 @@ def test_a_file_in_a_folder_that_is_not_there_is_one_line(tmp_path):
         Journal(tmp_path / "no" / "state", account_id="x")
 
 
-def test_what_cannot_be_kept_is_not_confirmed_and_the_exchange_ends(reopen):
+def test_what_cannot_be_saved_is_not_confirmed_and_the_exchange_ends(reopen):
     with reopen() as exchange:
 
         async def close_the_file():

@@ -1,4 +1,4 @@
-"""Both websockets, with the SDK's streams and with a bare client that can misbehave."""
+"""Both websockets, with the SDK's streams and with a bare client that breaks the protocol."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def buy(clients, price=60_020, qty=0.1):
     )
 
 
-def test_the_sdk_hears_every_step_of_an_order(clients):
+def test_the_sdk_receives_every_step_of_an_order(clients):
     clients.listen_to_trades()
     clients.exchange.push_quote(BTC, 59_990, 60_010)
     order = buy(clients)
@@ -48,7 +48,7 @@ def test_partial_fills_carry_this_execution_and_the_sum(clients):
     clients.listen_to_trades()
     clients.exchange.push_quote(BTC, 59_990, 60_010)
     order = buy(clients)
-    clients.exchange.settle()
+    clients.exchange.finish()
     clients.exchange.push_quote(BTC, 59_980, 60_000)
     clients.wait_for_event(order.id, "fill")
     part, rest = clients.trade_updates[-2:]
@@ -123,19 +123,19 @@ class DataConversation:
 
     async def open(self):
         self.socket = await self._session.ws_connect(self._url, headers=MSGPACK)
-        return await self.hear()
+        return await self.receive()
 
-    async def say(self, message):
+    async def send(self, message):
         await self.socket.send_bytes(msgpack.packb(message))
-        return await self.hear()
+        return await self.receive()
 
-    async def hear(self):
+    async def receive(self):
         message = await self.socket.receive(timeout=5)
         return msgpack.unpackb(message.data) if isinstance(message.data, bytes) else message
 
     async def log_in(self):
         await self.open()
-        return await self.say({"action": "auth", **KEYS})
+        return await self.send({"action": "auth", **KEYS})
 
 
 def converse(exchange, script):
@@ -151,14 +151,14 @@ def test_the_handshake_of_the_data_stream_is_word_for_word(exchange):
     async def script(new):
         one = new()
         assert await one.open() == [{"T": "success", "msg": "connected"}]
-        assert await one.say({"action": "auth", **KEYS}) == [
+        assert await one.send({"action": "auth", **KEYS}) == [
             {"T": "success", "msg": "authenticated"}
         ]
-        answer = await one.say({"action": "subscribe", "quotes": [BTC, "ETH/USD"], "bars": ["*"]})
+        answer = await one.send({"action": "subscribe", "quotes": [BTC, "ETH/USD"], "bars": ["*"]})
         empty = {"trades": [], "orderbooks": [], "updatedBars": [], "dailyBars": []}
         expected = {"T": "subscription", "quotes": [BTC, "ETH/USD"], "bars": ["*"], **empty}
         assert answer == [expected]
-        (answer,) = await one.say({"action": "unsubscribe", "quotes": [BTC]})
+        (answer,) = await one.send({"action": "unsubscribe", "quotes": [BTC]})
         assert answer["quotes"] == ["ETH/USD"]
 
     converse(exchange, script)
@@ -174,33 +174,33 @@ def test_every_mistake_on_the_data_stream_has_its_code(exchange):
             {"action": "nonsense"},
             ["not", "a", "dict"],
         ):
-            codes.append((await one.say(message))[0]["code"])
-        await one.say({"action": "auth", **KEYS})
-        codes.append((await one.say({"action": "auth", **KEYS}))[0]["code"])
-        codes.append((await one.say({"action": "subscribe", "quotes": BTC}))[0]["code"])
+            codes.append((await one.send(message))[0]["code"])
+        await one.send({"action": "auth", **KEYS})
+        codes.append((await one.send({"action": "auth", **KEYS}))[0]["code"])
+        codes.append((await one.send({"action": "subscribe", "quotes": BTC}))[0]["code"])
         many = [f"A{number}/USD" for number in range(1_001)]
-        codes.append((await one.say({"action": "subscribe", "quotes": many}))[0]["code"])
+        codes.append((await one.send({"action": "subscribe", "quotes": many}))[0]["code"])
         return codes
 
     assert converse(exchange, script) == [401, 400, 400, 403, 400, 405]
 
 
-def test_wrong_keys_and_a_second_connection_are_told_why_and_cut(exchange):
+def test_wrong_keys_and_a_second_connection_are_sent_the_reason_and_cut(exchange):
     async def script(new):
         first, second, stranger = new(), new(), new()
         await first.log_in()
         assert await second.log_in() == [
             {"T": "error", "code": 406, "msg": "connection limit exceeded"}
         ]
-        assert (await second.hear()).type is aiohttp.WSMsgType.CLOSE
+        assert (await second.receive()).type is aiohttp.WSMsgType.CLOSE
         await stranger.open()
         wrong = {"action": "auth", "key": "x", "secret": "y"}
-        assert await stranger.say(wrong) == [{"T": "error", "code": 402, "msg": "auth failed"}]
+        assert await stranger.send(wrong) == [{"T": "error", "code": 402, "msg": "auth failed"}]
 
     converse(exchange, script)
 
 
-def test_a_client_that_speaks_json_is_answered_in_json(exchange):
+def test_a_client_that_sends_json_is_answered_in_json(exchange):
     async def talk():
         async with aiohttp.ClientSession() as session:
             stream = await session.ws_connect(exchange.urls.data_stream_url)
@@ -217,9 +217,9 @@ def test_trades_and_wildcards_can_be_subscribed(exchange):
     async def script(new):
         one = new()
         await one.log_in()
-        await one.say({"action": "subscribe", "trades": ["*"], "quotes": ["*"]})
+        await one.send({"action": "subscribe", "trades": ["*"], "quotes": ["*"]})
         await asyncio.to_thread(exchange.push_quote, BTC, 60_000, 60_010)
-        return await one.hear()
+        return await one.receive()
 
     quote, trade = converse(exchange, script)
     assert (quote["T"], quote["S"], quote["bp"]) == ("q", BTC, 60_000)
@@ -230,7 +230,7 @@ CHANNELS = ("quotes", "trades", "bars", "updated_bars", "daily_bars", "orderbook
 
 
 @pytest.mark.parametrize("raw_data", [True, False])
-def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(
+def test_the_sdk_receives_every_channel_that_it_may_subscribe_to(
     clients, eventually, turn_clock, raw_data
 ):
     exchange = clients.exchange
@@ -242,12 +242,12 @@ def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(
     exchange.push_quote(BTC, 60_040, 60_050)  # closes the minute
     turn_clock(exchange, second=31)
     exchange.push_quote(BTC, 60_040, 60_060)
-    eventually(lambda: all(clients.heard[channel] for channel in CHANNELS))
-    eventually(lambda: len(clients.heard["orderbooks"]) >= 4)
+    eventually(lambda: all(clients.received[channel] for channel in CHANNELS))
+    eventually(lambda: len(clients.received["orderbooks"]) >= 4)
     if raw_data:
-        kinds = {channel: clients.heard[channel][0]["T"] for channel in CHANNELS}
+        kinds = {channel: clients.received[channel][0]["T"] for channel in CHANNELS}
         assert list(kinds.values()) == ["q", "t", "b", "u", "d", "o"]
-        first, second = clients.heard["orderbooks"][:2]
+        first, second = clients.received["orderbooks"][:2]
         assert (first["r"], first["b"], first["a"]) == (
             True,
             [{"p": 60_000, "s": 2}],
@@ -256,25 +256,25 @@ def test_the_sdk_hears_every_channel_that_it_may_subscribe_to(
         assert "r" not in second
         assert second["b"] == [{"p": 60_000, "s": 0}, {"p": 60_020, "s": 1}]
     else:
-        (updated,) = clients.heard["updated_bars"]
-        closed = clients.heard["bars"][-1]
+        (updated,) = clients.received["updated_bars"]
+        closed = clients.received["bars"][-1]
         assert (updated.timestamp, updated.close) == (closed.timestamp, closed.close)
-        assert clients.heard["daily_bars"][-1].high == 60_050
-        assert clients.heard["orderbooks"][0].reset
+        assert clients.received["daily_bars"][-1].high == 60_050
+        assert clients.received["orderbooks"][0].reset
 
 
-def test_what_would_never_be_served_is_not_confirmed(exchange):
+def test_a_subscription_that_is_never_served_is_not_confirmed(exchange):
     async def script(new):
         one = new()
         await one.log_in()
         for wrong in ({"news": ["*"]}, {"quotes": ["BTCUSD"]}, {"orderbooks": ["btc/usd"]}):
-            answer = await one.say({"action": "subscribe", **wrong})
+            answer = await one.send({"action": "subscribe", **wrong})
             assert answer == [{"T": "error", "code": 400, "msg": "invalid syntax"}], wrong
 
     converse(exchange, script)
 
 
-def test_an_order_book_is_sent_whole_to_whoever_subscribes_again(exchange):
+def test_an_order_book_is_sent_whole_to_a_client_that_subscribes_again(exchange):
     exchange.push_quote(BTC, 60_000, 60_010)
     book = {"b": [{"p": 60_000, "s": 1}], "a": [{"p": 60_010, "s": 1}], "r": True}
 
@@ -282,11 +282,11 @@ def test_an_order_book_is_sent_whole_to_whoever_subscribes_again(exchange):
         one = new()
         await one.log_in()
         for _ in range(2):
-            await one.say({"action": "subscribe", "orderbooks": ["*"]})
-            (whole,) = await one.hear()
+            await one.send({"action": "subscribe", "orderbooks": ["*"]})
+            (whole,) = await one.receive()
             del whole["t"]
             assert whole == {"T": "o", "S": BTC, **book}
-            await one.say({"action": "unsubscribe", "orderbooks": ["*"]})
+            await one.send({"action": "unsubscribe", "orderbooks": ["*"]})
 
     converse(exchange, script)
 
@@ -308,20 +308,20 @@ def test_a_client_that_does_not_read_is_cut_with_407_and_one_that_reads_is_not(r
         async with aiohttp.ClientSession(connector=connector) as session:
             one = DataConversation(session, exchange.urls.data_stream_url)
             await one.log_in()
-            await one.say({"action": "subscribe", "quotes": [BTC]})
+            await one.send({"action": "subscribe", "quotes": [BTC]})
             if not reads:
                 one.socket._conn.transport.pause_reading()
             received = []
             for batch in range(1, 61):
                 await asyncio.to_thread(exchange.call, "POST", "quote", quotes=quotes)
                 while reads and len(received) < batch * len(quotes):
-                    received += await one.hear()
+                    received += await one.receive()
                 if not exchange.state()["clients"]["data"]:
                     break
             if not reads:
                 one.socket._conn.transport.resume_reading()
                 while received[-1:] != [{"T": "error", "code": 407, "msg": "slow client"}]:
-                    received += await one.hear()
+                    received += await one.receive()
             return len(exchange.state()["clients"]["data"])
 
     with RunningExchange(ExchangeConfig(client_queue_limit=1_000)) as exchange:

@@ -93,7 +93,7 @@ class BotParts:
 
     def sweep(self) -> None:
         """Let the exchange finish what it does, then sweep."""
-        self.exchange.settle()
+        self.exchange.finish()
         self.reconciler.sweep()
 
 
@@ -107,5 +107,5 @@ def buy(parts, cycle, *, seq=None, symbol=BTC, qty="0.002", price="50000", ident
     order = place_limit_buy_order(
         parts.client, symbol, Decimal(qty), Decimal(price), client_order_id=identity
     )
-    parts.exchange.settle()
+    parts.exchange.finish()
     return str(order.id)

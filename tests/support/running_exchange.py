@@ -19,8 +19,8 @@ T = TypeVar("T")
 class RunningExchange:
     """`with RunningExchange(config) as exchange: ...`; keyword arguments replace single settings.
 
-    `exchange.urls` has the addresses; the helpers are the control API, answered in the exchange's
-    own thread.
+    `exchange.urls` has the addresses; the helpers are the control API, called in the exchange's own
+    thread.
     """
 
     def __init__(self, config: ExchangeConfig | None = None, **settings: Any) -> None:
@@ -85,8 +85,9 @@ class RunningExchange:
         """When it returns, accepted orders have met it, matching is done, frames are queued."""
         return self.call("POST", "quote", symbol=symbol, bid=bid, ask=ask, **fields)
 
-    def settle(self, timeout_seconds: float = 2.0) -> bool:
-        return self.call("POST", "settle", timeout_seconds=timeout_seconds)["settled"] is True
+    def finish(self, timeout_seconds: float = 2.0) -> bool:
+        """Waits until no step of an order is under way; False: the time was too short."""
+        return self.call("POST", "finish", timeout_seconds=timeout_seconds)["finished"] is True
 
     def configure(self, **settings: Any) -> dict[str, Any]:
         return self.call("POST", "config", **settings)

@@ -55,7 +55,7 @@ class Run:
             for _ in range(4):
                 await parts.see(parts.quote_both(price, price + 1))
                 self._raise_worker_crash(parts)
-                self._exchange.settle()
+                self._exchange.finish()
                 await self._deliver(parts)
 
         await self.do(step)
@@ -83,7 +83,7 @@ class Run:
         async def step(parts: BotParts) -> None:
             for order in parts.orders("open"):
                 parts.client.cancel_order_by_id(order.id)
-            self._exchange.settle()
+            self._exchange.finish()
             await self._deliver(parts)
 
         await self.do(step)
@@ -92,7 +92,7 @@ class Run:
         """Two sweeps later everything has settled."""
 
         async def step(parts: BotParts) -> None:
-            self._exchange.settle()
+            self._exchange.finish()
             for _ in range(2):
                 await asyncio.to_thread(parts.reconciler.sweep)
 

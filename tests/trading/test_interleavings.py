@@ -115,7 +115,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def _collect(self) -> None:
         """What the exchange would tell its stream: every change of every order, once."""
-        self.exchange.settle()
+        self.exchange.finish()
         parts = self.parts or BotParts(get_settings(), self.exchange)
         for order in parts.orders():
             state = (order.status, order.filled_qty)
@@ -214,7 +214,7 @@ class Interleavings(RuleBasedStateMachine):
         """The trouble ends; two sweeps later nothing waits for a person."""
         self.effects = Effects()
         self.exchange.clear_faults()
-        self.exchange.settle()
+        self.exchange.finish()
         if self.parts:
             self.loop.run_until_complete(self.parts.market.stop())
         self.parts = None

@@ -306,7 +306,7 @@ async def test_an_own_order_whose_events_were_lost_is_linked_instead_of_repeated
     place_limit_buy_order(
         parts.client, BTC, Decimal("0.011"), Decimal(1000), client_order_id=identity
     )
-    exchange.settle()
+    exchange.finish()
     await parts.see(parts.quote_both(50000, 50001))
     assert posts(exchange) == 1
     linked = get_cycle(db_conn, cycle.id)
@@ -516,7 +516,7 @@ async def test_rejections_that_come_as_events_count_too(
     exchange.arm("reject_order")
     for _ in range(8):
         await parts.see(parts.quote_both(50000, 50001))
-        exchange.settle()
+        exchange.finish()
         await asyncio.to_thread(parts.reconciler.sweep)
     assert posts(exchange) == 5
     assert get_cycle(db_conn, cycle.id).order_seq == 5
@@ -548,7 +548,7 @@ async def test_an_unknown_outcome_that_was_an_order_is_found_by_its_id(
     exchange.arm("http_504", match={"method": "POST"})
     for _ in range(3):
         await parts.see(parts.quote_both(50000, 50001))
-    exchange.settle()
+    exchange.finish()
     assert exchange.times_applied("http_504") == 1
     [order] = parts.orders()
     await asyncio.to_thread(parts.reconciler.sweep)

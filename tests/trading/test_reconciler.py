@@ -131,7 +131,7 @@ def test_catching_up_goes_over_the_end_of_the_cycle(parts, start, db_conn, excha
     buy(parts, cycle, seq=0)
     identity = compute_client_order_id(cycle, 1)
     place_market_sell_order(parts.client, BTC, Decimal("0.001995"), client_order_id=identity)
-    exchange.settle()
+    exchange.finish()
     now_again(exchange)
     parts.reconciler.recover()
     assert get_cycle(db_conn, cycle.id).status == "complete"
@@ -458,7 +458,7 @@ def test_one_of_ours_that_is_too_old_for_the_list_keeps_no_recovery_from_its_end
     order_id = buy(parts, cycle, **FAR)
     update_cycle(db_conn, cycle.id, {"latest_order_id": order_id})
     exchange.cancel(order_id)
-    exchange.settle()
+    exchange.finish()
     now_again(exchange)
     heal = spoil(exchange, order_id)
     for work in (parts.reconciler.sweep, parts.reconciler.recover, parts.reconciler.sweep):

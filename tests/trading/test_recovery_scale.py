@@ -77,7 +77,7 @@ def submit(exchange, orders, **fields):
             await asyncio.sleep(0)
 
     exchange.run(work())
-    exchange.settle()
+    exchange.finish()
 
 
 def requests_made(exchange):

@@ -155,7 +155,7 @@ async def test_after_a_gap_longer_than_a_sweeps_look_back_the_next_one_is_a_reco
         Decimal(50000),
         client_order_id=compute_client_order_id(cycle),
     )
-    exchange.settle()
+    exchange.finish()
     exchange.clear_faults("skew_clock")
     bot._last_sweep_at -= 7200
     is_down = False
@@ -229,7 +229,7 @@ async def test_buyers_that_wait_for_their_turn_hold_up_no_fill_no_refresh_and_no
         Decimal(500),
         client_order_id=compute_client_order_id(filled),
     )
-    exchange.settle()
+    exchange.finish()
     slow = exchange.arm("http_hang", match={"path": "/v2/orders", "method": "GET"}, seconds=60)
     tasks = [asyncio.create_task(bot.updates.run()), asyncio.create_task(bot.keep_triggers_fresh())]
     try:
@@ -372,7 +372,7 @@ def send(parts, cycle, symbol, qty, price, identity=None):
         Decimal(price),
         client_order_id=identity or compute_client_order_id(cycle),
     )
-    parts.exchange.settle()
+    parts.exchange.finish()
     return str(order.id)
 
 

@@ -162,7 +162,7 @@ async def test_a_position_that_showed_half_leaves_a_cycle_that_sells_the_other_h
     cycle = start(**HELD, coins="0.001")
     high = parts.quote_both(51500, 51501)
     await parts.see(high)
-    exchange.settle()
+    exchange.finish()
     [half] = sells(parts)
     parts.apply_update(half, "fill")
     after = get_cycle(db_conn, cycle.id)
@@ -170,7 +170,7 @@ async def test_a_position_that_showed_half_leaves_a_cycle_that_sells_the_other_h
     assert "sale.incomplete symbol=BTC/USD" in caplog.text
     exchange.set_balance(BTC, "0.000995")  # the rest shows up, less the coin fee
     await parts.see(parts.quote_both(51500, 51501))
-    exchange.settle()
+    exchange.finish()
     [_, rest] = sells(parts)
     parts.apply_update(rest, "fill")
     assert get_cycle(db_conn, cycle.id).status == "complete"
@@ -189,7 +189,7 @@ def rest_a_safety_order(parts, exchange, cycle):
     place_limit_buy_order(
         parts.client, BTC, Decimal("0.001"), Decimal(49500), client_order_id=identity
     )
-    exchange.settle()
+    exchange.finish()
     parts.sweep()
 
 
@@ -202,12 +202,12 @@ async def test_a_resting_safety_order_is_canceled_when_the_take_profit_is_reache
     await parts.see(parts.quote_both(50999.99, 51001))
     assert [order.status for order in parts.orders()] == ["new"], "not yet"
     await parts.see(parts.quote_both(51500, 51501))
-    exchange.settle()
+    exchange.finish()
     [buy] = parts.orders()
     assert buy.status == "canceled"
     await asyncio.to_thread(parts.apply_update, buy, "canceled")
     await parts.see(parts.quote_both(51500, 51501))
-    exchange.settle()
+    exchange.finish()
     [_, sell] = parts.orders()
     assert (sell.side, sell.qty) == (Side.SELL, Decimal("0.002"))
     await asyncio.to_thread(parts.apply_update, sell, "fill")
@@ -219,7 +219,7 @@ async def test_a_spike_does_not_cancel_a_resting_safety_order(parts, start, exch
     await asyncio.to_thread(rest_a_safety_order, parts, exchange, cycle)
     exchange.push_quote(BTC, 50000, 50001)
     await parts.see(wire_quote(BTC, 51500, 51501))
-    exchange.settle()
+    exchange.finish()
     assert [order.status for order in parts.orders()] == ["new"], "the stream alone saw that price"
 
 
@@ -281,7 +281,7 @@ async def trade_one_cycle(parts, exchange, db_conn):
 
     async def fill(quote, event):
         await parts.see(parts.quote_both(*quote, "AVAX/USD"))
-        exchange.settle()
+        exchange.finish()
         order = parts.orders()[-1]
         assert order.is_ended, order
         await asyncio.to_thread(parts.apply_update, order, event)
@@ -412,7 +412,7 @@ async def test_a_late_sale_does_not_end_a_cycle_that_has_sent_its_next_buy(
     exchange.arm("rest_market_order")
     exchange.arm("fill_late", seconds=0.3)
     await parts.see(parts.quote_both(51500, 51501))
-    exchange.settle()
+    exchange.finish()
     [sell] = sells(parts)
     exchange.cancel(sell.id)
     await asyncio.to_thread(parts.apply_update, sells(parts)[0], "canceled")
@@ -431,7 +431,7 @@ async def test_a_late_sale_does_not_end_a_cycle_that_has_sent_its_next_buy(
     after = get_cycle(db_conn, cycle.id)
     assert (after.status, after.quantity) == ("buying", 0)
     await asyncio.to_thread(exchange.push_quote, BTC, 48999, 49000)
-    exchange.settle()
+    exchange.finish()
     await asyncio.to_thread(parts.sweep)
     after = get_cycle(db_conn, cycle.id)
     assert (after.status, after.quantity) == ("watching", Decimal("0.001"))
@@ -444,7 +444,7 @@ async def test_a_late_sale_ends_a_cycle_that_has_sent_nothing_since(
     exchange.arm("rest_market_order")
     exchange.arm("fill_late", seconds=0.1)
     await parts.see(parts.quote_both(51500, 51501))
-    exchange.settle()
+    exchange.finish()
     exchange.cancel(sells(parts)[0].id)
     await asyncio.to_thread(parts.apply_update, sells(parts)[0], "canceled")
     await until(lambda: sells(parts)[0].filled_qty > 0, "the late fill did not come")

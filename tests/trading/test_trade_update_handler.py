@@ -67,7 +67,7 @@ def buy(parts, cycle=None, *, qty="0.002", price="50000", identity=None):
     order = place_limit_buy_order(
         parts.client, BTC, Decimal(qty), Decimal(price), client_order_id=identity
     )
-    parts.exchange.settle()
+    parts.exchange.finish()
     return order
 
 
@@ -75,13 +75,13 @@ def sell(parts, cycle, qty="0.002"):
     order = place_market_sell_order(
         parts.client, BTC, Decimal(qty), client_order_id=compute_client_order_id(cycle)
     )
-    parts.exchange.settle()
+    parts.exchange.finish()
     return order
 
 
 def cancel(parts, order):
     assert cancel_order(parts.client, str(order.id))
-    parts.exchange.settle()
+    parts.exchange.finish()
 
 
 def warnings(caplog, level=logging.WARNING):
@@ -119,7 +119,7 @@ async def test_sell_fill_completes_cycle_and_creates_cooldown_cycle(
     parts.exchange.push_quote(BTC, 51000, 51001)
     parts.exchange.set_balance(BTC, "0.002")
     order = place_market_sell_order(parts.client, BTC, Decimal("0.002"))
-    parts.exchange.settle()
+    parts.exchange.finish()
     cycle = start("selling", **HELD, latest_order_id=str(order.id))
     await deliver(parts, sent_updates)
     done, fresh = get_cycle(db_conn, cycle.id), get_latest_cycle(db_conn, cycle.asset_id)
@@ -220,7 +220,7 @@ async def test_a_base_order_of_dust_is_bought_again_within_the_budget(
     exchange.arm("rest_after_part", fraction=0.004, count=1)
     quote = parts.quote_both(50000, 50000)
     await parts.see(quote)
-    exchange.settle()
+    exchange.finish()
     [order] = parts.orders()
     exchange.cancel(order.id)
     parts.sweep()
@@ -261,7 +261,7 @@ async def test_a_replaced_order_is_followed(parts, start, db_conn, sent_updates,
     await deliver(parts, sent_updates)
     sent_updates.clear()
     parts.client.patch(f"/orders/{first.id}", {"limit_price": "50000", "qty": "0.002"})
-    parts.exchange.settle()
+    parts.exchange.finish()
     parts.exchange.push_quote(BTC, 49999, 50000)
     step = 1 if order_of_events == "as sent" else -1
     await deliver(parts, sent_updates[::step])
@@ -549,7 +549,7 @@ async def test_an_end_that_is_confirmed_late_is_booked_without_a_sweep_and_holds
             parts.client, "ETH/USD", Decimal("0.02"), Decimal(2500),
             client_order_id=compute_client_order_id(eth),
         )  # fmt: skip
-        exchange.settle()
+        exchange.finish()
         await parts.updates.on_crypto_trade_update(sent_updates[-1])
         await until(lambda: get_cycle(db_conn, eth.id).order_seq == 1)
         assert get_cycle(db_conn, cycle.id) == cycle, "and what came behind it waits"

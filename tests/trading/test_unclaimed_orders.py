@@ -50,7 +50,7 @@ def quoted(exchange):
 
 def sell(parts, identity, qty="0.002"):
     order = place_market_sell_order(parts.client, BTC, Decimal(qty), client_order_id=identity)
-    assert parts.exchange.settle()
+    assert parts.exchange.finish()
     return order
 
 
@@ -81,7 +81,7 @@ def test_a_block_ends_with_its_unfilled_order(parts, start, exchange):
     parts.reconciler.sweep()
     assert parts.reconciler.blocked_symbols() == {BTC}
     cancel_order(parts.client, order_id)
-    exchange.settle()
+    exchange.finish()
     parts.reconciler.sweep()
     assert parts.reconciler.blocked_symbols() == set()
 
@@ -100,7 +100,7 @@ def test_a_block_ends_also_when_the_order_is_too_old_for_the_list(parts, start, 
     parts.reconciler.sweep()
     assert parts.reconciler.blocked_symbols() == {BTC}
     cancel_order(parts.client, order_id)
-    exchange.settle()
+    exchange.finish()
     parts.reconciler.sweep()
     assert parts.reconciler.blocked_symbols() == set()
 

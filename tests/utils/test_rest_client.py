@@ -318,13 +318,13 @@ def test_a_limit_buy_and_a_market_sell_are_placed_seen_and_canceled(client, exch
     [found] = get_open_orders(client)
     assert (found.id, found.status.value in {"new", "pending_new"}) == (order.id, True)
     assert cancel_order(client, str(order.id))
-    exchange.settle()
+    exchange.finish()
     assert get_open_orders(client) == []
     assert fetch_order(client, str(order.id)).status == "canceled"
 
     exchange.set_balance(BTC, "0.1")
     sale = place_market_sell_order(client, BTC, 0.1)
-    exchange.settle()
+    exchange.finish()
     assert fetch_order(client, str(sale.id)).status == "filled"
 
 
@@ -427,7 +427,7 @@ def test_a_429_of_a_post_did_nothing_and_is_no_refusal_of_the_order(client, exch
 def test_cancelling_what_cannot_be_canceled_is_false_with_the_reason(client, exchange, caplog):
     exchange.push_quote(BTC, 999, 1000)
     filled = buy_far(client)
-    exchange.settle()
+    exchange.finish()
     for order_id, words in [(str(uuid.uuid4()), "404"), (str(filled.id), "422"), ("x", "422")]:
         caplog.clear()
         assert not cancel_order(client, order_id)

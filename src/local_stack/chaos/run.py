@@ -170,7 +170,7 @@ class Chaos:
             beat = self.stack.heartbeat()
             if beat is not None and (beat.last_sweep_at or 0.0) > ended_at:
                 sweeps.add(beat.last_sweep_at or 0.0)
-            self.stack.exchange.control("settle")
+            self.stack.exchange.control("finish")
             self.records = self._read()
             unsettled = find_unresolved(self.records.evidence)
             # The first one may have begun before the faults ended.

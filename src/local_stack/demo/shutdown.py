@@ -31,7 +31,7 @@ def finish_orders(exchange: ExchangeProcess, db_conn: MySQLConnectionAbstract) -
     exchange.control("market", paused=True)
     deadline = time.monotonic() + CATCH_UP_SECONDS
     while time.monotonic() < deadline:
-        exchange.control("settle")
+        exchange.control("finish")
         state = exchange.state()
         halves = {o["symbol"] for o in state["orders"]["open"] if float(o["filled_qty"]) > 0}
         for symbol in halves:

@@ -4,16 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from paper_exchange.api import wire
+from paper_exchange.api import portfolio, wire
 from paper_exchange.api.http_json import read_json
 from paper_exchange.api.query import Query, Route
-from paper_exchange.core import errors, portfolio
+from paper_exchange.core import errors
 from paper_exchange.core.activities import KINDS, MAX_PAGE_SIZE
 from paper_exchange.core.exchange import Exchange
 
 _ACTIVITY_FILTERS = (
     "order_id", "date", "after", "until", "direction", "page_size", "page_token",
 )  # fmt: skip
+_ASSET_FILTERS = ("status", "asset_class", "exchange", "attributes")
 _CATEGORIES = {"trade_activity": {"FILL"}, "non_trade_activity": set(KINDS) - {"FILL"}}
 _ACTIVITY_TYPES = frozenset(
     {"FILL", "TRANS", "MISC", "ACATC", "ACATS", "CFEE", "CGD", "CSD", "CSW", "DIV", "DIVCGL",
@@ -21,13 +22,12 @@ _ACTIVITY_TYPES = frozenset(
      "INTTW", "JNL", "JNLC", "JNLS", "MA", "NC", "OPASN", "OPCA", "OPCSH", "OPEXC", "OPEXP",
      "OPTRD", "PTC", "PTR", "REO", "REORG", "SPIN", "SPLIT", "FOPT", "OCT"}
 )  # fmt: skip
-"""Of Alpaca's description. Most never happen here: asked for, they are an empty list."""
+"""Those of Alpaca's description; most never happen here, and their list is empty."""
 
 
-class AccountDesk:
-    def __init__(self, exchange: Exchange, *, key: str) -> None:
+class AccountRoutes:
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._key = key
 
     def routes(self) -> tuple[Route, ...]:
         listed = ("activity_types", "category", *_ACTIVITY_FILTERS)
@@ -38,18 +38,13 @@ class AccountDesk:
             Route("GET", "/v2/account/portfolio/history", self._history, portfolio.PARAMETERS),
             Route("GET", "/v2/account/activities", self._activities, listed),
             Route("GET", "/v2/account/activities/{kind}", self._of_a_kind, _ACTIVITY_FILTERS),
-            Route(
-                "GET",
-                "/v2/assets",
-                self._assets,
-                ("status", "asset_class", "exchange", "attributes"),
-            ),
+            Route("GET", "/v2/assets", self._assets, _ASSET_FILTERS),
             Route("GET", "/v2/assets/{name:.+}", self._asset),
             Route("GET", "/v2/clock", self._clock),
         )
 
     async def _account(self, _request: web.Request, _query: Query) -> web.Response:
-        return web.json_response(wire.account_json(self._exchange, self._key))
+        return web.json_response(wire.account_json(self._exchange))
 
     async def _configurations(self, _request: web.Request, _query: Query) -> web.Response:
         return web.json_response(self._exchange.profile.configurations)
@@ -59,11 +54,9 @@ class AccountDesk:
         return web.json_response(self._exchange.configure_account(body))
 
     async def _history(self, _request: web.Request, query: Query) -> web.Response:
-        now_ns, equity = self._exchange.clock.now_ns(), self._exchange.equity()
-        wanted = portfolio.parse_window(query, now_ns)
-        return web.json_response(
-            portfolio.history_json(self._exchange.equity_curve, wanted, equity)
-        )
+        window = portfolio.parse_window(query, self._exchange.clock.now_ns())
+        curve, equity = self._exchange.equity_curve, self._exchange.equity()
+        return web.json_response(portfolio.history_json(curve, window, equity))
 
     async def _activities(self, _request: web.Request, query: Query) -> web.Response:
         kinds, category = query.names("activity_types"), query.text("category")
@@ -91,11 +84,10 @@ class AccountDesk:
             page_size=query.number("page_size", MAX_PAGE_SIZE, MAX_PAGE_SIZE),
             page_token=query.text("page_token"),
         )
-        account = wire.account_id(self._key)
-        return web.json_response([wire.activity_json(one, account) for one in page])
+        return web.json_response([wire.activity_json(self._exchange, one) for one in page])
 
     async def _assets(self, _request: web.Request, query: Query) -> web.Response:
-        """Without `asset_class` Alpaca lists US stocks, of which there are none here."""
+        """Without `asset_class` the list is of US stocks, as Alpaca's, and empty."""
         of_class = query.text("asset_class") or "us_equity"
         status, exchange = query.text("status"), query.text("exchange")
         shapes = [wire.asset_json(asset) for asset in self._exchange.assets.all()]
@@ -113,7 +105,7 @@ class AccountDesk:
         return web.json_response(wire.asset_json(self._exchange.asset(query.path("name"))))
 
     async def _clock(self, _request: web.Request, _query: Query) -> web.Response:
-        """The stock market's hours matter to nobody here; crypto trades around the clock."""
+        """Always open: crypto trades around the clock."""
         now = datetime.fromtimestamp(self._exchange.clock.now_ns() / 1e9, UTC)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
         return web.json_response(

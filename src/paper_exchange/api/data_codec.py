@@ -1,7 +1,4 @@
-"""How market data messages are written.
-
-Msgpack (what the SDK asks for) or JSON. Every frame is an array.
-"""
+"""Market data messages in msgpack (what the SDK asks for) or JSON. Every frame is an array."""
 
 import json
 from collections.abc import Sequence

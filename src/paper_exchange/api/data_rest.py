@@ -1,6 +1,7 @@
 """The market data API under /v1beta3/crypto/us: the newest, the history, snapshots. Needs no keys.
 
-What the market did not bring since the exchange was started is not there: an empty answer.
+It knows what the market brought since the exchange was started; for anything else the answer is
+empty.
 """
 
 import base64
@@ -11,19 +12,20 @@ from typing import TypeVar
 from aiohttp import web
 
 from paper_exchange.api import data_wire
-from paper_exchange.api.query import Query, Route
-from paper_exchange.api.quote_faults import distorted
+from paper_exchange.api.query import Handler, Query, Route
+from paper_exchange.api.quote_faults import apply_quote_faults
 from paper_exchange.api.rate_limit import RequestMeter
 from paper_exchange.api.wire import Json
 from paper_exchange.core import errors
 from paper_exchange.core.clock import NANOS, rfc3339
 from paper_exchange.core.exchange import Exchange
+from paper_exchange.core.history import TimeFrame, between
 from paper_exchange.core.prices import Bar, Quote, Trade
-from paper_exchange.quotes.history import TimeFrame, between
 
 _PAIR = re.compile(r"[A-Z]+/[A-Z]+")
 _DEFAULT_LIMIT = 1_000
 _MAX_LIMIT = 10_000
+_BASE = "/v1beta3/crypto/us"
 _INTERVAL = ("symbols", "start", "end", "limit", "page_token", "sort")
 _DAY_NS = 24 * 3600 * NANOS
 
@@ -32,22 +34,24 @@ Kind = TypeVar("Kind", Quote, Trade, Bar)
 
 
 class MarketDataApi:
-    def __init__(self, exchange: Exchange, *, rate_limit: int) -> None:
-        self.meter = RequestMeter(rate_limit)
+    def __init__(self, exchange: Exchange) -> None:
+        self.meter = RequestMeter(exchange.config.rate_limit_per_minute)
         """Of its own: Alpaca's data host counts apart from the trading host."""
         self._exchange = exchange
-        self._market, self._history = exchange.market, exchange.history
-        self._faults = exchange.faults
-        base, newest = "/v1beta3/crypto/us", ("symbols",)
+        market, history = exchange.market, exchange.history
+        self._market, self._history = market, history
+        newest = {
+            "latest/quotes": self._newest("quotes", market.quotes, self._shape),
+            "latest/trades": self._newest("trades", market.trades, self._shape),
+            "latest/bars": self._newest("bars", market.bars, self._shape),
+            "latest/orderbooks": self._newest("orderbooks", market.quotes, _book_shape),
+            "snapshots": self._snapshots,
+        }
         self.routes = (
-            Route("GET", f"{base}/latest/quotes", self._latest_quotes, newest),
-            Route("GET", f"{base}/latest/trades", self._latest_trades, newest),
-            Route("GET", f"{base}/latest/bars", self._latest_bars, newest),
-            Route("GET", f"{base}/latest/orderbooks", self._latest_orderbooks, newest),
-            Route("GET", f"{base}/snapshots", self._snapshots, newest),
-            Route("GET", f"{base}/quotes", self._quotes, _INTERVAL),
-            Route("GET", f"{base}/trades", self._trades, _INTERVAL),
-            Route("GET", f"{base}/bars", self._bars, (*_INTERVAL, "timeframe")),
+            *(Route("GET", f"{_BASE}/{path}", newest[path], ("symbols",)) for path in newest),
+            Route("GET", f"{_BASE}/quotes", self._past("quotes", history.quotes), _INTERVAL),
+            Route("GET", f"{_BASE}/trades", self._past("trades", history.trades), _INTERVAL),
+            Route("GET", f"{_BASE}/bars", self._bars, (*_INTERVAL, "timeframe")),
         )
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -56,24 +60,15 @@ class MarketDataApi:
 
     # The newest
 
-    async def _latest_quotes(self, _request: web.Request, query: Query) -> web.Response:
-        found = [self._as_told(one) for one in self._newest(self._market.quotes, query)]
-        return _answer("quotes", {one.symbol: _shape(one) for one in found})
+    @staticmethod
+    def _newest(kind: str, newest: Mapping[str, Kind], shape: Callable[[Kind], Json]) -> Handler:
+        """Symbols without any are left out of the answer."""
 
-    async def _latest_trades(self, _request: web.Request, query: Query) -> web.Response:
-        found = self._newest(self._market.trades, query)
-        return _answer("trades", {one.symbol: _shape(one) for one in found})
+        async def answer(_request: web.Request, query: Query) -> web.Response:
+            found = [newest[symbol] for symbol in _symbols(query) if symbol in newest]
+            return _answer(kind, {one.symbol: shape(one) for one in found})
 
-    async def _latest_bars(self, _request: web.Request, query: Query) -> web.Response:
-        found = self._newest(self._market.bars, query)
-        return _answer("bars", {one.symbol: _shape(one) for one in found})
-
-    async def _latest_orderbooks(self, _request: web.Request, query: Query) -> web.Response:
-        found = self._newest(self._market.quotes, query)
-        return _answer(
-            "orderbooks",
-            {one.symbol: _timed(data_wire.book_fields(one), one.at_ns) for one in found},
-        )
+        return answer
 
     async def _snapshots(self, _request: web.Request, query: Query) -> web.Response:
         return _answer("snapshots", {name: self._snapshot(name) for name in _symbols(query)})
@@ -81,23 +76,28 @@ class MarketDataApi:
     def _snapshot(self, symbol: str) -> Json:
         """What is not known (yet) is left out."""
         today, yesterday = [None, None, *self._history.days.get(symbol, ())][:-3:-1]
-        quote = self._market.quotes.get(symbol)
         parts = {
             "latestTrade": self._market.trades.get(symbol),
-            "latestQuote": None if quote is None else self._as_told(quote),
+            "latestQuote": self._market.quotes.get(symbol),
             "minuteBar": self._market.bars.get(symbol),
             "dailyBar": today,
             "prevDailyBar": yesterday,
         }
-        return {name: _shape(part) for name, part in parts.items() if part is not None}
+        return {name: self._shape(part) for name, part in parts.items() if part is not None}
+
+    def _shape(self, record: Record) -> Json:
+        """With the faults of quotes, which the history does not show."""
+        if isinstance(record, Quote):
+            record = apply_quote_faults(record, self._exchange.faults, "rest")
+        return _shape(record)
 
     # The history
 
-    async def _quotes(self, _request: web.Request, query: Query) -> web.Response:
-        return self._page("quotes", query, lambda name: self._history.quotes.get(name, ()))
+    def _past(self, kind: str, records: Mapping[str, Iterable[Kind]]) -> Handler:
+        async def answer(_request: web.Request, query: Query) -> web.Response:
+            return self._page(kind, query, lambda symbol: records.get(symbol, ()))
 
-    async def _trades(self, _request: web.Request, query: Query) -> web.Response:
-        return self._page("trades", query, lambda name: self._history.trades.get(name, ()))
+        return answer
 
     async def _bars(self, _request: web.Request, query: Query) -> web.Response:
         timeframe = query.read("timeframe", TimeFrame.parse)
@@ -139,13 +139,6 @@ class MarketDataApi:
             room -= len(records)
         return _answer(kind, page, next_page_token=None)
 
-    def _newest(self, latest: Mapping[str, Kind], query: Query) -> list[Kind]:
-        """Of each symbol asked for, symbols without any are left out of the answer."""
-        return [latest[symbol] for symbol in _symbols(query) if symbol in latest]
-
-    def _as_told(self, quote: Quote) -> Quote:
-        return distorted(quote, self._faults, "rest")
-
 
 def _symbols(query: Query) -> tuple[str, ...]:
     symbols = query.names("symbols")
@@ -184,6 +177,10 @@ def _shape(record: Record) -> Json:
             return _timed(data_wire.trade_fields(record), record.at_ns)
         case Bar():
             return _timed(data_wire.bar_fields(record), record.at_ns)
+
+
+def _book_shape(quote: Quote) -> Json:
+    return _timed(data_wire.book_fields(quote), quote.at_ns)
 
 
 def _timed(fields: Json, at_ns: int) -> Json:

@@ -1,7 +1,7 @@
 """The crypto market data websocket at /v1beta3/crypto/us.
 
 Connected, auth, subscribe, then what was subscribed to: every channel that is confirmed is served.
-One authenticated connection at a time (406 for the next). Never holds the market up.
+One authenticated connection at a time (406 for the next). The market never waits for a client.
 """
 
 import asyncio
@@ -9,17 +9,16 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from paper_exchange.api import data_wire, wire
 from paper_exchange.api.data_codec import Codec, JsonCodec, MsgpackCodec
-from paper_exchange.api.quote_faults import distorted
+from paper_exchange.api.quote_faults import apply_quote_faults
 from paper_exchange.api.sockets import Outbox, open_websocket
-from paper_exchange.api.stream_faults import apply_stream_faults, refused_handshake
+from paper_exchange.api.stream import Stream
 from paper_exchange.core.clock import NANOS
 from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.prices import Bar, Quote, Tick
-from paper_exchange.faults.armed import Fault
 from paper_exchange.faults.table import Seam
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ ERRORS = {
     409: "insufficient subscription",
     500: "internal error",
 }
-_LAST_WORDS = frozenset({402, 404, 406, 409})
+_CLOSING_ERRORS = frozenset({402, 404, 406, 409})
 """After these the server closes the connection."""
 
 
@@ -54,7 +53,6 @@ class DataClient:
     ) -> None:
         asks_msgpack = "msgpack" in request.headers.get("Content-Type", "")
         self.codec: Codec = MsgpackCodec() if asks_msgpack else JsonCodec()
-        self.socket = socket
         self.is_authenticated = False
         self.is_stalled = False
         self.subscriptions: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS}
@@ -68,18 +66,18 @@ class DataClient:
         )
 
     @property
-    def hears(self) -> bool:
+    def is_receiving(self) -> bool:
         return not (self.is_stalled or self.outbox.is_cut)
 
-    def say(self, body: wire.Json) -> None:
+    def answer(self, body: wire.Json) -> None:
         self.outbox.put_frame(self.codec.frame([self.codec.message(body)]))
 
     def refuse(self, code: int) -> None:
         log.info("data_stream.refused code=%s reason=%r", code, ERRORS[code])
-        if code in _LAST_WORDS:
+        if code in _CLOSING_ERRORS:
             self.cut(code)
         else:
-            self.say({"T": "error", "code": code, "msg": ERRORS[code]})
+            self.answer({"T": "error", "code": code, "msg": ERRORS[code]})
 
     def wants(self, channel: str, symbol: str) -> bool:
         symbols = self.subscriptions[channel]
@@ -108,7 +106,7 @@ class DataClient:
             del self._records[symbol]
 
     def cut(self, code: int, *, abruptly: bool = False) -> None:
-        """Drops the connection; with a code it is told why."""
+        """Drops the connection; with a code of ERRORS that is sent first."""
         if abruptly:
             self.outbox.reset()
         else:
@@ -119,55 +117,42 @@ class DataClient:
         return self.codec.frame([self.codec.message(body)])
 
 
-class DataStream:
-    def __init__(self, exchange: Exchange, *, key: str, secret: str, queue_limit: int) -> None:
-        self.clients: set[DataClient] = set()
-        self._exchange = exchange
+class DataStream(Stream[DataClient]):
+    name = "data"
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange)
         self._closed_bars: dict[str, Bar] = {}
-        self._faults = faults = exchange.faults
-        faults.armed_listeners.append(self._on_armed)
-        self.connections = 0
         self.sent_listeners: list[Callable[[Quote], None]] = []
-        self._key = key
-        self._secret = secret
-        self._queue_limit = queue_limit
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        if refusal := self._faults.first(Seam.HANDSHAKE, stream="data"):
-            return refused_handshake(refusal)
+        if refusal := self._refused_handshake():
+            return refusal
         socket = await open_websocket(request)
-        client = DataClient(socket, request, queue_limit=self._queue_limit)
-        self.clients.add(client)
-        self.connections += 1
+        limit = self._exchange.config.client_queue_limit
+        client = DataClient(socket, request, queue_limit=limit)
         deadline = asyncio.get_running_loop().call_later(
             AUTH_TIMEOUT_SECONDS, self._close_unauthenticated, client
         )
         try:
-            client.say({"T": "success", "msg": "connected"})
-            async for message in socket:
-                if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
-                    payload = message.data
-                    self._hear(client, payload.encode() if isinstance(payload, str) else payload)
+            client.answer({"T": "success", "msg": "connected"})
+            await self._serve(socket, client)
         finally:
             deadline.cancel()
-            self.clients.discard(client)
-            client.outbox.stop()
         return socket
 
     def on_tick(self, tick: Tick) -> None:
         """Sends a tick to everyone who subscribed to it."""
-        quote, trade = distorted(tick.quote, self._faults, "stream"), tick.trade
+        quote, trade = apply_quote_faults(tick.quote, self._faults, "stream"), tick.trade
         bars = self._due_bars(tick)
         for client in list(self.clients):
             if not client.is_authenticated:
                 continue
-            apply_stream_faults(
-                client, self._faults, stream="data", event="quote", symbol=quote.symbol
-            )
+            self._apply_faults(client, "quote", quote.symbol)
             if client.wants("quotes", quote.symbol):
                 head = {"T": "q", "S": quote.symbol}
                 client.send({**head, **data_wire.quote_fields(quote)}, quote.at_ns)
-                if client.hears:
+                if client.is_receiving:
                     for listener in self.sent_listeners:
                         listener(quote)
             if trade is not None and client.wants("trades", trade.symbol):
@@ -179,34 +164,24 @@ class DataStream:
                 client.send_bar(channel, kind, bar)
 
     def _due_bars(self, tick: Tick) -> list[tuple[str, str, Bar]]:
-        """What this tick makes due, and its channel.
+        """The bars that this tick makes due, each with its channel and kind of message.
 
-        With a closed minute: its bar, and the running day's. Half a minute later that bar once more
-        as updated: Alpaca does so when trades came late; here none does, the figures are the same.
+        With a closed minute: its bar, and the running day's. Half a minute later that bar again as
+        updated, which Alpaca sends when trades came late; here none does, the figures are the same.
         """
-        symbol, due = tick.quote.symbol, []
+        symbol = tick.quote.symbol
         if tick.closed_bar is not None:
             self._closed_bars[symbol] = tick.closed_bar
             today = self._exchange.history.days[symbol][-1]
-            due = [("bars", "b", tick.closed_bar), ("dailyBars", "d", today)]
-        elif (
-            symbol in self._closed_bars
-            and tick.quote.at_ns % (2 * _HALF_A_MINUTE_NS) >= _HALF_A_MINUTE_NS
-        ):
-            due = [("updatedBars", "u", self._closed_bars.pop(symbol))]
-        return due
+            return [("bars", "b", tick.closed_bar), ("dailyBars", "d", today)]
+        is_second_half = tick.quote.at_ns % (2 * _HALF_A_MINUTE_NS) >= _HALF_A_MINUTE_NS
+        if is_second_half and symbol in self._closed_bars:
+            return [("updatedBars", "u", self._closed_bars.pop(symbol))]
+        return []
 
-    def _on_armed(self, fault: Fault) -> None:
-        if fault.kind.seam is not Seam.FRAME:
-            return
-        for client in list(self.clients):
-            apply_stream_faults(client, self._faults, stream="data", event="", symbol="")
-
-    def _hear(self, client: DataClient, payload: bytes) -> None:
-        if client.outbox.is_cut:
-            return
+    def _receive(self, client: DataClient, payload: str | bytes) -> None:
         try:
-            request = client.codec.read(payload)
+            request = client.codec.read(payload.encode() if isinstance(payload, str) else payload)
         except ValueError:
             return client.refuse(400)
         if not isinstance(request, dict):
@@ -226,14 +201,14 @@ class DataStream:
     def _authenticate(self, client: DataClient, request: Mapping[str, object]) -> None:
         if client.is_authenticated:
             return client.refuse(403)
-        if (request.get("key"), request.get("secret")) != (self._key, self._secret):
+        if (request.get("key"), request.get("secret")) != self._keys:
             return client.refuse(402)
         if refusal := self._faults.first(Seam.AUTH, stream="data"):
             return client.refuse(int(refusal.number("code")))
         if any(one.is_authenticated and not one.outbox.is_cut for one in self.clients):
             return client.refuse(406)
         client.is_authenticated = True
-        client.say({"T": "success", "msg": "authenticated"})
+        client.answer({"T": "success", "msg": "authenticated"})
 
     def _subscribe(self, client: DataClient, request: Mapping[str, object]) -> None:
         wanted = _symbols_by_channel(request)
@@ -264,7 +239,7 @@ class DataStream:
 
     def _confirm(self, client: DataClient) -> None:
         subscribed = {channel: list(symbols) for channel, symbols in client.subscriptions.items()}
-        client.say({"T": "subscription", **subscribed})
+        client.answer({"T": "subscription", **subscribed})
 
     def _close_unauthenticated(self, client: DataClient) -> None:
         if not client.is_authenticated:
@@ -274,7 +249,7 @@ class DataStream:
 def _symbols_by_channel(request: Mapping[str, object]) -> dict[str, list[str]] | None:
     """The lists of symbols in a (un)subscribe message, or None when it is not well formed.
 
-    A channel that there is not is not well formed either: it would never be heard of.
+    An unknown channel is not well formed either: nothing would ever be sent on it.
     """
     if any(value for name, value in request.items() if name not in {"action", *CHANNELS}):
         return None

@@ -19,10 +19,7 @@ def quote_fields(quote: Quote) -> Json:
 
 
 def book_fields(quote: Quote, before: Quote | None = None) -> Json:
-    """The order book, which here is one level deep.
-
-    After `before`: only what is new. A level of size 0 is no longer there.
-    """
+    """The order book of one level; after `before` only its changes (size 0: the level is gone)."""
     bids, asks = _level(quote.bid, quote.bid_size), _level(quote.ask, quote.ask_size)
     if before is not None:
         bids = _level_changes(_level(before.bid, before.bid_size), bids)

@@ -1,6 +1,5 @@
-"""What faults do to HTTP answers.
-
-Refused, lost, late or garbled, before or after the request was carried out.
+"""What faults do to HTTP answers: refused, lost, late or garbled, before or after the request was
+carried out.
 """
 
 import asyncio
@@ -20,10 +19,10 @@ _PAGE = (
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-async def handle_disturbed(
+async def handle_with_faults(
     request: web.Request, handler: Handler, faults: FaultBoard
 ) -> web.StreamResponse:
-    """Carries the request out as the first fault that applies wants; without one, as usual."""
+    """Answers as the first fault that applies says; without one, as usual."""
     fault = faults.first(Seam.REQUEST, **await _facts(request))
     if fault is None:
         return await handler(request)
@@ -34,7 +33,7 @@ async def handle_disturbed(
 
 
 async def _carry_out(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A refusal is an answer like any other here: the fault may hide it, too."""
+    """Refusals, too: the fault may hide them."""
     try:
         return await handler(request)
     except ApiError as refusal:
@@ -49,7 +48,7 @@ async def _facts(request: web.Request) -> Mapping[str, object]:
     try:
         body = read_json(await request.text())
     except ApiError:
-        return facts  # the handler will say what is wrong with it
+        return facts  # the handler refuses it
     names = ("symbol", "side", "type", "client_order_id")
     return facts | {name: str(body[name]) for name in names if body.get(name)}
 

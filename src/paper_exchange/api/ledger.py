@@ -1,4 +1,4 @@
-"""The exchange's own records as JSON, for whoever checks invariants afterwards. Reads only."""
+"""The exchange's own records as JSON, to check invariants with afterwards. Reads only."""
 
 from dataclasses import asdict
 
@@ -12,21 +12,19 @@ from paper_exchange.core.prices import Quote
 from paper_exchange.core.state import Step
 
 
-def ledger_json(exchange: Exchange, key: str) -> wire.Json:
+def ledger_json(exchange: Exchange) -> wire.Json:
     """Everything that ever happened.
 
     Orders (closed ones too), executions, fees, activities, balances; `steps` are all updates of
     all orders in the order in which they happened, with the true time; `quotes_sent` are the usable
-    quotes that the data stream told of a sell's symbol in the seconds before it was taken.
+    quotes of a sell's symbol that the data stream sent in the seconds before it was taken.
     """
-    account = wire.account_id(key)
-    executions = [_execution_json(one) for one in exchange.activities.executions]
     return {
-        "account_id": account,
+        "account_id": wire.account_id(exchange.config.key),
         "orders": [order_shape(exchange, order) for order in exchange.book.oldest_first()],
-        "executions": executions,
+        "executions": [_execution_json(one) for one in exchange.activities.executions],
         "steps": [_step_json(one) for one in exchange.steps],
-        "activities": [wire.activity_json(one, account) for one in exchange.activities.all],
+        "activities": [wire.activity_json(exchange, one) for one in exchange.activities.all],
         "adjustments": [
             asdict(one) | {"amount": plain(one.amount)} for one in exchange.adjustments
         ],
@@ -34,9 +32,9 @@ def ledger_json(exchange: Exchange, key: str) -> wire.Json:
         "quotes_sent": {
             order_id: [
                 {"bid": str(one.bid), "ask": str(one.ask), "seconds_before": one.seconds_before}
-                for one in told
+                for one in sent
             ]
-            for order_id, told in exchange.quotes_sent.before_orders.items()
+            for order_id, sent in exchange.quotes_sent.before_orders.items()
         },
     }
 
@@ -61,7 +59,7 @@ def balances_json(exchange: Exchange) -> wire.Json:
 
 
 def order_shape(exchange: Exchange, order: Order) -> wire.Json:
-    """An order as on the wire, and what the wire does not tell."""
+    """An order as on the wire, and what the wire does not show."""
     shape = wire.order_json(order, exchange.asset(order.symbol))
     return shape | {
         "collar_price": None if order.collar_price is None else plain(order.collar_price),

@@ -1,4 +1,4 @@
-"""Orders over HTTP: /v2/orders and what stands below it. Holds no rules of trading."""
+"""Orders over HTTP: /v2/orders and below. Holds no rules of trading."""
 
 import uuid
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ _ASSET_CLASSES = frozenset(
 )  # fmt: skip
 
 
-class OrderDesk:
+class OrderRoutes:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
@@ -82,7 +82,7 @@ class OrderDesk:
         return web.json_response([self._shape(order) for order in found])
 
     def _time_bounds(self, query: Query) -> Iterable[Callable[[Order], bool]]:
-        """By time of submission, or by the place in the row of orders: both leave the end out."""
+        """By time of submission, or by place among the orders; the bound itself is left out."""
         after_ns, until_ns = query.time("after"), query.time("until")
         before_id, after_id = query.text("before_order_id"), query.text("after_order_id")
         if before_id and after_id:
@@ -102,7 +102,7 @@ class OrderDesk:
 
     def _symbol_and_class(self, query: Query) -> Iterable[Callable[[Order], bool]]:
         if symbols := query.names("symbols"):
-            spelling = self._exchange.habits.symbols_filter
+            spelling = self._exchange.switches.symbols_filter
             yield lambda order: spelling.matches(order.symbol, symbols)
         if query.text("side") is not None:
             side = Side(query.choice("side", [one.value for one in Side], ""))

@@ -12,13 +12,13 @@ from paper_exchange.core.decimals import floor_to, plain, to_decimal
 from paper_exchange.core.errors import ApiError
 from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.fees import COIN_INCREMENT
-from paper_exchange.core.orders import Order
+from paper_exchange.core.orders import Event, Order
 from paper_exchange.faults.table import Seam
 
 _ALL = Decimal(1)
 
 
-class PositionDesk:
+class PositionRoutes:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
@@ -33,13 +33,13 @@ class PositionDesk:
 
     async def _positions(self, _request: web.Request, _query: Query) -> web.Response:
         held = self._exchange.account.positions()
-        told = _ALL
+        shown = _ALL
         for fault in self._exchange.faults.visit(Seam.POSITIONS, route="list", symbol=""):
             if fault.name == "position_lags":
-                told = fault.number("fraction")
+                shown = fault.number("fraction")
             else:
                 held = [] if fault.name == "positions_empty" else held[:-1]
-        return web.json_response([self._position_shape(one, told) for one in held])
+        return web.json_response([self._position_shape(one, shown) for one in held])
 
     async def _position(self, _request: web.Request, query: Query) -> web.Response:
         asset = self._exchange.assets.find(query.path("name"))
@@ -49,15 +49,15 @@ class PositionDesk:
         is_hidden = fault is not None and fault.name != "position_lags"
         if position is None or is_hidden:
             raise errors.position_not_found()
-        told = fault.number("fraction") if fault is not None else _ALL
-        return web.json_response(self._position_shape(position, told))
+        shown = fault.number("fraction") if fault is not None else _ALL
+        return web.json_response(self._position_shape(position, shown))
 
-    def _position_shape(self, position: Position, told: Decimal) -> wire.Json:
-        """All of it, or the part that is told already."""
+    def _position_shape(self, position: Position, shown: Decimal) -> wire.Json:
+        """With the fraction of its quantities that is shown."""
         shape = wire.position_json(self._exchange, position)
-        if told == _ALL:
+        if shown == _ALL:
             return shape
-        late = {key: Decimal(str(shape[key])) * told for key in ("qty", "qty_available")}
+        late = {key: Decimal(str(shape[key])) * shown for key in ("qty", "qty_available")}
         return shape | {key: plain(floor_to(qty, COIN_INCREMENT)) for key, qty in late.items()}
 
     async def _close(self, _request: web.Request, query: Query) -> web.Response:
@@ -76,10 +76,10 @@ class PositionDesk:
         return web.json_response(self._shape(self._sell(position, qty)))
 
     async def _close_all(self, _request: web.Request, query: Query) -> web.Response:
-        """Sells every position. Refusals stand in their row; the others are sold all the same."""
+        """Sells every position; one that is refused keeps none of the others back."""
         if query.flag("cancel_orders"):
             for order in self._exchange.book.all_open():
-                self._exchange.cancel_now(order.id)
+                self._exchange.end(order.id, Event.CANCELED)
         answers: list[wire.Json] = []
         for position in self._exchange.account.positions():
             name = self._exchange.asset(position.symbol).position_symbol
@@ -91,7 +91,7 @@ class PositionDesk:
         return web.json_response(answers, status=207)
 
     def _sell(self, position: Position, qty: Decimal | None = None) -> Order:
-        """At the market; floored, because more than that cannot be ordered. Raises ApiError."""
+        """At the market, the quantity floored to what can be ordered. Raises ApiError."""
         step = self._exchange.asset(position.symbol).min_trade_increment
         sell = {
             "symbol": position.symbol,

@@ -1,7 +1,7 @@
-"""What a request asks for in its address: every parameter is honoured or refused, none is ignored.
+"""The parameters of a request: each is honoured or refused, none is ignored.
 
 A route names the parameters it takes; a request with any other is a bad request. The trading API
-and the market data API refuse in their own words, so each gives its own `refuse`.
+and the market data API refuse in words of their own: `refuse` makes the error.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -91,7 +91,7 @@ Handler = Callable[[web.Request, Query], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What is answered, by whom, and which query parameters it takes."""
+    """An address, its handler, and the query parameters it takes."""
 
     method: str
     path: str

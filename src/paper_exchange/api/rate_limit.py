@@ -1,7 +1,4 @@
-"""Counts requests and says when one is too many.
-
-So many per key and minute, as the X-RateLimit headers tell.
-"""
+"""Counts the requests of each minute and says when one is too many, as Alpaca's headers do."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -26,10 +23,9 @@ class Allowance:
 
 
 class RequestMeter:
-    """A window per wall-clock minute for the limit.
+    """The limit counts minutes of the wall clock; the peaks, for the ledger, any sixty seconds.
 
-    A sliding minute for the peaks in the exchange's records: of all requests, and of those that
-    were let in.
+    `peak_per_minute` is of all requests, `accepted_peak_per_minute` of those within the limit.
     """
 
     def __init__(self, limit_per_minute: int) -> None:
@@ -43,10 +39,7 @@ class RequestMeter:
         self._accepted: deque[float] = deque()
 
     def count(self, now_seconds: float) -> Allowance:
-        """Counts one request at the given epoch.
-
-        With the limit off (0, as the header then says) nothing is ever exceeded.
-        """
+        """Counts one request, at seconds since the epoch. A limit of 0 is none."""
         self.total += 1
         self.peak_per_minute = max(self.peak_per_minute, _slide(self._recent, now_seconds))
 
@@ -55,19 +48,16 @@ class RequestMeter:
             self._window, self._used = window, 0
         self._used += 1
         limit = self.limit_per_minute
-        if not 0 < limit < self._used:
+        is_exceeded = 0 < limit < self._used
+        if not is_exceeded:
             accepted = _slide(self._accepted, now_seconds)
             self.accepted_peak_per_minute = max(self.accepted_peak_per_minute, accepted)
-        return Allowance(
-            limit=limit,
-            remaining=max(0, limit - self._used),
-            resets_at=(window + 1) * _WINDOW_SECONDS,
-            is_exceeded=0 < limit < self._used,
-        )
+        remaining = max(0, limit - self._used)
+        return Allowance(limit, remaining, (window + 1) * _WINDOW_SECONDS, is_exceeded)
 
 
 def _slide(recent: deque[float], now_seconds: float) -> int:
-    """How many there were in the minute that ends now, this one counted."""
+    """How many there were in the last sixty seconds, this one counted."""
     recent.append(now_seconds)
     while recent[0] <= now_seconds - _WINDOW_SECONDS:
         recent.popleft()

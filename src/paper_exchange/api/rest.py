@@ -1,15 +1,14 @@
-"""The trading API under /v2: who may come in and how often. The desks answer."""
+"""The trading API under /v2: the routes of one account, its keys and its rate limit."""
 
 import time
 from collections import Counter
 from collections.abc import Mapping
-from decimal import Decimal
 
 from aiohttp import web
 
-from paper_exchange.api.account_rest import AccountDesk
-from paper_exchange.api.order_rest import OrderDesk
-from paper_exchange.api.position_rest import PositionDesk
+from paper_exchange.api.account_rest import AccountRoutes
+from paper_exchange.api.order_rest import OrderRoutes
+from paper_exchange.api.position_rest import PositionRoutes
 from paper_exchange.api.query import Route
 from paper_exchange.api.rate_limit import RequestMeter
 from paper_exchange.core import errors
@@ -17,25 +16,15 @@ from paper_exchange.core.exchange import Exchange
 
 
 class TradingApi:
-    """The routes of /v2 for one account."""
-
-    def __init__(self, exchange: Exchange, *, key: str, secret: str, rate_limit: int) -> None:
-        self.meter = RequestMeter(rate_limit)
+    def __init__(self, exchange: Exchange) -> None:
+        self.meter = RequestMeter(exchange.config.rate_limit_per_minute)
         self.request_counts: Counter[str] = Counter()
-        self._exchange = exchange
-        self._key = key
-        self._secret = secret
-        desks = (AccountDesk(exchange, key=key), OrderDesk(exchange), PositionDesk(exchange))
-        self.routes: tuple[Route, ...] = tuple(route for desk in desks for route in desk.routes())
-
-    @property
-    def last_equity(self) -> Decimal:
-        """USD at the end of the day before."""
-        return self._exchange.profile.last_equity
-
-    @last_equity.setter
-    def last_equity(self, equity: Decimal) -> None:
-        self._exchange.profile.last_equity = equity
+        self._keys = (exchange.config.key, exchange.config.secret)
+        self.routes: tuple[Route, ...] = (
+            *AccountRoutes(exchange).routes(),
+            *OrderRoutes(exchange).routes(),
+            *PositionRoutes(exchange).routes(),
+        )
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         for route in self.routes:
@@ -44,14 +33,14 @@ class TradingApi:
     def admit(self, request: web.Request) -> Mapping[str, str]:
         """Checks key and rate. Returns the rate-limit headers of the answer, or raises ApiError."""
         given = (request.headers.get("APCA-API-KEY-ID"), request.headers.get("APCA-API-SECRET-KEY"))
-        if given != (self._key, self._secret):
+        if given != self._keys:
             raise errors.unauthorized()
         self.request_counts[f"{request.method} {_route(request)}"] += 1
         return admitted(self.meter)
 
 
 def admitted(meter: RequestMeter) -> Mapping[str, str]:
-    """Counts a request; the headers that its answer bears, or ApiError (429)."""
+    """Counts a request and returns the headers of its answer. Raises ApiError (429)."""
     allowance = meter.count(time.time())
     if allowance.is_exceeded:
         refusal = errors.too_many_requests()

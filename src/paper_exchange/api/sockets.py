@@ -1,7 +1,7 @@
 """One websocket client's outgoing side: a bounded queue and the task that writes it.
 
-Putting a message never waits. A client that does not read is told so (407) and cut; it can never
-slow the exchange.
+Putting a message never waits. A client that does not read is sent an error (407) and cut, so that
+it never slows the exchange.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import ClientConnectionResetError, WSCloseCode, web
 
-_GOODBYE_SECONDS = 0.5
+_CLOSE_SECONDS = 0.5
 _LINGER_SECONDS = 5
 _MESSAGES_PER_FRAME = 200
 _KERNEL_BUFFER_BYTES = 64 * 1024
@@ -21,7 +21,7 @@ _MAX_INCOMING_BYTES = 4 * 1024 * 1024
 async def open_websocket(request: web.Request) -> web.WebSocketResponse:
     # Closing must not wait for a peer that is gone.
     opened = web.WebSocketResponse(
-        timeout=_GOODBYE_SECONDS, compress=False, max_msg_size=_MAX_INCOMING_BYTES
+        timeout=_CLOSE_SECONDS, compress=False, max_msg_size=_MAX_INCOMING_BYTES
     )
     await opened.prepare(request)
     if (plain := opened.get_extra_info("socket")) is not None:
@@ -31,10 +31,7 @@ async def open_websocket(request: web.Request) -> web.WebSocketResponse:
 
 
 class Outbox:
-    """Messages wait here.
-
-    `join` packs those that wait into one frame, whole frames go out by themselves.
-    """
+    """`join` packs waiting messages into one frame; None: every message is a frame."""
 
     def __init__(
         self,
@@ -55,10 +52,6 @@ class Outbox:
         self._filled = asyncio.Event()
         self._writer = asyncio.create_task(self._write())
         self._cutter: asyncio.Task[None] | None = None
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
 
     def put(self, message: bytes) -> None:
         self._put(self._join is None, message)
@@ -84,10 +77,10 @@ class Outbox:
         self.is_cut = True
         self._waiting.clear()
         self._writer.cancel()
-        self._cutter = asyncio.create_task(self._say_goodbye(last_frame, code))
+        self._cutter = asyncio.create_task(self._close(last_frame, code))
 
     def reset(self) -> None:
-        """The connection breaks without a word."""
+        """The connection breaks without a closing frame."""
         self.stop()
         if self._transport is not None:
             self._transport.abort()
@@ -97,14 +90,14 @@ class Outbox:
         self.is_cut = True
         self._writer.cancel()
 
-    async def _say_goodbye(self, last_frame: bytes | None, code: int) -> None:
+    async def _close(self, last_frame: bytes | None, code: int) -> None:
         try:
-            async with asyncio.timeout(_GOODBYE_SECONDS):
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 if last_frame is not None:
                     await self._socket.send_bytes(last_frame)
                 await self._socket.close(code=code)
         except (TimeoutError, ConnectionError):
-            pass  # It does not read: what could be said was said.
+            pass  # It does not read.
         if self._transport is not None:
             self._transport.close()
             asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
@@ -117,7 +110,7 @@ class Outbox:
                     await self._socket.send_bytes(self._next_frame())
                 self._filled.clear()
         except (ConnectionError, ClientConnectionResetError):
-            self.is_cut = True  # The client went away; its reader notices and cleans up.
+            self.is_cut = True  # The client is gone: the task that reads from it cleans up.
 
     def _next_frame(self) -> bytes:
         is_frame, payload = self._waiting.popleft()

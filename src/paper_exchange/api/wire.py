@@ -37,12 +37,12 @@ def _time(at_ns: int | None) -> str | None:
     return None if at_ns is None else rfc3339(at_ns)
 
 
-def account_json(exchange: Exchange, key: str) -> Json:
+def account_json(exchange: Exchange) -> Json:
     account, profile = exchange.account, exchange.profile
     equity = exchange.equity()
     holdings = equity - account.cash
     free = account.available_usd()
-    identity = account_id(key)
+    identity = account_id(exchange.config.key)
     return {
         "id": identity,
         "admin_configurations": {},
@@ -51,8 +51,7 @@ def account_json(exchange: Exchange, key: str) -> Json:
         "status": "ACTIVE",
         "crypto_status": "ACTIVE",
         "currency": "USD",
-        # Crypto cannot be bought on margin: buys are checked against non_marginable_buying_power
-        # only.
+        # No margin for crypto: buys are checked against non_marginable_buying_power only.
         "buying_power": plain(free * _MULTIPLIER),
         "regt_buying_power": plain(free * _MULTIPLIER),
         "effective_buying_power": plain(free),
@@ -176,10 +175,7 @@ def order_json(order: Order, asset: Asset) -> Json:
 
 
 def trade_update_json(update: TradeUpdate, asset: Asset) -> Json:
-    """The `data` of a trade_updates message.
-
-    Price and qty are this execution's, order.filled_* cumulative.
-    """
+    """The `data` of a trade update: price and qty of this execution, order.filled_* of all."""
     order = order_json(update.order, asset)
     order["cancel_requested_at"] = _time(update.order.cancel_requested_at_ns)
     return {
@@ -193,7 +189,8 @@ def trade_update_json(update: TradeUpdate, asset: Asset) -> Json:
     }
 
 
-def activity_json(activity: Activity, account: str) -> Json:
+def activity_json(exchange: Exchange, activity: Activity) -> Json:
+    account = account_id(exchange.config.key)
     match activity:
         case FillActivity(execution=execution):
             return {

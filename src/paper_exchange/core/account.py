@@ -1,4 +1,4 @@
-"""Who owns what: cash, coins, and what open orders have reserved of them.
+"""What the account owns: cash, coins, and what open orders have reserved of them.
 
 A fill is planned first (nothing changes, InsufficientFunds if it cannot be paid) and then
 committed. Values are exact: cash only moves by fills, fees and the operator's adjustments.
@@ -14,10 +14,7 @@ from paper_exchange.core.orders import Side
 
 
 class InsufficientFunds(Exception):
-    """What the account holds does not cover the fill.
-
-    Its balance was changed behind the order's back.
-    """
+    """The account does not hold what the fill costs: the operator changed its balance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +106,8 @@ class Account:
         self.cash = change.cash
         self._store(change.position)
 
-    def set_cash(self, cash: Decimal) -> None:
-        """The operator's hand, not a trade."""
-        self.cash = cash
-
     def set_coins(self, symbol: str, qty: Decimal, price: Decimal) -> None:
-        """The operator's hand, not a trade.
-
-        `price` becomes the average entry price of a new position.
-        """
+        """The operator's hand, not a trade; `price` is the entry price of a new position."""
         held = self._positions.get(symbol) or Position(symbol, ZERO, price)
         self._store(replace(held, qty=qty))
 

@@ -1,7 +1,4 @@
-"""The account's activities.
-
-One FILL for every execution, CFEE (coins) and FEE (USD) when fees are posted.
-"""
+"""The account's activities: a FILL for every execution, CFEE (coins) and FEE (USD) for its fee."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +19,7 @@ KINDS = ("FILL", "CFEE", "FEE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRecord:
-    """One execution with its fee: the exchange's own memory of a trade."""
+    """One execution with its fee."""
 
     execution_id: str
     order_id: str
@@ -53,10 +50,10 @@ class FillActivity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeeActivity:
-    """A fee that was taken at the trade and is put on the record later, at times in parts.
+    """A fee that was taken at the trade and is posted later, at times in parts. Moves no balance.
 
-    Moves no balance. `created_ns`: when it was put there; `date` is that day, and `at_ns` its
-    midnight. `symbol` None: a fee in USD that does not say for which coin it was taken.
+    `created_ns`: when it was posted; `date` is that day, and `at_ns` its midnight. `symbol` None: a
+    fee in USD that does not name its coin.
     """
 
     id: str
@@ -98,9 +95,7 @@ class ActivityLog:
     def post_fees(
         self, now_ns: int, faults: FaultBoard, new_id: Callable[[], str]
     ) -> list[FeeActivity]:
-        """Puts the fees of all executions since the last time on the record, and late ones that
-        are due by now.
-        """
+        """Posts the fees of all executions since the last time, and late ones that are due."""
         fresh = [part for one in self._unposted for part in _postings(one, faults)]
         self._unposted.clear()
         waiting = [*self._late, *fresh]
@@ -147,7 +142,7 @@ class ActivityLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Posting:
-    """A fee, or a part of one, on its way to the record."""
+    """A fee, or a part of one, that is not posted yet."""
 
     execution: ExecutionRecord
     fee: Fee
@@ -157,7 +152,7 @@ class _Posting:
 
 
 def _postings(execution: ExecutionRecord, faults: FaultBoard) -> Iterable[_Posting]:
-    """In one piece on the day of the trade, or as the faults that apply want it."""
+    """In one piece on the day of the trade, unless faults apply."""
     if execution.fee == Fee():
         return []
     parts = [_Posting(execution=execution, fee=execution.fee, created_ns=execution.at_ns)]

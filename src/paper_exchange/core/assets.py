@@ -35,9 +35,8 @@ def _asset(symbol: str, name: str, smallest: str, step: str, price_step: str) ->
     return Asset(symbol, name, Decimal(smallest), Decimal(step), Decimal(price_step))
 
 
-# BTC, SOL, DOGE... have the fine steps that Alpaca lists today. ETH, LTC and AVAX are deliberately
-# coarser than today's list: steps change over time, and a client that does not round must be found
-# out.
+# BTC, SOL, DOGE... have the fine steps that Alpaca lists today. Those of ETH, LTC and AVAX are
+# coarser on purpose: steps change, and a client that does not round must fail.
 DEFAULT_ASSETS = (
     _asset("BTC/USD", "Bitcoin / US Dollar", "0.000011", "0.000000001", "0.01"),
     _asset("ETH/USD", "Ethereum / US Dollar", "0.001", "0.0001", "0.1"),
@@ -53,7 +52,7 @@ DEFAULT_ASSETS = (
 
 
 class AssetCatalog:
-    """Looks assets up by symbol (BTC/USD), by position name (BTCUSD) or by id."""
+    """Finds assets by symbol (BTC/USD), position name (BTCUSD) or id."""
 
     def __init__(self, assets: Iterable[Asset] = DEFAULT_ASSETS) -> None:
         self._by_symbol = {asset.symbol: asset for asset in assets}
@@ -69,10 +68,7 @@ class AssetCatalog:
         return self._by_any.get(name) or self._by_any.get(name.upper())
 
     def find_recorded(self, name: str) -> Asset | None:
-        """For symbols in recordings.
-
-        ETHUSD, ETHUSDT, ETH-USD, ETH/USDC, eth_usd all mean ETH/USD.
-        """
+        """A symbol of a recording: ETHUSD, ETHUSDT, ETH-USD, ETH/USDC, eth_usd all mean ETH/USD."""
         letters = "".join(character for character in name.upper() if character.isalnum())
         for dollar in ("USDT", "USDC", "USD"):
             if letters.endswith(dollar):

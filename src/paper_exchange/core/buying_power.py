@@ -1,7 +1,6 @@
-"""Whether the account may place this order now, and what the order will hold back. Changes nothing.
+"""Whether the account may place this order now, and what the order reserves. Changes nothing.
 
-Comes after order_rules: here the ticket is well formed, and balances, prices and other orders
-count.
+Comes after order_rules: the ticket is well formed; balances, prices and other orders decide here.
 """
 
 from decimal import Decimal
@@ -18,9 +17,11 @@ from paper_exchange.core.state import State
 def plan_reservation(state: State, ticket: Ticket, freed: Reservation | None = None) -> Reservation:
     """Raises ApiError when the order may not be placed.
 
-    `freed` is what the order that this one replaces gives back.
+    `freed` is the reservation of the order that this one replaces.
     """
-    _check_client_order_id(state, ticket)
+    wanted_id = ticket.client_order_id
+    if wanted_id and state.switches.duplicate_ids_refused and state.book.by_client_id(wanted_id):
+        raise errors.duplicate_client_order_id()
     asset, account = ticket.asset, state.account
     wash = order_rules.find_wash_trade(ticket, state.book.open_on(asset.symbol))
     if wash is not None:
@@ -48,7 +49,7 @@ def needed(
     notional: Decimal | None,
     worst_price: Decimal | None,
 ) -> Reservation:
-    """What (still) has to be held back; nothing while it depends on a price nobody knows yet."""
+    """What (still) has to be reserved; nothing while that depends on an unknown price."""
     if side is Side.BUY:
         return Reservation(asset.symbol, usd=notional or _cost(qty, worst_price) or ZERO)
     if qty is None:
@@ -62,14 +63,8 @@ def _cost(qty: Decimal | None, price: Decimal | None) -> Decimal | None:
     return None if qty is None or price is None else qty * price
 
 
-def _check_client_order_id(state: State, ticket: Ticket) -> None:
-    wanted = ticket.client_order_id
-    if wanted and state.habits.duplicate_ids_refused and state.book.has_client_id(wanted):
-        raise errors.duplicate_client_order_id()
-
-
 def _prices(state: State, ticket: Ticket) -> tuple[Decimal | None, Decimal | None]:
-    """The price it would probably fill at and the worst one; None while nobody can know."""
+    """The price it would probably fill at and the worst one; None while there is no quote."""
     quote = state.market.quote(ticket.asset.symbol)
     if ticket.type is not OrderType.MARKET:
         return ticket.limit_price, ticket.limit_price

@@ -32,7 +32,7 @@ class Clock:
         return self._last_ns
 
     def not_before(self, at_ns: int) -> None:
-        """Every reading from now on is later than this one of an earlier process."""
+        """Every reading from now on is later than this last one of an earlier process."""
         self._last_ns = max(self._last_ns, at_ns)
 
     def now_ns(self) -> int:
@@ -42,10 +42,7 @@ class Clock:
 
 
 def rfc3339(at_ns: int) -> str:
-    """UTC text as Alpaca writes it, trailing zeros of the fraction cut.
-
-    2022-12-16T07:28:51.67621869Z.
-    """
+    """As Alpaca writes it, without trailing zeros: 2022-12-16T07:28:51.67621869Z."""
     seconds, nanos = divmod(at_ns, NANOS)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{nanos:09d}".rstrip("0") if nanos else ""

@@ -39,13 +39,10 @@ class SymbolsFilter(Enum):
 class MarketConfig:
     kind: MarketKind = MarketKind.MANUAL
     symbols: tuple[str, ...] = ()
-    """Synthetic.
-
-    These symbols only (empty: all). Replay: keep these only (empty: all in the file).
-    """
+    """Only these; empty: all."""
     replay_files: tuple[Path, ...] = ()
-    replay_from: str | None = None
-    replay_until: str | None = None
+    replay_from_ns: int | None = None
+    replay_until_ns: int | None = None
     speed: float = 1.0
     """Recorded (or synthetic) seconds per second; 0 means as fast as possible."""
     paused: bool = False
@@ -69,13 +66,14 @@ class ExchangeConfig:
     """Requests a minute and key on /v2, and as many on market data; 0 switches the limit off."""
     maker_fee: Decimal = Decimal("0.0015")
     taker_fee: Decimal = Decimal("0.0025")
+    """Of what an execution is worth; core/fees.py takes them."""
     usd_fee_increment: Decimal = Decimal("0.01")
     """USD fees round up to this: live accounts are billed whole cents."""
     client_queue_limit: int = 4096
-    """Messages waiting for one websocket client before it is cut as slow (error 407)."""
+    """How many messages may wait for a websocket client before it is cut as slow (error 407)."""
     faults: tuple[Mapping[str, object], ...] = ()
     """Armed at the start, in the terms of POST /control/faults."""
     assets: tuple[Asset, ...] = DEFAULT_ASSETS
     state_file: Path | None = None
-    """The account outlives the process in here; None: it does not."""
+    """Where the account outlives the process; None: it does not."""
     market: MarketConfig = field(default_factory=MarketConfig)

@@ -1,7 +1,4 @@
-"""Decimal helpers.
-
-Money and quantities are Decimal from the first byte to the last; no float arithmetic here.
-"""
+"""Money and quantities are Decimal from the first byte to the last; no float arithmetic here."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 
@@ -24,10 +21,6 @@ def floor_to(value: Decimal, increment: Decimal) -> Decimal:
 def ceil_to(value: Decimal, increment: Decimal) -> Decimal:
     """The smallest multiple of the increment that is not below the value."""
     return (value / increment).to_integral_value(ROUND_CEILING) * increment
-
-
-def is_multiple(value: Decimal, increment: Decimal) -> bool:
-    return value % increment == 0
 
 
 def decimal_places(value: Decimal) -> int:

@@ -1,7 +1,6 @@
-"""Refusals in Alpaca's words.
+"""Refusals in Alpaca's words: every 4xx body of the exchange is built here.
 
-Every 4xx body of the exchange is built here, so that the texts stand in one place. Sources: the
-project's facts file and payloads; bodies quoted by public bots where those are silent.
+Sources: the project's facts file and payloads; where those say nothing, bodies that bots quote.
 """
 
 from collections.abc import Mapping
@@ -11,15 +10,13 @@ from paper_exchange.core.decimals import plain
 
 
 class ApiError(Exception):
-    """An answer other than 2xx: HTTP status, JSON body, and headers where they say more."""
+    """An answer other than 2xx: HTTP status, JSON body, and headers if there are any."""
 
     headers: Mapping[str, str] = {}
 
     def __init__(self, http_status: int, message: str, code: int | None = None, **fields: object):
         super().__init__(message)
-        self.http_status = http_status
-        self.message = message
-        self.code = code
+        self.http_status, self.message, self.code = http_status, message, code
         self.body: Mapping[str, object] = (
             {"message": message} if code is None else {"code": code, "message": message, **fields}
         )
@@ -77,6 +74,14 @@ def asset_not_found(symbol: str) -> ApiError:
     return ApiError(404, f"asset not found for {symbol}", 40410000)
 
 
+def invalid_order_type() -> ApiError:
+    return unprocessable("invalid order type for crypto order")
+
+
+def invalid_time_in_force() -> ApiError:
+    return unprocessable("invalid crypto time_in_force")
+
+
 def duplicate_client_order_id() -> ApiError:
     return invalid("client_order_id must be unique")
 
@@ -95,8 +100,7 @@ def insufficient_balance(
 
 
 def below_minimal_qty(minimum: Decimal) -> ApiError:
-    # 403 with this text is what bots quote from live refusals; it is a sibling of the minimal cost
-    # below.
+    # Bots quote this text and 403 from live refusals, as for the minimal cost below.
     return forbidden(f"order qty must be >= minimal qty of order {plain(minimum)}")
 
 

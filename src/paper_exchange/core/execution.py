@@ -1,8 +1,7 @@
-"""The way of an order once it is taken.
+"""The life of an order once it is taken: onto the book, to the market, filled, ended.
 
-Onto the book, to the market, filled in one or two parts, ended. The only place where orders fill:
-the execution is planned, the account's balances are planned and checked, then all is committed.
-Faults that bend the life of an order apply here.
+The only place where orders fill: the execution is planned, the balances are planned and checked,
+then all is committed. The faults of orders apply here.
 """
 
 from decimal import Decimal
@@ -13,6 +12,7 @@ from paper_exchange.core.activities import ExecutionRecord
 from paper_exchange.core.assets import Asset
 from paper_exchange.core.buying_power import needed
 from paper_exchange.core.decimals import floor_to
+from paper_exchange.core.fees import COIN_INCREMENT
 from paper_exchange.core.matching import Execution
 from paper_exchange.core.order_rules import Ticket
 from paper_exchange.core.orders import Event, Order, OrderType, Side, Status, TimeInForce, advance
@@ -21,14 +21,12 @@ from paper_exchange.core.state import State, TradeUpdate, order_facts
 from paper_exchange.faults.armed import Fault
 from paper_exchange.faults.table import Seam
 
-_SMALLEST_COIN = Decimal("0.000000001")
 
-
-class TradingFloor:
+class OrderExecution:
     def __init__(self, state: State) -> None:
         self._state = state
         self._held_by: dict[str, list[str]] = {}
-        state.faults.cleared_listeners.append(lambda fault: state.run(self._let_go, fault))
+        state.faults.cleared_listeners.append(lambda fault: state.run(self._release_held, fault))
 
     def accept(
         self,
@@ -38,11 +36,11 @@ class TradingFloor:
         order_id: str | None = None,
         replaces: str | None = None,
     ) -> Order:
-        """Takes the order as pending_new; the rest of its life follows by itself."""
+        """Takes the order as pending_new and schedules its next step."""
         state = self._state
         now_ns = state.clock.now_ns()
         ordinal = len(state.book) + 1
-        probability = state.habits.partial_fill_probability
+        probability = state.switches.partial_fill_probability
         quote = state.market.quote(ticket.asset.symbol)
         order = Order(
             id=order_id or state.new_id("order"),
@@ -65,7 +63,7 @@ class TradingFloor:
         )
         state.book.add(order)
         state.account.reserve(order.id, reservation)
-        state.tell(TradeUpdate(event=Event.PENDING_NEW, order=order, at_ns=now_ns))
+        state.publish(TradeUpdate(event=Event.PENDING_NEW, order=order, at_ns=now_ns))
         state.later(self._open, order.id)
         return order
 
@@ -81,7 +79,7 @@ class TradingFloor:
             self._held_by.setdefault(stuck.id, []).append(order.id)
 
     def end(self, order: Order, event: Event, **changes: object) -> Order:
-        """Ends an open order and gives back what it held. Raises ApiError when it has ended."""
+        """Ends an open order and releases what it reserved. Raises ApiError when it has ended."""
         if not order.status.is_open:
             raise errors.not_cancelable(order.status.value)
         self._state.account.release(order.id)
@@ -101,7 +99,7 @@ class TradingFloor:
                 self._trigger_if_reached(order, quote)
 
     def resume(self) -> None:
-        """What was put off when the process ended is put off anew; faults hold nothing any more."""
+        """Schedules again what the last process had scheduled; no fault holds an order any more."""
         for order in self._state.book.all_open():
             order = self._state.note(order, is_held=False, holds_after_part=False)
             match order.status:
@@ -170,9 +168,8 @@ class TradingFloor:
         collar = self._collar(order.type, order.side, asset, quote)
         wanted = needed(asset, order.side, order.qty, order.notional, collar)
         account.release(order.id)
-        if wanted.usd > account.available_usd() or wanted.coins > account.available_coins(
-            order.symbol
-        ):
+        lacks_usd = wanted.usd > account.available_usd()
+        if lacks_usd or wanted.coins > account.available_coins(order.symbol):
             return self.end(order, Event.REJECTED)
         account.reserve(order.id, wanted)
         return self._state.note(order, collar_price=collar, is_taker=True)
@@ -180,8 +177,8 @@ class TradingFloor:
     def _execute(self, order: Order, execution: Execution) -> Order:
         state, account = self._state, self._state.account
         qty, price = execution.qty, execution.price
-        is_cheap = state.faults.first(Seam.FEE, **order_facts(order)) is not None
-        is_maker = not order.is_taker or is_cheap
+        pays_as_maker = state.faults.first(Seam.FEE, **order_facts(order)) is not None
+        is_maker = not order.is_taker or pays_as_maker
         fee = state.fees.fee(side=order.side, qty=qty, price=price, is_maker=is_maker)
         try:
             change = account.plan_fill(order.symbol, order.side, qty, price, fee)
@@ -213,7 +210,7 @@ class TradingFloor:
         state.book.put(order)
         self._shrink_reservation(order)
         state.activities.record_fill(record, order, is_final=execution.is_final)
-        state.tell(
+        state.publish(
             TradeUpdate(
                 event=event,
                 order=order,
@@ -229,13 +226,13 @@ class TradingFloor:
         return order
 
     def _give_up(self, order: Order) -> Order:
-        """Its balance was changed behind its back: it can never fill."""
+        """The operator took its balance: it can never fill."""
         if not order.status.is_open:
             return order
         return self.end(order, Event.CANCELED if order.filled_qty else Event.REJECTED)
 
     def _shrink_reservation(self, order: Order) -> None:
-        """An order that filled in part holds back what the rest needs; a filled one nothing."""
+        """An order that filled in part reserves what its rest needs; a filled one nothing."""
         account = self._state.account
         if not order.status.is_open:
             account.release(order.id)
@@ -272,7 +269,7 @@ class TradingFloor:
         return self._state.note(order, first_part=part, holds_after_part=True)
 
     def _fill_late(self, order_id: str, fraction: Decimal) -> None:
-        """A fill that is told after the order was canceled, at the worst price it allowed."""
+        """A fill that comes after the order was canceled, at the worst price it allowed."""
         order = self._state.order(order_id)
         price = order.working_limit
         if order.status is not Status.CANCELED or price is None or order.qty is None:
@@ -285,9 +282,9 @@ class TradingFloor:
     def _vanish(self, symbol: str, fault: Fault) -> None:
         unit = "USD" if fault.parameters["unit"] == "USD" else symbol
         left = self._state.balance(unit) * (1 - fault.number("fraction"))
-        self._state.set_balance(unit, floor_to(left, _SMALLEST_COIN))
+        self._state.set_balance(unit, floor_to(left, COIN_INCREMENT))
 
-    def _let_go(self, fault: Fault) -> None:
+    def _release_held(self, fault: Fault) -> None:
         """The fault was cleared: cancels that it held back end, orders that it held fill again."""
         for order_id in self._held_by.pop(fault.id, []):
             if fault.kind.seam is Seam.CANCEL:

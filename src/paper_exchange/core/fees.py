@@ -1,6 +1,7 @@
-"""Trading fees.
+"""The fee of an execution, taken from what is received: coins on a buy, USD on a sell.
 
-Taken from what is received, coins on a buy and USD on a sell.
+The rates stand in config.py (maker_fee, taker_fee); activities.py posts the fees at the end of the
+day.
 """
 
 from dataclasses import dataclass
@@ -26,10 +27,7 @@ class FeeSchedule:
     usd_increment: Decimal
 
     def fee(self, *, side: Side, qty: Decimal, price: Decimal, is_maker: bool) -> Fee:
-        """The fee of one execution.
-
-        Rounded up, in favour of the exchange, and never more than what is received.
-        """
+        """Rounded up, in favour of the exchange, and never more than what is received."""
         rate = self.maker if is_maker else self.taker
         if side is Side.BUY:
             return Fee(coins=min(qty, ceil_to(qty * rate, COIN_INCREMENT)))

@@ -1,8 +1,8 @@
 """The state file: the account, its orders, ids and activities outlive the process.
 
-Each turn of the exchange is one transaction, committed before anybody is told of it: kill -9 at any
-moment leaves the file as of the last whole turn. Faults, settings and the market's prices are not
-kept. The file is SQLite, locked by the exchange that has it open.
+Each turn of the exchange is one transaction, committed before anything of it is sent: kill -9 at
+any moment leaves the file as of the last whole turn. Faults, switches and prices are not kept. The
+file is SQLite, locked by the exchange that has it open.
 """
 
 import sqlite3
@@ -27,11 +27,11 @@ CREATE TABLE log (kind TEXT, number INTEGER, record TEXT NOT NULL,
 CREATE TABLE equity (minute INTEGER PRIMARY KEY, usd TEXT NOT NULL);
 """
 _APPENDED = ("all", "executions")
-"""What the activity log only ever appends to; whatever else it remembers is small, kept whole."""
+"""What the activity log appends to; the rest of it is small and kept whole."""
 
 
 class StateFileError(Exception):
-    """The state file cannot be used; the text says why."""
+    """The state file cannot be used; one line says why."""
 
 
 class Journal:
@@ -51,7 +51,7 @@ class Journal:
         self._kept: dict[str, int] = {}
         self._ones: dict[str, str] = {}
         self._seen: tuple[object, ...] = ()
-        with self._complaining(KeyError, TypeError, ValueError):
+        with self._as_state_file_error(KeyError, TypeError, ValueError):
             self._db = sqlite3.connect(path, isolation_level=None, timeout=0)
             try:
                 self._open(account_id)
@@ -66,8 +66,8 @@ class Journal:
         return seed if isinstance(seed, int) else None
 
     def attach(self, state: State) -> None:
-        """Puts what the file holds into a fresh state and keeps every turn from now on."""
-        with self._complaining(KeyError, TypeError, ValueError, AttributeError):
+        """Puts what the file holds into a new state and saves every turn from now on."""
+        with self._as_state_file_error(KeyError, TypeError, ValueError, AttributeError):
             if self.seed is not None:
                 self._restore(state)
         self._state = state
@@ -79,7 +79,7 @@ class Journal:
         self._db.close()
 
     def _end_turn(self) -> None:
-        """What cannot be kept is not confirmed: it raises, and the exchange is told to end."""
+        """What cannot be saved is not confirmed: it raises, and `on_failure` ends the exchange."""
         try:
             self._save()
         except StateFileError as error:
@@ -99,7 +99,7 @@ class Journal:
         )
         if not self._touched and seen == self._seen:
             return  # a quote that moved nothing
-        with self._complaining(), self._transaction():
+        with self._as_state_file_error(), self._transaction():
             for order in self._touched.values():
                 texts = map(self._codec.text, (order, state.account.reservation(order.id)))
                 self._db.execute("REPLACE INTO orders VALUES (?, ?, ?)", (order.ordinal, *texts))
@@ -161,7 +161,7 @@ class Journal:
         is_new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if not is_new and application != _APPLICATION_ID:
             raise StateFileError("it is no state file of an exchange")
-        # Of a process that is killed nothing is lost; of a machine that loses power the last turns.
+        # A killed process loses nothing, a machine without power the last turns.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
@@ -181,22 +181,21 @@ class Journal:
         return None if row is None else self._codec.read(row[0])
 
     def _restore(self, state: State) -> None:
-        logs = self._logs(state)
+        logs, db = self._logs(state), self._db
         for kind, records in logs.items():
             records.clear()
-            for (text,) in self._rows(
-                "SELECT record FROM log WHERE kind = ? ORDER BY number", kind
-            ):
+            rows = db.execute("SELECT record FROM log WHERE kind = ? ORDER BY number", (kind,))
+            for (text,) in rows:
                 record = self._codec.read(text)
                 if isinstance(record, ExecutionRecord):
                     self._executions[record.execution_id] = record
                 records.append(record)
-        for texts in self._rows("SELECT record, reservation FROM orders ORDER BY ordinal"):
+        for texts in db.execute("SELECT record, reservation FROM orders ORDER BY ordinal"):
             order, reservation = map(self._codec.read, texts)
             state.book.add(order)
             if reservation is not None:
                 state.account.reserve(order.id, reservation)
-        for minute, usd in self._rows("SELECT minute, usd FROM equity ORDER BY minute"):
+        for minute, usd in db.execute("SELECT minute, usd FROM equity ORDER BY minute"):
             state.equity_curve.samples[minute] = Decimal(usd)
         state.initial_cash = self._one("initial cash")
         state.account.restore(self._one("cash"), self._one("positions"))
@@ -207,9 +206,6 @@ class Journal:
         vars(state.activities).update(self._one("unposted"))
         state.clock.not_before(max((step.true_ns for step in state.steps), default=0))
         self._kept = {kind: len(records) for kind, records in logs.items()}
-
-    def _rows(self, statement: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        return iter(self._db.execute(statement, values).fetchall())
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -222,7 +218,7 @@ class Journal:
         self._db.execute("COMMIT")
 
     @contextmanager
-    def _complaining(self, *unreadable: type[Exception]) -> Iterator[None]:
+    def _as_state_file_error(self, *unreadable: type[Exception]) -> Iterator[None]:
         broken: tuple[type[Exception], ...] = (sqlite3.Error, *unreadable)
         try:
             yield

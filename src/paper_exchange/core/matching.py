@@ -1,8 +1,8 @@
 """When an order fills, how much of it and at which price.
 
-Pure: computes an execution, changes nothing. The paper habit of the real exchange: an order fills
-only when it is marketable, at the quote's price, whatever the size of the book; a tenth of the
-orders fill a random part first and the rest on a later quote.
+Pure: computes an execution, changes nothing. Like Alpaca's paper trading, an order fills only when
+it is marketable, at the quote's price, whatever the size of the book; a tenth of the orders fill a
+random part first and the rest on a later quote.
 """
 
 import random
@@ -33,10 +33,7 @@ def collar_price(
 
 
 def marketable_price(side: Side, limit: Decimal | None, quote: Quote) -> Decimal | None:
-    """The price it would fill at now, which is the quote's even when the limit is worse.
-
-    None if it must rest.
-    """
+    """The quote's price where the limit allows it; None: the order rests."""
     if limit is None or not quote.is_usable:
         return None
     if side is Side.BUY:

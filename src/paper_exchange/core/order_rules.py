@@ -1,7 +1,7 @@
-"""Which order requests are well formed.
+"""Which order requests are well formed: shape, time in force, increments, sizes.
 
-Shape, time in force, increments, sizes. Pure; knows no balances and no orders. Every refusal is an
-ApiError in Alpaca's words. Quantities and prices may come as JSON numbers or strings.
+Pure; knows no balances and no orders. Every refusal is an ApiError in Alpaca's words. Quantities
+and prices may come as JSON numbers or strings.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from paper_exchange.core import errors
 from paper_exchange.core.assets import Asset, AssetCatalog
-from paper_exchange.core.decimals import decimal_places, is_multiple, plain, to_decimal
+from paper_exchange.core.decimals import decimal_places, plain, to_decimal
 from paper_exchange.core.orders import Order, OrderType, Side, TimeInForce
 
 MAX_DECIMAL_PLACES = 9
@@ -21,6 +21,7 @@ MIN_BUY_COST = Decimal(10)
 MAX_ORDER_COST = Decimal(200_000)
 
 E = TypeVar("E", bound=Enum)
+Body = Mapping[str, object]
 
 _TICKET_FIELDS = frozenset(
     {"symbol", "qty", "notional", "side", "type", "time_in_force", "limit_price", "stop_price",
@@ -39,7 +40,7 @@ _INTENTS = {Side.BUY: "buy_to_open", Side.SELL: "sell_to_close"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """A well-formed wish to trade, not yet an order."""
+    """A well-formed request to trade, not yet an order."""
 
     asset: Asset
     side: Side
@@ -52,7 +53,7 @@ class Ticket:
     client_order_id: str | None
 
 
-def parse_ticket(request: Mapping[str, object], assets: AssetCatalog) -> Ticket:
+def parse_ticket(request: Body, assets: AssetCatalog) -> Ticket:
     """Reads the body of POST /v2/orders."""
     _check_fields(request, _TICKET_FIELDS)
     asset = _asset(request.get("symbol"), assets)
@@ -63,21 +64,13 @@ def parse_ticket(request: Mapping[str, object], assets: AssetCatalog) -> Ticket:
         )
     ticket = Ticket(
         asset=asset,
-        side=_choice(request.get("side"), Side, errors.invalid("side is required")),
-        type=_choice(
-            request.get("type"),
-            OrderType,
-            errors.unprocessable("invalid order type for crypto order"),
-        ),
-        time_in_force=_choice(
-            request.get("time_in_force"),
-            TimeInForce,
-            errors.unprocessable("invalid crypto time_in_force"),
-        ),
-        qty=_positive(request.get("qty"), "qty"),
-        notional=_positive(request.get("notional"), "notional"),
-        limit_price=_positive(request.get("limit_price"), "limit_price"),
-        stop_price=_positive(request.get("stop_price"), "stop_price"),
+        side=_choice(request, "side", Side, errors.invalid("side is required")),
+        type=_choice(request, "type", OrderType, errors.invalid_order_type()),
+        time_in_force=_time_in_force(request),
+        qty=_positive(request, "qty"),
+        notional=_positive(request, "notional"),
+        limit_price=_positive(request, "limit_price"),
+        stop_price=_positive(request, "stop_price"),
         client_order_id=_client_order_id(request.get("client_order_id")),
     )
     if request.get("extended_hours"):
@@ -89,29 +82,22 @@ def parse_ticket(request: Mapping[str, object], assets: AssetCatalog) -> Ticket:
     return ticket
 
 
-def parse_replacement(request: Mapping[str, object], order: Order, asset: Asset) -> Ticket:
-    """Reads the body of PATCH /v2/orders/{id}.
-
-    What is not named stays; the quantity is what is still unfilled.
-    """
+def parse_replacement(request: Body, order: Order, asset: Asset) -> Ticket:
+    """Reads the body of PATCH /v2/orders/{id}; what it does not name stays, of qty the unfilled."""
     _check_fields(request, _REPLACEABLE_FIELDS)
     if order.notional is not None:
         raise errors.unprocessable("notional orders cannot be replaced")
     remaining = None if order.qty is None else order.qty - order.filled_qty
-    time_in_force = request.get("time_in_force")
+    keeps_time_in_force = request.get("time_in_force") is None
     ticket = Ticket(
         asset=asset,
         side=order.side,
         type=order.type,
-        time_in_force=order.time_in_force
-        if time_in_force is None
-        else _choice(
-            time_in_force, TimeInForce, errors.unprocessable("invalid crypto time_in_force")
-        ),
-        qty=_positive(request.get("qty"), "qty") or remaining,
+        time_in_force=order.time_in_force if keeps_time_in_force else _time_in_force(request),
+        qty=_positive(request, "qty") or remaining,
         notional=None,
-        limit_price=_positive(request.get("limit_price"), "limit_price") or order.limit_price,
-        stop_price=_positive(request.get("stop_price"), "stop_price") or order.stop_price,
+        limit_price=_positive(request, "limit_price") or order.limit_price,
+        stop_price=_positive(request, "stop_price") or order.stop_price,
         client_order_id=_client_order_id(request.get("client_order_id")),
     )
     _check_prices(ticket)
@@ -120,10 +106,7 @@ def parse_replacement(request: Mapping[str, object], order: Order, asset: Asset)
 
 
 def check_cost(side: Side, cost: Decimal | None) -> None:
-    """Minimum cost (buys only) and maximum.
-
-    None when no price is known yet to say what it costs.
-    """
+    """Minimum (of buys only) and maximum, in USD; None: there is no price yet."""
     if cost is None:
         return
     if side is Side.BUY and cost < MIN_BUY_COST:
@@ -149,8 +132,8 @@ def find_wash_trade(ticket: Ticket, open_orders: list[Order]) -> tuple[Order, st
     return None
 
 
-def _check_fields(request: Mapping[str, object], known: frozenset[str]) -> None:
-    """Nothing that a body asks for is ignored: it is known, or refused. Null asks for nothing."""
+def _check_fields(request: Body, known: frozenset[str]) -> None:
+    """A field is known or refused, never ignored. Null is no value."""
     for name, value in request.items():
         if value is None or name in known:
             continue
@@ -170,14 +153,19 @@ def _asset(symbol: object, assets: AssetCatalog) -> Asset:
     return asset
 
 
-def _choice(value: object, kind: type[E], refusal: errors.ApiError) -> E:
+def _choice(request: Body, name: str, kind: type[E], refusal: errors.ApiError) -> E:
     try:
-        return kind(value)
+        return kind(request.get(name))
     except ValueError:
         raise refusal from None
 
 
-def _positive(value: object, name: str) -> Decimal | None:
+def _time_in_force(request: Body) -> TimeInForce:
+    return _choice(request, "time_in_force", TimeInForce, errors.invalid_time_in_force())
+
+
+def _positive(request: Body, name: str) -> Decimal | None:
+    value = request.get(name)
     if value is None or value == "":
         return None
     try:
@@ -218,7 +206,7 @@ def _check_prices(ticket: Ticket) -> None:
                 raise errors.invalid("stop limit orders require both stop and limit price")
     step = ticket.asset.price_increment
     for name, price in (("limit_price", ticket.limit_price), ("stop_price", ticket.stop_price)):
-        if price is not None and not is_multiple(price, step):
+        if price is not None and price % step:
             raise errors.unprocessable(
                 f"invalid {name} {plain(price)}. "
                 f"price must be a multiple of the price increment {plain(step)}"
@@ -236,7 +224,7 @@ def _check_size(ticket: Ticket) -> None:
         return
     if ticket.qty < ticket.asset.min_order_size:
         raise errors.below_minimal_qty(ticket.asset.min_order_size)
-    if not is_multiple(ticket.qty, ticket.asset.min_trade_increment):
+    if ticket.qty % ticket.asset.min_trade_increment:
         raise errors.unprocessable(
             f"invalid qty {plain(ticket.qty)}. qty must be a multiple of the trade increment "
             f"{plain(ticket.asset.min_trade_increment)}"

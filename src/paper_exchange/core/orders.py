@@ -1,7 +1,7 @@
-"""What an order is, how it may change, and the book that remembers every order for ever.
+"""What an order is, how it may change, and the book that keeps every order.
 
-All transitions stand in TRANSITIONS; an absent pair is a prohibition. Orders are frozen: a change
-makes a new record, and the book holds the newest one. Decides nothing about prices or balances.
+All transitions stand in TRANSITIONS; a pair that is not there is forbidden. Orders are frozen: a
+change makes a new record, and the book holds the newest one. Knows nothing of prices or balances.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,14 +75,13 @@ TRANSITIONS: dict[Status, dict[Event, Status]] = {
     Status.PENDING_NEW: {Event.NEW: Status.NEW, **_CANCEL, **_ENDINGS},
     Status.NEW: {**_FILLS, **_CANCEL, **_ENDINGS},
     Status.PARTIALLY_FILLED: {**_FILLS, **_CANCEL, **_ENDINGS},
-    # A cancel that is under way does not stop fills; a part filled meanwhile leaves the status as
-    # it is.
+    # A cancel that is under way does not stop fills; a partial one leaves the status as it is.
     Status.PENDING_CANCEL: {
         Event.PARTIAL_FILL: Status.PENDING_CANCEL,
         Event.FILL: Status.FILLED,
         **_ENDINGS,
     },
-    # Only the late-fill fault asks for these: a fill that is reported after the order was canceled.
+    # Only the fill_late fault asks for these.
     Status.CANCELED: {Event.PARTIAL_FILL: Status.CANCELED, Event.FILL: Status.FILLED},
     Status.FILLED: {},
     Status.EXPIRED: {},
@@ -92,10 +91,7 @@ TRANSITIONS: dict[Status, dict[Event, Status]] = {
 
 
 class IllegalTransition(Exception):
-    """The exchange tried to change an order in a way the table does not allow.
-
-    A bug of the exchange.
-    """
+    """A bug of the exchange: it tried to change an order in a way the table does not allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +99,7 @@ class Order:
     id: str
     client_order_id: str
     ordinal: int
-    """1 for the first order of this exchange, 2 for the second....
-
-    The seed of the order's chances.
-    """
+    """1 for the first order of this exchange, 2 for the second: the seed of the order's chances."""
     symbol: str
     side: Side
     type: OrderType
@@ -221,9 +214,6 @@ class OrderBook:
     def by_client_id(self, client_order_id: str) -> Order | None:
         order_id = self._id_by_client_id.get(client_order_id)
         return self._orders[order_id] if order_id else None
-
-    def has_client_id(self, client_order_id: str) -> bool:
-        return client_order_id in self._id_by_client_id
 
     def open_on(self, symbol: str) -> list[Order]:
         """Open orders of the symbol, oldest first: first come, first filled."""

@@ -1,7 +1,4 @@
-"""The newest quote, trade and minute bar of every symbol.
-
-Remembers prices; matches and sends nothing.
-"""
+"""The newest quote, trade and minute bar of every symbol. Matches and sends nothing."""
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -23,7 +20,7 @@ class Quote:
 
     @property
     def is_usable(self) -> bool:
-        """Fit to trade on: finite, positive, not crossed."""
+        """Whether one can trade on it: finite, positive, not crossed."""
         return self.bid.is_finite() and self.ask.is_finite() and 0 < self.bid <= self.ask
 
 
@@ -75,23 +72,12 @@ class Bar:
         )
 
     def including(self, trade: Trade) -> "Bar":
-        return replace(
-            self,
-            high=max(self.high, trade.price),
-            low=min(self.low, trade.price),
-            close=trade.price,
-            volume=self.volume + trade.size,
-            value=self.value + trade.size * trade.price,
-            trade_count=self.trade_count + 1,
-        )
+        return self.followed_by(Bar.of(trade, self.at_ns))
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one quote brought.
-
-    The quote, the trade that goes with it, and the bar that it closed.
-    """
+    """What one quote brought: itself, the trade that goes with it, and the bar that it closed."""
 
     quote: Quote
     trade: Trade | None
@@ -113,10 +99,7 @@ class MarketBoard:
         return quote if quote is not None and quote.is_usable else None
 
     def post(self, quote: Quote) -> Tick:
-        """Takes a quote.
-
-        Makes up the public trade that it stands for, at the bid and the ask in turn.
-        """
+        """Takes a quote and makes up the public trade for it, at the bid and the ask in turn."""
         self.quotes[quote.symbol] = quote
         if not quote.is_usable:
             return Tick(quote, None, None)

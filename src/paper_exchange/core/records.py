@@ -1,6 +1,6 @@
 """Records as JSON text and back, exact to the last digit: for the state file.
 
-Decimals, enums, dates and the package's own dataclasses are tagged with what they are.
+Decimals, enums, dates and the package's own dataclasses are tagged with their kind.
 """
 
 import json

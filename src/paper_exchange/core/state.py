@@ -1,8 +1,8 @@
 """What the exchange is made of at any moment, and the few ways in which it may change.
 
-An order changes only through `change` (told to the listeners) or `note` (not told). What takes time
-is put off with the given scheduler and counted, so that one can wait until all is quiet. Decides
-nothing.
+An order changes only through `change` (published to the listeners) or `note` (not published). What
+takes time is put off with the given scheduler and counted, so that one can wait until nothing is
+under way. Decides nothing.
 """
 
 import random
@@ -23,11 +23,11 @@ from paper_exchange.core.config import ExchangeConfig, SymbolsFilter
 from paper_exchange.core.decimals import ZERO
 from paper_exchange.core.equity import EquityCurve
 from paper_exchange.core.fees import FeeSchedule
+from paper_exchange.core.history import History
 from paper_exchange.core.orders import Event, Order, OrderBook, advance
 from paper_exchange.core.prices import MarketBoard, Tick
 from paper_exchange.core.profile import AccountProfile
 from paper_exchange.faults.armed import FaultBoard
-from paper_exchange.quotes.history import History
 
 
 class Scheduler(Protocol):
@@ -40,7 +40,7 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeUpdate:
-    """An event, the order after it, and the execution if there was one: what the stream says."""
+    """An event, the order after it, and the execution if there was one."""
 
     event: Event
     order: Order
@@ -61,14 +61,14 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A trade update as the records keep it: when it truly was, whatever skew the wire tells."""
+    """A trade update as the ledger keeps it: with the true time, whatever the skewed clock says."""
 
     update: TradeUpdate
     true_ns: int
 
 
 @dataclass(slots=True)
-class Habits:
+class Switches:
     """What the operator may change while the exchange runs."""
 
     latency_seconds: float
@@ -81,10 +81,9 @@ class State:
     def __init__(
         self, config: ExchangeConfig, clock: Clock, schedule: Scheduler, faults: FaultBoard
     ) -> None:
+        self.config, self.clock, self.faults = config, clock, faults
         self.seed = config.seed
-        self.clock = clock
-        self.faults = faults
-        self.habits = Habits(
+        self.switches = Switches(
             config.latency_seconds,
             config.partial_fill_probability,
             config.duplicate_ids_refused,
@@ -114,9 +113,9 @@ class State:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """What one call changes belongs together; when the outermost one ends it is kept.
+        """What one call changes is saved together, when the outermost call ends.
 
-        Nothing of it has left the process by then: what is told waits for the event loop.
+        Nothing of it has left the process by then: messages wait for the event loop.
         """
         self._depth += 1
         try:
@@ -135,30 +134,28 @@ class State:
         return order
 
     def asset(self, symbol: str) -> Asset:
-        """Raises ApiError (404)."""
+        """By symbol, position name or id. Raises ApiError (404)."""
         asset = self.assets.find(symbol)
         if asset is None:
             raise errors.asset_not_found(symbol)
         return asset
 
     def change(self, order: Order, event: Event, **changes: Any) -> Order:
-        """The order after the event, stored and told."""
+        """The order after the event, stored and published."""
         now_ns = self.clock.now_ns()
         order = advance(order, event, now_ns, **changes)
         self.book.put(order)
-        update = TradeUpdate(
-            event=event, order=order, at_ns=now_ns, execution_id=self.new_id("execution")
-        )
-        self.tell(update)
+        execution_id = self.new_id("execution")
+        self.publish(TradeUpdate(event=event, order=order, at_ns=now_ns, execution_id=execution_id))
         return order
 
     def note(self, order: Order, **changes: Any) -> Order:
-        """A change that nobody is told of."""
+        """A change that is not published."""
         order = replace(order, **changes)
         self.book.put(order)
         return order
 
-    def tell(self, update: TradeUpdate) -> None:
+    def publish(self, update: TradeUpdate) -> None:
         self.steps.append(Step(update, self.clock.last_true_ns))
         for listener in self.trade_update_listeners:
             listener(update)
@@ -170,27 +167,27 @@ class State:
     def schedule(
         self, delay_seconds: float, function: Callable[..., None], *args: object
     ) -> object:
-        """A turn of its own, later."""
+        """Runs the function later, as a turn of its own."""
         return self._schedule(delay_seconds, self.run, function, *args)
 
     def later(self, function: Callable[[str], None], order_id: str) -> None:
         """A step of an order that takes the usual time."""
         self.steps_in_flight += 1
-        self.schedule(self.habits.latency_seconds, self._step, function, order_id)
+        self.schedule(self.switches.latency_seconds, self._step, function, order_id)
 
     def new_id(self, kind: str) -> str:
-        """The n-th id of its kind is the same for the same seed, whatever happened between."""
+        """Depends only on the seed, the kind and how many of the kind there were."""
         self.id_counts[kind] += 1
         bits = random.Random(f"{self.seed}:{kind}:{self.id_counts[kind]}").getrandbits(128)
         return str(uuid.UUID(int=bits, version=4))
 
     def set_balance(self, unit: str, amount: Decimal, price: Decimal | None = None) -> None:
-        """Sets the cash ("USD") or the coins of a symbol by hand; `price` enters a new position."""
+        """The operator's hand: cash ("USD") or coins; `price` is a new position's entry price."""
         if amount < 0:
             raise errors.invalid(f"a balance cannot be negative: {amount}")
         before = self.balance(unit)
         if unit == "USD":
-            self.account.set_cash(amount)
+            self.account.cash = amount
         else:
             unit = self.asset(unit).symbol
             quote = self.market.quote(unit)

@@ -1,13 +1,12 @@
-"""The faults that are armed: one matcher, one count of what they did, one record of it.
+"""The faults that are armed: whether one applies, how often it did, and when.
 
-The exchange visits a seam wherever something can go wrong, with the facts of the moment, and does
-what the faults that apply there say. This module decides whether a fault applies, never what
-happens then. Chances are seeded per fault.
+The exchange visits a seam wherever something can go wrong, with the facts of the moment. This
+module decides whether a fault applies there, never what happens then. Chances are seeded per fault.
 """
 
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -22,7 +21,7 @@ _HISTORY = 1_000
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """A fault that was armed: how likely, how often, where, and how often it was applied."""
+    """A fault that was armed: how likely, how often and where it applies, and how often it did."""
 
     id: str
     kind: Kind
@@ -50,7 +49,7 @@ class Fault:
         return Decimal(str(self.parameters[name]))
 
     def fits(self, facts: Mapping[str, object]) -> bool:
-        """A fact that the visit does not tell fits nothing."""
+        """A fact that the visit does not name fits nothing."""
         return all(
             any(fnmatchcase(str(facts.get(name, "")), pattern) for pattern in patterns)
             for name, patterns in self.match.items()
@@ -70,7 +69,7 @@ class Fault:
 
 
 class FaultBoard:
-    """The faults that were armed. Empty, a visit costs one look into a dictionary."""
+    """The faults that were armed. Without any a visit costs one look-up in a dictionary."""
 
     def __init__(self, seed: int = 1) -> None:
         self.all: list[Fault] = []
@@ -81,7 +80,7 @@ class FaultBoard:
         self._seed = seed
 
     def arm(self, request: Mapping[str, object]) -> Fault:
-        """Switches a fault on. Raises ValueError when the request is not in the table's terms."""
+        """Switches a fault on. Raises ValueError for a request that the table does not allow."""
         fault = self._parse(request)
         self.all.append(fault)
         self._active.setdefault(fault.kind.seam, []).append(fault)
@@ -90,7 +89,7 @@ class FaultBoard:
         return fault
 
     def clear(self, which: str | None = None) -> list[Fault]:
-        """Switches off one fault by id, all of a name, or all; what they hold back is let go."""
+        """Switches off one fault by id, all of a name, or all; what they hold back goes on."""
         chosen = [
             one for one in self.all if not one.is_cleared and which in (None, one.id, one.name)
         ]
@@ -103,21 +102,19 @@ class FaultBoard:
 
     def visit(self, seam: Seam, **facts: object) -> Iterator[Fault]:
         """The faults that apply here and now, in the order in which they were armed."""
-        if not self._active.get(seam):
-            return iter(())
-        return iter([fault for fault in list(self._active[seam]) if self._applies(fault, facts)])
+        return iter([one for one in [*self._active.get(seam, ())] if self._applies(one, facts)])
 
     def first(self, seam: Seam, **facts: object) -> Fault | None:
         return next(self.visit(seam, **facts), None)
 
     def as_json(self) -> dict[str, object]:
-        applied: dict[str, int] = {}
+        applied: Counter[str] = Counter()
         for fault in self.all:
-            applied[fault.name] = applied.get(fault.name, 0) + fault.applied
+            applied[fault.name] += fault.applied
         return {
             "active": [fault.as_json() for fault in self.all if fault.is_active],
             "all": [fault.as_json() for fault in self.all],
-            "applied": applied,
+            "applied": dict(applied),
             "history": list(self.history),
         }
 
@@ -178,6 +175,6 @@ def _parameter(name: str, kind: type, value: object) -> object:
 
 
 def _patterns(value: object) -> Sequence[str]:
-    """One pattern or several; each may have * and ?."""
+    """One pattern or a list of them, with * and ?."""
     values = value if isinstance(value, list | tuple) else [value]
     return tuple(str(one) for one in values)

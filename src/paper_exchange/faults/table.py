@@ -1,8 +1,7 @@
-"""Every fault there is, by name.
+"""Every fault there is: its name, where it takes effect, what it does, what it takes.
 
-Where it takes effect, what it does, what it takes. The manual is made of it. A seam is a place
-where the exchange asks whether something goes wrong; FACTS is what it tells there, and so what a
-fault can be matched on.
+The manual is made of it. A seam is a place where the exchange asks whether a fault applies; FACTS
+are what it passes there, and so what a fault can match on.
 """
 
 import textwrap
@@ -12,8 +11,6 @@ from enum import Enum, auto
 
 
 class Seam(Enum):
-    """Where a fault can take effect."""
-
     TRADE_UPDATE = auto()
     FRAME = auto()
     HANDSHAKE = auto()
@@ -53,12 +50,11 @@ FACTS: dict[Seam, tuple[str, ...]] = {
     Seam.QUOTE: ("symbol", "feed"),
     Seam.CLOCK: (),
 }
-"""What a visit tells, and so what a fault can match on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A line of the table. A parameter's default also says of which type it is."""
+    """A line of the table. A parameter has the type of its default."""
 
     name: str
     seam: Seam
@@ -75,191 +71,97 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "unit": ("coins", "USD"),
 }
 
+# fmt: off
 _KINDS = (
     Kind("drop_update", Seam.TRADE_UPDATE, "the trade update is never sent"),
-    Kind(
-        "duplicate_update",
-        Seam.TRADE_UPDATE,
-        "the trade update is sent again, `seconds` later",
-        {"seconds": 0.0},
-    ),
+    Kind("duplicate_update", Seam.TRADE_UPDATE,
+         "the trade update is sent again, `seconds` later", {"seconds": 0.0}),
     Kind("delay_update", Seam.TRADE_UPDATE, "the trade update is late", {"seconds": 1.0}),
-    Kind(
-        "reorder_update",
-        Seam.TRADE_UPDATE,
-        "the trade update is sent after the next one, or after `seconds` if none comes",
-        {"seconds": 1.0},
-    ),
-    Kind(
-        "cut_stream",
-        Seam.FRAME,
-        "the connection is dropped: at once, or when a matching event is due (which is lost). "
-        "`how` close says goodbye (the data stream with error `code`, 0 = none), reset does not",
-        {"how": "close", "code": 0},
-    ),
-    Kind(
-        "stall_stream",
-        Seam.FRAME,
-        "connected, answers pings, sends nothing more on this connection (for `seconds`, 0 = ever)",
-        {"seconds": 0.0},
-    ),
-    Kind(
-        "refuse_handshake",
-        Seam.HANDSHAKE,
-        "the websocket is refused with `status`",
-        {"status": 429},
-    ),
-    Kind(
-        "refuse_auth",
-        Seam.AUTH,
-        "right keys are refused: data error `code` (402, 406, 409...), trading unauthorized",
-        {"code": 402},
-    ),
+    Kind("reorder_update", Seam.TRADE_UPDATE,
+         "the trade update is sent after the next one, or after `seconds` if none comes",
+         {"seconds": 1.0}),
+    Kind("cut_stream", Seam.FRAME,
+         "the connection is dropped: at once, or when a matching event is due (which is lost). "
+         "`how`: close (with a closing frame; the data stream sends error `code` first, 0 = none)"
+         " or reset",
+         {"how": "close", "code": 0}),
+    Kind("stall_stream", Seam.FRAME,
+         "it stays open and answers pings, but sends nothing more (for `seconds`, 0 = for ever)",
+         {"seconds": 0.0}),
+    Kind("refuse_handshake", Seam.HANDSHAKE,
+         "the websocket is refused with `status`", {"status": 429}),
+    Kind("refuse_auth", Seam.AUTH,
+         "right keys are refused: data with error `code` (402, 406, 409), trading unauthorized",
+         {"code": 402}),
     Kind("http_429", Seam.REQUEST, "too many requests", {"when": "before"}),
     Kind("http_500", Seam.REQUEST, "internal server error", {"when": "before"}),
-    Kind("http_504", Seam.REQUEST, "gateway time-out though it was done", {"when": "after"}),
-    Kind(
-        "http_timeout",
-        Seam.REQUEST,
-        "done, but no answer for `seconds`, then the connection is closed",
-        {"when": "after", "seconds": 30.0},
-    ),
-    Kind(
-        "http_hang",
-        Seam.REQUEST,
-        "not done and no answer for `seconds`, then the connection is closed",
-        {"when": "before", "seconds": 30.0},
-    ),
-    Kind(
-        "http_slow",
-        Seam.REQUEST,
-        "done, answered `seconds` late",
-        {"when": "after", "seconds": 2.0},
-    ),
+    Kind("http_504", Seam.REQUEST, "gateway time-out, though it was done", {"when": "after"}),
+    Kind("http_timeout", Seam.REQUEST,
+         "done, but no answer for `seconds`, then the connection is closed",
+         {"when": "after", "seconds": 30.0}),
+    Kind("http_hang", Seam.REQUEST,
+         "not done and no answer for `seconds`, then the connection is closed",
+         {"when": "before", "seconds": 30.0}),
+    Kind("http_slow", Seam.REQUEST,
+         "done, answered `seconds` late", {"when": "after", "seconds": 2.0}),
     Kind("http_html", Seam.REQUEST, "502 with a page of HTML", {"when": "before"}),
-    Kind(
-        "http_truncated", Seam.REQUEST, "done, but half of the JSON is missing", {"when": "after"}
-    ),
-    Kind(
-        "positions_empty",
-        Seam.POSITIONS,
-        'the positions list is empty; with match {"route":"single"} one position is a 404',
-        match={"route": "list"},
-    ),
-    Kind(
-        "positions_partial",
-        Seam.POSITIONS,
-        "the positions list lacks its last entry",
-        match={"route": "list"},
-    ),
-    Kind(
-        "position_lags",
-        Seam.POSITIONS,
-        "of one position only `fraction` is told yet",
-        {"fraction": 0.5},
-        match={"route": "single"},
-    ),
-    Kind(
-        "market_moves",
-        Seam.MARKET,
-        "the market itself stands `percent` away from where its source has it (negative: below)",
-        {"percent": -3.0},
-    ),
-    Kind("reject_order", Seam.OPEN, "accepted by POST, then rejected by an event instead of new"),
-    Kind(
-        "rest_market_order",
-        Seam.COLLAR,
-        "the market order's collar lies `percent` on the wrong side of the quote: it rests",
-        {"percent": 2.0},
-    ),
-    Kind(
-        "rest_after_part",
-        Seam.FILL,
-        "`fraction` of the order fills, the rest does not, until this fault is cleared",
-        {"fraction": 0.5},
-    ),
-    Kind(
-        "vanish_balance",
-        Seam.AFTER_FILL,
-        "after the fill `fraction` of the coins (or of `unit` USD) is gone, no event tells of it",
-        {"fraction": 0.5, "unit": "coins"},
-    ),
-    Kind(
-        "stick_cancel",
-        Seam.CANCEL,
-        "the cancel stays pending_cancel for `seconds` (0 = until this fault is cleared)",
-        {"seconds": 0.0},
-    ),
-    Kind(
-        "fill_late",
-        Seam.CANCELED,
-        "`seconds` after canceled comes a fill of `fraction` of what was unfilled",
-        {"seconds": 0.2, "fraction": 1.0},
-    ),
-    Kind("fee_maker", Seam.FEE, "an execution is charged at the maker's rate, whatever it was"),
-    Kind(
-        "fee_late",
-        Seam.FEE_POSTING,
-        "the fee is posted (created_at, date) `seconds` after the trade: by the first end_of_day"
-        " after that time",
-        {"seconds": 12_600.0},
-    ),
-    Kind(
-        "fee_split",
-        Seam.FEE_POSTING,
-        "the fee is posted in two parts: `fraction` of it, and the rest `seconds` later",
-        {"fraction": 0.5, "seconds": 0.0},
-    ),
-    Kind(
-        "fee_misdated",
-        Seam.FEE_POSTING,
-        "the fee (of a split one the last part) bears a date `days` off its created_at",
-        {"days": -1},
-    ),
-    Kind(
-        "fee_unnamed",
-        Seam.FEE_POSTING,
-        "a fee in USD is a CFEE that names no symbol, as paper accounts post it",
-        match={"side": "sell"},
-    ),
-    Kind(
-        "quote_zero",
-        Seam.QUOTE,
-        "bid, ask or `side` both are zero",
-        {"side": "both"},
-        {"feed": "stream"},
-    ),
-    Kind(
-        "quote_crossed", Seam.QUOTE, "bid `percent` above ask", {"percent": 1.0}, {"feed": "stream"}
-    ),
-    Kind(
-        "quote_nonfinite",
-        Seam.QUOTE,
-        "prices are `value` (nan, inf)",
-        {"value": "nan"},
-        {"feed": "stream"},
-    ),
-    Kind(
-        "quote_stale",
-        Seam.QUOTE,
-        "its time is `seconds` old",
-        {"seconds": 300.0},
-        {"feed": "stream"},
-    ),
-    Kind(
-        "quote_spike",
-        Seam.QUOTE,
-        "both prices are off by `percent` (negative: down)",
-        {"percent": 20.0},
-        {"feed": "stream"},
-    ),
-    Kind(
-        "skew_clock",
-        Seam.CLOCK,
-        "every time the exchange tells is off by `seconds`",
-        {"seconds": 60.0},
-    ),
+    Kind("http_truncated", Seam.REQUEST,
+         "done, but half of the JSON is missing", {"when": "after"}),
+    Kind("positions_empty", Seam.POSITIONS,
+         'the positions list is empty; with match {"route":"single"} one position is a 404',
+         match={"route": "list"}),
+    Kind("positions_partial", Seam.POSITIONS,
+         "the positions list lacks its last entry", match={"route": "list"}),
+    Kind("position_lags", Seam.POSITIONS,
+         "one position shows only `fraction` of its quantity yet",
+         {"fraction": 0.5}, match={"route": "single"}),
+    Kind("market_moves", Seam.MARKET,
+         "the market itself is `percent` off the prices of its source (negative: below)",
+         {"percent": -3.0}),
+    Kind("reject_order", Seam.OPEN, "accepted by POST, then the event is rejected, not new"),
+    Kind("rest_market_order", Seam.COLLAR,
+         "the market order's collar lies `percent` on the wrong side of the quote: it rests",
+         {"percent": 2.0}),
+    Kind("rest_after_part", Seam.FILL,
+         "`fraction` of the order fills, the rest does not, until this fault is cleared",
+         {"fraction": 0.5}),
+    Kind("vanish_balance", Seam.AFTER_FILL,
+         "after the fill `fraction` of the coins (or of `unit` USD) is gone, without an event",
+         {"fraction": 0.5, "unit": "coins"}),
+    Kind("stick_cancel", Seam.CANCEL,
+         "the cancel stays pending_cancel for `seconds` (0 = until this fault is cleared)",
+         {"seconds": 0.0}),
+    Kind("fill_late", Seam.CANCELED,
+         "`seconds` after canceled comes a fill of `fraction` of what was unfilled",
+         {"seconds": 0.2, "fraction": 1.0}),
+    Kind("fee_maker", Seam.FEE, "an execution is charged the maker's rate, also as a taker"),
+    Kind("fee_late", Seam.FEE_POSTING,
+         "the fee is posted (created_at, date) `seconds` after the trade: by the first"
+         " end_of_day after that time", {"seconds": 12_600.0}),
+    Kind("fee_split", Seam.FEE_POSTING,
+         "the fee is posted in two parts: `fraction` of it, and the rest `seconds` later",
+         {"fraction": 0.5, "seconds": 0.0}),
+    Kind("fee_misdated", Seam.FEE_POSTING,
+         "the fee (of a split one the last part) bears a date `days` off its created_at",
+         {"days": -1}),
+    Kind("fee_unnamed", Seam.FEE_POSTING,
+         "a fee in USD is a CFEE that names no symbol, as paper accounts post it",
+         match={"side": "sell"}),
+    Kind("quote_zero", Seam.QUOTE,
+         "`side` (bid, ask or both) is zero", {"side": "both"}, match={"feed": "stream"}),
+    Kind("quote_crossed", Seam.QUOTE,
+         "bid `percent` above ask", {"percent": 1.0}, match={"feed": "stream"}),
+    Kind("quote_nonfinite", Seam.QUOTE,
+         "prices are `value` (nan, inf)", {"value": "nan"}, match={"feed": "stream"}),
+    Kind("quote_stale", Seam.QUOTE,
+         "its time is `seconds` old", {"seconds": 300.0}, match={"feed": "stream"}),
+    Kind("quote_spike", Seam.QUOTE,
+         "both prices are off by `percent` (negative: down)",
+         {"percent": 20.0}, match={"feed": "stream"}),
+    Kind("skew_clock", Seam.CLOCK,
+         "every time that the exchange sends is off by `seconds`", {"seconds": 60.0}),
 )
+# fmt: on
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _KINDS}
 
 

@@ -1,7 +1,4 @@
-"""Paces the quotes of a source.
-
-Real time, faster, paused, or as fast as possible. Knows no prices and no orders.
-"""
+"""Paces the quotes of a source: real time, faster, paused, or as fast as possible."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,7 +6,7 @@ from enum import Enum
 
 from paper_exchange.quotes.synthetic import TimedQuote
 
-_QUOTES_PER_BREATH = 50
+_QUOTES_BETWEEN_PAUSES = 50
 _SHORTEST_SLEEP_SECONDS = 0.001
 
 
@@ -65,7 +62,7 @@ class MarketFeed:
             self._emit(quote)
             self.quotes_emitted += 1
             self.position_seconds = quote.at_seconds
-            if self.quotes_emitted % _QUOTES_PER_BREATH == 0:
+            if self.quotes_emitted % _QUOTES_BETWEEN_PAUSES == 0:
                 await asyncio.sleep(0)
         self._ended = True
 
@@ -74,8 +71,7 @@ class MarketFeed:
         while True:
             now = loop.time()
             if self._changed.is_set() or self._anchor is None:
-                # From here on time is counted anew: a pause or another speed must not be made up
-                # for.
+                # Time counts from here: a pause or another speed is not made up for.
                 self._changed.clear()
                 start = quote.at_seconds if self.position_seconds is None else self.position_seconds
                 self._anchor = (now, start)

@@ -1,7 +1,7 @@
 """Recorded quotes from CSV, plain or .gz: `timestamp,symbol,bid,bid_size,ask,ask_size`.
 
-The whole file is read and checked before the first quote goes out: a bad line is one clear error
-that names the file and the line, never a surprise in the middle of a run. Recorded times only pace.
+The whole file is read and checked before the first quote goes out, so that a bad line, named with
+its file, never ends a run in its middle. Recorded times only pace.
 """
 
 import csv
@@ -21,7 +21,7 @@ COLUMNS = ["timestamp", "symbol", "bid", "bid_size", "ask", "ask_size"]
 
 
 class ReplayError(Exception):
-    """The recording cannot be used; the text says which file, which line and why."""
+    """The recording cannot be used; one line names the file, the line and the reason."""
 
 
 def load_recording(
@@ -32,10 +32,7 @@ def load_recording(
     from_ns: int | None = None,
     until_ns: int | None = None,
 ) -> list[TimedQuote]:
-    """Quotes of the window [from, until), `at_seconds` being the recorded epoch.
-
-    Raises ReplayError.
-    """
+    """The quotes of [from, until); `at_seconds` is the recorded epoch. Raises ReplayError."""
     quotes: list[TimedQuote] = []
     names: dict[str, str] = {}
     last_ns = 0

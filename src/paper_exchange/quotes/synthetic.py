@@ -1,10 +1,10 @@
 """A seeded market without end: mean-reverting swings and a little noise, to see a DCA bot at work.
 
 Each symbol swings around its home price: it falls for 12 to 18 seconds from a crest to a trough
-more than two percent below, then recovers in three or four. A slow wave and noise that is pulled
-back to zero lie on top. The falls are long because most purchases shall be followed by one: a bot
-with 0.5 % deviation, 0.6 % take profit and five safety orders completes a cycle with at least one
-safety order within its first minute. Same seed, same prices: nothing depends on the clock.
+more than two percent below, then recovers in three or four. A slow wave and noise that returns to
+zero are added. The falls are long so that one follows most purchases: a bot with 0.5 % deviation,
+0.6 % take profit and five safety orders completes a cycle with at least one safety order within its
+first minute. Same seed, same prices: nothing depends on the clock.
 """
 
 import heapq
@@ -40,7 +40,7 @@ _NOISE_PULL = 0.15
 
 @dataclass(frozen=True, slots=True)
 class TimedQuote:
-    """A quote of a source: `at_seconds` only paces, it never reaches the wire."""
+    """A quote of a source: `at_seconds` only paces, it is never sent."""
 
     at_seconds: float
     symbol: str
@@ -53,7 +53,7 @@ class TimedQuote:
 class _Swings:
     """Falls and rises without end, as a fraction of the home price, smooth at the turns.
 
-    The first one is the longest fall there is: whoever comes in its first half sees it.
+    The first fall is the longest there is, so that a bot that starts in its first half can use it.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -63,7 +63,7 @@ class _Swings:
         self._started_at, self._seconds = 0.0, _FALL_SECONDS[1]
 
     def level(self, at_seconds: float) -> float:
-        """Must be asked in the order of time."""
+        """Moments must come in the order of time."""
         while at_seconds >= self._started_at + self._seconds:
             self._turn()
         part = (at_seconds - self._started_at) / self._seconds

@@ -1,7 +1,7 @@
 """The answer of /v2/account/portfolio/history.
 
-What was before the account was opened is not made up: it is missing. Months count 30 days, years
-365. Every part of the window is named by its beginning and shows the equity at its end.
+It has nothing from before the account was opened. Months count 30 days, years 365. Every part of
+the window bears the time of its beginning and shows the equity at its end.
 """
 
 import re
@@ -26,16 +26,15 @@ _FRAMES = {"1Min": 60, "5Min": 300, "15Min": 900, "1H": 3_600, "1D": _DAY}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Seconds since the epoch.
-
-    `resets`: profit counts from the end of the day before; `is_open`: its last part still runs.
-    """
+    """From `start` to `end`, in seconds since the epoch."""
 
     start: int
     end: int
     timeframe: str
     resets: bool
+    """Profit counts from the end of the day before."""
     is_open: bool
+    """Its last part still runs."""
 
     @property
     def step(self) -> int:
@@ -46,7 +45,7 @@ def parse_window(query: Query, now_ns: int) -> Window:
     """Raises ApiError. Crypto trades around the clock: market hours are all hours."""
     query.choice("intraday_reporting", ("market_hours", "extended_hours", "continuous"), "")
     query.flag("extended_hours")
-    query.names("cashflow_types")  # no money ever comes in or goes out here: the answer has none
+    query.names("cashflow_types")  # here none ever comes in or goes out
     resets = query.choice("pnl_reset", ("per_day", "no_reset"), "per_day") == "per_day"
     now = now_ns // NANOS
     start, end = _moment(query, "start"), _moment(query, "end")
@@ -66,7 +65,7 @@ def parse_window(query: Query, now_ns: int) -> Window:
     usual = "1Min" if end - start < 7 * _DAY else "15Min" if end - start < 30 * _DAY else "1D"
     timeframe = query.choice("timeframe", _FRAMES, usual)
     if end - start > 30 * _DAY and timeframe != "1D":
-        raise errors.invalid("more than 30 days are told by 1D only")
+        raise errors.invalid("a window of more than 30 days needs timeframe 1D")
     return Window(
         start=start,
         end=end,
@@ -77,7 +76,7 @@ def parse_window(query: Query, now_ns: int) -> Window:
 
 
 def history_json(curve: EquityCurve, window: Window, equity_now: Decimal) -> dict[str, object]:
-    """`equity_now` stands for the part of the window that has not ended yet."""
+    """`equity_now` is the value of the part of the window that still runs."""
     base = curve.before(window.start)
     if base is None:
         base = equity_now

@@ -1,6 +1,6 @@
-"""What the data stream told in the last seconds before each sell was taken: for the ledger.
+"""What the data stream sent in the last seconds before each sell was taken, for the ledger.
 
-Only quotes that one can decide on, and only those that somebody heard.
+Only quotes that one can trade on, and only those that a client received.
 """
 
 import time
@@ -14,28 +14,25 @@ from paper_exchange.core.prices import Quote
 from paper_exchange.core.state import TradeUpdate
 
 KEPT_SECONDS = 15.0
-_OLD_NS = 60 * NANOS
+_MAX_AGE_NS = 60 * NANOS
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A quote that was sent so many seconds before the order was taken."""
-
+class SentQuote:
     bid: Decimal
     ask: Decimal
     seconds_before: float
+    """How long before the order was taken it was sent."""
 
 
 class QuotesSent:
     def __init__(self) -> None:
-        self.before_orders: dict[str, tuple[Told, ...]] = {}
+        self.before_orders: dict[str, tuple[SentQuote, ...]] = {}
         """By order id, oldest first."""
         self._recent: dict[str, deque[tuple[float, Quote]]] = {}
 
-    def take(self, quote: Quote) -> None:
-        """A quote that went out just now."""
-        is_old = quote.at_ns < time.time_ns() - _OLD_NS
-        if not quote.is_usable or is_old:
+    def on_sent(self, quote: Quote) -> None:
+        if not quote.is_usable or quote.at_ns < time.time_ns() - _MAX_AGE_NS:
             return
         now = time.monotonic()
         recent = self._recent.setdefault(quote.symbol, deque())
@@ -43,14 +40,14 @@ class QuotesSent:
         while recent[0][0] < now - KEPT_SECONDS:
             recent.popleft()
 
-    def remember_before(self, update: TradeUpdate) -> None:
-        """Listens to trade updates: keeps what was told before a sell was taken."""
+    def on_trade_update(self, update: TradeUpdate) -> None:
+        """Keeps what was sent before a sell was taken."""
         order = update.order
         if update.event is not Event.PENDING_NEW or order.side is not Side.SELL:
             return
         now = time.monotonic()
         self.before_orders[order.id] = tuple(
-            Told(quote.bid, quote.ask, round(now - told_at, 3))
-            for told_at, quote in self._recent.get(order.symbol, ())
-            if told_at >= now - KEPT_SECONDS
+            SentQuote(quote.bid, quote.ask, round(now - sent_at, 3))
+            for sent_at, quote in self._recent.get(order.symbol, ())
+            if sent_at >= now - KEPT_SECONDS
         )

@@ -1,7 +1,7 @@
 """What the market brought since the exchange was started: quotes, trades, minute bars.
 
-Bounded: the oldest are forgotten. Times are the wall clock's, also in a replay. A bar is history
-when its minute is over; longer bars are put together from those minutes.
+The oldest are dropped. Times are the wall clock's, also in a replay. A bar is history when its
+minute is over; longer bars are joined from those minutes.
 """
 
 import re
@@ -53,7 +53,7 @@ class History:
     def _extend_day(self, trade: Trade) -> None:
         days = self.days.setdefault(trade.symbol, deque(maxlen=2))
         if days and days[-1].at_ns <= trade.at_ns < days[-1].at_ns + 23 * 3600 * NANOS:
-            days[-1] = days[-1].including(trade)  # no need to look at a calendar
+            days[-1] = days[-1].including(trade)  # no calendar needed
             return
         begin = DAY.begin(trade.at_ns)
         if days and days[-1].at_ns == begin:
@@ -94,7 +94,7 @@ class TimeFrame:
     def begin(self, at_ns: int) -> int:
         """The beginning of the bar that this moment belongs to.
 
-        Minutes and hours count from midnight UTC, longer ones are days of the exchange's day.
+        Minutes and hours count from midnight UTC; longer bars begin with a day of Chicago.
         """
         if self.unit in "TH":
             length = self.amount * (60 if self.unit == "T" else 3600) * NANOS
@@ -126,9 +126,6 @@ DAY = TimeFrame(1, "D")
 
 
 def between(records: Iterable[Record], start_ns: int, end_ns: int) -> list[Record]:
-    """Those of the interval, both ends included, oldest first.
-
-    A skewed clock may have given them in another order.
-    """
+    """Those of the interval, both ends included, oldest first: a skewed clock may disorder them."""
     found = (one for one in records if start_ns <= one.at_ns <= end_ns)
     return sorted(found, key=lambda one: one.at_ns)
