@@ -134,9 +134,10 @@ def _setting(parse: Callable[[str], Any], default: Any = MISSING, *, secret: boo
     return field(default=default, repr=not secret, metadata={"parse": parse})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Settings:
-    """One field per setting, named like it; `.env.example` is their manual.
+    """One field per setting, named like it; `.env.example` is their manual. Compared by identity:
+    what depends on settings is made anew after they were read again.
 
     Secrets are what is left out of `repr`.
     """
