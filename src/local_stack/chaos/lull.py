@@ -1,5 +1,5 @@
-"""A lull after a storm: no fault but one, a safety buy that is left behind, and how soon its coins
-are sold. Faults beside it would excuse any delay.
+"""A lull after a storm: a single fault, a safety buy that the market leaves behind, and how soon the
+cycle's coins are sold all the same. Other faults would excuse any delay.
 
 Pure: the exchange's records in, what became of the buy out.
 """
@@ -19,11 +19,11 @@ from local_stack.chaos.plan import STALE_ORDER_SECONDS
 from strategy.order_identity import parse_client_order_id
 from strategy.sizing import is_dust
 
-# Sooner than order_manager may take the order for stale: the daemon itself must ask.
+# Sooner than order_manager may call the order stale: the daemon itself must cancel.
 CANCEL_SECONDS = STALE_ORDER_SECONDS - 0.5
-# Reads that a sale needs may have to wait for their turn within the allowance.
+# The reads before a sale may have to wait for the allowance of requests.
 SELL_SECONDS = 30.0
-_ASKED = ("pending_cancel", "canceled")
+_CANCELED = ("pending_cancel", "canceled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,8 @@ def trace_left_buy(left: LeftBuy, ledger: Mapping[str, Any]) -> Left:
     }
     return Left(
         canceled_seconds=_first(
-            since, (one for one in steps if one.order_id == left.order_id and one.event in _ASKED)
+            since,
+            (one for one in steps if one.order_id == left.order_id and one.event in _CANCELED),
         ),
         sold_seconds=_first(
             since, (one for one in steps if one.order_id in sells and one.event == "pending_new")
@@ -68,8 +69,8 @@ def trace_left_buy(left: LeftBuy, ledger: Mapping[str, Any]) -> Left:
     )
 
 
-def find_blindness(left: LeftBuy, traced: Left, waited_seconds: float) -> list[Violation]:
-    """A resting buy must not keep what is held from being sold."""
+def find_delays(left: LeftBuy, traced: Left, waited_seconds: float) -> list[Violation]:
+    """An open buy must not keep the position from being sold."""
     if traced.was_filled:
         return []
     found = []
@@ -80,8 +81,8 @@ def find_blindness(left: LeftBuy, traced: Left, waited_seconds: float) -> list[V
         found.append("nothing was sold" if sold is None else f"sold {sold:.1f} s")
     return [
         Violation(
-            rule="a resting buy blinds nobody",
-            text=f"cycle {left.cycle_id}: the bid stood above the take profit for"
+            rule="an open buy delays no sale",
+            text=f"cycle {left.cycle_id}: with the bid above the take profit for"
             f" {waited_seconds:.1f} s: {what} after that",
             symbol=left.symbol,
             cycle_id=left.cycle_id,

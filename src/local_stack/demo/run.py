@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -24,6 +21,7 @@ from local_stack.demo.shutdown import close_the_day, finish_orders
 from local_stack.demo.summary import Summary, summarise
 from local_stack.exchange_process import fetch_rules
 from local_stack.stack import LocalStack
+from local_stack.stopper import Stopper
 from monitoring.status.status import Status, StatusReader
 from monitoring.status.timed_calls import Pending
 from utils.db_utils import close_quietly
@@ -45,41 +43,6 @@ class View(Protocol):
 
     def close(self) -> None:
         """Leave the last picture where it is."""
-
-
-class Stopper:
-    """Ctrl-C, SIGTERM and a closed terminal: the first one ends the demo, a second one at once."""
-
-    def __init__(self) -> None:
-        self._wanted = threading.Event()
-        self._may_interrupt = True
-
-    def __enter__(self) -> Stopper:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._heard)
-        return self
-
-    def __exit__(self, *_reason: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-
-    def _heard(self, _number: int, _frame: object) -> None:
-        if self._may_interrupt:
-            raise KeyboardInterrupt
-        self._wanted.set()
-        self._may_interrupt = True  # the next one does not wait for the summary
-
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[threading.Event]:
-        """Inside, the first signal sets the event instead of interrupting."""
-        self._may_interrupt = False
-        yield self._wanted
-        self._may_interrupt = True
-
-    def ignore(self) -> None:
-        """From here on everything is being ended anyway."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass(slots=True)
