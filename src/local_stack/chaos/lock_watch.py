@@ -1,5 +1,5 @@
-"""Who holds the account's lock while connections are dead. The daemon must not take a dead connection
-of its own for another daemon.
+"""Who holds the account's lock while connections are dead: the daemon must not take a dead one of
+its own for another daemon.
 
 Reads over a direct connection, which the line's death does not affect.
 """

@@ -1,5 +1,5 @@
-"""A lull after a storm: a single fault, a safety buy that the market leaves behind, and how soon the
-cycle's coins are sold all the same. Other faults would excuse any delay.
+"""A lull after a storm: a single fault, a safety buy that the market leaves behind, and how soon
+the cycle's coins are sold all the same. Other faults would excuse any delay.
 
 Pure: the exchange's records in, what became of the buy out.
 """
@@ -57,15 +57,13 @@ def trace_left_buy(left: LeftBuy, ledger: Mapping[str, Any]) -> Left:
         for raw in ledger["orders"]
         if raw["side"] == "sell" and _cycle_of(raw["client_order_id"]) == left.cycle_id
     }
+    own = [one for one in steps if one.order_id == left.order_id]
+    canceled = (one for one in own if one.event in _CANCELED)
+    sold = (one for one in steps if one.order_id in sells and one.event == "pending_new")
     return Left(
-        canceled_seconds=_first(
-            since,
-            (one for one in steps if one.order_id == left.order_id and one.event in _CANCELED),
-        ),
-        sold_seconds=_first(
-            since, (one for one in steps if one.order_id in sells and one.event == "pending_new")
-        ),
-        was_filled=any(one.order_id == left.order_id and one.event == "fill" for one in steps),
+        canceled_seconds=_first(since, canceled),
+        sold_seconds=_first(since, sold),
+        was_filled=any(one.event == "fill" for one in own),
     )
 
 

@@ -82,9 +82,8 @@ class MarketFaults:
             # The quote may have confirmed nothing; a sale that reads the position goes on.
             is_last = True
             path = f"/v2/positions/{symbol_of_request(facts).replace('/', '')}"
-            asked = self._changed.arm(
-                planned.for_seconds, **slow, match={"method": "GET", "path": path}
-            )
+            match = {"method": "GET", "path": path}
+            asked = self._changed.arm(planned.for_seconds, **slow, match=match)
             return False
 
         self._moments.wait(planned.for_seconds, has_come)
