@@ -1,6 +1,6 @@
 """The daemon as a process: find it, start it, end it. Effects only; decides nothing.
 
-Owns: how `main_app.py` is started so that it outlives whoever started it (own session, no pipes, no
+Owns: how `main_app.py` is started so that it outlives its starter (own session, no pipes, no
 terminal), and how one that no longer reacts is ended.
 """
 

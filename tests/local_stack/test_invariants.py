@@ -19,7 +19,7 @@ from local_stack.audit.ledgers import Evidence, Fill, OrderStep, match_evidence
 from local_stack.audit.spending import find_oversold, find_overspent
 from local_stack.audit.take_profits import find_left_behind
 from local_stack.chaos.fees import find_fee_faults
-from local_stack.chaos.lull import find_delays, trace_left_buy
+from local_stack.chaos.left_buys import find_delays, trace_left_buy
 from local_stack.chaos.market_faults import LeftBuy
 
 D = Decimal

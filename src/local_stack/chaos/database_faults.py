@@ -23,7 +23,7 @@ from runtime.process_table import servers_below
 from utils.db_utils import close_quietly
 
 DatabaseEffect = Callable[["DatabaseFaults", Planned, random.Random], bool]
-INNODB_CACHE_SECONDS = 0.15  # innodb_trx repeats its answer to whoever reads it more often
+INNODB_CACHE_SECONDS = 0.15  # read more often, innodb_trx repeats its last answer
 _OTHERS = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = %s"
 _IN_TRANSACTION = (
     "SELECT t.trx_mysql_thread_id AS id FROM information_schema.innodb_trx t"

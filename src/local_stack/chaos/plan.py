@@ -17,6 +17,15 @@ from local_stack.caretaker_schedule import ScheduledScript
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "DOGE/USD", "AVAX/USD", "LTC/USD", "BCH/USD")
 USERS_SYMBOL = "LINK/USD"  # held by the user, not configured: the bot must not touch it
+USERS_ORDER = {
+    "symbol": USERS_SYMBOL,
+    "side": "buy",
+    "type": "limit",
+    "time_in_force": "gtc",
+    "qty": "3",
+    "limit_price": "5",
+    "client_order_id": "users-own-order",
+}
 STORM_SECONDS = 40.0  # about: so that they fill the minutes
 LAST_FAULT_SECONDS = 0.5  # the last faults of a storm begin so long before its end
 MARKET_SPEED = 1.5

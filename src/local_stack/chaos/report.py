@@ -12,7 +12,7 @@ from domain.cycle import CycleStatus
 from domain.events import EventKind
 from local_stack.audit.invariants import Violation
 from local_stack.audit.ledgers import CycleEvidence, match_evidence
-from local_stack.chaos.lull import Left
+from local_stack.chaos.left_buys import Left
 from local_stack.chaos.records import ChaosRecords
 
 MAX_LOG_LINES = 120

@@ -24,10 +24,10 @@ from local_stack.chaos.arguments import ChaosPlan
 from local_stack.chaos.database_line import DatabaseLine
 from local_stack.chaos.faults import ChaosFaults
 from local_stack.chaos.fees import count_settled, find_fee_faults, settle_fees_days_later
+from local_stack.chaos.left_buys import take_profit_of
 from local_stack.chaos.lock_watch import LockWatch
-from local_stack.chaos.lull import SELL_SECONDS, find_delays, take_profit_of, trace_left_buy
-from local_stack.chaos.market_faults import LeftBuy
-from local_stack.chaos.plan import USERS_SYMBOL, asset_columns, plan_lull, plan_storm
+from local_stack.chaos.lull import Lull
+from local_stack.chaos.plan import USERS_ORDER, USERS_SYMBOL, asset_columns, plan_storm
 from local_stack.chaos.records import ChaosRecords, read_records
 from local_stack.chaos.report import Figures, RecoveryTime
 from local_stack.exchange_process import fetch_rules
@@ -38,7 +38,6 @@ SWEEPS_TO_RECOVER = 2
 RECOVERY_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never sweeps
 ALIVE_SECONDS = 60.0
 REPORT_SECONDS = 60.0
-LULL_SECONDS = 12.0  # for a safety order to come
 
 
 @dataclass(slots=True)
@@ -101,16 +100,7 @@ class Chaos:
         exchange = self.stack.exchange
         self.rules = {symbol: fetch_rules(exchange, symbol) for symbol in self.plan.symbols}
         exchange.control("market", paused=False)
-        self.users_order = exchange.post(
-            "/v2/orders",
-            symbol=USERS_SYMBOL,
-            side="buy",
-            type="limit",
-            time_in_force="gtc",
-            qty="3",
-            limit_price="5",
-            client_order_id="users-own-order",
-        )["id"]
+        self.users_order = exchange.post("/v2/orders", **USERS_ORDER)["id"]
         self._lock_watch = LockWatch(self.stack, self.line, exchange.ledger()["account_id"])
         self.faults.second_daemon_listeners.append(self._lock_watch.second_daemon_begins)
         self.stack.start_daemon()
@@ -191,59 +181,15 @@ class Chaos:
         return int(self.stack.exchange.state()["requests"]["peak_per_minute"])
 
     def _lull(self, chance: random.Random) -> None:
-        """A single fault: a safety buy is left behind, and the position must be sold soon after.
-
-        Left out while a program still waits on a dead connection: it would explain any delay.
-        """
-        if self.line.has_dead_clients() or not self._renew_streams():
+        lull = Lull(self.stack, self.faults, self.line, self._tick_until)
+        if (left := lull.leave_buy_behind(chance)) is None:
             return
-        market = self.faults.market
-        market.last_left_buy = None
-        self.faults.apply(plan_lull(chance, SELL_SECONDS + LULL_SECONDS))
-        self._tick_until(lambda: market.last_left_buy is not None, LULL_SECONDS)
-        if (left := market.last_left_buy) is not None:
-            self.records = self._read()
-            self._check(self._sold_though_left(left, take_profit_of(left, self.records.evidence)))
-        self.faults.end()
-
-    def _renew_streams(self) -> bool:
-        """New streams for those that the storm left silent for good. Whether they came."""
-        exchange = self.stack.exchange
-        before = exchange.state()["clients"]
-        for stream in ("trading", "data"):
-            exchange.control("faults", name="cut_stream", count=1, match={"stream": stream})
-        counts = ("trading_connections", "data_connections")
-
-        def have_come() -> bool:
-            now = exchange.state()["clients"]
-            return (
-                all(now[name] > before[name] for name in counts)
-                and any(one["listening"] for one in now["trading"])
-                and any(one["subscriptions"] for one in now["data"])
-                and self.stack.is_trading()
-            )
-
-        came = self._tick_until(have_come, LULL_SECONDS)
-        exchange.control("faults", clear="cut_stream")
-        return came
-
-    def _sold_though_left(self, left: LeftBuy, target: Decimal | None) -> list[Violation]:
-        """`target`: None when nothing is held, because it was no safety order after all."""
-        exchange = self.stack.exchange
-        if target is None:
-            return []
-
-        def is_above(least: Decimal = target) -> bool:
-            return Decimal(exchange.state()["quotes"][left.symbol]["bid"]) >= least
-
-        if not self._tick_until(is_above, LULL_SECONDS):
-            return []
-        began_at = time.monotonic()
-        self._tick_until(lambda: trace_left_buy(left, exchange.ledger()).is_over, SELL_SECONDS)
-        traced = trace_left_buy(left, exchange.ledger())
-        if not traced.was_filled:
+        self.records = self._read()
+        traced, found = lull.watch(left, take_profit_of(left, self.records.evidence))
+        if traced is not None and not traced.was_filled:
             self.figures.left_buys.append(traced)
-        return find_delays(left, traced, time.monotonic() - began_at)
+        self._check(found)
+        self.faults.end()
 
     def _tick_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Whether it became true in time; the stack goes on meanwhile."""
