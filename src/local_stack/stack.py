@@ -24,7 +24,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +227,15 @@ class LocalStack:
         Raises:
             StackError: it took too long and was killed.
         """
+        return self.run_python(name, [str(_script(name)), *arguments], timeout_seconds)
+
+    def run_python(
+        self, name: str, arguments: Sequence[str], timeout_seconds: float = SCRIPT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """As `run_script`, with these arguments of `python`."""
         try:
             return subprocess.run(
-                [sys.executable, str(_script(name)), *arguments],
+                [sys.executable, *arguments],
                 env=self.environment(),
                 cwd=PROJECT_ROOT,
                 stdin=subprocess.DEVNULL,

@@ -52,9 +52,12 @@ def replay(
             if not is_late:
                 state = replace(state, order_seq=state.order_seq + 1)
             if entry.filled_qty > 0 and not state.is_complete:
-                counted_before = is_late and not is_dust(known, rules, fee_rate)
-                may_complete = late_sale_completes or not is_late
-                state = _apply(state, entry, rules, fee_rate, is_late, counted_before, may_complete)
+                if entry.side is Side.SELL:
+                    may_complete = late_sale_completes or not is_late
+                    state = _sold(state, entry, rules, fee_rate, may_complete)
+                else:
+                    counted_before = is_late and not is_dust(known, rules, fee_rate)
+                    state = _bought(state, entry, rules, fee_rate, is_late, counted_before)
         if _ended_beside_a_late_sale(state, entry, rules, fee_rate, is_late):
             state = replace(state, is_complete=True)
         filled_before[entry.alpaca_order_id] = known + entry.filled_qty
@@ -76,17 +79,14 @@ def _ended_beside_a_late_sale(
     )
 
 
-def _apply(
+def _bought(
     state: Replayed,
     entry: JournalEntry,
     rules: AssetRules,
     fee_rate: Decimal,
     is_late: bool,
     counted_before: bool,
-    may_complete: bool,
 ) -> Replayed:
-    if entry.side is Side.SELL:
-        return _sold(state, entry, rules, fee_rate, may_complete)
     price = entry.filled_avg_price
     assert price is not None, "a filled order has a price"
     quantity = state.quantity + entry.filled_qty

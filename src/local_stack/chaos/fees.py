@@ -6,13 +6,10 @@ is then judged against what the exchange took. Nothing trades meanwhile.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
-from config import PROJECT_ROOT
 from domain.journal import JournalEntry
 from domain.orders import Side
 from local_stack.audit.invariants import Violation, violation_of
@@ -22,7 +19,7 @@ from local_stack.exchange_process import MAKER_FEE_RATE, StackError
 from local_stack.stack import LocalStack
 
 LATER_SECONDS = 4.5 * 86_400  # every fee is posted by then, and a lower one is accepted
-SETTLER, SETTLER_SECONDS = "scripts/consistency_checker.py", 120.0
+SETTLER = "scripts/consistency_checker.py"
 _CENT, _SMALLEST_COIN = Decimal("0.01"), Decimal("1e-9")
 _STORED_STEP = Decimal("1e-18")  # an allotted share is cut to what the journal's column holds
 
@@ -39,23 +36,12 @@ def settle_fees_days_later(stack: LocalStack, seed: int) -> None:
         exchange.control("faults", **fault)
     exchange.control("faults", name="skew_clock", seconds=LATER_SECONDS)
     exchange.control("end_of_day")
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-m", "local_stack.chaos.later", f"{LATER_SECONDS:.0f}", SETTLER],
-            env=stack.environment(),
-            cwd=PROJECT_ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SETTLER_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise StackError(f"{SETTLER} did not end within {SETTLER_SECONDS:.0f} s") from None
+    later = ["-m", "local_stack.chaos.later", f"{LATER_SECONDS:.0f}"]
+    ended = stack.run_python(SETTLER, [*later, SETTLER])
     exchange.control("faults", clear=True)
     if ended.returncode != 0 and not _is_only_held_back(ended.stdout + ended.stderr):
-        said = (ended.stderr or ended.stdout or "it said nothing").strip().splitlines()[-1]
-        raise StackError(f"{SETTLER} ended with code {ended.returncode}: {said}")
+        said = (ended.stderr or ended.stdout).strip() or "it said nothing"
+        raise StackError(f"{SETTLER} ended with code {ended.returncode}: {said.splitlines()[-1]}")
 
 
 def _is_only_held_back(output: str) -> bool:
