@@ -23,7 +23,7 @@ import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
 
 # isort: split
 from integration.cleanup import clean_up
-from integration.opening import KEPT_LOGS, Refused, open_world
+from integration.opening import KEPT_LOGS, Refused, open_rig
 from integration.phases_1_to_3 import (
     test_phase1_asset_and_cycle_crud,
     test_phase2_alpaca_rest_api_order_cycle,
@@ -46,9 +46,9 @@ from integration.phases_10_to_13 import (
     test_phase13_watchdog_restarts_app,
 )
 from integration.report import CheckFailed, Report
-from integration.world import World
+from integration.rig import Rig
 
-Test = Callable[[World], None]
+Test = Callable[[Rig], None]
 TESTS: tuple[Test, ...] = (
     test_phase1_asset_and_cycle_crud,
     test_phase2_alpaca_rest_api_order_cycle,
@@ -110,9 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     interrupted = False
     try:
-        with open_world(is_local=options.local, symbol=options.symbol, report=report) as world:
+        with open_rig(is_local=options.local, symbol=options.symbol, report=report) as rig:
             for test in options.tests:
-                outcomes.append(run_test(test, world))
+                outcomes.append(run_test(test, rig))
                 if not outcomes[-1].is_clean:
                     break  # the next tests would meet what this one left, and fail for that
     except Refused as refused:
@@ -138,13 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_INTERRUPTED if interrupted else EXIT_FAILED if failed else EXIT_PASSED
 
 
-def run_test(test: Test, world: World) -> Outcome:
+def run_test(test: Test, rig: Rig) -> Outcome:
     """Run one test and take back what it opened, however it ended."""
-    report, started, problems = world.report, time.monotonic(), []
+    report, started, problems = rig.report, time.monotonic(), []
     report.begin(test.__name__)
     try:
-        world.begin()
-        test(world)
+        rig.begin()
+        test(rig)
     except CheckFailed as failure:
         problems.append(str(failure))
         report.line(f"  FAILED  {failure}")
@@ -154,21 +154,21 @@ def run_test(test: Test, world: World) -> Outcome:
             report.line(f"    {line}")
     finally:
         with _undisturbed():
-            left = _take_back(world)
+            left = _take_back(rig)
             problems += left
     seconds = time.monotonic() - started
     report.line(f"{'FAILED' if problems else 'PASSED'} in {seconds:.1f} s")
     return Outcome(test.__name__, "; ".join(problems) or None, not left, seconds, report.lines)
 
 
-def _take_back(world: World) -> list[str]:
+def _take_back(rig: Rig) -> list[str]:
     try:
-        for action in clean_up(world):
-            world.report.teardown(action)
-        world.ended_cleanly()
+        for action in clean_up(rig):
+            rig.report.teardown(action)
+        rig.ended_cleanly()
     except Exception as error:  # noqa: BLE001 - whatever it was: something is left, and that is said
         problem = f"teardown: {error}"
-        world.report.line(f"  FAILED  {problem}")
+        rig.report.line(f"  FAILED  {problem}")
         return [problem]
     return []
 

@@ -1,7 +1,7 @@
 """All settings of the bot, read once from the process environment and the `.env` file.
 
-Owns: names, defaults and checks of settings; what counts as live trading. Every other module asks
-`get_settings()` and never `os.environ`. Must never print or log a value that is secret.
+Owns: names, defaults and checks of settings; what counts as live trading. Every other module calls
+`get_settings()` and never reads `os.environ`. Must never print or log a secret value.
 Not on pydantic: importing it takes as long as a whole watchdog, which cron starts each minute.
 """
 
@@ -95,13 +95,11 @@ def _url(*schemes: str) -> Callable[[str], str]:
     def parse(raw: str) -> str:
         parts = urlsplit(raw)
         if parts.scheme not in schemes or not parts.hostname or "@" in parts.netloc:
-            raise ValueError(
-                f"expected a URL that starts with {' or '.join(s + '://' for s in schemes)}"
-            )
+            starts = " or ".join(f"{scheme}://" for scheme in schemes)
+            raise ValueError(f"expected a URL that starts with {starts}")
         if parts.scheme in ("http", "ws") and not is_loopback(parts.hostname):
-            raise ValueError(
-                "unencrypted URLs are allowed on loopback only: the keys would be readable"
-            )
+            problem = "unencrypted URLs are allowed on loopback only: the keys would be readable"
+            raise ValueError(problem)
         return raw.rstrip("/")
 
     return parse
@@ -134,11 +132,12 @@ def _setting(parse: Callable[[str], Any], default: Any = MISSING, *, secret: boo
     return field(default=default, repr=not secret, metadata={"parse": parse})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Settings:
-    """One field per setting, named like it; `.env.example` is their manual.
+    """One field per setting, named like it; `.env.example` is their manual. Compared by identity:
+    what depends on settings is made anew after they were read again.
 
-    Secrets are what is left out of `repr`.
+    The secret ones are left out of `repr`.
     """
 
     alpaca_api_key: str = _setting(str, secret=True)
@@ -160,7 +159,7 @@ class Settings:
     refresh_seconds: float = _setting(_seconds("0.2", "60"), 3.0)
     heartbeat_seconds: float = _setting(_seconds("0.2", "60"), 5.0)
     heartbeat_max_age_seconds: float = _setting(_seconds("2", "3600"), 30.0)
-    # Whoever knows this address can pretend that all is well.
+    # Secret: whoever knows this address can report a dead bot as well.
     heartbeat_url: str | None = _setting(_url("https", "http"), None, secret=True)
     stream_lost_seconds: float = _setting(_seconds("5", "86400"), 600.0)
     stalled_alert_seconds: float = _setting(_seconds("5", "86400"), 600.0)
@@ -215,7 +214,7 @@ class Settings:
 
     @property
     def sweep_overdue_seconds(self) -> float:
-        """A younger comparison says that exchange and database can be reached."""
+        """A comparison not older than this shows that exchange and database can be reached."""
         return 2 * self.reconcile_seconds + 30
 
     @property
@@ -242,10 +241,10 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def inspect_settings(environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """The settings as far as they can be read, and every problem: for tools that look for faults.
+    """The settings as far as they can be read, and every problem: for tools that report them.
 
-    What is malformed has its default there, what is missing and has none is empty text: nothing to
-    trade with.
+    A malformed setting has its default; a missing one without default is empty text, with which
+    nothing can trade.
     """
     raw = {name: text.strip() for name, text in environment.items() if text and text.strip()}
     raw = {ours: raw[alpacas] for alpacas, ours in _ALPACAS_NAMES.items() if alpacas in raw} | raw
@@ -288,14 +287,10 @@ def _cross_checks(settings: Settings, raw: Mapping[str, str]) -> list[str]:
             "HEARTBEAT_MAX_AGE_SECONDS must be at least three times HEARTBEAT_SECONDS: "
             "a healthy daemon would be restarted"
         )
-    if (
-        settings.smtp_password
-        and settings.smtp_security == "plain"
-        and not is_loopback(settings.smtp_host or "")
-    ):
-        problems.append(
-            "SMTP_SECURITY=plain would send SMTP_PASSWORD readable: use starttls or tls"
-        )
+    is_plain = settings.smtp_security == "plain" and not is_loopback(settings.smtp_host or "")
+    if settings.smtp_password and is_plain:
+        problem = "SMTP_SECURITY=plain would send SMTP_PASSWORD readable: use starttls or tls"
+        problems.append(problem)
     return problems
 
 
@@ -323,11 +318,11 @@ def setting_names() -> set[str]:
 
 
 def read_env_file() -> dict[str, str]:
-    """What the file says, alone; nothing where there is none.
+    """What the file says, alone; nothing when there is none.
 
     Raises:
-        SettingsError: it cannot be read, or a line is no setting: a buy limit that was meant would
-            be missing without a word. What stands in the line is not told: it may be a secret.
+        SettingsError: it cannot be read, or a line is no setting: a mistyped buy limit must not be
+            ignored. The message leaves out the line's text, which may be a secret.
     """
     name = env_file().name
     try:
@@ -368,7 +363,7 @@ def get_settings() -> Settings:
 
 
 def use_settings(settings: Settings) -> None:
-    """Let `get_settings` return these, which may be incomplete (see `inspect_settings`)."""
+    """Let `get_settings` return these, even if incomplete (see `inspect_settings`)."""
     global _settings
     _settings = settings
 

@@ -1,8 +1,7 @@
-"""The daemon: `python src/main_app.py`. Composition root and lifecycle: settings, recover, run both
-streams, stop.
+"""The daemon, `python src/main_app.py`: starts the bot's parts, waits, stops them.
 
-Wires the rooms together and decides nothing. Exit codes: 0 asked to stop, 1 could not go on (the
-watchdog starts it again), 2 settings, 3 another daemon runs.
+Decides nothing. Exit codes: 0 asked to stop, 1 could not go on (the watchdog starts it again),
+2 settings, 3 another daemon runs.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ log = logging.getLogger("main_app")
 T = TypeVar("T")
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS, EXIT_ALREADY_RUNNING = 0, 1, 2, 3
-THREADS = 32  # of the symbols: each may have a slow request under way
+THREADS = 32  # each symbol may have a slow request under way
 
 _bot: Bot | None = None
 
@@ -53,8 +52,8 @@ async def on_crypto_trade_update(tu: Any) -> None:
         await _bot.updates.on_crypto_trade_update(tu)
 
 
-def _check_world(settings: Settings) -> str:
-    """Everything that must be right before anything starts; the account's id. Blocking.
+def _check_first(settings: Settings) -> str:
+    """Check tables, keys and that the account is this database's; its id. Blocking.
 
     Raises:
         ExchangeError, DatabaseError, ForeignDatabase: one line each for the user.
@@ -77,8 +76,7 @@ async def run_websockets() -> int:
     """Run until SIGINT or SIGTERM (returns 0) or until a part cannot go on (returns 1).
 
     Raises:
-        ExchangeError, DatabaseError, ForeignDatabase, AlreadyRunning: at the start, nothing was
-        begun.
+        ExchangeError, DatabaseError, ForeignDatabase, AlreadyRunning: before anything was started.
     """
     global _bot
     settings = get_settings()
@@ -87,16 +85,12 @@ async def run_websockets() -> int:
     stop_wanted = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop_wanted.set)
-    account_id = await _unless_stopped(stop_wanted, asyncio.to_thread(_check_world, settings))
+    account_id = await _unless_stopped(stop_wanted, asyncio.to_thread(_check_first, settings))
     if account_id is None:
         log_event(log, LogEvent.APP_STOPPING, because="stop")
         return EXIT_STOPPED
-    bot = _bot = Bot(
-        settings,
-        account_id,
-        on_quote=on_crypto_quote,
-        on_trade_update=on_crypto_trade_update,
-    )
+    handlers = {"on_quote": on_crypto_quote, "on_trade_update": on_crypto_trade_update}
+    bot = _bot = Bot(settings, account_id, **handlers)
     is_ours = await _unless_stopped(stop_wanted, asyncio.to_thread(bot.take_account))
     if is_ours is False:
         raise AlreadyRunning("another daemon trades this account, on this or another host")
@@ -128,9 +122,7 @@ async def run_websockets() -> int:
 
 
 async def _unless_stopped(stop_wanted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns; None when somebody wants us to stop before. An exchange or a database
-    that is slow to answer must not hold that up.
-    """
+    """What `work` returns; None when the stop comes first: a slow exchange must not hold it up."""
     stopping, working = asyncio.create_task(stop_wanted.wait()), asyncio.create_task(work)
     try:
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -151,18 +143,13 @@ def _exit_code(done: set[asyncio.Task[Any]]) -> int:
         if isinstance(error, AlreadyRunning):
             log_event(log, LogEvent.APP_SUPERSEDED, reason=error)
             return EXIT_ALREADY_RUNNING
-        log_event(
-            log,
-            LogEvent.APP_FAILED,
-            level=logging.CRITICAL,
-            part=task.get_name(),
-            traceback=error or False,
-        )
+        part, trace = task.get_name(), error or False
+        log_event(log, LogEvent.APP_FAILED, level=logging.CRITICAL, part=part, traceback=trace)
     return code
 
 
 def main() -> int:
-    """Run the daemon; every foreseeable trouble is one line on standard error and in the log."""
+    """Run the daemon; foreseeable trouble is one line on standard error and in the log."""
     forbid_core_files()
     try:
         settings = get_settings()
@@ -189,13 +176,13 @@ def main() -> int:
     except (ExchangeError, DatabaseError, ForeignDatabase, OSError) as error:
         log_event(log, LogEvent.APP_FAILED, reason=error)
         return EXIT_FAILED
-    except Exception:  # noqa: BLE001 - the top of the program: the log and the mail must tell it, too
+    except Exception:  # noqa: BLE001 - the top of the program: log and mail must say it
         log_event(log, LogEvent.APP_FAILED, level=logging.CRITICAL, traceback=True)
         return EXIT_FAILED
 
 
 def _run_loop() -> int:
-    """`asyncio.run` without its wait for threads: a hung request must not hold up the end."""
+    """As `asyncio.run`, but a hung request in a thread does not hold up the end."""
     loop = asyncio.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
@@ -205,7 +192,7 @@ def _run_loop() -> int:
 
 
 def _leave(code: int) -> None:
-    """Exit, even while a request hangs in a thread: its order, if any, is found again by its id."""
+    """Exit even while a request hangs in a thread: its order, if any, is found again by its id."""
     logging.shutdown()
     if any(thread.name.startswith("bot") for thread in threading.enumerate()):
         sys.stdout.flush()

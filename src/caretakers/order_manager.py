@@ -35,9 +35,9 @@ from utils.alpaca_client_rest import (
     ExchangeRefused,
     cancel_order,
     get_trading_client,
-    pass_over_unreadable,
 )
 from utils.alpaca_http import requests_left
+from utils.alpaca_orders import pass_over_unreadable
 from utils.alpaca_queries import fetch_exchange_time, fetch_order, fetch_orders
 from utils.db_utils import thread_connection
 from utils.log_events import LogEvent, log_event

@@ -22,10 +22,10 @@ from local_stack.chaos.load import busy_processes
 from local_stack.chaos.plan import SCHEDULE, SETTINGS
 from local_stack.chaos.report import Figures, story, summary_lines
 from local_stack.chaos.run import Chaos
-from local_stack.demo.run import Stopper
 from local_stack.exchange_process import StackError
 from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
+from local_stack.stopper import Stopper
 from mariadb_server.debian_packages import LOCAL_FOLDER
 from mariadb_server.errors import MariaDBError
 from utils.db_utils import DatabaseError

@@ -23,10 +23,11 @@ from cli.demo_screen import LiveView, PlainView
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.demo.arguments import DemoPlan, parse_arguments
 from local_stack.demo.report import print_summary, summary_as_json
-from local_stack.demo.run import Demo, Stopper, View
+from local_stack.demo.run import Demo, View
 from local_stack.exchange_process import StackError
 from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
+from local_stack.stopper import Stopper
 from mariadb_server.debian_packages import LOCAL_FOLDER
 from mariadb_server.errors import MariaDBError
 from utils.db_utils import DatabaseError

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cli.status_screen import count_lines, render
-from local_stack.demo.event_feed import Sentence, Tone
+from local_stack.demo.event_feed import Line, Tone
 from monitoring.status.status import Status
 from utils.formatting import clock
 
@@ -35,7 +35,7 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._sentences: deque[Sentence] = deque(maxlen=SENTENCES_SHOWN)
+        self._sentences: deque[Line] = deque(maxlen=SENTENCES_SHOWN)
         self._live: Live | None = None
         self._heading = ""
         self._status: Status | None = None
@@ -43,7 +43,7 @@ class LiveView:
     def say(self, text: str) -> None:
         self._console.print(text)
 
-    def show(self, heading: str, status: Status, news: Sequence[Sentence]) -> None:
+    def show(self, heading: str, status: Status, news: Sequence[Line]) -> None:
         self._sentences.extend(news)
         self._heading, self._status = heading, status
         if self._live is None:
@@ -82,7 +82,7 @@ class PlainView:
         self._console.print(text)
         self._console.file.flush()
 
-    def show(self, heading: str, status: Status, news: Sequence[Sentence]) -> None:
+    def show(self, heading: str, status: Status, news: Sequence[Line]) -> None:
         for sentence in news:
             self.say(_line(sentence))
         self._untold = Group(Text(), Text(heading), render(status, self._console), Text())
@@ -96,7 +96,7 @@ class PlainView:
             self.say(untold)
 
 
-def _line(sentence: Sentence) -> Text:
+def _line(sentence: Line) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"{clock(sentence.at)} ", style="dim")
     line.append(f"{sentence.symbol:<9} " if sentence.symbol else "", style="bold")

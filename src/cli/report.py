@@ -60,7 +60,7 @@ fees      of both sides, coins at the price that was paid for them
 profit    sells - their USD fees - buys. The fee of a buy is taken in coins, so that fewer can be
           sold: it is in the profit already. Coins too few to be sold are worth nothing
 of cost   the profit in percent of what those cycles spent; of peak: of the most money bound
-~         rests on estimated fees: Alpaca posts them hours later (CSV, JSON: fees_are_estimated)"""
+~         based on estimated fees: Alpaca posts them hours later (CSV, JSON: fees_are_estimated)"""
 EPILOG = """\
 exit codes: 0 done
             1 could not: the database cannot be used now, or there is nothing to draw

@@ -49,7 +49,7 @@ coins held  what the fees left of the coins that the open cycle bought
 sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
 profit      of the cycles that ended today (UTC) and of all time, after fees, from the journal
-~           rests on estimated fees: Alpaca posts them hours later
+~           based on estimated fees: Alpaca posts them hours later
 buy limits  MAX_BUY_USD_PER_DAY and others, and what of them is used
 ERROR       one of the last hour counts as wrong until the hour is over; about an order: until that
             is booked, or can be read or explained again

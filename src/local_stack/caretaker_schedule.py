@@ -1,4 +1,4 @@
-"""Runs the caretaker scripts as cron would, only more often: each on its own beat.
+"""Runs the caretaker scripts as cron would, only more often.
 
 Owns: which script is due, and what became of each run. Never starts one that still runs; one that
 does not exist is left out.
@@ -60,16 +60,16 @@ class CaretakerSchedule:
         ]
 
     def tick(self, now: float) -> None:
-        """Start what is due, take note of what has ended."""
+        """Start what is due, note what has ended."""
         for one in self._watched:
-            self._watch_over(one, now)
+            self._check(one, now)
             if one.process is None and now >= one.due_at:
                 one.process, one.started_at = self.stack.spawn_script(one.script.name), now
                 one.due_at = now + one.script.every_seconds
                 one.runs += 1
 
     def stop(self) -> None:
-        """Start nothing more, and let what runs come to its end, within a bound."""
+        """Start nothing more, and wait for what runs, within a bound."""
         deadline = time.monotonic() + END_SECONDS
         for one in self._watched:
             if one.process is None:
@@ -87,7 +87,7 @@ class CaretakerSchedule:
             for one in self._watched
         ]
 
-    def _watch_over(self, one: _Watched, now: float) -> None:
+    def _check(self, one: _Watched, now: float) -> None:
         if one.process is None:
             return
         if (code := one.process.poll()) is not None:

@@ -1,8 +1,7 @@
-"""The local exchange as a process of its own, and what its operator and its client may ask it.
+"""The local exchange as a process: how it is started, controlled and read.
 
-Starts `python -m paper_exchange`, waits for its ready line, speaks to its control endpoint and
-reads its REST API with the account's keys. Never imports the exchange: what it says on the wire is
-all there is.
+Starts `python -m paper_exchange`, waits for its ready file, calls its control endpoint, and its
+REST API with the account's keys. Never imports the exchange: only the wire counts.
 """
 
 from __future__ import annotations
@@ -21,13 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from domain.market import AssetRules
+from runtime.daemon_process import last_line
 
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 POLL_SECONDS = 0.02
 ACTIVITIES_PAGE, ORDERS_PAGE = 100, 500
-# Loopback only: a proxy of the user's environment must not be asked.
+MINIMUM_ORDER_USD = Decimal(10)
+# What the exchange takes; the defaults of TAKER_FEE_PERCENT and MAKER_FEE_PERCENT.
+TAKER_FEE_RATE, MAKER_FEE_RATE = Decimal("0.0025"), Decimal("0.0015")
+# Without the proxies of the user's environment: the exchange is on this machine.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -75,9 +78,6 @@ class ExchangeProcess:
         ready = json.loads(self._ready_file.read_text("utf-8"))
         self.urls = {name: url for name, url in ready.items() if name.endswith("_url")}
 
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def stop(self) -> None:
         """End it; no process is left when this returns."""
         if self._process is None:
@@ -90,7 +90,7 @@ class ExchangeProcess:
             self._process.wait()
         self._process = None
 
-    # The operator's door
+    # As its operator
 
     def state(self) -> dict[str, Any]:
         """Market, newest quotes, balances, open orders, requests; not counted by the rate limit."""
@@ -105,7 +105,7 @@ class ExchangeProcess:
         return self._control("GET", "faults")
 
     def ledger(self) -> dict[str, Any]:
-        """Everything that ever happened, as the exchange itself wrote it down."""
+        """Everything that happened, as the exchange itself recorded it."""
         return self._control("GET", "ledger")
 
     def _control(
@@ -114,7 +114,7 @@ class ExchangeProcess:
         answer: dict[str, Any] = self._ask(method, f"{self.urls['control_url']}/{name}", body)
         return answer
 
-    # The client's door
+    # As a client
 
     def get(self, path: str, **query: str) -> Any:
         """GET of the trading API (`/v2/...`); counts against the account's rate limit."""
@@ -153,7 +153,7 @@ class ExchangeProcess:
             query["page_token"] = page[-1]["id"]
 
     def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
-        """One request. A refusal of the rate limit is waited out: whoever asks here is in no hurry.
+        """One request. A refusal of the rate limit is waited out: nothing here is urgent.
 
         Raises:
             StackError: no answer, or a refusal.
@@ -169,13 +169,10 @@ class ExchangeProcess:
             except urllib.error.HTTPError as error:
                 reset_at = error.headers.get("X-RateLimit-Reset")
                 if error.code == 429 and reset_at:
-                    time.sleep(
-                        max(0.1, float(reset_at) - time.time())
-                    )  # the exchange says until when
+                    time.sleep(max(0.1, float(reset_at) - time.time()))  # as the exchange says
                     continue
-                raise StackError(
-                    f"the local exchange refused {method} {url}: {_words(error)}"
-                ) from None
+                text = f"the local exchange refused {method} {url}: {_words(error)}"
+                raise StackError(text) from None
             except (OSError, ValueError) as error:
                 raise StackError(f"the local exchange does not answer: {error}") from None
 
@@ -184,18 +181,6 @@ def _words(error: urllib.error.HTTPError) -> str:
     with contextlib.suppress(OSError, ValueError, KeyError):
         return str(json.load(error)["message"])
     return f"HTTP {error.code}"
-
-
-def last_line(path: Path) -> str:
-    """The last thing a program said, for the one line that tells of its end."""
-    with contextlib.suppress(OSError):
-        lines = path.read_text("utf-8", errors="replace").strip().splitlines()
-        if lines:
-            return lines[-1]
-    return "it gave no reason"
-
-
-MINIMUM_ORDER_USD = Decimal(10)
 
 
 def fetch_rules(exchange: ExchangeProcess, symbol: str) -> AssetRules:

@@ -1,7 +1,7 @@
 """Folders below .local that live as long as one run, with the processes that belong to them.
 
-A run holds the lock of its folder; the kernel frees it however the run ends. So a folder whose lock
-is free is what a killed run left behind: the next run ends its processes and removes it.
+A run holds the lock of its folder; the kernel frees it however the run ends. A folder whose lock is
+free was left behind by a killed run: the next run ends its processes and removes it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def scratch_folder(prefix: str, parent: Path = LOCAL_FOLDER) -> Iterator[Path]:
 
 def remove_abandoned(prefix: str, parent: Path = LOCAL_FOLDER) -> None:
     """Remove the folders of runs that died."""
-    for folder in parent.glob(f"{prefix}-[0-9]*-*"):  # what is kept of a run bears a word there
+    for folder in parent.glob(f"{prefix}-[0-9]*-*"):  # kept results have a word there
         with open(folder / "owner.lock", "a") as owner:
             try:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,7 +50,5 @@ def remove_abandoned(prefix: str, parent: Path = LOCAL_FOLDER) -> None:
 def _remove(folder: Path) -> None:
     # The programs before the database they use; a list, because the first ones may start others.
     for process in [*processes_of_stack(folder), *servers_below(folder)]:
-        end_process(
-            process, psutil.Process.kill
-        )  # what they wrote is thrown away: no need to be gentle
+        end_process(process, psutil.Process.kill)  # what they wrote is thrown away
     shutil.rmtree(folder, ignore_errors=True)

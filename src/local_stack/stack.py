@@ -1,9 +1,9 @@
 """A complete bot on this machine: private MariaDB, local exchange, real daemon, real caretakers.
 
-Owns: their environment, their start in order, their end in order. Each is a process in a session of
-its own, so that Ctrl-C reaches only the program that owns the stack. Must never let a setting of
-the user through: neither `.env` nor a setting in the caller's environment reaches a program of the
-stack, and before its exchange runs the URLs lead nowhere rather than to Alpaca.
+Owns: their environment, and the order in which they start and end. Each is a process in a session
+of its own, so that Ctrl-C reaches only the program that owns the stack. Must never pass on a
+setting of the user, be it from `.env` or from the caller's environment; until the exchange runs,
+the URLs lead nowhere, never to Alpaca.
 
     with scratch_folder("demo") as folder:        # ends what a killed run left; removed afterwards
         stack = LocalStack(folder)
@@ -24,7 +24,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,19 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from config import PROJECT_ROOT, setting_names
 from domain.asset import DcaAsset
-from local_stack.exchange_process import ExchangeProcess, StackError, last_line
+from local_stack.exchange_process import ExchangeProcess, StackError
 from mariadb_server.server import PrivateMariaDB
 from models.asset_config import create_asset, get_all_assets
 from models.cycle_data import create_cycle
 from models.meta import apply_schema
+from runtime.daemon_process import last_line
 from runtime.heartbeat import Heartbeat, load_heartbeat
-from runtime.process_table import STACK_MARK, end_process, processes_of_stack
+from runtime.process_table import (
+    STACK_MARK,
+    command_line_of,
+    end_process,
+    processes_of_stack,
+)
 from utils.db_utils import close_quietly
 
 START_SECONDS = 60.0
@@ -78,7 +84,7 @@ class LocalStack:
         self._extra_settings = dict(settings or {})
         self._children: list[subprocess.Popen[Any]] = []
 
-    # What a program of the stack runs with
+    # Environment
 
     def settings(self) -> dict[str, str]:
         """Every setting that a program of this stack needs, names to text."""
@@ -92,14 +98,17 @@ class LocalStack:
             "PID_FILE": str(self.run_dir / "main_app.pid"),
             "LOG_DIR": str(self.log_dir),
             "ENV_FILE": str(self.folder / "no-such.env"),
-            "HEARTBEAT_SECONDS": "1",  # whoever waits for a beat does not wait long
+            "HEARTBEAT_SECONDS": "1",  # waits for a beat are short
             **self._extra_settings,
         }
 
     def environment(self) -> dict[str, str]:
         """The whole environment of such a program: the caller's without any setting, and ours."""
+        return {**self._bare_environment(), **self.settings()}
+
+    def _bare_environment(self) -> dict[str, str]:
         inherited = {name: text for name, text in os.environ.items() if name not in _SETTING_NAMES}
-        return {**inherited, **self.settings(), STACK_MARK: str(self.folder)}
+        return {**inherited, STACK_MARK: str(self.folder)}
 
     # Database
 
@@ -121,7 +130,7 @@ class LocalStack:
         """A new connection to the bot's database, as the bot's own are: autocommit, UTC.
 
         Raises:
-            StackError: the server is not there.
+            StackError: the server does not answer.
         """
         try:
             connection = self.server.connect(self.database)
@@ -148,10 +157,7 @@ class LocalStack:
         Raises:
             StackError: it did not start; with its own last words.
         """
-        inherited = {name: text for name, text in os.environ.items() if name not in _SETTING_NAMES}
-        self.exchange.start(
-            arguments, {**inherited, STACK_MARK: str(self.folder)}, cwd=PROJECT_ROOT
-        )
+        self.exchange.start(arguments, self._bare_environment(), cwd=PROJECT_ROOT)
 
     # Daemon
 
@@ -176,6 +182,11 @@ class LocalStack:
         """The daemon's last sign of life."""
         return load_heartbeat(self.run_dir)
 
+    def is_trading(self, max_age_seconds: float = 3.0) -> bool:
+        """Whether a heartbeat that is not older than this says so."""
+        beat = self.heartbeat()
+        return beat is not None and beat.state == "trading" and beat.age_seconds() < max_age_seconds
+
     def _trades(self, pid: int, needs_data_stream: bool) -> bool:
         beat = self.heartbeat()
         return (
@@ -186,7 +197,7 @@ class LocalStack:
         )
 
     def _has_assets(self) -> bool:
-        """Without any the daemon has nothing to subscribe to and opens no data stream."""
+        """Without any, the daemon opens no data stream."""
         connection = self.connect()
         try:
             return bool(get_all_assets(connection))
@@ -194,13 +205,11 @@ class LocalStack:
             close_quietly(connection)
 
     def daemon_processes(self) -> list[psutil.Process]:
-        """The daemons of this stack that run: ours, or one that the watchdog has started since."""
-        return [
-            process for process in processes_of_stack(self.folder) if _runs_script(process, DAEMON)
-        ]
+        """The daemons of this stack: ours, or one that the watchdog has started since."""
+        return [one for one in processes_of_stack(self.folder) if DAEMON in _scripts_of(one)]
 
     def stop_daemon(self) -> None:
-        """Ask it to end and wait until it has; killed if it does not."""
+        """Ask it to end and wait until it has; kill it if it does not."""
         for process in self.daemon_processes():
             end_process(process, psutil.Process.terminate)
         self._reap()
@@ -218,9 +227,15 @@ class LocalStack:
         Raises:
             StackError: it took too long and was killed.
         """
+        return self.run_python(name, [str(_script(name)), *arguments], timeout_seconds)
+
+    def run_python(
+        self, name: str, arguments: Sequence[str], timeout_seconds: float = SCRIPT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """As `run_script`, with these arguments of `python`."""
         try:
             return subprocess.run(
-                [sys.executable, str(_script(name)), *arguments],
+                [sys.executable, *arguments],
                 env=self.environment(),
                 cwd=PROJECT_ROOT,
                 stdin=subprocess.DEVNULL,
@@ -245,22 +260,15 @@ class LocalStack:
 
     def stop(self) -> None:
         """Stop scripts, daemon, exchange and database, in this order; nothing is left after."""
-        for process in self._others_than(DAEMON):
-            end_process(process, psutil.Process.terminate)
+        for process in processes_of_stack(self.folder):
+            if DAEMON not in (scripts := _scripts_of(process)) and scripts:
+                end_process(process, psutil.Process.terminate)  # a watchdog could start a daemon
         self.stop_daemon()
         self.exchange.stop()
         self.server.stop()
         for process in processes_of_stack(self.folder):
             end_process(process, psutil.Process.kill)
         self._reap()
-
-    def _others_than(self, name: str) -> Iterator[psutil.Process]:
-        """The scripts that run; a watchdog among them would start a daemon again."""
-        for process in processes_of_stack(self.folder):
-            if any(part.endswith(".py") for part in _command(process)) and not _runs_script(
-                process, name
-            ):
-                yield process
 
     def _spawn(
         self, arguments: list[str], name: str, settings: Mapping[str, str] | None = None
@@ -280,7 +288,7 @@ class LocalStack:
         return child
 
     def _reap(self) -> None:
-        """Take note of the children that ended, so that none stays a zombie."""
+        """Ask for the children that ended, so that none stays a zombie."""
         self._children = [child for child in self._children if child.poll() is None]
 
 
@@ -288,12 +296,6 @@ def _script(name: str) -> Path:
     return PROJECT_ROOT / "scripts" / f"{name}.py"
 
 
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []  # it has ended
-
-
-def _runs_script(process: psutil.Process, name: str) -> bool:
-    return any(Path(part).name == name for part in _command(process))
+def _scripts_of(process: psutil.Process) -> set[str]:
+    """The names of the Python files in its command line."""
+    return {Path(part).name for part in command_line_of(process) if part.endswith(".py")}

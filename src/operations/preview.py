@@ -24,11 +24,12 @@ from strategy.asset_checks import Finding, check_asset, find_number_problems
 from strategy.cycle_plan import CyclePlan, plan_cycle
 from strategy.ladder import compute_ladder_usd, compute_remaining_usd
 from strategy.sizing import is_dust, is_unsellable
-from utils.alpaca_client_rest import get_trading_client, pass_over_unreadable
+from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_orders import pass_over_unreadable
 from utils.alpaca_queries import (
+    fetch_account,
     fetch_account_id,
     fetch_asset_rules,
-    fetch_buying_power_usd,
     fetch_crypto_symbols,
     fetch_latest_quote,
     fetch_orders,
@@ -116,7 +117,7 @@ def load_market_view(settings: Settings, symbol: str) -> MarketView:
         quote=fetch_latest_quote(symbol),
         position=fetch_position(client, symbol),
         open_orders=tuple(fetch_orders(client, status="open", on_unreadable=pass_over_unreadable)),
-        buying_power_usd=fetch_buying_power_usd(client),
+        buying_power_usd=fetch_account(client).buying_power_usd,
     )
 
 

@@ -1,12 +1,11 @@
-"""One daemon per Alpaca account and database, on whatever host: a named lock of the database
-server.
+"""One daemon per Alpaca account and database, on any host: a named lock of the database server.
 
-The server frees it when the connection ends, so a crash never leaves it behind. Where the line dies
-silently, no end arrives and the dead session keeps it for LOCK_IDLE_SECONDS more. Therefore a
-holder also takes a second lock under a token that nobody else has: whoever finds that one session
-has both knows that it is his own of before, and ends it. The server itself answers that, so that a
-connection id which another daemon has been given since (they begin anew with the server) is never
-taken for ours.
+The server frees the lock when its connection ends, so a crash never leaves it behind. But when the
+line dies silently, the server does not notice, and the dead session keeps the lock for
+LOCK_IDLE_SECONDS more. A holder therefore takes a second lock, named after a token of its own: a
+session that holds both locks is this daemon's own earlier one and may be ended. The server itself
+compares the two holders; a connection id alone proves nothing, because a restarted server gives the
+same ids to others.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import fcntl
 import logging
 import os
 import secrets
+from contextlib import closing
 from pathlib import Path
 
 import mysql.connector
@@ -34,18 +34,18 @@ from utils.state_file import read_boot_id
 log = logging.getLogger(__name__)
 
 LOCK_IDLE_SECONDS = 60
-# A line counts as dead after this. Asked every quarter of LOCK_IDLE_SECONDS, with as much for a new
-# connection, we know of a loss before the server gives the lock to another.
+# A line counts as dead after this. The lock is checked every quarter of LOCK_IDLE_SECONDS: even if
+# a new connection takes as long again, a loss is known before the server frees the lock.
 ANSWER_SECONDS = 10
 FILE_NAME = "account_lock"
-_KILLED_SECONDS = 5  # by then the server has ended a session that it was told to
+_KILLED_SECONDS = 5  # by then the server has ended a session that was killed
 
 
 class AccountLock:
     """Held on a connection of its own. Calls must not overlap.
 
     Args:
-        run_dir: where the token stands for a process that starts again; the settings' when None.
+        run_dir: where the token is kept for the next process; the settings' when None.
     """
 
     def __init__(self, account_id: str, run_dir: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class AccountLock:
         To be called more often than every LOCK_IDLE_SECONDS.
 
         Raises:
-            DatabaseError: cannot tell now; the lock may be lost.
+            DatabaseError: not known now; the lock may be lost.
         """
         if self._connection is not None and self._is_ours(self._connection):
             return True
@@ -78,20 +78,20 @@ class AccountLock:
         """Whether the lock is ours now, taken from our own dead session where that has it."""
         if not _get_lock(connection, self._name, 0) and not self._retake(connection, own_name):
             return False
-        # A holder without it is merely not known again.
+        # Without it the lock holds all the same; only its dead session will not be recognised.
         _get_lock(connection, own_name, _KILLED_SECONDS)
         return True
 
     def _retake(self, connection: MySQLConnectionAbstract, own_name: str) -> bool:
         if (holder := self._find_own_session(connection, own_name)) is not None:
-            reason = "our own session of before: its line died"
+            reason = "held by our own earlier session, whose line died"
             log_event(log, LogEvent.ACCOUNT_RETAKEN, connection=holder, reason=reason)
             _kill(connection, holder)
             if _get_lock(connection, self._name, _KILLED_SECONDS):
                 return True
             if self._find_own_session(connection, own_name) is not None:
-                raise DatabaseUnavailable("our own session of before still holds the account")
-        # Another's; or its session ended between two of these questions, and it is nobody's.
+                raise DatabaseUnavailable("our own earlier session still holds the account")
+        # It is another daemon's, or its session ended between these questions and it is free.
         return _get_lock(connection, self._name, 0)
 
     def _find_own_session(self, connection: MySQLConnectionAbstract, own_name: str) -> int | None:
@@ -106,12 +106,10 @@ class AccountLock:
 
     def _is_ours(self, connection: MySQLConnectionAbstract) -> bool:
         try:
-            cursor = connection.cursor()  # not execute_query: it would reconnect and hide the loss
-            try:
+            # Not execute_query: it would reconnect and hide the loss.
+            with closing(connection.cursor()) as cursor:
                 cursor.execute("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (self._name,))
                 return bool(cursor.fetchall() == [(1,)])
-            finally:
-                cursor.close()
         except mysql.connector.Error:
             return False
 
@@ -129,11 +127,11 @@ class AccountLock:
 
 
 class OwnToken:
-    """A name that only this process uses, and before it only processes of its file that are dead.
+    """A name used by this process alone, and before it by dead processes that used the same file.
 
-    The file is locked while its user lives, and the kernel frees it however he ends. What stands in
-    it counts only in the very file and boot in which it was written: the user of a copied folder or
-    of a copied disk is another one, and may be alive.
+    The file is locked while its user lives; the kernel frees it however that process ends. Its
+    content counts only in the very file and boot in which it was written: a copied folder or disk
+    belongs to another daemon, which may be alive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -141,7 +139,7 @@ class OwnToken:
         self._file = -1
         try:
             self._share(path)
-        except OSError as error:  # also: its user lives. Then nobody needs to know us again
+        except OSError as error:  # or its user lives: then the name is of this process only
             log_event(log, LogEvent.LOCK_UNKNOWN, reason=error)
 
     def _share(self, path: Path) -> None:
@@ -149,7 +147,7 @@ class OwnToken:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         status = os.fstat(self._file)
-        boot = read_boot_id() or secrets.token_hex(4)  # where no boot has a name, nobody is known
+        boot = read_boot_id() or secrets.token_hex(4)  # without boot ids no earlier name counts
         here = f"{boot}/{status.st_dev}/{status.st_ino}"
         words = os.read(self._file, 200).decode("ascii", "replace").split()
         if len(words) == 2 and words[1] == here and words[0].startswith("dca-own-"):
@@ -175,17 +173,17 @@ def _get_lock(connection: MySQLConnectionAbstract, name: str, seconds: int) -> b
 
 
 def _kill(connection: MySQLConnectionAbstract, holder: int) -> None:
-    """Everybody may end the sessions of his own database user."""
+    """Needs no privilege: a database user may end its own sessions."""
     try:
         execute_query(f"KILL CONNECTION {int(holder)}", db_conn=connection)
     except DatabaseUnavailable:
         raise
-    except DatabaseError as error:  # it has just ended, or was another user's: the lock will tell
+    except DatabaseError as error:  # it has just ended, or is another user's: the lock decides
         log_event(log, LogEvent.LOCK_KILL_FAILED, reason=error)
 
 
 def find_lock_holder(db_conn: MySQLConnectionAbstract, account_id: str) -> str | None:
-    """From where the daemon that has the account is connected ('host:port'); None: nobody is."""
+    """Where the daemon that holds the account is connected from ('host:port'); None: no daemon."""
     row = execute_query(
         "SELECT holder.id AS id, process.HOST AS host"
         " FROM (SELECT IS_USED_LOCK(%s) AS id) holder"

@@ -1,8 +1,7 @@
-"""Go on in the project's own Python when a program was started with one that lacks the packages;
-and leave no core file behind.
+"""Go on in the project's own Python when a program was started with one that lacks the packages.
 
-Import this before anything else: `python src/main_app.py` is what people type.
-A program outside src/ puts that folder on its path first: only the project's own Python knows it.
+Import this before anything else: `python src/main_app.py` is what people type. A program outside
+src/ puts that folder on its path first, because only the project's own Python knows it.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def go_on_in_own_python() -> None:
 
 
 def forbid_core_files() -> None:
-    """Set this process's limit, and that of its children, to zero for good."""
+    """For this process and its children: a core file would hold the keys."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

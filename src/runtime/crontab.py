@@ -1,9 +1,9 @@
 """The lines that cron runs for the bot, and how they get into a crontab and out of it again.
 
-Owns: one block between two marker lines that name this folder; whatever else stands in a crontab is
-never touched. Assumes nothing of cron's environment: absolute paths only, and the block stands on
-top, where no SHELL or PATH that somebody sets further down can reach it. Sets no variable itself
-(MAILTO and its like would hold for the lines of others below): all output goes to a file instead.
+Owns: one block between two marker lines that name this folder; nothing else in a crontab is ever
+touched. Assumes nothing of cron's environment: absolute paths only, and the block stands on top,
+above any SHELL or PATH that is set for other lines. Sets no variable itself (MAILTO and the like
+would hold for the lines below): all output goes to a file instead.
 """
 
 from __future__ import annotations
@@ -60,11 +60,10 @@ def compute_block(installation: Installation) -> str:
         lines.append(f"{when} {_command(_job(installation, name), installation)}")
     at_boot = _command(_job(installation, "watchdog"), installation)
     if installation.starts_database:
-        # It prints the DB_* lines for .env, the password among them: nowhere.
+        # It prints the DB_* lines for .env with the password: not into a file.
         database = shlex.quote(str(installation.root / "scripts" / "database"))
-        at_boot = (
-            f"{_escaped(f'{database} start >/dev/null 2>>{_output(installation)}')}; {at_boot}"
-        )
+        start = f"{database} start >/dev/null 2>>{_output(installation)}"
+        at_boot = f"{_escaped(start)}; {at_boot}"
     lines += [f"@reboot {at_boot}", _end(installation.root)]
     for line in lines:
         _check(line)
@@ -90,7 +89,7 @@ def _escaped(command: str) -> str:
 
 
 def _check(line: str) -> None:
-    # Cron has its own mind about backslashes; a path with one is too odd to guess about.
+    # How cron reads a backslash differs from cron to cron.
     if not line.isprintable() or "\\" in line.replace(r"\%", ""):
         raise CrontabError("a path has a backslash or a control character in it: move the folder")
     if len(line.encode()) > MAX_CHARACTERS:
@@ -106,7 +105,7 @@ def _end(root: Path) -> str:
 
 
 def put_block(crontab: str, block: str, root: Path) -> str:
-    """`crontab` with `block` in it, in the place of the one that was there, else on top.
+    """`crontab` with `block` in place of the old one, or on top.
 
     Raises:
         CrontabError: see `split_at_block`.
@@ -118,7 +117,7 @@ def put_block(crontab: str, block: str, root: Path) -> str:
 
 
 def drop_block(crontab: str, root: Path) -> str:
-    """`crontab` without our block; all the rest as it is.
+    """`crontab` without our block; everything else as it is.
 
     Raises:
         CrontabError: see `split_at_block`.
@@ -131,7 +130,7 @@ def split_at_block(crontab: str, root: Path) -> tuple[str, str, bool]:
     """What stands before and after our block, and whether there is one.
 
     Raises:
-        CrontabError: only half of the block is there: what belongs to it nobody can know.
+        CrontabError: only a part of the block is there, so its extent is unknown.
     """
     lines = crontab.splitlines(keepends=True)
     bare = [line.strip() for line in lines]
@@ -170,7 +169,7 @@ def write_crontab(text: str) -> None:
     if done.returncode != 0:
         raise CrontabError(f"cron refused the crontab: {done.stderr.strip() or 'no reason given'}")
     if read_crontab().strip() != text.strip():
-        raise CrontabError("the crontab does not say what was written: look at it with crontab -l")
+        raise CrontabError("the crontab is not what was written: check it with crontab -l")
 
 
 def _run_crontab(argument: str, *, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -183,14 +182,14 @@ def _run_crontab(argument: str, *, text: str = "") -> subprocess.CompletedProces
         capture_output=True,
         check=False,
     )
-    # Not text=True: the lines of others may hold any bytes, and must come back as they were.
+    # Not text=True: other lines may hold any bytes, and must come back as they were.
     return subprocess.CompletedProcess(
         done.args, done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr)
     )
 
 
 def try_as_cron(installation: Installation) -> str | None:
-    """Run the watchdog as cron would, but dry. None when that works, else what it said."""
+    """Run the watchdog's dry run as cron would. None when that works, else what it said."""
     done = subprocess.run(
         [installation.python, str(installation.root / "scripts" / "watchdog.py"), "--dry-run"],
         env={"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), "SHELL": "/bin/sh"},

@@ -1,7 +1,7 @@
-"""The daemon as a process: see it, start it on its own, end it. Effects only; decides nothing.
+"""The daemon as a process: find it, start it, end it. Effects only; decides nothing.
 
-Owns: how `main_app.py` is started so that it outlives whoever started it (own session, no pipes, no
-terminal), and how one that does not listen any more is ended.
+Owns: how `main_app.py` is started so that it outlives its starter (own session, no pipes, no
+terminal), and how one that no longer reacts is ended.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from config import PROJECT_ROOT, Settings
 from runtime.heartbeat import Heartbeat, load_heartbeat
 from runtime.operator_flags import STOPPED, set_flag
 from runtime.pid_file import read_pid_file
+from runtime.process_table import is_gone, wait_until_gone
 from utils.state_file import locked
 
 PROGRAM = PROJECT_ROOT / "src" / "main_app.py"
@@ -28,10 +29,10 @@ OUTPUT_NAME = "main_app.out"
 OUTPUT_BYTES = 5_000_000
 OUTPUT_KEPT_BYTES = 1_000_000
 FIRST_BEAT_SECONDS = 45.0
-TERM_SECONDS = 20.0  # one that listens closes its streams and mails what waits
+TERM_SECONDS = 20.0  # a healthy one closes its streams and mails what waits
 KILL_SECONDS = 10.0
-WATCHDOG_LOCK = "watchdog.lock"  # held by a run of the watchdog (script_shell)
-WATCHDOG_SECONDS = 90.0  # it ends one daemon and waits for another in less
+WATCHDOG_LOCK = "watchdog.lock"  # held by a run of the watchdog
+WATCHDOG_SECONDS = 90.0  # a run ends one daemon and waits for another in less
 POLL_SECONDS = 0.1
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ +\S+ ")
 
@@ -47,7 +48,7 @@ def project_python() -> str:
 
 
 def find_daemon(settings: Settings) -> psutil.Process | None:
-    """The process that wrote the PID file, if that very one still runs."""
+    """The process that wrote the PID file, if it still runs."""
     record = read_pid_file(settings.pid_file)
     return record.process() if record else None
 
@@ -61,7 +62,7 @@ def load_beat_of(process: psutil.Process, settings: Settings) -> Heartbeat | Non
 
 
 def age_seconds(process: psutil.Process) -> float:
-    """For how long `process` runs; both moments come from the same wall clock."""
+    """How long `process` has been running; both moments come from the same wall clock."""
     return time.time() - process.create_time()
 
 
@@ -77,7 +78,7 @@ def start_daemon(settings: Settings) -> subprocess.Popen[bytes]:
     """Start it in a session of its own and return at once. Its output goes to LOG_DIR/main_app.out.
 
     Raises:
-        DaemonError: no process could be made.
+        DaemonError: it could not be started.
     """
     try:
         settings.log_dir.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def start_daemon(settings: Settings) -> subprocess.Popen[bytes]:
 def wait_until_it_beats(
     child: subprocess.Popen[bytes], settings: Settings, seconds: float
 ) -> psutil.Process:
-    """The daemon that beats now: `child`, or one that another person or program had started first.
+    """The daemon that beats now: `child`, or one that somebody else had started first.
 
     Raises:
         DaemonError: `child` ended, or did not beat in time (it is left running).
@@ -137,10 +138,10 @@ def end_daemon(process: psutil.Process, *, term_seconds: float) -> str:
     try:
         process.terminate()
         process.resume()
-        if _wait_until_gone(process, term_seconds):
+        if wait_until_gone(process, term_seconds):
             return "terminated"
         process.kill()
-        if _wait_until_gone(process, KILL_SECONDS):
+        if wait_until_gone(process, KILL_SECONDS):
             return "killed"
     except psutil.NoSuchProcess:
         return "ended by itself"
@@ -156,7 +157,7 @@ def stop_on_purpose(settings: Settings) -> str:
 
     Raises:
         DaemonError: it could not be ended; the watchdog leaves it alone all the same.
-        OSError: the run folder cannot be written, or a watchdog is at it for very long.
+        OSError: the run folder cannot be written, or a run of the watchdog does not end.
     """
     set_flag(settings.run_dir, STOPPED, wanted=True)
     with locked(settings.run_dir / WATCHDOG_LOCK, WATCHDOG_SECONDS):
@@ -165,7 +166,7 @@ def stop_on_purpose(settings: Settings) -> str:
 
 
 def start_on_purpose(settings: Settings) -> psutil.Process:
-    """Take back a deliberate stop and start the daemon, if it does not run; the one that beats.
+    """Take back a deliberate stop and start the daemon if it does not run; the daemon that beats.
 
     Raises:
         DaemonError: it does not start; the watchdog goes on trying.
@@ -182,7 +183,7 @@ def start_on_purpose(settings: Settings) -> psutil.Process:
 def restart_on_purpose(settings: Settings) -> tuple[str, psutil.Process]:
     """End the daemon if it runs, and start it. How the old one ended, and the one that beats.
 
-    Killed in between, this leaves the rest to the watchdog, which starts what does not run.
+    If this is killed in between, the watchdog starts the daemon.
 
     Raises:
         DaemonError: the old one does not end, or the new one does not start.
@@ -193,23 +194,6 @@ def restart_on_purpose(settings: Settings) -> tuple[str, psutil.Process]:
         process = find_daemon(settings)
         how = "did not run" if process is None else end_daemon(process, term_seconds=TERM_SECONDS)
         return how, wait_until_it_beats(start_daemon(settings), settings, FIRST_BEAT_SECONDS)
-
-
-def _wait_until_gone(process: psutil.Process, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not is_gone(process):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
-    return True
-
-
-def is_gone(process: psutil.Process) -> bool:
-    """Whether it has ended; a zombie, whose parent has not asked yet, counts as ended."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def bound_output(path: Path, *, max_bytes: int) -> None:
@@ -227,7 +211,7 @@ def bound_output(path: Path, *, max_bytes: int) -> None:
 
 
 def last_line(path: Path) -> str:
-    """The last thing a program said, without time, level and module."""
+    """The last thing a program said, for an error message: without time, level and module."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - 4000))

@@ -1,30 +1,26 @@
-"""The daemon's sign of life: a small JSON file, replaced whole, read by the watchdog, status and
-the demo.
+"""The daemon's sign of life: a small JSON file, read by the watchdog, status and the demo.
 
-Ages are counted on the monotonic clock, which all processes of one boot share; a changed wall clock
-fools nobody.
+Ages are counted on the monotonic clock, which all processes of one boot share: a changed wall clock
+does no harm.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from utils.state_file import read_boot_id
+from utils.state_file import load_state, read_boot_id, save_state
 
 FILE_NAME = "heartbeat.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldBack:
-    """What keeps an asset (`symbol` None: the daemon as a whole) from what it wants to do.
+    """What keeps an asset (`symbol` None: the whole daemon) from trading.
 
-    `since` is monotonic seconds. `is_stalled`: for so long that an alert was sent. `is_requested`:
-    the user wants it so. `cure`: what a person can do, where there is something.
+    `since` is monotonic seconds. `is_stalled`: it has lasted long enough for an alert.
+    `is_requested`: by the user. `cure`: what a person can do, if anything.
     """
 
     symbol: str | None
@@ -50,7 +46,7 @@ class Heartbeat:
     reason: str | None  # why it does not trade
     data_stream_connected: bool
     trade_stream_connected: bool
-    data_stream_lost_at: float | None  # since when it tries in vain
+    data_stream_lost_at: float | None  # since when it tries to connect in vain
     trade_stream_lost_at: float | None
     last_quote_at: float | None
     last_update_at: float | None
@@ -69,17 +65,14 @@ def save_heartbeat(run_dir: Path, heartbeat: Heartbeat) -> None:
     Raises:
         OSError: when the folder cannot be written.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    scratch = run_dir / f".{FILE_NAME}.{os.getpid()}"
-    scratch.write_text(json.dumps(asdict(heartbeat)), "utf-8")
-    scratch.replace(run_dir / FILE_NAME)
+    save_state(run_dir / FILE_NAME, asdict(heartbeat))
 
 
 def load_heartbeat(run_dir: Path) -> Heartbeat | None:
     """The last beat, or None when there is none or it is unreadable."""
+    raw = load_state(run_dir / FILE_NAME)
     try:
-        raw: dict[str, Any] = json.loads((run_dir / FILE_NAME).read_text("utf-8"))
         raw["held_back"] = tuple(HeldBack(**held) for held in raw.get("held_back", ()))
         return Heartbeat(**raw)
-    except (OSError, ValueError, TypeError, AttributeError):
+    except TypeError:
         return None

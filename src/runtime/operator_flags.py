@@ -1,4 +1,4 @@
-"""Wishes of the user that must outlive every process: files in the run folder.
+"""What the user has asked for until further notice: files in the run folder.
 
 `stopped`: the watchdog does not start the daemon. `paused`: no buys, sells go on.
 """
@@ -16,12 +16,12 @@ def is_stopped(run_dir: Path) -> bool:
 
 
 def is_paused(run_dir: Path) -> bool:
-    """Whether the user wants no buys."""
+    """Whether the user paused buying."""
     return (run_dir / PAUSED).exists()
 
 
 def set_flag(run_dir: Path, name: str, *, wanted: bool) -> None:
-    """Leave or take back a wish.
+    """Set or remove a flag.
 
     Raises:
         OSError: when the folder cannot be written.

@@ -10,7 +10,6 @@ import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
@@ -29,7 +28,7 @@ class PidRecord:
     started_at: float
 
     def is_running(self, program: str = "main_app.py") -> bool:
-        """Whether that very process runs: the same start (PIDs are reused) and the same program."""
+        """Whether it still runs: the same start (PIDs are reused) and the same program."""
         return self.process(program) is not None
 
     def process(self, program: str = "main_app.py") -> psutil.Process | None:
@@ -59,8 +58,7 @@ def read_pid_file(path: Path) -> PidRecord | None:
 
 
 class PidFile:
-    """Context manager: lock and write the file, remove it at a clean end. A crash leaves it,
-    unlocked.
+    """Context manager: lock and write the file, remove it at the end. A crash leaves it, unlocked.
 
     Raises:
         AlreadyRunning: at entry, when another process holds it.
@@ -88,9 +86,8 @@ class PidFile:
             else:
                 os.close(descriptor)  # the former owner removed it between our open and our lock
         os.ftruncate(self._descriptor, 0)
-        os.write(
-            self._descriptor, f"{os.getpid()}\n{_started_at(psutil.Process())}\n".encode("ascii")
-        )
+        identity = f"{os.getpid()}\n{_started_at(psutil.Process())}\n"
+        os.write(self._descriptor, identity.encode("ascii"))
         os.fsync(self._descriptor)
         return self
 
@@ -100,12 +97,7 @@ class PidFile:
         except FileNotFoundError:
             return False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_reason: object) -> None:
         if self._descriptor is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)

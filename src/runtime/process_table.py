@@ -1,4 +1,4 @@
-"""Finds and ends processes of ours by what they are, not by a remembered number."""
+"""Finds and ends our processes by what they are, not by a remembered number."""
 
 from __future__ import annotations
 
@@ -17,38 +17,48 @@ STACK_MARK = "DCA_LOCAL_STACK"  # in the environment of every program of a stack
 def servers_below(folder: Path) -> Iterator[psutil.Process]:
     """Every database server process whose data folder is `folder` or stands below it."""
     option = f"--datadir={folder.absolute()}"
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []  # None or empty: ended, or not ours to see
-        if any(part == option or part.startswith(f"{option}/") for part in command):
+    for process in psutil.process_iter():
+        if any(f"{part}/".startswith(f"{option}/") for part in command_line_of(process)):
             yield process
+
+
+def command_line_of(process: psutil.Process) -> list[str]:
+    """Empty when the process has ended or is not ours to see."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def end_process(process: psutil.Process, signal: Callable[[psutil.Process], None]) -> None:
     """Signal the process and wait for its end; when that takes too long it is killed."""
     with contextlib.suppress(psutil.NoSuchProcess):
         signal(process)
-        if not _has_ended_within(process, END_SECONDS):
+        if not wait_until_gone(process, END_SECONDS):
             process.kill()
-            _has_ended_within(process, END_SECONDS)
+            wait_until_gone(process, END_SECONDS)
 
 
-def _has_ended_within(process: psutil.Process, seconds: float) -> bool:
-    """A zombie has ended: it only waits for its parent, which may be in no hurry."""
+def wait_until_gone(process: psutil.Process, seconds: float) -> bool:
+    """Whether it ended within `seconds`."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            process.wait(POLL_SECONDS)
-            return True
-        except psutil.TimeoutExpired:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    continue
-            return True
-    return False
+    while not is_gone(process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
+    return True
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Whether it has ended; a zombie has, though its parent has not asked yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def processes_of_stack(folder: Path) -> Iterator[psutil.Process]:
-    """Every process started for the local stack of this folder, also by one of its children."""
+    """Every process started for the local stack of this folder, by whatever program of it."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):  # ended, or not ours to see
             if process.environ().get(STACK_MARK) == str(folder.absolute()):

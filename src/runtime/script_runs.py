@@ -1,7 +1,7 @@
 """The last run of each caretaker script: one small JSON file per script in the run folder.
 
-Written at the end of every run (see script_shell), read by status commands. A run that was killed
-leaves the record of the one before it.
+Written at the end of every run, read by status. A run that was killed leaves the record of the one
+before it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SUFFIX = ".last_run.json"
 class ScriptRunRecord:
     """How a run ended. `done` and `failed` count steps; `reason`: why it could not finish.
 
-    `first_run_at`: when the first one that left a record here began (None: not known).
+    `first_run_at`: when the first recorded run began (None: not known).
     """
 
     script: str
@@ -37,8 +37,7 @@ class ScriptRunRecord:
 
 
 def save_script_run(run_dir: Path, record: ScriptRunRecord) -> None:
-    """Replace the script's record whole; a reader sees the old or the new one, never half. When it
-    first ran is kept.
+    """Replace the script's record, but keep when it first ran.
 
     Raises:
         OSError: when the folder cannot be written.

@@ -18,7 +18,7 @@ from models.order_journal import get_entries_ended_since, get_previous_submissio
 from strategy.order_history import BEGINNING, OrderHistory, can_be_of, earliest_submission
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import CurrentOrder
-from utils.alpaca_client_rest import fetch_order_page
+from utils.alpaca_orders import fetch_order_page
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
 

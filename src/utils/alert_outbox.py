@@ -1,7 +1,7 @@
 """Alerts that wait to be mailed, shared by the daemon and the scripts that cron starts.
 
-Owns: what is grouped into one mail, what is held back, and that an alert survives an SMTP outage
-or the end of the process that had it. Pure but for `changed`; times are seconds since the epoch.
+Owns: what is grouped into one mail and what is held back. An alert survives an SMTP outage and the
+end of the process that raised it. Pure but for `changed`; times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MAX_REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What a line says, without its words: its name and what it is about.
+    """What identifies an alert, whatever its words: its name and what it is about.
 
-    Of one `matter` the same name again within the hour is the same alert; after another name (it
-    was over meanwhile) it is news.
+    The same name for the same `matter` within the hour is the same alert, unless another name of
+    that matter came in between (its end, for example).
     """
 
     name: str
@@ -36,7 +36,7 @@ class Alert:
 
     @property
     def key(self) -> str:
-        """Ends in the name's part; what stands before it is the matter's."""
+        """`<matter>/<name>`, both as digests."""
         return f"{_digest(self.matter)}/{_digest(self.name)}"
 
 
@@ -54,17 +54,17 @@ class Batch:
 
 @dataclass(slots=True, kw_only=True)
 class Outbox:
-    """Lines that wait, and what must be remembered to hold others back."""
+    """Lines that wait, and what decides whether others are held back."""
 
     waiting: list[str] = field(default_factory=list)
     waiting_since: float = 0.0
-    held_back: int = 0  # said within the hour already, or too many
+    held_back: int = 0  # came within the hour already, or are too many
     told_at: dict[str, float] = field(default_factory=dict)
     mailed_at: list[float] = field(default_factory=list)
-    retry_at: float = 0.0  # a mail is under way or failed: nobody sends before
+    retry_at: float = 0.0  # a mail is under way or failed: none is sent before
 
     def add(self, alert: Alert, line: str, now: float) -> None:
-        """Let `line` wait, unless the same alert was told this hour, in whatever words."""
+        """Let `line` wait, unless the same alert came within the hour, in whatever words."""
         self._forget(now)
         key = alert.key
         if key in self.told_at or len(self.waiting) >= MAX_WAITING:
@@ -91,7 +91,7 @@ class Outbox:
         return max(0.0, *waits)
 
     def lease(self, now: float) -> Batch:
-        """What to mail now. It stays here until `mailed`, so that a crash loses nothing."""
+        """What to mail now. It stays until `mailed` is called, so that a crash loses nothing."""
         self.retry_at = now + LEASE_SECONDS
         return Batch(lines=list(self.waiting), held_back=self.held_back)
 

@@ -1,21 +1,17 @@
 """Alpaca's REST API as this bot uses it: the only module that submits or cancels orders. Never
 decides to.
 
-Owns: the clients, time-outs, the bounded retry of reads, and the sorting of errors into refused,
-unavailable and unknown. A POST is sent once, ever: what became of it is asked for by its
-client_order_id.
+Owns: the clients, and the outcome of an order as accepted, refused or unknown. A POST is sent once,
+ever: what became of it is asked for by its client_order_id.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any
 
 from alpaca.data.historical.crypto import CryptoHistoricalDataClient
 from alpaca.trading.client import TradingClient
@@ -23,8 +19,7 @@ from alpaca.trading.models import Order, TradeAccount
 from pydantic import ValidationError
 
 from config import Settings, get_settings
-from domain.orders import ExchangeOrder, UnreadableOrder
-from domain.wire import WireError, is_crypto, normalize_symbol, time_from_wire
+from domain.wire import normalize_symbol
 from utils.alpaca_http import (
     CredentialsRefused,
     ExchangeError,
@@ -37,13 +32,12 @@ from utils.alpaca_http import (
     pace_requests,
     read,
 )
+from utils.alpaca_orders import read_order_pages
 from utils.alpaca_streams import prepare_rest_client
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
-PAGE_SIZE = 500
 _CRYPTO_TIME_IN_FORCE = ("gtc", "ioc")
 
 __all__ = [
@@ -57,44 +51,39 @@ __all__ = [
     "normalize_symbol",
 ]
 
-_trading_client: tuple[Settings, TradingClient] | None = None
-_data_client: tuple[Settings, CryptoHistoricalDataClient] | None = None
-
 
 def get_trading_client() -> TradingClient:
     """The one trading client of this process, with time-outs and without the SDK's own retries."""
-    global _trading_client
-    settings = get_settings()
-    if _trading_client is None or _trading_client[0] is not settings:
-        client = TradingClient(
-            settings.alpaca_api_key,
-            settings.alpaca_secret_key,
-            paper=settings.alpaca_paper,
-            url_override=settings.alpaca_trading_url,
-        )
-        prepare_rest_client(client)
-        pace_requests(settings.run_dir)
-        _trading_client = (settings, client)
-    return _trading_client[1]
+    return _make_trading_client(get_settings())
+
+
+@lru_cache(maxsize=1)
+def _make_trading_client(settings: Settings) -> TradingClient:
+    client = TradingClient(
+        settings.alpaca_api_key,
+        settings.alpaca_secret_key,
+        paper=settings.alpaca_paper,
+        url_override=settings.alpaca_trading_url,
+    )
+    prepare_rest_client(client)
+    pace_requests(settings.run_dir)
+    return client
 
 
 def get_data_client() -> CryptoHistoricalDataClient:
     """The one market data client of this process."""
-    global _data_client
-    settings = get_settings()
-    if _data_client is None or _data_client[0] is not settings:
-        client = CryptoHistoricalDataClient(
-            settings.alpaca_api_key,
-            settings.alpaca_secret_key,
-            url_override=settings.alpaca_data_url,
-        )
-        prepare_rest_client(client)
-        _data_client = (settings, client)
-    return _data_client[1]
+    return _make_data_client(get_settings())
 
 
-# The plan's functions
-# -------------------------------------------------------------------------------------------
+@lru_cache(maxsize=1)
+def _make_data_client(settings: Settings) -> CryptoHistoricalDataClient:
+    client = CryptoHistoricalDataClient(
+        settings.alpaca_api_key,
+        settings.alpaca_secret_key,
+        url_override=settings.alpaca_data_url,
+    )
+    prepare_rest_client(client)
+    return client
 
 
 def get_account_info(client: TradingClient) -> TradeAccount | None:
@@ -136,7 +125,7 @@ def get_open_orders(client: TradingClient) -> list[Order]:
         ExchangeError: when the list is not complete; a partial list is never returned.
     """
     try:
-        return [Order(**raw) for raw in _order_pages(client, status="open")]
+        return [Order(**raw) for raw in read_order_pages(client, status="open")]
     except (ValidationError, TypeError) as error:
         raise ExchangeUnavailable("an open order cannot be read") from error
 
@@ -186,8 +175,7 @@ def place_market_sell_order(
     *,
     client_order_id: str | None = None,
 ) -> Order | None:
-    """Submit a market sell, once. Alpaca turns it into a limit order 2 % below the bid, so it can
-    rest.
+    """Submit a market sell, once. Alpaca makes it a limit order 2 % below the bid: it can rest.
 
     Returns and raises as `place_limit_buy_order`.
     """
@@ -205,11 +193,9 @@ def place_market_sell_order(
 
 
 def cancel_order(client: TradingClient, order_id: str) -> bool:
-    """Ask to cancel an order. True when the exchange took the request; the order ends with a later
-    event.
+    """Ask to cancel an order. True: the exchange took the request; a later event ends the order.
 
-    False, with the reason logged, when it cannot be canceled (ended already, unknown) or nothing
-    answered.
+    False, with the reason logged: it cannot be canceled (ended already, unknown), or no answer.
     """
     try:
         call_once(lambda: client.delete(f"/orders/{order_id}"))
@@ -223,17 +209,11 @@ def _submit(
     client: TradingClient, request: dict[str, str], client_order_id: str | None
 ) -> Order | None:
     identity = client_order_id or str(uuid.uuid4())
-    known: dict[str, Any] = {
-        "symbol": request["symbol"],
-        "side": request["side"],
-        "qty": request["qty"],
-        "limit": request.get("limit_price"),
-        "id": identity,
-    }
+    known: dict[str, Any] = {name: request[name] for name in ("symbol", "side", "qty")}
+    known |= {"limit": request.get("limit_price"), "id": identity}
     if request["time_in_force"] not in _CRYPTO_TIME_IN_FORCE:
-        reason = (
-            f"time in force {request['time_in_force']!r} does not exist for crypto: use gtc or ioc"
-        )
+        given = request["time_in_force"]
+        reason = f"time in force {given!r} does not exist for crypto: use gtc or ioc"
         log_event(log, LogEvent.ORDER_REFUSED, level=logging.ERROR, **known, reason=reason)
         return None
     try:
@@ -259,118 +239,3 @@ def _submit(
 def _plain(number: float | Decimal) -> str:
     """Exact text without an exponent: the SDK would send a JSON float such as 1e-05."""
     return f"{Decimal(str(number)):f}"
-
-
-# What the bot itself asks: records instead of SDK models
-# ------------------------------------------------------
-
-
-def _parsed(parse: Callable[[Any], T], raw: Any) -> T:
-    try:
-        return parse(raw)
-    except (WireError, AttributeError) as error:
-        raise UnreadableAnswer(f"unusable answer: {error}") from error
-
-
-def refuse_unreadable(order: UnreadableOrder) -> None:
-    """What is done with such an order of a list where the caller has no better idea.
-
-    Raises:
-        UnreadableAnswer: always: without it the list is not complete.
-    """
-    raise UnreadableAnswer(f"order {order.client_order_id or order.id}: {order.problem}")
-
-
-def pass_over_unreadable(order: UnreadableOrder) -> None:
-    """For those who only look: whether it is ours, and what follows, is the daemon's to say."""
-    log_event(log, LogEvent.ORDER_PASSED_OVER, id=order.id, reason=order.problem)
-
-
-@dataclass(frozen=True, slots=True)
-class OrderPage:
-    """One page of the past: every order of it that was submitted after `reaches` is here.
-
-    `reaches` is None where the page is the last one: there are no older orders.
-    """
-
-    orders: list[ExchangeOrder]
-    unreadable: list[UnreadableOrder]
-    reaches: datetime | None
-
-
-def fetch_order_page(client: TradingClient, before: datetime | None = None) -> OrderPage:
-    """The newest crypto orders of any status, of those that were submitted up to `before`.
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    params: dict[str, Any] = {"status": "all", "limit": PAGE_SIZE, "direction": "desc"}
-    if before is not None:
-        # `until` excludes its own moment, and orders of one instant can straddle the page.
-        params["until"] = (before + timedelta(microseconds=1)).isoformat()
-    page = _order_page(client, params)
-    reaches = _last_submission(page) if len(page) >= PAGE_SIZE else None
-    if reaches is not None and before is not None and reaches >= before:
-        raise ExchangeUnavailable("the list of orders does not end")
-    unreadable: list[UnreadableOrder] = []
-    return OrderPage(_read_orders(page, unreadable.append), unreadable, reaches)
-
-
-def _read_orders(
-    raw_orders: Iterable[dict[str, Any]], on_unreadable: Callable[[UnreadableOrder], None]
-) -> list[ExchangeOrder]:
-    """One order that cannot be read must not hide the others."""
-    orders = []
-    for raw in raw_orders:
-        if not is_crypto(raw):
-            continue
-        try:
-            orders.append(ExchangeOrder.from_wire(raw))
-        except (WireError, AttributeError) as error:
-            on_unreadable(UnreadableOrder.from_wire(raw, str(error)))
-    return orders
-
-
-def _order_pages(
-    client: TradingClient, status: str, after: datetime | None = None
-) -> Iterator[dict[str, Any]]:
-    """Raw orders, page by page: Alpaca gives 500 at most and filters by submission time."""
-    seen: set[str] = set()
-    cursor = after
-    while True:
-        params: dict[str, Any] = {"status": status, "limit": PAGE_SIZE, "direction": "asc"}
-        if cursor is not None:
-            params["after"] = cursor.isoformat()
-        page = _order_page(client, params)
-        fresh = [raw for raw in page if raw.get("id") not in seen]
-        seen.update(str(raw.get("id")) for raw in fresh)
-        yield from fresh
-        if len(page) < PAGE_SIZE:
-            return
-        if not fresh:
-            raise ExchangeUnavailable("the list of orders does not end")
-        # One microsecond back: orders of the same instant can straddle the page.
-        cursor = _last_submission(page) - timedelta(microseconds=1)
-
-
-def _order_page(client: TradingClient, params: dict[str, Any]) -> list[dict[str, Any]]:
-    page = read(lambda: client.get("/orders", params))
-    if not isinstance(page, list) or not all(isinstance(raw, dict) for raw in page):
-        raise ExchangeUnavailable("the list of orders is not a list of orders")
-    return page
-
-
-def _last_submission(page: list[dict[str, Any]]) -> datetime:
-    """When the last order of a page was submitted, as far as that can be read."""
-    for raw in reversed(page):
-        with contextlib.suppress(WireError):
-            return time_from_wire(raw.get("submitted_at"), "submitted_at")
-    raise UnreadableAnswer("a page of orders without any time")
-
-
-def _may_be_of(symbol: str, raw: dict[str, Any]) -> bool:
-    """Where no symbol can be read it may be this one."""
-    try:
-        return normalize_symbol(str(raw.get("symbol"))) == symbol
-    except WireError:
-        return is_crypto(raw)

@@ -1,5 +1,4 @@
-"""How a REST call can end: an answer, refused, not found, or nothing certain. Sorts Alpaca's
-errors, retries reads.
+"""How a REST call can end: an answer, refused, not found, or nothing certain.
 
 Owns: error classes, the retry of reads, and that no request goes out without its turn
 (request_pace). Knows no endpoint.
@@ -13,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -21,10 +20,12 @@ from alpaca.common.exceptions import APIError, RetryException
 from requests.adapters import HTTPAdapter
 
 from config import is_loopback
+from domain.wire import WireError
 from utils.log_events import LogEvent, log_event
 from utils.request_pace import FILE_NAME, AllowanceUsedUp, RequestPace
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS = 5
 ANSWER_TIMEOUT_SECONDS = 10
@@ -42,10 +43,7 @@ class CredentialsRefused(ExchangeError):
 
 
 class ExchangeRefused(ExchangeError):
-    """A 4xx: the exchange understood and declined.
-
-    `status` is HTTP's, `code` Alpaca's (0: none).
-    """
+    """A 4xx: the exchange understood and declined. `status`: HTTP's; `code`: Alpaca's (0: none)."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(f"{message} (HTTP {status}{f', code {code}' if code else ''})")
@@ -61,15 +59,15 @@ class ExchangeUnavailable(ExchangeError):
 
 
 class UnreadableAnswer(ExchangeUnavailable):
-    """It came, and what it says cannot be: asked again it says the same."""
+    """An answer came and makes no sense: asked again, the exchange would say the same."""
 
 
 class RateLimited(ExchangeUnavailable):
-    """429, or our own count came before it: nothing was done."""
+    """429, or our own count forestalled it: nothing was done."""
 
 
 class RequestsUsedUp(RateLimited):
-    """Our own count: it was not even sent, after a wait for a read."""
+    """Our own count: the request was not even sent; a read has waited for its turn in vain."""
 
 
 class OrderOutcomeUnknown(ExchangeError):
@@ -105,10 +103,7 @@ class PacedAdapter(HTTPAdapter):
 
 
 class ThreadSessions:
-    """One `requests.Session` per thread behind the one that the SDK holds.
-
-    Sessions are not thread-safe.
-    """
+    """Stands in for the SDK's session, with one per thread: sessions are not thread-safe."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -126,7 +121,7 @@ class ThreadSessions:
 
 
 def call_once(call: Callable[[], Any]) -> Any:
-    """Make one request and sort its error; what came is JSON of any shape.
+    """Make one request; the answer is JSON of any shape.
 
     Raises:
         NotFound, ExchangeRefused, CredentialsRefused: the exchange declined.
@@ -165,12 +160,32 @@ def read(call: Callable[[], Any]) -> Any:
     raise AssertionError("unreachable")
 
 
+def read_list(call: Callable[[], Any], noun: str) -> list[dict[str, Any]]:
+    """As `read`, of an answer that must be a list of objects; `noun` says of what."""
+    answer = read(call)
+    if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
+        raise ExchangeUnavailable(f"the list of {noun} is not a list of {noun}")
+    return answer
+
+
+def parsed(parse: Callable[[Any], T], answer: Any) -> T:
+    """`answer` as `parse` makes it.
+
+    Raises:
+        UnreadableAnswer: it cannot be used.
+    """
+    try:
+        return parse(answer)
+    except (WireError, AttributeError, KeyError, TypeError) as error:
+        raise UnreadableAnswer(f"unusable answer: {error}") from error
+
+
 def _sorted_error(error: APIError) -> ExchangeError:
     status = error.status_code or 0
     code, message = _body_of(error)
     if status == 404:
-        if not (code or message):  # a page of some proxy: not Alpaca's own word
-            return ExchangeUnavailable("not found, in no words of Alpaca's (HTTP 404)")
+        if not (code or message):  # the page of some proxy
+            return ExchangeUnavailable("not found, but Alpaca did not say so (HTTP 404)")
         return NotFound(status, code, message or "not found")
     if status == 401 or (status == 403 and code != _FORBIDDEN_ORDER_CODE):
         return CredentialsRefused(

@@ -1,7 +1,6 @@
-"""What only the caretakers and the user's tools read over REST: the exchange's clock, the fees that
-it posted, and many quotes and rules at once.
+"""What the bot reads over REST: orders, positions, quotes, rules, account, clock and fees.
 
-Reads only, and decides nothing; as in alpaca_client_rest a partial answer is an error, never less.
+Reads only, and decides nothing. A partial answer is an error, never a shorter list.
 """
 
 from __future__ import annotations
@@ -25,20 +24,16 @@ from domain.fee_activity import (
 from domain.market import AssetRules, Position, Quote
 from domain.orders import ExchangeOrder, UnreadableOrder
 from domain.wire import WireError, decimal_from_wire, is_crypto, normalize_symbol, time_from_wire
-from utils.alpaca_client_rest import (
-    _may_be_of,
-    _order_pages,
-    _parsed,
-    _read_orders,
-    get_data_client,
-    refuse_unreadable,
-)
+from utils.alpaca_client_rest import get_data_client
 from utils.alpaca_http import (
     ExchangeUnavailable,
     NotFound,
     UnreadableAnswer,
+    parsed,
     read,
+    read_list,
 )
+from utils.alpaca_orders import may_be_of, parse_orders, read_order_pages, refuse_unreadable
 
 ACTIVITIES_PAGE = 100
 MAX_PAGES = 100
@@ -52,10 +47,7 @@ def fetch_exchange_time(client: TradingClient) -> datetime:
         ExchangeError: when nothing certain was answered.
     """
     answer = read(lambda: client.get("/clock"))
-    try:
-        return time_from_wire(answer["timestamp"], "timestamp")
-    except (WireError, KeyError, TypeError) as error:
-        raise ExchangeUnavailable(f"unusable answer: {error}") from error
+    return parsed(lambda raw: time_from_wire(raw["timestamp"], "timestamp"), answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +73,7 @@ def fetch_trade_records(client: TradingClient, since: date) -> TradeRecords:
     }
     raw: dict[str, Any] = {}  # by id: pages can overlap
     for _ in range(MAX_PAGES):
-        page = read(lambda: client.get("/account/activities", dict(params)))
-        if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
-            raise ExchangeUnavailable("the list of activities is not a list")
+        page = read_list(lambda: client.get("/account/activities", dict(params)), "activities")
         fresh = [one for one in page if one.get("id") and one["id"] not in raw]
         raw.update((one["id"], one) for one in fresh)
         if len(page) < ACTIVITIES_PAGE:
@@ -93,11 +83,8 @@ def fetch_trade_records(client: TradingClient, since: date) -> TradeRecords:
         params["page_token"] = page[-1]["id"]
     else:
         raise ExchangeUnavailable(f"more than {MAX_PAGES} pages of trades and fees")
-    try:
-        fees = [FeeActivity.from_wire(one) for one in raw.values()]
-        executions = [Execution.from_wire(one) for one in raw.values()]
-    except WireError as error:
-        raise ExchangeUnavailable(f"unusable answer: {error}") from error
+    fees = (parsed(FeeActivity.from_wire, one) for one in raw.values())
+    executions = (parsed(Execution.from_wire, one) for one in raw.values())
     return TradeRecords(
         fees=tuple(one for one in fees if one is not None),
         executions=tuple(one for one in executions if one is not None),
@@ -110,15 +97,9 @@ def fetch_latest_quotes(symbols: Iterable[str]) -> dict[str, Quote]:
     Raises:
         ExchangeError: when nothing certain was answered.
     """
-    wanted = ",".join(sorted(symbols))
-    if not wanted:
-        return {}
-    answer = read(lambda: get_data_client().get("/crypto/us/latest/quotes", {"symbols": wanted}))
-    raw = answer.get("quotes") if isinstance(answer, dict) else None
-    if not isinstance(raw, dict):
-        raise ExchangeUnavailable("no quotes in the answer")
+    wanted = sorted(symbols)
     found = {}
-    for symbol, quote in raw.items():
+    for symbol, quote in (_read_quotes(wanted) if wanted else {}).items():
         with contextlib.suppress(WireError):  # one crossed quote is no reason to hide the others
             found[symbol] = Quote.from_wire(symbol, quote)
     return found
@@ -130,11 +111,8 @@ def fetch_all_asset_rules(client: TradingClient, *, min_cost_usd: Decimal) -> di
     Raises:
         ExchangeError: when nothing certain was answered.
     """
-    raw = read(lambda: client.get("/assets", {"asset_class": "crypto"}))
-    if not isinstance(raw, list):
-        raise ExchangeUnavailable("the list of assets is not a list")
     found = {}
-    for source in raw:
+    for source in read_list(lambda: client.get("/assets", {"asset_class": "crypto"}), "assets"):
         with contextlib.suppress(WireError):  # a pair that is not ours to trade anyway
             rules = AssetRules.from_wire(source, min_cost_usd=min_cost_usd)
             found[rules.symbol] = rules
@@ -143,7 +121,7 @@ def fetch_all_asset_rules(client: TradingClient, *, min_cost_usd: Decimal) -> di
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The account as the exchange tells it. `blocks` names the flags that stop trading."""
+    """The account as the exchange describes it. `blocks` names the flags that stop trading."""
 
     id: str
     status: str
@@ -153,23 +131,24 @@ class Account:
 
 
 def fetch_account(client: TradingClient) -> Account:
-    """The account's state; buying power without margin, as crypto buys are checked.
+    """The account's state. Its buying power is what crypto buys can still cost: margin does not
+    count, and open buys have reserved theirs.
 
     Raises:
         ExchangeError: CredentialsRefused when the keys are wrong.
     """
-    raw = read(lambda: client.get("/account"))
-    try:
-        power = raw.get("non_marginable_buying_power")
-        return Account(
-            id=str(raw["id"]),
-            status=str(raw.get("status")),
-            crypto_status=str(raw.get("crypto_status")),
-            blocks=tuple(name for name in _BLOCKS if raw.get(name) is True),
-            buying_power_usd=decimal_from_wire(power, "non_marginable_buying_power"),
-        )
-    except (WireError, AttributeError, KeyError, TypeError) as error:
-        raise ExchangeUnavailable(f"unusable answer: {error}") from error
+    return parsed(_parse_account, read(lambda: client.get("/account")))
+
+
+def _parse_account(raw: dict[str, Any]) -> Account:
+    power = raw.get("non_marginable_buying_power")
+    return Account(
+        id=str(raw["id"]),
+        status=str(raw.get("status")),
+        crypto_status=str(raw.get("crypto_status")),
+        blocks=tuple(name for name in _BLOCKS if raw.get(name) is True),
+        buying_power_usd=decimal_from_wire(power, "non_marginable_buying_power"),
+    )
 
 
 def fetch_account_id(client: TradingClient) -> str:
@@ -184,34 +163,16 @@ def fetch_account_id(client: TradingClient) -> str:
     return str(account["id"])
 
 
-def fetch_buying_power_usd(client: TradingClient) -> Decimal:
-    """What crypto buys can still cost: margin does not count, and open buys have reserved theirs.
-
-    Raises:
-        ExchangeError: when nothing certain was answered.
-    """
-    account = read(lambda: client.get("/account"))
-    return _parsed(
-        lambda raw: decimal_from_wire(
-            raw.get("non_marginable_buying_power"), "non_marginable_buying_power"
-        ),
-        account,
-    )
-
-
 def fetch_crypto_symbols(client: TradingClient) -> list[str]:
     """Every crypto pair that can be traded ('BTC/USD').
 
     Raises:
         ExchangeError: when nothing certain was answered.
     """
-    raw = read(lambda: client.get("/assets", {"asset_class": "crypto", "status": "active"}))
-    if not isinstance(raw, list):
-        raise ExchangeUnavailable("the list of assets is not a list")
+    query = {"asset_class": "crypto", "status": "active"}
+    assets = read_list(lambda: client.get("/assets", query), "assets")
     return sorted(
-        str(item["symbol"])
-        for item in raw
-        if isinstance(item, dict) and item.get("tradable") is True and item.get("symbol")
+        str(one["symbol"]) for one in assets if one.get("tradable") is True and one.get("symbol")
     )
 
 
@@ -239,7 +200,7 @@ def fetch_order_by_client_id(client: TradingClient, client_order_id: str) -> Exc
 
 def _one_order(client: TradingClient, path: str, params: dict[str, str]) -> ExchangeOrder | None:
     try:
-        return _parsed(ExchangeOrder.from_wire, read(lambda: client.get(path, params)))
+        return parsed(ExchangeOrder.from_wire, read(lambda: client.get(path, params)))
     except NotFound:
         return None
 
@@ -260,7 +221,7 @@ def fetch_orders(
     Raises:
         ExchangeError: when the list is not complete; a partial list is never returned.
     """
-    return _read_orders(_order_pages(client, status, after), on_unreadable)
+    return parse_orders(read_order_pages(client, status, after), on_unreadable)
 
 
 def fetch_positions(
@@ -275,11 +236,8 @@ def fetch_positions(
     Raises:
         ExchangeError: when nothing certain was answered; never an empty dict instead.
     """
-    raw = read(lambda: client.get("/positions"))
-    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
-        raise ExchangeUnavailable("the list of positions is not a list of positions")
     positions = {}
-    for item in raw:
+    for item in read_list(lambda: client.get("/positions"), "positions"):
         if not is_crypto(item):
             continue
         try:
@@ -300,11 +258,10 @@ def fetch_position(client: TradingClient, symbol: str) -> Position | None:
     Raises:
         ExchangeError: when nothing certain was answered.
     """
-    name = normalize_symbol(symbol).replace(
-        "/", ""
-    )  # with the slash Alpaca answers 404 for every symbol
+    # With the slash Alpaca answers 404 for every symbol.
+    name = normalize_symbol(symbol).replace("/", "")
     try:
-        return _parsed(Position.from_wire, read(lambda: client.get(f"/positions/{name}")))
+        return parsed(Position.from_wire, read(lambda: client.get(f"/positions/{name}")))
     except NotFound:
         return None
 
@@ -318,15 +275,14 @@ def fetch_open_orders_of(client: TradingClient, symbol: str) -> list[ExchangeOrd
     # Asked for without `symbols`: Alpaca's description wants BTCUSD there, users saw that only
     # BTC/USD matches, and the wrong spelling answers an empty list, which would mean "none open".
     wanted = normalize_symbol(symbol)
-    pages = _order_pages(client, status="open")
-    return [_parsed(ExchangeOrder.from_wire, raw) for raw in pages if _may_be_of(wanted, raw)]
+    pages = read_order_pages(client, status="open")
+    return [parsed(ExchangeOrder.from_wire, raw) for raw in pages if may_be_of(wanted, raw)]
 
 
 def fetch_asset_rules(
     client: TradingClient, symbol: str, *, min_cost_usd: Decimal
 ) -> AssetRules | None:
-    """What the exchange accepts for `symbol`, raw and exact, or None when it does not know the
-    symbol.
+    """What the exchange accepts for `symbol`; None when it does not know the symbol.
 
     Raises:
         ExchangeError: when nothing certain was answered.
@@ -336,7 +292,7 @@ def fetch_asset_rules(
         raw = read(lambda: client.get(f"/assets/{name}"))
     except NotFound:
         return None
-    return _parsed(lambda source: AssetRules.from_wire(source, min_cost_usd=min_cost_usd), raw)
+    return parsed(lambda source: AssetRules.from_wire(source, min_cost_usd=min_cost_usd), raw)
 
 
 def fetch_latest_quote(symbol: str) -> Quote:
@@ -346,9 +302,16 @@ def fetch_latest_quote(symbol: str) -> Quote:
         ExchangeError: when there is none or nothing certain was answered.
     """
     wanted = normalize_symbol(symbol)
-    answer = read(lambda: get_data_client().get("/crypto/us/latest/quotes", {"symbols": wanted}))
-    try:
-        raw = answer["quotes"][wanted]
-    except (KeyError, TypeError):
-        raise ExchangeUnavailable(f"no quote of {wanted} in the answer") from None
-    return _parsed(lambda source: Quote.from_wire(wanted, source), raw)
+    quotes = _read_quotes([wanted])
+    if wanted not in quotes:
+        raise ExchangeUnavailable(f"no quote of {wanted} in the answer")
+    return parsed(lambda raw: Quote.from_wire(wanted, raw), quotes[wanted])
+
+
+def _read_quotes(symbols: list[str]) -> dict[str, Any]:
+    query = {"symbols": ",".join(symbols)}
+    answer = read(lambda: get_data_client().get("/crypto/us/latest/quotes", query))
+    quotes = answer.get("quotes") if isinstance(answer, dict) else None
+    if not isinstance(quotes, dict):
+        raise ExchangeUnavailable("no quotes in the answer")
+    return quotes

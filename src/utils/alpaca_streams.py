@@ -1,8 +1,7 @@
-"""Everything that leans on private parts of alpaca-py, so that an upgrade of the SDK is checked in
-one file.
+"""Everything that uses private parts of alpaca-py: an upgrade of the SDK is checked in one file.
 
 Owns: both websocket streams in one event loop, the moment of each (re)connect, sockets that are
-open but mute, and symbols that are added while running. Must never know what a message means;
+open but silent, and symbols that are added while running. Must never know what a message means;
 handlers get the raw dicts.
 
 Private names used (alpaca-py 0.44): `_start_ws`, `_dispatch`, `_run_forever`, `_handlers`,
@@ -72,10 +71,9 @@ class StreamHealth:
     def lost(self, reason: object) -> None:
         trouble = str(reason) or type(reason).__name__
         if self.is_connected or trouble != self._last_trouble:
-            level = logging.INFO if self.is_stopping else logging.WARNING
-            log_event(
-                log, LogEvent.STREAM_DISCONNECTED, level=level, stream=self.name, reason=trouble
-            )
+            event = LogEvent.STREAM_DISCONNECTED
+            level = logging.INFO if self.is_stopping else event.level
+            log_event(log, event, level=level, stream=self.name, reason=trouble)
         self.is_connected = False
         self.lost_at = self.lost_at or time.monotonic()
         self._last_trouble = trouble
@@ -104,13 +102,11 @@ class _DataStream(CryptoDataStream):
         if self._running and self._ws is not None:
             try:
                 await self._send_subscribe_msg()
-            except WebSocketException as error:
-                log_event(
-                    log, LogEvent.SUBSCRIBE_POSTPONED, reason=error
-                )  # the next connect subscribes all
+            except WebSocketException as error:  # the next connect subscribes all
+                log_event(log, LogEvent.SUBSCRIBE_POSTPONED, reason=error)
 
     async def _send_subscribe_msg(self) -> None:
-        """Again when a symbol was added while it was being sent: nobody else would ever tell."""
+        """Repeated when a symbol was added while it was sent: nothing else would subscribe it."""
         sent = None
         while sent != (wanted := set(self._handlers["quotes"])):
             await super()._send_subscribe_msg()
@@ -128,10 +124,7 @@ class _DataStream(CryptoDataStream):
         await super()._dispatch(msg)
 
     async def close(self) -> None:
-        if self._health.is_connected:
-            self._health.lost("closed")
-        with suppress(WebSocketException, OSError):  # it breaks while it is closed: closed it is
-            await super().close()
+        await _closed(super().close(), self._health)
 
 
 class _TradeStream(TradingStream):
@@ -161,19 +154,23 @@ class _TradeStream(TradingStream):
         await super()._dispatch(msg)
 
     async def close(self) -> None:
-        if self._health.is_connected:
-            self._health.lost("closed")
-        with suppress(WebSocketException, OSError):  # it breaks while it is closed: closed it is
-            await super().close()
+        await _closed(super().close(), self._health)
 
 
 async def _guarded(connecting: Awaitable[None], health: StreamHealth) -> None:
-    """Bound a handshake (the SDK waits for ever for an answer) and note why it failed."""
+    """Bound a handshake (the SDK waits for ever) and note why it failed."""
     try:
         await asyncio.wait_for(connecting, HANDSHAKE_TIMEOUT_SECONDS)
     except Exception as error:  # noted and raised on: the SDK's loop backs off and tries again
         health.lost(f"{type(error).__name__}: {error}")
         raise
+
+
+async def _closed(closing: Awaitable[None], health: StreamHealth) -> None:
+    if health.is_connected:
+        health.lost("closed")
+    with suppress(WebSocketException, OSError):  # a socket that breaks now is closed, too
+        await closing
 
 
 class AlpacaStreams:
@@ -211,10 +208,7 @@ class AlpacaStreams:
             log_event(log, LogEvent.SYMBOLS_WATCHED, symbols=",".join(sorted(self._symbols)))
 
     async def run_data_stream(self) -> None:
-        """Run the quote stream until `stop`.
-
-        With nothing subscribed the SDK would spin, so it waits.
-        """
+        """Run the quote stream until `stop`; with nothing to subscribe the SDK would spin."""
         await self._has_symbols.wait()
         await self._supervise(self._data)
 
@@ -246,6 +240,4 @@ class AlpacaStreams:
         self.data_health.is_stopping = self.trade_health.is_stopping = True
         for stream in (self._data, self._trade):
             await stream.stop_ws()
-            await (
-                stream.close()
-            )  # or the SDK would notice the wish only after its receive time-out of 5 s
+            await stream.close()  # or the SDK would stop only after its receive time-out of 5 s

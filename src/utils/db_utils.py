@@ -39,8 +39,8 @@ STATEMENT_TIMEOUT_SECONDS = 30
 _REPLAY_WAITS_SECONDS = (0.05, 0.25, 1.0)
 _LOST_CONNECTION = {-1, 1053, 1927, 2000, 2002, 2003, 2005, 2006, 2013, 2014, 2055, 3169, 4031}
 # Trouble of the server, not of the statement: it was interrupted (KILL QUERY, a time limit of
-# MariaDB's or MySQL's; 3024 is also the driver's own read time-out), or there is no room, no memory
-# or no leave to write now. Each passes, and none says anything about the row.
+# MariaDB's or MySQL's; 3024 is also the driver's own read time-out), or the server has no space, no
+# memory or no permission to write now. Each passes, and none says anything about the row.
 _INTERRUPTED = {1028, errorcode.ER_QUERY_INTERRUPTED, 1969, errorcode.ER_QUERY_TIMEOUT}
 _CANNOT_WRITE_NOW = {
     1021,  # disk full
@@ -67,11 +67,10 @@ _SQL_MODE = (
 
 
 IDLE_TRANSACTION_SECONDS = 10
-# A line that dies without a word leaves its session standing, and the rows that its transaction has
-# locked: the server must end it, or their cycles could not be changed for hours. Our transactions
-# never wait for anything but the database. MySQL knows only sessions that are idle at all; those
-# that we open again find it out by themselves. Each server takes its own half for the other's
-# comment.
+# A line that dies silently leaves its session behind, and the rows locked by its transaction: the
+# server must end it, or their cycles could not be changed for hours. Our transactions never wait
+# for anything but the database. MySQL has a limit for all idle sessions only; ours are opened again
+# when they are found dead. Each server reads its own half and takes the other's for a comment.
 _SESSION = (
     "SET SESSION /*M!100300 tx_isolation = 'READ-COMMITTED',"
     f" idle_transaction_timeout = {IDLE_TRANSACTION_SECONDS} */"
@@ -103,7 +102,7 @@ class DuplicateRow(DatabaseError):
 
 def _wrapped(error: mysql.connector.Error) -> DatabaseError:
     errno = error.errno if error.errno is not None else -1
-    text = " ".join(f"database: {error.msg or error}".split())  # the driver likes line breaks
+    text = " ".join(f"database: {error.msg or error}".split())  # without the driver's line breaks
     if errno in _TO_BE_TRIED_AGAIN:
         return DatabaseUnavailable(text, errno)
     if errno in _CONFLICT:
@@ -144,9 +143,7 @@ def get_db_connection(
             sql_mode=_SQL_MODE,
             charset="utf8mb4",
             collation="utf8mb4_unicode_ci",
-            client_flags=[
-                ClientFlag.FOUND_ROWS
-            ],  # an UPDATE to the same value still counts its row
+            client_flags=[ClientFlag.FOUND_ROWS],  # an UPDATE to the same value counts its row
             init_command=_SESSION,
             connection_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=statement_seconds,
@@ -161,13 +158,9 @@ def get_db_connection(
 
 
 def _cure(settings: Settings, errno: int) -> str:
-    """What helps whoever reads why no connection could be had."""
-    is_away = errno in _LOST_CONNECTION
-    return refusal_cure(settings, errno) or (
-        "run scripts/database start"
-        if is_away and is_private_database(settings)
-        else "run scripts/doctor"
-    )
+    if errno in _LOST_CONNECTION and is_private_database(settings):
+        return "run scripts/database start"
+    return refusal_cure(settings, errno) or "run scripts/doctor"
 
 
 def refusal_cure(settings: Settings, errno: int) -> str | None:
@@ -185,12 +178,11 @@ class _ThreadConnection(threading.local):
 
 
 _thread = _ThreadConnection()
-_in_transaction: set[int] = (
-    set()
-)  # ids of the connections inside `transaction()`; each has one thread
-# Dead inside a transaction, whose owner was told: the next statement may open them again. Without
-# this they would stay dead, because the driver goes on saying `in_transaction`.
-_lost_alerted: weakref.WeakSet[MySQLConnectionAbstract] = weakref.WeakSet()
+# The ids of the connections inside `transaction()`; each belongs to one thread.
+_in_transaction: set[int] = set()
+# Connections that died inside a transaction and whose owner got the error: the next statement may
+# open them again. Without this they would stay dead: the driver goes on saying `in_transaction`.
+_lost_reported: weakref.WeakSet[MySQLConnectionAbstract] = weakref.WeakSet()
 
 
 def thread_connection() -> MySQLConnectionAbstract:
@@ -211,7 +203,7 @@ def close_thread_connection() -> None:
 
 
 def close_quietly(connection: MySQLConnectionAbstract) -> None:
-    """Close `connection`; one whose server is gone counts as closed."""
+    """Close `connection`; if its server is gone, it is closed already."""
     try:
         connection.close()
     except mysql.connector.Error as error:
@@ -230,7 +222,7 @@ def _adapt(value: Any) -> Any:
 
 
 def _cursor(connection: MySQLConnectionAbstract) -> Any:
-    """A cursor; a connection found dead before anything was sent is opened again.
+    """A cursor; a connection that is found dead is opened again.
 
     Never inside a transaction: its first half would be lost and the second half committed.
     """
@@ -239,8 +231,8 @@ def _cursor(connection: MySQLConnectionAbstract) -> Any:
     except mysql.connector.Error:
         if id(connection) in _in_transaction:
             raise
-        if connection.in_transaction and connection not in _lost_alerted:
-            _lost_alerted.add(connection)
+        if connection.in_transaction and connection not in _lost_reported:
+            _lost_reported.add(connection)
             raise
         _reconnect(connection)
         return connection.cursor(dictionary=True)
@@ -248,7 +240,7 @@ def _cursor(connection: MySQLConnectionAbstract) -> Any:
 
 def _reconnect(connection: MySQLConnectionAbstract) -> None:
     connection.reconnect(attempts=1)
-    _lost_alerted.discard(connection)
+    _lost_reported.discard(connection)
 
 
 def execute_query(
@@ -344,10 +336,10 @@ def _run_once(
 
 
 def _rollback_quietly(connection: MySQLConnectionAbstract) -> None:
-    """Undo; where the connection is gone, the server has undone it already."""
+    """Undo; if the connection is gone, the server has undone it already."""
     try:
         connection.rollback()
     except mysql.connector.Error as error:
         log_event(log, LogEvent.ROLLBACK_FAILED, reason=error)
         close_quietly(connection)
-        _lost_alerted.add(connection)
+        _lost_reported.add(connection)

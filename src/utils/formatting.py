@@ -1,7 +1,6 @@
-"""How USD, coins, percent, ages and times look to a person: the same in every table, line, mail and
-picture.
+"""How USD, coins, percent, ages and times are shown, in every table, line, mail and picture.
 
-Pure. `plain` and `number` without places are exact; all else is rounded for the eye.
+Pure. `plain` and `number` without places are exact; all else is rounded for the reader.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ NOTHING = "-"
 
 
 def usd(value: Decimal | float) -> str:
-    """Cents and thousands; what is less than half a cent is never `-0.00`."""
+    """Cents and thousands; never `-0.00`."""
     text = f"{value:,.2f}"
     return "0.00" if text == "-0.00" else text
 
@@ -34,7 +33,7 @@ def signed_usd(value: Decimal | None) -> str:
 
 
 def coins(value: Decimal) -> str:
-    """Nine digits that count and nine places at most; cut: never more than there is."""
+    """Nine significant digits and nine places at most; cut, never more than there is."""
     if not value:
         return NOTHING
     places = 9 - max(0, min(9, value.adjusted() + 1))
@@ -43,7 +42,7 @@ def coins(value: Decimal) -> str:
 
 
 def price(value: Decimal | None) -> str:
-    """USD a coin: with cents, four places below 100, six digits that count below 1."""
+    """USD a coin: two places, four below 100, six significant digits below 1."""
     if value is None:
         return NOTHING
     if value >= 1:
@@ -57,7 +56,7 @@ def percent(value: Decimal | None) -> str:
 
 
 def number(value: Decimal | None, places: int | None = None, *, thousands: bool = False) -> str:
-    """Plain notation, exact; with `places`, rounded half to even for the eye."""
+    """Plain notation, exact; with `places`, rounded half to even for the reader."""
     if value is None:
         return NOTHING
     if places is not None:
@@ -66,12 +65,12 @@ def number(value: Decimal | None, places: int | None = None, *, thousands: bool 
     return f"{exact:,f}" if thousands else f"{exact:f}"
 
 
-# Alpaca posts fees hours later. Everywhere the same: in tables, lines, pictures and the demo.
-ESTIMATE_LEGEND = "~ rests on estimated fees"
+# Alpaca posts fees hours later.
+ESTIMATE_LEGEND = "~ based on estimated fees"
 
 
 def marked(text: str, is_estimated: bool) -> str:
-    """`text` with the mark of what rests on fees that are not posted yet (see ESTIMATE_LEGEND)."""
+    """`text`, marked when it is based on fees that are not posted yet (see ESTIMATE_LEGEND)."""
     return f"~{text}" if is_estimated else text
 
 
@@ -99,9 +98,9 @@ def span(seconds: float | None) -> str:
 
 def stopwatch(seconds: float) -> str:
     """`1:02`, `1:00:02`."""
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{whole:02}" if hours else f"{minutes}:{whole:02}"
 
 
 def moment(at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Where log lines go and how they look: one event, one line, `noun.past_participle key=value ...`.
+"""Where log lines go and in what form: one event, one line, `noun.past_participle key=value ...`.
 
 Owns: handlers, formats, rotation, and the filter that keeps secrets out of every line at every
 level.
@@ -22,7 +22,7 @@ _CHATTY = ("websockets", "urllib3", "mysql.connector", "asyncio")
 
 
 class SecretFilter(logging.Filter):
-    """Blots out every secret of the settings, wherever it would appear, tracebacks included."""
+    """Replaces every secret of the settings by `***`, in tracebacks too."""
 
     def __init__(self, secrets: list[str]) -> None:
         super().__init__()
@@ -49,14 +49,9 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     settings.log_dir.mkdir(parents=True, exist_ok=True)
     formatter = logging.Formatter(_FORMAT)
     formatter.converter = time.gmtime  # UTC, as everything here
-    handlers: list[logging.Handler] = [
-        RotatingFileHandler(
-            settings.log_dir / f"{program}.log",
-            maxBytes=_FILE_BYTES,
-            backupCount=_FILES_KEPT,
-            encoding="utf-8",
-        )
-    ]
+    file = RotatingFileHandler(settings.log_dir / f"{program}.log", encoding="utf-8")
+    file.maxBytes, file.backupCount = _FILE_BYTES, _FILES_KEPT
+    handlers: list[logging.Handler] = [file]
     if console:
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:

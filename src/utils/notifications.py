@@ -1,8 +1,8 @@
 """Mails to the person who runs the bot: the plan's `send_email_alert`, and the handler of errors.
 
-Owns: SMTP, and one daemon thread per process that has something to say. Must never disturb trading:
-nothing here raises into its caller, logging an error costs one append to a queue, and an exit waits
-for the mail server within a bound. What could not be mailed waits in the outbox for the next one.
+Owns: SMTP, and one daemon thread in each process that has something to mail. Must never disturb
+trading: nothing here raises into its caller, logging an error costs one append to a queue, and an
+exit waits for the mail server within a bound. What could not be mailed waits in the outbox.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from email.message import EmailMessage
 from email.utils import formatdate, getaddresses, make_msgid
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from config import Settings, SettingsError, get_settings
 from utils.alert_outbox import Alert, Batch, Outbox, changed, load_outbox
@@ -36,9 +36,9 @@ _SUBJECT_CHARACTERS = 100
 
 
 def send_email_alert(subject: str, body: str) -> bool:
-    """Mail `body` to ALERT_TO now, unthrottled. False, and the reason logged, when that failed.
+    """Mail `body` to ALERT_TO now, unthrottled. False, with the reason logged, when that failed.
 
-    Never raises for SMTP trouble. Blocking, each step for 10 seconds at most.
+    Never raises for SMTP trouble. Blocking, 10 seconds at most for each step.
     """
     try:
         settings = get_settings()
@@ -58,7 +58,7 @@ def send_mail(settings: Settings, subject: str, body: str) -> bool:
         with _connect(settings, settings.smtp_host) as server:
             _log_in(settings, server)
             refused = server.send_message(message)
-    # ValueError: an address or a password that cannot be written to the wire.
+    # ValueError: an address or a password that cannot be encoded.
     except (OSError, smtplib.SMTPException, ValueError) as error:
         log_event(log, LogEvent.MAIL_FAILED, reason=f"{type(error).__name__}: {error}")
         return False
@@ -68,9 +68,9 @@ def send_mail(settings: Settings, subject: str, body: str) -> bool:
 
 
 def find_mail_trouble(settings: Settings) -> str | None:
-    """Why no mail could be sent now, in one line; None: the server greets and takes our password.
+    """Why no mail could be sent now, in one line; None: the server accepts our password.
 
-    Nothing is sent. Blocking, each step for 10 seconds at most.
+    Nothing is sent. Blocking, 10 seconds at most for each step.
     """
     if not settings.smtp_host:
         return "SMTP_HOST is not set"
@@ -94,7 +94,7 @@ def _compose(sender: str, recipients: str, subject: str, body: str) -> EmailMess
     message["To"] = recipients
     message["Subject"] = " ".join(subject.split())[:_SUBJECT_CHARACTERS]
     message["Date"] = formatdate()
-    # Without a domain the standard library would ask DNS for this machine's name, and tell it.
+    # Without a domain the standard library would ask DNS for this machine's name and disclose it.
     address = getaddresses([sender])[0][1]
     message["Message-ID"] = make_msgid(domain=address.rpartition("@")[2] or "localhost")
     message["Auto-Submitted"] = "auto-generated"
@@ -103,16 +103,15 @@ def _compose(sender: str, recipients: str, subject: str, body: str) -> EmailMess
 
 
 def _connect(settings: Settings, host: str) -> smtplib.SMTP:
-    port = settings.smtp_port or _DEFAULT_PORTS[settings.smtp_security]
-    name = "[127.0.0.1]"  # in the greeting; the default asks DNS, which can hang
+    # The name in the greeting; the default asks DNS, which can hang.
+    address: dict[str, Any] = {"host": host, "local_hostname": "[127.0.0.1]"}
+    address["port"] = settings.smtp_port or _DEFAULT_PORTS[settings.smtp_security]
     if settings.smtp_security == "plain":
-        return smtplib.SMTP(host, port, local_hostname=name, timeout=SMTP_TIMEOUT_SECONDS)
+        return smtplib.SMTP(**address, timeout=SMTP_TIMEOUT_SECONDS)
     context = ssl.create_default_context(cafile=settings.smtp_ca_file)
     if settings.smtp_security == "tls":
-        return smtplib.SMTP_SSL(
-            host, port, local_hostname=name, timeout=SMTP_TIMEOUT_SECONDS, context=context
-        )
-    server = smtplib.SMTP(host, port, local_hostname=name, timeout=SMTP_TIMEOUT_SECONDS)
+        return smtplib.SMTP_SSL(**address, timeout=SMTP_TIMEOUT_SECONDS, context=context)
+    server = smtplib.SMTP(**address, timeout=SMTP_TIMEOUT_SECONDS)
     try:
         server.starttls(context=context)
     except (OSError, smtplib.SMTPException):
@@ -129,12 +128,9 @@ def compose_alert(batch: Batch, *, money: str) -> tuple[str, str]:
         subject = f"{subject[:80]} (and {more} more)"
     parts = list(batch.lines)
     if batch.held_back:
-        parts.append(
-            f"Held back since the last mail: {batch.held_back} (the same lines again, or too many)."
-        )
-    parts.append(
-        "Every line stands in the log folder. The bot writes one such mail for many lines."
-    )
+        held_back = f"Held back since the last mail: {batch.held_back}"
+        parts.append(f"{held_back} (the same lines again, or too many).")
+    parts.append("Every line is in the log folder. The bot writes one such mail for many lines.")
     return subject, "\n\n".join(parts) + "\n"
 
 
@@ -157,13 +153,13 @@ class AlertHandler(logging.Handler):
         exit_seconds: float = EXIT_SECONDS,
     ) -> None:
         super().__init__()
-        # A filter, because it is asked before the handler's lock: the thread itself logs, too.
+        # A filter, because it runs before the handler's lock is taken: the thread itself logs, too.
         self.addFilter(_is_alert)
         self._settings = settings
         self._group_seconds = group_seconds
         self._exit_seconds = exit_seconds
         self._queue: deque[tuple[Alert, str]] = deque(maxlen=MAX_QUEUED)
-        self._own_outbox = Outbox()  # when the shared one cannot be written: better than silence
+        self._own_outbox = Outbox()  # while the shared one cannot be written
         self._wake = threading.Event()
         self._is_closing = False
         self._thread: threading.Thread | None = None
@@ -178,7 +174,7 @@ class AlertHandler(logging.Handler):
         self._queue.append((alert, self.format(record)[:MAX_CHARACTERS]))
         try:
             self._ensure_thread()
-        except RuntimeError:  # no more threads: a handler never raises into the one who logs
+        except RuntimeError:  # no more threads; a handler never raises into its caller
             self.handleError(record)
         self._wake.set()
 
@@ -188,7 +184,7 @@ class AlertHandler(logging.Handler):
             self._thread.start()
 
     def close(self) -> None:
-        """Give the thread a bounded time to mail what waits; the rest stays in the outbox."""
+        """Give the thread a bounded time to mail what waits; what is left stays in the outbox."""
         self._is_closing = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -200,7 +196,7 @@ class AlertHandler(logging.Handler):
             is_last = self._is_closing
             try:
                 wait_seconds = self._deliver(0.0 if is_last else self._group_seconds)
-            except Exception:  # noqa: BLE001 - the top of a thread: alerts must outlive one that cannot be mailed
+            except Exception:  # noqa: BLE001 - the top of a thread: later alerts must still be mailed
                 log_event(log, LogEvent.ALERTS_FAILED, traceback=True)
                 wait_seconds = None if is_last else self._group_seconds
             if is_last and wait_seconds != 0.0:
@@ -209,7 +205,7 @@ class AlertHandler(logging.Handler):
             self._wake.clear()
 
     def _deliver(self, group_seconds: float) -> float | None:
-        """Put what is queued into the outbox, mail what is due; seconds until to look again."""
+        """Put what is queued into the outbox, mail what is due; seconds until the next mail."""
         queued = [self._queue.popleft() for _ in range(len(self._queue))]
 
         def until_due(outbox: Outbox) -> float | None:
@@ -254,6 +250,6 @@ class AlertHandler(logging.Handler):
 
 
 def _is_alert(record: logging.LogRecord) -> bool:
-    """What a person is told; never what this module logs, or an SMTP outage would feed itself."""
+    """What is mailed; never what this module logs, or an SMTP outage would feed itself."""
     wanted = record.levelno >= logging.ERROR or getattr(record, "mail", False)
     return bool(wanted) and record.name != __name__

@@ -1,7 +1,6 @@
-"""The private MariaDB that scripts/database keeps in this folder: where it stands, and whether the
-settings mean it.
+"""The private MariaDB of scripts/database: where it is, and whether the settings mean it.
 
-Knows its files only; it is made, started and stopped by local_stack.
+Knows its files only; mariadb_server makes, starts and stops it.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ def is_private_database(settings: Settings) -> bool:
 
 
 def load_server_facts(folder: Path) -> dict[str, Any]:
-    """The port and the program that a server's folder remembers; nothing where it says none."""
+    """The port and the program noted in a server's folder; empty when there is no note."""
     return load_state(folder / "server.json")
 
 
 def socket_path_for(folder: Path) -> Path:
-    """In the folder itself, or in a private temporary one when that path is too long."""
+    """In the folder itself, or in a private temporary one if that path is too long."""
     inside = folder / "mariadb.sock"
     if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
         return inside
-    # Named after the folder, so that every program finds it again without being told.
+    # Named after the folder, so that every program finds it.
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"dca-{os.getuid()}-{name}" / "mariadb.sock"

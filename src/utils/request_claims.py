@@ -1,14 +1,14 @@
 """The times of requests that several processes share, in files that are only ever appended to.
 
-Owns: the order of the claims. Whoever wants to send appends a line with the time and counts what
-stands before it: the file's order is the same for all, so no two can both take the last place.
-Nobody holds a lock, so nobody can be kept waiting by a process that was suspended or killed: what
-it leaves behind is at most a place that nobody uses.
+Owns: the order of the claims. A process that wants to send appends a line with the time and counts
+the lines before it. The file's order is the same for all, so no two can both take the last place.
+There is no lock, so a process that was suspended or killed keeps no other waiting: it leaves at
+most one unused place behind.
 
-Each PERIOD_SECONDS have a file of their own, named after the boot (the clock begins anew with it)
-and the period's number. Instead of a replacement, in which a claim could get lost, there is a time
-after which a file is complete: a claim is good only if it stood in the file before the file's
-period was over, and whoever writes into the next file reads this one first.
+Each period of PERIOD_SECONDS has its own file, named after the boot (whose clock it uses) and the
+period's number. No file is ever replaced, because a claim could get lost. A claim counts only if it
+was in the file before the file's period ended, and whoever writes into the next file reads this one
+first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PERIOD_SECONDS = 300.0  # at 200 requests a minute 20 kB, and much longer than w
 
 
 class ClaimsVanished(OSError):
-    """Somebody deleted or cut the file: the claim stands where nobody reads it."""
+    """The file was deleted or cut: no other process would read the claim."""
 
 
 class RequestClaims:
@@ -58,7 +58,7 @@ class RequestClaims:
             self._file = -1
 
     def open(self, now: float, own: Iterable[float]) -> None:
-        """Use the file of `now`, read it and the one before, and tell what of `own` neither knows.
+        """Use the file of `now`: read it and the one before, and append those of `own` they lack.
 
         Raises:
             OSError: the folder cannot be used.
@@ -98,13 +98,13 @@ class RequestClaims:
         """Append a claim; then `known` is exactly what stands before it.
 
         Raises:
-            ClaimsVanished: it stands where nobody reads it.
+            ClaimsVanished: no other process would read it.
             OSError: it cannot be written, or not as a whole.
         """
         begin = self._append(at)
         if begin < self._read_until or not self._is_still_the_file():
             self.withdraw(at)
-            raise ClaimsVanished(errno.ENOENT, "somebody deleted it")
+            raise ClaimsVanished(errno.ENOENT, "it was deleted")
         if begin > self._read_until:
             data = os.pread(self._file, begin - self._read_until, self._read_until)
             self._read_until += len(data)
@@ -115,14 +115,14 @@ class RequestClaims:
         self._append(-at)
 
     def _append(self, value: float) -> int:
-        """Where the line begins. The leading end of line cuts off what a torn write left."""
+        """Where the line begins. The leading line break ends what a torn write left."""
         line = f"\n{value!r}\n".encode("ascii")
         if os.write(self._file, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return os.lseek(self._file, 0, os.SEEK_CUR) - len(line)
 
     def _take_in(self, data: bytes) -> None:
-        """Anybody could have written there, so that what is no time of now counts as nothing."""
+        """The file may hold anything: what is no time of the window is ignored."""
         lines, _, self._rest = (self._rest + data).rpartition(b"\n")
         now = time.monotonic()
         oldest = now - self._window_seconds
@@ -148,8 +148,8 @@ class RequestClaims:
         return self._path.with_name(f"{self._path.name}.{self._boot}.{period}")
 
     def _remove_older(self) -> None:
-        """Those of other boots and of periods that no window reaches into any more. A process that
-        was suspended for long must not remove what is newer than its own.
+        """Files of other boots, and of periods that are over for every window. A process that was
+        suspended for long must not remove files newer than its own.
         """
         for path in self._path.parent.glob(f"{self._path.name}.*"):
             boot, _, number = path.name.removeprefix(f"{self._path.name}.").partition(".")

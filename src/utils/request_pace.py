@@ -1,13 +1,13 @@
 """When a request may go out: the allowance of any 60 seconds, shared by all our processes.
 
-Owns: how many requests of the last minute let another one out. Their times stand in the run folder
-(request_claims), so that daemon and caretakers share one minute and a daemon that starts again does
-not forget its own. Knows no endpoint. Source of the allowance: Alpaca counts 200 requests a minute
-and account, and says in X-RateLimit headers what is left of its own minute.
+Owns: when the requests of the last minute allow another one. Their times are kept in the run folder
+(request_claims), so that daemon and caretakers share one minute and a restarted daemon remembers
+its own. Knows no endpoint. Source of the allowance: Alpaca counts 200 requests a minute for each
+account, and says in X-RateLimit headers what is left of its own minute.
 
-The bound: of all that `take` lets out, no 60 seconds hold more than the allowance, however many
-processes ask at once and wherever one is suspended or killed. Only a process that is suspended
-after `take` has returned can send later than it counted: one request for each of its threads.
+The bound: `take` never lets out more than the allowance in any 60 seconds, however many processes
+ask at once and wherever one is suspended or killed. Only a process that is suspended after `take`
+has returned can send later than it counted: one request for each of its threads.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ LIMIT_FILE_NAME = "request_limit.json"
 USUAL_LIMIT = 200  # until an answer says another one
 LARGEST_LIMIT = 100_000  # whatever says more is garbage
 MINUTE_SECONDS = 60.0
-# Reads wait when so much of the allowance was used in the last 60 seconds: the rest is for orders.
-# The exchange's own minutes are no help there: the end of one and the beginning of the next could
-# add up to twice the allowance.
+# Reads wait when this part of the allowance was used in the last 60 seconds: what is left is for
+# orders. Counting by the exchange's own minutes would not do: the end of one and the beginning of
+# the next could add up to twice the allowance.
 SHARE_FOR_READS = 0.8
-# Reads also wait when the exchange says that no more than this part of its minute is left: other
-# programs of the user are counted in it.
+# Reads also wait when the exchange says that no more than this part of its minute is left: it also
+# counts other programs of the user.
 SHARE_KEPT_FOR_ORDERS = 0.1
 MAX_WAIT_SECONDS = 20.0
-# What was claimed goes out within this, or is claimed anew: a process can be suspended in between.
+# A claimed request goes out within this or is claimed again: a process can be suspended meanwhile.
 CLAIM_SECONDS = 1.0
 WINDOW_SECONDS = MINUTE_SECONDS + CLAIM_SECONDS  # the first of a minute may have gone out so late
 _CLAIM_TRIES = 3
@@ -71,8 +71,8 @@ class RequestPace:
         self._alone_until = 0.0
 
     def take(self, *, reads: bool) -> None:
-        """Count one request that goes out now. A read waits for its turn, an order never does. A
-        process's first read has the rights of an order: a start must not hang on what others used.
+        """Count one request that goes out now. A read waits for its turn, an order never does. The
+        first read of a process does not wait either: others must not hold up its start.
 
         Raises:
             AllowanceUsedUp: no turn came within MAX_WAIT_SECONDS, or (an order) the whole
@@ -90,7 +90,7 @@ class RequestPace:
             time.sleep(min(wait_seconds, left))  # the moment is known: there is nothing to await
 
     def learn(self, headers: Mapping[str, Any]) -> None:
-        """What an answer says of the exchange's own minute; nonsense counts as nothing said."""
+        """Note what an answer says of the exchange's own minute; nonsense is ignored."""
         try:
             limit = int(headers.get("X-RateLimit-Limit", USUAL_LIMIT))
             remaining = int(headers["X-RateLimit-Remaining"])
@@ -141,7 +141,7 @@ class RequestPace:
             return wait_seconds
 
     def _claim(self, claims: RequestClaims, reads: bool) -> tuple[float, float]:
-        """When it was claimed, and 0 or the seconds to wait: then nothing stays claimed.
+        """When it was claimed, and 0; or the seconds to wait, with nothing claimed.
 
         Raises:
             OSError: the files cannot be used.
@@ -162,10 +162,10 @@ class RequestPace:
             claims.withdraw(now)
             if wait_seconds:
                 return now, wait_seconds
-        raise TimeoutError("it takes too long to write there")
+        raise TimeoutError("writing there takes too long")
 
     def _counted(self, now: float) -> list[float]:
-        """The requests of the window, sorted: everybody's, or what we know while we count alone."""
+        """The requests of the window, sorted: of all processes, or what we know while alone."""
         self._sent = [at for at in self._sent if at > now - WINDOW_SECONDS]
         if self._claims is None:
             return self._sent
@@ -182,7 +182,7 @@ class RequestPace:
         return sorted({*known, *self._sent}) if self._is_alone else known
 
     def _count_alone(self, error: OSError) -> None:
-        """For a while: a disk that is full now is full for the next request, too."""
+        """For _ALONE_SECONDS: a disk that is full now is still full at the next request."""
         assert self._claims is not None, "only its files can fail"
         if not self._is_alone:
             log_event(log, LogEvent.REQUESTS_COUNTED_ALONE, reason=error)
@@ -205,12 +205,12 @@ class RequestPace:
         return max(wait_seconds, 0.0)
 
     def _load_limit(self) -> int | None:
-        """What an answer to some process of ours said last."""
+        """What the last answer to any of our processes said."""
         known = load_state(self._limit_path).get("limit") if self._limit_path else None
         return known if type(known) is int and 0 <= known <= LARGEST_LIMIT else None
 
     def _save_limit(self, limit: int) -> None:
         if self._limit_path is not None:
-            # Not worth a word: each process hears it with its first answer.
+            # Not logged: each process learns the limit with its first answer anyway.
             with contextlib.suppress(OSError):
                 save_state(self._limit_path, {"limit": limit})

@@ -1,7 +1,7 @@
 """A small JSON file in the run folder that several processes change, one after another.
 
-Owns: the lock, the whole replacement, and that garbage in it counts as empty. What stands in it is
-its users' business; nothing in such a file is worth more than a mail.
+Owns: the lock, and the replacement of the file as a whole. Garbage counts as empty: nothing that
+money depends on may be kept in such a file.
 """
 
 from __future__ import annotations

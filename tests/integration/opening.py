@@ -1,4 +1,4 @@
-"""Builds the world of a run and refuses where its tests could do harm.
+"""Builds the rig of a run and refuses where its tests could do harm.
 
 Local: a database and an exchange of its own, nothing of the user's is read. Otherwise the account
 and the database of `.env`: never a live account, a database that is not called a test database, an
@@ -18,8 +18,8 @@ from domain.wire import WireError, normalize_symbol
 from integration.cleanup import clean_up
 from integration.market import LocalMarket
 from integration.report import CheckFailed, Report
+from integration.rig import Rig
 from integration.run import MARKER, Run
-from integration.world import World
 from local_stack.exchange_process import StackError
 from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
@@ -76,8 +76,8 @@ class Refused(Exception):
 
 
 @contextmanager
-def open_world(*, is_local: bool, symbol: str, report: Report) -> Iterator[World]:
-    """The world of one run; everything that it started is ended when the context is left.
+def open_rig(*, is_local: bool, symbol: str, report: Report) -> Iterator[Rig]:
+    """The rig of one run; everything that it started is ended when the context is left.
 
     Raises:
         Refused: with what to change.
@@ -89,7 +89,7 @@ def open_world(*, is_local: bool, symbol: str, report: Report) -> Iterator[World
             folder = until_the_end.enter_context(scratch_folder("integration"))
             until_the_end.callback(_keep_logs, folder / "logs")
             opened = _open_local if is_local else _open_paper
-            world = until_the_end.enter_context(opened(folder, symbol, report))
+            rig = until_the_end.enter_context(opened(folder, symbol, report))
         except SettingsError as error:
             raise Refused(*error.problems) from None
         except (
@@ -103,11 +103,11 @@ def open_world(*, is_local: bool, symbol: str, report: Report) -> Iterator[World
             WireError,
         ) as error:
             raise Refused(str(error)) from None
-        yield world
+        yield rig
 
 
 @contextmanager
-def _open_local(folder: Path, symbol: str, report: Report) -> Iterator[World]:
+def _open_local(folder: Path, symbol: str, report: Report) -> Iterator[Rig]:
     stack = LocalStack(folder, database=LOCAL_DATABASE, settings=_LOCAL_PACE)
     try:
         report.line("starting a private MariaDB and the local exchange")
@@ -117,7 +117,7 @@ def _open_local(folder: Path, symbol: str, report: Report) -> Iterator[World]:
         market.start()
         try:
             with _environment(stack.environment(), instead=True):
-                yield from _world(folder, symbol, report, market)
+                yield from _rig(folder, symbol, report, market)
         finally:
             market.stop()
     finally:
@@ -125,7 +125,7 @@ def _open_local(folder: Path, symbol: str, report: Report) -> Iterator[World]:
 
 
 @contextmanager
-def _open_paper(folder: Path, symbol: str, report: Report) -> Iterator[World]:
+def _open_paper(folder: Path, symbol: str, report: Report) -> Iterator[Rig]:
     reset_settings()
     users = get_settings()
     _refuse_unsafe_settings(users)
@@ -137,32 +137,30 @@ def _open_paper(folder: Path, symbol: str, report: Report) -> Iterator[World]:
         STACK_MARK: str(folder),
     }
     with _environment(ours, instead=False):
-        yield from _world(folder, symbol, report, None)
+        yield from _rig(folder, symbol, report, None)
 
 
-def _world(
-    folder: Path, symbol: str, report: Report, market: LocalMarket | None
-) -> Iterator[World]:
+def _rig(folder: Path, symbol: str, report: Report, market: LocalMarket | None) -> Iterator[Rig]:
     settings = get_settings()
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     setup_logging(settings, "integration_test", console=False)
-    world = None
+    rig = None
     try:
         account_id = _check_database_and_account()
-        world = World(
+        rig = Rig(
             settings=settings,
             symbol=symbol,
             folder=folder,
             report=report,
             market=market,
         )
-        _clean_up_after_a_killed_run(world)
-        _refuse_what_is_not_ours(world, account_id)
-        yield world
+        _clean_up_after_a_killed_run(rig)
+        _refuse_what_is_not_ours(rig, account_id)
+        yield rig
     finally:
         close_thread_connection()
-        if world is not None:
-            close_quietly(world.db)
+        if rig is not None:
+            close_quietly(rig.db)
 
 
 @contextmanager
@@ -220,33 +218,33 @@ def _check_database_and_account() -> str:
     return account_id
 
 
-def _clean_up_after_a_killed_run(world: World) -> None:
-    if (text := get_meta(world.db, MARKER)) is None:
+def _clean_up_after_a_killed_run(rig: Rig) -> None:
+    if (text := get_meta(rig.db, MARKER)) is None:
         return
-    world.report.line("an earlier run was killed: taking back what it opened")
-    for action in clean_up(world, Run.from_text(text)):
-        world.report.teardown(action)
-    world.ended_cleanly()
+    rig.report.line("an earlier run was killed: taking back what it opened")
+    for action in clean_up(rig, Run.from_text(text)):
+        rig.report.teardown(action)
+    rig.ended_cleanly()
 
 
-def _refuse_what_is_not_ours(world: World, account_id: str) -> None:
+def _refuse_what_is_not_ours(rig: Rig, account_id: str) -> None:
     problems = []
-    rows = execute_query("SELECT asset_symbol FROM dca_assets", fetch_all=True, db_conn=world.db)
+    rows = execute_query("SELECT asset_symbol FROM dca_assets", fetch_all=True, db_conn=rig.db)
     if rows:
         found = ", ".join(row["asset_symbol"] for row in rows)
         problems.append(
-            f"database {world.settings.db_name} has assets ({found}): the daemon that these tests"
+            f"database {rig.settings.db_name} has assets ({found}): the daemon that these tests"
             " start would trade them; use an empty test database"
         )
-    position = world.position()
-    if position is not None and not is_unsellable(position.qty, world.rules):
+    position = rig.position()
+    if position is not None and not is_unsellable(position.qty, rig.rules):
         problems.append(
-            f"account {account_id} holds {position.qty.normalize():f} {world.symbol}:"
+            f"account {account_id} holds {position.qty.normalize():f} {rig.symbol}:"
             " close the position, or choose another coin with --symbol"
         )
-    if orders := world.open_orders():
+    if orders := rig.open_orders():
         problems.append(
-            f"account {account_id} has {len(orders)} open order(s) on {world.symbol}"
+            f"account {account_id} has {len(orders)} open order(s) on {rig.symbol}"
             f" ({orders[0].client_order_id}): cancel them, or choose another coin with --symbol"
         )
     if problems:

@@ -14,7 +14,7 @@ from typing import Any
 from domain.cycle import DcaCycle
 from domain.orders import ExchangeOrder
 from integration.report import cycle_facts, order_facts
-from integration.world import World
+from integration.rig import Rig
 from models.cycle_data import create_cycle
 from models.trading_state import load_all_trading_states
 from strategy.order_identity import compute_client_order_id
@@ -26,77 +26,77 @@ from utils.db_utils import thread_connection
 _SPREAD = Decimal("0.9995")
 
 
-def test_phase4_marketdata_places_base_order(world: World) -> None:
+def test_phase4_marketdata_places_base_order(rig: Rig) -> None:
     """A watching cycle without coins and without a position: the base order is placed."""
-    report = world.report
+    report = rig.report
     report.scenario("an asset is watching with quantity 0 and Alpaca has no position: base order")
-    asset = world.insert_asset()
-    cycle = create_cycle(world.db, asset.id, "watching")
-    report.setup("asset and cycle", symbol=world.symbol, usd=asset.base_order_amount)
-    report.check("there is no position", world.position() is None or not world.free_coins())
-    report.check("there is no open order", not world.open_orders())
+    asset = rig.insert_asset()
+    cycle = create_cycle(rig.db, asset.id, "watching")
+    report.setup("asset and cycle", symbol=rig.symbol, usd=asset.base_order_amount)
+    report.check("there is no position", rig.position() is None or not rig.free_coins())
+    report.check("there is no open order", not rig.open_orders())
 
-    before = world.cycle_row(cycle.id)
-    ask = world.far_price()
+    before = rig.cycle_row(cycle.id)
+    ask = rig.far_price()
     report.action("quotes far below the market, so that the order rests", ask=ask)
-    show_quotes(world, crafted_quote(world, ask), crafted_quote(world, ask))
+    show_quotes(rig, crafted_quote(rig, ask), crafted_quote(rig, ask))
 
-    order = _the_one_order(world, cycle)
+    order = _the_one_order(rig, cycle)
     report.equal("side", order.side, "buy")
     report.equal("type", order.order_type, "limit")
     report.equal("limit price is the ask", order.limit_price, ask)
-    _check_amount(world, order, asset.base_order_amount)
-    _check_untouched(world, cycle, before)
+    _check_amount(rig, order, asset.base_order_amount)
+    _check_untouched(rig, cycle, before)
     report.data("order", **order_facts(order))
 
 
-def test_phase5_marketdata_places_safety_order(world: World) -> None:
+def test_phase5_marketdata_places_safety_order(rig: Rig) -> None:
     """The price falls by the deviation below the last fill: a safety order is placed."""
-    report = world.report
+    report = rig.report
     report.scenario("a base order has filled, the price falls far enough: safety order")
-    last_fill = world.far_price()
-    asset = world.insert_asset(safety_order_deviation=Decimal("1.0"))
+    last_fill = rig.far_price()
+    asset = rig.insert_asset(safety_order_deviation=Decimal("1.0"))
     cycle = create_cycle(
-        world.db,
+        rig.db,
         asset.id,
         "watching",
-        quantity=world.quantity(world.order_usd(), last_fill),
+        quantity=rig.quantity(rig.order_usd(), last_fill),
         average_purchase_price=last_fill,
         last_order_fill_price=last_fill,
     )
     report.setup("cycle", **cycle_facts(cycle))
-    before = world.cycle_row(cycle.id)
+    before = rig.cycle_row(cycle.id)
 
-    too_high = world.round_price(last_fill * Decimal("0.992"), ROUND_FLOOR)
+    too_high = rig.round_price(last_fill * Decimal("0.992"), ROUND_FLOOR)
     report.action("a quote 0.8 % below the last fill (deviation 1 %)", ask=too_high)
-    show_quotes(world, crafted_quote(world, too_high))
-    report.check("no order is placed", not world.open_orders())
+    show_quotes(rig, crafted_quote(rig, too_high))
+    report.check("no order is placed", not rig.open_orders())
 
-    ask = world.round_price(last_fill * Decimal("0.985"), ROUND_FLOOR)
+    ask = rig.round_price(last_fill * Decimal("0.985"), ROUND_FLOOR)
     report.action("quotes 1.5 % below the last fill", ask=ask)
-    show_quotes(world, crafted_quote(world, ask), crafted_quote(world, ask))
+    show_quotes(rig, crafted_quote(rig, ask), crafted_quote(rig, ask))
 
-    order = _the_one_order(world, cycle)
+    order = _the_one_order(rig, cycle)
     report.equal("side", order.side, "buy")
     report.equal("type", order.order_type, "limit")
     report.equal("limit price is the ask", order.limit_price, ask)
-    _check_amount(world, order, asset.safety_order_amount)
-    _check_untouched(world, cycle, before)
+    _check_amount(rig, order, asset.safety_order_amount)
+    _check_untouched(rig, cycle, before)
     report.data("order", **order_facts(order))
 
 
-def test_phase6_marketdata_places_take_profit_order(world: World) -> None:
+def test_phase6_marketdata_places_take_profit_order(rig: Rig) -> None:
     """The price rises by the take-profit percent above the average: everything is sold."""
-    report = world.report
+    report = rig.report
     report.scenario("a cycle holds coins and the price rises far enough: take-profit order")
-    bought = world.buy_coins()
-    held = world.free_coins()
+    bought = rig.buy_coins()
+    held = rig.free_coins()
     report.setup("bought coins to sell", bought=bought.filled_qty, held_after_fee=held)
-    bid = world.quote().bid
+    bid = rig.quote().bid
     average = bid / Decimal("1.02")
-    asset = world.insert_asset(take_profit_percent=Decimal("1.0"), max_safety_orders=0)
+    asset = rig.insert_asset(take_profit_percent=Decimal("1.0"), max_safety_orders=0)
     cycle = create_cycle(
-        world.db,
+        rig.db,
         asset.id,
         "watching",
         quantity=bought.filled_qty,
@@ -104,35 +104,35 @@ def test_phase6_marketdata_places_take_profit_order(world: World) -> None:
         last_order_fill_price=average,
     )
     report.setup("cycle", **cycle_facts(cycle))
-    before = world.cycle_row(cycle.id)
+    before = rig.cycle_row(cycle.id)
 
-    too_low = world.round_price(average * Decimal("1.005"), ROUND_FLOOR)
+    too_low = rig.round_price(average * Decimal("1.005"), ROUND_FLOOR)
     report.action("a quote 0.5 % above the average (take profit 1 %)", bid=too_low)
-    show_quotes(world, crafted_quote(world, too_low / _SPREAD))
-    report.check("no order is placed", not _orders_of_cycle(world, cycle))
+    show_quotes(rig, crafted_quote(rig, too_low / _SPREAD))
+    report.check("no order is placed", not _orders_of_cycle(rig, cycle))
 
-    quote = world.quote()
+    quote = rig.quote()
     report.action("quotes of the market, 2 % above the average", bid=quote.bid, ask=quote.ask)
-    raw = crafted_quote(world, quote.ask, quote.bid)
-    show_quotes(world, raw, raw)
+    raw = crafted_quote(rig, quote.ask, quote.bid)
+    show_quotes(rig, raw, raw)
 
-    order = _the_one_order(world, cycle)
+    order = _the_one_order(rig, cycle)
     report.equal("side", order.side, "sell")
     report.equal("type", order.order_type, "market")
     report.equal(
         "quantity is what the exchange left of the cycle's",
         order.qty,
-        floor_quantity(min(held, bought.filled_qty), world.rules),
+        floor_quantity(min(held, bought.filled_qty), rig.rules),
     )
-    _check_untouched(world, cycle, before)
-    report.data("order", **order_facts(world.wait_for_order(order.id, "filled")))
+    _check_untouched(rig, cycle, before)
+    report.data("order", **order_facts(rig.wait_for_order(order.id, "filled")))
 
 
-def crafted_quote(world: World, ask: Decimal, bid: Decimal | None = None) -> dict[str, Any]:
+def crafted_quote(rig: Rig, ask: Decimal, bid: Decimal | None = None) -> dict[str, Any]:
     """A quote as the data stream sends it."""
     return {
         "T": "q",
-        "S": world.symbol,
+        "S": rig.symbol,
         "bp": float(ask * _SPREAD if bid is None else bid),
         "bs": 1.0,
         "ap": float(ask),
@@ -141,12 +141,12 @@ def crafted_quote(world: World, ask: Decimal, bid: Decimal | None = None) -> dic
     }
 
 
-def show_quotes(world: World, *quotes: dict[str, Any]) -> None:
+def show_quotes(rig: Rig, *quotes: dict[str, Any]) -> None:
     """Hand quotes to a market data handler that runs alone; returns when it has dealt with them."""
 
     async def run() -> None:
-        engine = build_engine(world.settings)
-        market = MarketDataHandler(world.settings, engine.rules, engine.placer)
+        engine = build_engine(rig.settings)
+        market = MarketDataHandler(rig.settings, engine.rules, engine.placer)
         try:
             states = await asyncio.to_thread(lambda: load_all_trading_states(thread_connection()))
             await market.refresh(states)
@@ -159,16 +159,16 @@ def show_quotes(world: World, *quotes: dict[str, Any]) -> None:
     asyncio.run(run())
 
 
-def _orders_of_cycle(world: World, cycle: DcaCycle) -> list[ExchangeOrder]:
+def _orders_of_cycle(rig: Rig, cycle: DcaCycle) -> list[ExchangeOrder]:
     identity = compute_client_order_id(cycle)
-    return [order for order in world.orders() if order.client_order_id == identity]
+    return [order for order in rig.orders() if order.client_order_id == identity]
 
 
-def _the_one_order(world: World, cycle: DcaCycle) -> ExchangeOrder:
-    world.wait(lambda: _orders_of_cycle(world, cycle), "the order appears on the exchange")
-    orders = _orders_of_cycle(world, cycle)
-    world.report.equal("orders after two such quotes", len(orders), 1)
-    world.report.check(
+def _the_one_order(rig: Rig, cycle: DcaCycle) -> ExchangeOrder:
+    rig.wait(lambda: _orders_of_cycle(rig, cycle), "the order appears on the exchange")
+    orders = _orders_of_cycle(rig, cycle)
+    rig.report.equal("orders after two such quotes", len(orders), 1)
+    rig.report.check(
         "its id is the one that this state of the cycle can have",
         orders[0].client_order_id == compute_client_order_id(cycle),
         id=orders[0].client_order_id,
@@ -176,11 +176,11 @@ def _the_one_order(world: World, cycle: DcaCycle) -> ExchangeOrder:
     return orders[0]
 
 
-def _check_amount(world: World, order: ExchangeOrder, amount_usd: Decimal) -> None:
+def _check_amount(rig: Rig, order: ExchangeOrder, amount_usd: Decimal) -> None:
     limit_price = order.limit_price or Decimal(0)
     cost = (order.qty or Decimal(0)) * limit_price
-    one_step = world.rules.min_trade_increment * limit_price
-    world.report.check(
+    one_step = rig.rules.min_trade_increment * limit_price
+    rig.report.check(
         "it costs the configured amount, rounded down to the coin's increment",
         amount_usd - one_step <= cost <= amount_usd,
         usd=cost,
@@ -188,9 +188,9 @@ def _check_amount(world: World, order: ExchangeOrder, amount_usd: Decimal) -> No
     )
 
 
-def _check_untouched(world: World, cycle: DcaCycle, before: dict[str, Any]) -> None:
-    after = world.cycle_row(cycle.id)
+def _check_untouched(rig: Rig, cycle: DcaCycle, before: dict[str, Any]) -> None:
+    after = rig.cycle_row(cycle.id)
     changed = [name for name in before if before[name] != after[name]]
-    world.report.check(
+    rig.report.check(
         "the handler changed no column of the cycle", not changed, changed=len(changed)
     )

@@ -171,4 +171,4 @@ def running_daemons(folder: Path) -> Iterator[psutil.Process]:
             if any(Path(part).name == DAEMON for part in process.cmdline()):
                 yield process
         except psutil.Error:
-            continue  # it ended while we looked
+            continue  # it has just ended

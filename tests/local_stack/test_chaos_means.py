@@ -55,7 +55,7 @@ def port_of(holder: str | None) -> int:
     return int(holder.rpartition(":")[2])
 
 
-def test_a_line_that_lives_carries_both_ways_and_tells_of_ends(bot_on_the_line):
+def test_a_line_that_lives_carries_both_ways_and_passes_on_ends(bot_on_the_line):
     connection = get_db_connection()
     text = "x" * 200_000
     row = execute_query("SELECT %s AS said", (text,), fetch_one=True, db_conn=connection)
@@ -142,10 +142,10 @@ def test_a_script_can_run_as_if_it_were_days_later(tmp_path):
         text=True,
         check=True,
     )
-    told, epoch, argument = run.stdout.split()
-    ahead = datetime.fromisoformat(told) - datetime.now(UTC)
+    shown, epoch, argument = run.stdout.split()
+    ahead = datetime.fromisoformat(shown) - datetime.now(UTC)
     assert abs(ahead - timedelta(days=2)) < timedelta(minutes=1)
-    assert abs(float(epoch) - datetime.fromisoformat(told).timestamp()) < 60
+    assert abs(float(epoch) - datetime.fromisoformat(shown).timestamp()) < 60
     assert argument == "--once"
 
 

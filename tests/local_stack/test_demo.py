@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,13 +23,14 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import JournalEntry, Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
-from local_stack.audit.ledgers import Fill, OrderStep
+from local_stack.audit.ledgers import Evidence, Fill, OrderStep
 from local_stack.demo.arguments import parse_arguments
 from local_stack.demo.checks import Circumstances
-from local_stack.demo.event_feed import Sentence, Tone
-from local_stack.demo.records import BotRecords, ExchangeRecords
+from local_stack.demo.event_feed import Line, Tone
+from local_stack.demo.records import DemoRecords
 from local_stack.demo.report import print_summary, summary_as_json
 from local_stack.demo.summary import Summary, summarise
+from local_stack.exchange_process import TAKER_FEE_RATE
 from mariadb_server.debian_packages import LOCAL_FOLDER
 from models.cycle_data import create_cycle
 from monitoring.status.status import load_status
@@ -238,23 +238,19 @@ def entry_of(order: ExchangeOrder, seq: int, fee: Decimal) -> JournalEntry:
 
 
 @pytest.fixture
-def records() -> Iterator[tuple[BotRecords, ExchangeRecords]]:
+def records() -> DemoRecords:
     orders = tuple(order_of(seq, side, qty, price) for seq, side, qty, price, _ in TRADES)
     fills = tuple(
         Fill(f"order-{seq}", "ETH/USD", side, qty, price, fee)
         for seq, side, qty, price, fee in TRADES
     )
-    bot = BotRecords(
+    evidence = Evidence(
         assets=(ASSET,),
-        cycles=(CYCLE, NEXT_CYCLE),
+        rows=(CYCLE, NEXT_CYCLE),
         journal=tuple(
             entry_of(order, seq, fee)
             for order, (seq, _, _, _, fee) in zip(orders, TRADES, strict=True)
         ),
-        refused_sells=(),
-        errors=(),
-    )
-    exchange = ExchangeRecords(
         orders=orders,
         fills=fills,
         steps=tuple(
@@ -265,19 +261,24 @@ def records() -> Iterator[tuple[BotRecords, ExchangeRecords]]:
                 OrderStep(fill.order_id, "fill", AT, fill.qty, fill.price),
             )
         ),
+        rules={"ETH/USD": RULES},
+        fee_rate=TAKER_FEE_RATE,
+    )
+    return DemoRecords(
+        evidence=evidence,
         unpaired_fees=0,
         cash_at_start=Decimal(1000),
         cash=Decimal("1008.90"),  # -100 -90 +199.40 -0.50
-        rules={"ETH/USD": RULES},
+        refused_sells=(),
+        errors=(),
     )
-    return bot, exchange
 
 
-def sum_up(bot: BotRecords, exchange: ExchangeRecords, peak: int = 150) -> Summary:
-    around = Circumstances(
+def sum_up(records: DemoRecords, peak: int = 150) -> Summary:
+    circumstances = Circumstances(
         requests_peak_per_minute=peak, requests_per_minute=200, daemon_ran_to_the_end=True
     )
-    return summarise(bot, exchange, around)
+    return summarise(records, circumstances)
 
 
 def broken_checks(summary: Summary) -> set[str]:
@@ -285,7 +286,7 @@ def broken_checks(summary: Summary) -> set[str]:
 
 
 def test_right_records_sum_up_to_profit_after_fees_and_no_complaint(records):
-    summary = sum_up(*records)
+    summary = sum_up(records)
 
     assert summary.is_well, broken_checks(summary)
     [eth] = summary.assets
@@ -295,13 +296,11 @@ def test_right_records_sum_up_to_profit_after_fees_and_no_complaint(records):
     assert summary.total.journal_profit_usd == Decimal("8.90")
 
 
-def test_an_estimated_fee_marks_the_profit_that_rests_on_it(records, capsys):
-    bot, exchange = records
-    estimated = changed(
-        bot, journal=(*bot.journal[:2], changed(bot.journal[2], fee_is_estimated=True))
-    )
-    for records_of_bot, shown in ((estimated, "~+8.90"), (bot, "+8.90")):
-        summary = sum_up(records_of_bot, exchange)
+def test_an_estimated_fee_marks_the_profit_that_it_is_part_of(records, capsys):
+    journal = with_last(fee_is_estimated=True)(records.evidence.journal)
+    estimated = changed(records, evidence=changed(records.evidence, journal=journal))
+    for each, shown in ((estimated, "~+8.90"), (records, "+8.90")):
+        summary = sum_up(each)
         print_summary(Console(width=100), summary, 60, ())
         said = capsys.readouterr().out
         assert f" {shown} " in said
@@ -314,60 +313,76 @@ def changed(row, **columns):
     return dataclasses.replace(row, **columns)
 
 
+def with_last(**columns):
+    """Changes the last row of a journal."""
+    return lambda journal: (*journal[:-1], changed(journal[-1], **columns))
+
+
 @pytest.mark.parametrize(
-    ("side", "column", "change", "expected"),
+    ("part", "column", "change", "expected"),
     [
-        ("bot", "journal", lambda j: (*j[:2], changed(j[2], fee_usd=Decimal("0.49"))), {"profit"}),
-        ("bot", "journal", lambda j: (*j[:2], changed(j[2], fee_is_estimated=True)), {"profit"}),
-        ("bot", "journal", lambda j: j[1:], {"profit", "claimed", "match"}),
-        ("bot", "cycles", lambda c: (changed(c[0], quantity=Decimal("0.11")), c[1]), {"match"}),
         (
-            "bot",
-            "cycles",
+            "evidence",
+            "journal",
+            lambda j: (*j[:2], changed(j[2], fee_usd=Decimal("0.49"))),
+            {"profit"},
+        ),
+        (
+            "evidence",
+            "journal",
+            lambda j: (*j[:2], changed(j[2], fee_is_estimated=True)),
+            {"profit"},
+        ),
+        ("evidence", "journal", lambda j: j[1:], {"profit", "claimed", "match"}),
+        ("evidence", "rows", lambda c: (changed(c[0], quantity=Decimal("0.11")), c[1]), {"match"}),
+        (
+            "evidence",
+            "rows",
             lambda c: (changed(c[0], average_purchase_price=Decimal("1900.000000000001")), c[1]),
             {"match"},
         ),
-        ("bot", "cycles", lambda c: (changed(c[0], safety_orders=2), c[1]), {"match"}),
-        ("bot", "cycles", lambda c: (changed(c[0], order_seq=2), c[1]), {"match"}),
-        ("bot", "assets", lambda a: (changed(a[0], max_safety_orders=0),), {"ladder"}),
+        ("evidence", "rows", lambda c: (changed(c[0], safety_orders=2), c[1]), {"match"}),
+        ("evidence", "rows", lambda c: (changed(c[0], order_seq=2), c[1]), {"match"}),
+        ("evidence", "assets", lambda a: (changed(a[0], max_safety_orders=0),), {"ladder"}),
         (
-            "bot",
+            "records",
             "refused_sells",
             lambda _: ('order.refused side=sell reason="insufficient balance for ETH"',),
             {"refused"},
         ),
-        ("bot", "errors", lambda _: ("ERROR something",), {"calm"}),
-        ("exchange", "cash", lambda cash: cash - 1, {"cash"}),
-        ("exchange", "unpaired_fees", lambda _: 1, {"cash"}),
+        ("records", "errors", lambda _: ("ERROR something",), {"calm"}),
+        ("records", "cash", lambda cash: cash - 1, {"cash"}),
+        ("records", "unpaired_fees", lambda _: 1, {"cash"}),
         (
-            "exchange",
+            "evidence",
             "orders",
             lambda o: (*o, changed(o[0], id="other", client_order_id="dca-8-0a1b2c3d-0")),
             {"claimed"},
         ),
         (
-            "exchange",
+            "evidence",
             "orders",
             lambda o: (*o, changed(o[0], id="twice", filled_qty=Decimal(0))),
             {"claimed"},
         ),
     ],
 )
-def test_a_wrong_record_is_found_by_its_check(records, side, column, change, expected):
-    bot, exchange = records
-    if side == "bot":
-        bot = changed(bot, **{column: change(getattr(bot, column))})
+def test_a_wrong_record_is_found_by_its_check(records, part, column, change, expected):
+    if part == "evidence":
+        evidence = records.evidence
+        evidence = changed(evidence, **{column: change(getattr(evidence, column))})
+        records = changed(records, evidence=evidence)
     else:
-        exchange = changed(exchange, **{column: change(getattr(exchange, column))})
+        records = changed(records, **{column: change(getattr(records, column))})
 
-    summary = sum_up(bot, exchange)
+    summary = sum_up(records)
 
     assert broken_checks(summary) == expected
     assert not summary.is_well
 
 
 def test_too_many_requests_are_found(records):
-    assert broken_checks(sum_up(*records, peak=201)) == {"requests"}
+    assert broken_checks(sum_up(records, peak=201)) == {"requests"}
 
 
 # The screen
@@ -384,7 +399,7 @@ def test_the_screen_is_that_of_status_between_a_heading_and_what_happened(
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
     view = LiveView(console)
-    news = [Sentence(AT, Tone.BUY, "BTC/USD", f"bought number {number}") for number in range(9)]
+    news = [Line(AT, Tone.BUY, "BTC/USD", f"bought number {number}") for number in range(9)]
 
     view.show("demo  synthetic at 1x  0:01", status, news)
 

@@ -14,7 +14,7 @@ import pytest
 import config
 from config import PROJECT_ROOT, reset_settings
 from integration import opening, processes
-from integration.opening import Refused, open_world
+from integration.opening import Refused, open_rig
 from integration.report import CheckFailed, Report
 from models.asset_config import get_all_assets
 from models.cycle_data import create_cycle
@@ -54,7 +54,7 @@ def account(settings, exchange, db_conn, tmp_path, monkeypatch):
 def refusal(report, **choices):
     with (
         pytest.raises(Refused) as caught,
-        open_world(is_local=False, symbol=SYMBOL, report=report, **choices),
+        open_rig(is_local=False, symbol=SYMBOL, report=report, **choices),
     ):
         pass
     return "; ".join(caught.value.problems)
@@ -166,9 +166,9 @@ def test_a_database_with_assets_of_somebody_is_refused(account, make_asset, db_c
 
 
 def test_the_environment_is_as_before_after_a_run(account, bot_environment, report):
-    with open_world(is_local=False, symbol=SYMBOL, report=report) as world:
-        assert world.settings.stale_order_seconds == 15
-        assert str(world.settings.pid_file) != bot_environment["PID_FILE"]
+    with open_rig(is_local=False, symbol=SYMBOL, report=report) as rig:
+        assert rig.settings.stale_order_seconds == 15
+        assert str(rig.settings.pid_file) != bot_environment["PID_FILE"]
     reset_settings()
     assert str(config.get_settings().pid_file) == bot_environment["PID_FILE"]
 
@@ -178,17 +178,17 @@ def test_a_failed_test_leaves_nothing_and_touches_nothing_of_others(
 ):
     others = []
 
-    def broken_test(world):
-        world.buy_coins()
-        cycle = create_cycle(world.db, world.insert_asset().id, "watching")
+    def broken_test(rig):
+        rig.buy_coins()
+        cycle = create_cycle(rig.db, rig.insert_asset().id, "watching")
         identity = compute_client_order_id(cycle)
-        world.place_buy(Decimal(20), Decimal(1000), identity)
-        world.place_resting_buy()
+        rig.place_buy(Decimal(20), Decimal(1000), identity)
+        rig.place_resting_buy()
         others.append(place_limit_buy_order(account, "ETH/USD", Decimal("0.1"), Decimal(999)))
         raise CheckFailed("on purpose")
 
-    with open_world(is_local=False, symbol=SYMBOL, report=report) as world:
-        outcome = runner.run_test(broken_test, world)
+    with open_rig(is_local=False, symbol=SYMBOL, report=report) as rig:
+        outcome = runner.run_test(broken_test, rig)
 
     assert outcome.problem == "on purpose"
     assert outcome.is_clean
@@ -201,14 +201,14 @@ def test_a_failed_test_leaves_nothing_and_touches_nothing_of_others(
 
 
 def test_what_a_killed_run_opened_is_taken_back_by_the_next_one(account, exchange, db_conn, report):
-    with open_world(is_local=False, symbol=SYMBOL, report=report) as world:
-        world.begin()
-        world.buy_coins()
-        create_cycle(world.db, world.insert_asset().id, "watching")
-        left = world.place_resting_buy()  # and here it is killed
+    with open_rig(is_local=False, symbol=SYMBOL, report=report) as rig:
+        rig.begin()
+        rig.buy_coins()
+        create_cycle(rig.db, rig.insert_asset().id, "watching")
+        left = rig.place_resting_buy()  # and here it is killed
 
-    with open_world(is_local=False, symbol=SYMBOL, report=report) as world:
-        assert world.position() is None
+    with open_rig(is_local=False, symbol=SYMBOL, report=report) as rig:
+        assert rig.position() is None
         assert fetch_order(account, str(left.id)).status == "canceled"
     assert get_all_assets(db_conn) == []
 
@@ -222,9 +222,9 @@ def test_the_end_counts_and_json_goes_to_standard_output(runner, account, monkey
 
 
 def test_a_failure_ends_with_1_and_is_named_at_the_end(runner, account, monkeypatch):
-    def test_phase1_that_fails(world):
+    def test_phase1_that_fails(rig):
         """Fails."""
-        world.report.check("one is two", 1 == 2)
+        rig.report.check("one is two", 1 == 2)
 
     monkeypatch.setattr(runner, "TESTS", (test_phase1_that_fails,))
     code, shown, _ = run_main(runner)
@@ -242,7 +242,7 @@ def test_a_script_that_does_not_exist_is_a_failed_check(report, monkeypatch, tmp
 def test_the_pid_file_of_the_user_is_never_the_one_of_the_tests(account, settings, report):
     settings.pid_file.parent.mkdir(parents=True, exist_ok=True)
     with (
-        open_world(is_local=False, symbol=SYMBOL, report=report) as world,
-        PidFile(world.settings.pid_file),
+        open_rig(is_local=False, symbol=SYMBOL, report=report) as rig,
+        PidFile(rig.settings.pid_file),
     ):
         assert not settings.pid_file.exists()

@@ -1,4 +1,4 @@
-"""The invariants find what they are there for: sound books pass, each single fault is named."""
+"""The invariants find what they should: sound evidence passes, each single fault is named."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from local_stack.audit.ledgers import Evidence, Fill, OrderStep, match_evidence
 from local_stack.audit.spending import find_oversold, find_overspent
 from local_stack.audit.take_profits import find_left_behind
 from local_stack.chaos.fees import find_fee_faults
-from local_stack.chaos.lull import find_blindness, trace_left_buy
+from local_stack.chaos.left_buys import find_delays, trace_left_buy
 from local_stack.chaos.market_faults import LeftBuy
 
 D = Decimal
 
 
 class Story:
-    """Builds the books of one cycle from what happened, in order."""
+    """Builds the evidence of one cycle from what happened, in order."""
 
     def __init__(self) -> None:
         self.asset = build_asset(base_order_amount=D(100), safety_order_amount=D(50))
@@ -105,7 +105,7 @@ def rules_broken(evidence):
     return {violation.rule for violation in find_violations(evidence)}
 
 
-def test_sound_books_hold_every_invariant():
+def test_sound_evidence_holds_every_invariant():
     story, held = bought_twice()
     assert find_violations(story.evidence(held)) == []
     story, ended, resting = sold()
@@ -120,7 +120,7 @@ def test_sound_books_hold_every_invariant():
         ({"safety_orders": 2}, "row"),
         ({"order_seq": 3}, "row"),
         ({"last_order_fill_price": D(50000)}, "row"),
-        ({"status": CycleStatus.BUYING}, "settled"),
+        ({"status": CycleStatus.BUYING}, "resolved"),
         ({"status": CycleStatus.COMPLETE}, "row"),
         ({"status": CycleStatus.ERROR}, "no error"),
     ],
@@ -133,8 +133,8 @@ def test_a_row_that_says_anything_else_than_its_fills_is_found(row, rule):
 def test_a_fill_that_is_not_booked_is_unsettled_and_a_violation():
     story, held = bought_twice()
     evidence = story.evidence(held, journal=tuple(story.journal[:1]))
-    assert [one.rule for one in find_unresolved(evidence)] == ["settled"]
-    assert {"settled", "row"} <= rules_broken(evidence)
+    assert [one.rule for one in find_unresolved(evidence)] == ["resolved"]
+    assert {"resolved", "row"} <= rules_broken(evidence)
 
 
 def test_a_fill_that_is_booked_twice_is_found():
@@ -296,15 +296,15 @@ def test_an_end_in_error_is_allowed_only_where_coins_were_taken():
     assert find_violations(evidence) == []
 
 
-def test_a_balance_changed_behind_the_bots_back_must_be_told():
+def test_a_balance_changed_behind_the_bots_back_must_be_reported():
     story, held = bought_twice()
     evidence = story.evidence(held)
     assert find_unreported(evidence, {SYMBOL: D("0.003")}, []) == []
     [found] = find_unreported(evidence, {SYMBOL: D("0.001")}, [])
     assert found.rule == "reported"
     [found] = find_unreported(evidence, {SYMBOL: D("0.005")}, [])
-    told = [{"cycle_id": held.id, "kind": "position_short"}]
-    assert find_unreported(evidence, {SYMBOL: D("0.001")}, told) == []
+    reported = [{"cycle_id": held.id, "kind": "position_short"}]
+    assert find_unreported(evidence, {SYMBOL: D("0.001")}, reported) == []
 
 
 def test_a_minute_with_200_requests_is_one_too_many():
@@ -324,15 +324,15 @@ def test_a_minute_with_200_requests_is_one_too_many():
 def test_a_take_profit_needs_a_bid_at_its_target_among_the_quotes_that_could_decide(bids, is_found):
     story, ended, resting = sold()
     sale = story.orders[-1]
-    told = {sale.id: tuple(D(bid) for bid in bids)}
-    broken = rules_broken(story.evidence(ended, resting, quotes_sent=told))
+    sent = {sale.id: tuple(D(bid) for bid in bids)}
+    broken = rules_broken(story.evidence(ended, resting, quotes_sent=sent))
     assert broken == ({"sale: at a bid that is there"} if is_found else set())
     wanted = replace(ended, close_requested=True)
-    assert rules_broken(story.evidence(wanted, resting, quotes_sent=told)) == set()
+    assert rules_broken(story.evidence(wanted, resting, quotes_sent=sent)) == set()
 
 
 def sold_in_part(**row):
-    """The position lagged and told less: that much was sold, and filled."""
+    """The position lagged: only that much was sold, and filled."""
     story, held = bought_twice()
     story.order(2, "sell", "0.0015", "51000", "0.0015", purpose=Purpose.TAKE_PROFIT)
     return story, replace(held, **{"order_seq": 3, "quantity": D("0.0015")} | row)
@@ -438,4 +438,4 @@ def left_buy(*events):
 )
 def test_a_resting_buy_must_be_canceled_and_the_position_sold(events, waited_seconds, count):
     left, traced = left_buy(*events)
-    assert len(find_blindness(left, traced, waited_seconds)) == count
+    assert len(find_delays(left, traced, waited_seconds)) == count

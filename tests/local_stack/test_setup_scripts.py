@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.test_counts import counts_of_integration, counts_of_pytest
+from count_results import counts_of_integration, counts_of_pytest
 from mariadb_server.debian_packages import PROJECT_ROOT
 
 PYTHON_NAMES = ("python3", "python3.11", "python3.12", "python3.13", "python3.14")

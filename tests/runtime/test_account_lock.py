@@ -91,7 +91,7 @@ def die(lock: AccountLock) -> None:
     lock.release()
 
 
-def test_a_lock_that_is_freed_while_we_look_who_has_it_is_no_other_daemons(
+def test_a_lock_that_is_freed_while_we_ask_who_has_it_is_no_other_daemons(
     line, make_lock, monkeypatch
 ):
     """A dead session is ended by the server at any moment; the daemon must not end with it."""

@@ -29,7 +29,7 @@ class Crash(BaseException):
 
 
 class Effects:
-    """Counts effects; crashes at the one it was told to, before or after it takes place."""
+    """Counts effects; crashes at the given one, before or after it takes place."""
 
     def __init__(self, crash_at: int | None = None) -> None:
         self.names: list[str] = []
@@ -49,7 +49,7 @@ class Effects:
 def watched(effects: Effects) -> Iterator[None]:
     """Put a point before and after every effect of the program in this process."""
 
-    def around(name: str, real: Callable[..., Any], counts: Callable[..., bool]) -> Any:
+    def wrap(name: str, real: Callable[..., Any], counts: Callable[..., bool]) -> Any:
         def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
             if not counts(self, *args):
                 return real(self, *args, **kwargs)
@@ -65,14 +65,14 @@ def watched(effects: Effects) -> Iterator[None]:
 
     with (
         patch.object(
-            MySQLConnection, "commit", around("commit", MySQLConnection.commit, lambda *_: True)
+            MySQLConnection, "commit", wrap("commit", MySQLConnection.commit, lambda *_: True)
         ),
         patch.object(
-            MySQLCursorDict, "execute", around("write", MySQLCursorDict.execute, is_single_write)
+            MySQLCursorDict, "execute", wrap("write", MySQLCursorDict.execute, is_single_write)
         ),
-        patch.object(TradingClient, "post", around("POST", TradingClient.post, lambda *_: True)),
+        patch.object(TradingClient, "post", wrap("POST", TradingClient.post, lambda *_: True)),
         patch.object(
-            TradingClient, "delete", around("DELETE", TradingClient.delete, lambda *_: True)
+            TradingClient, "delete", wrap("DELETE", TradingClient.delete, lambda *_: True)
         ),
     ):
         yield

@@ -80,7 +80,7 @@ def db_conn(bot_environment: dict[str, str]) -> Iterator[MySQLConnectionAbstract
 def exchange(
     bot_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RunningExchange]:
-    """A quiet local exchange: quotes only when pushed, no partial fills, no random numbers."""
+    """A still local exchange: quotes only when pushed, no partial fills, no random numbers."""
     with exchange_of_bot(bot_environment, monkeypatch) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""The parts of a bot on a local exchange, cycles to trade with, and what the exchange told."""
+"""The parts of a bot on a local exchange, cycles to trade with, and what the exchange sent."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def ping_server(answer: Callable[[], int]) -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Be quiet."""
+            """Log nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -19,7 +19,7 @@ BTC = "BTC/USD"
 
 
 class Listener:
-    """What the streams told, and the streams."""
+    """What the streams reported, and the streams."""
 
     def __init__(self, settings):
         self.quotes, self.updates, self.connects = [], [], 0
@@ -136,7 +136,7 @@ async def test_a_trade_stream_found_mute_is_dropped_and_opened_again(settings, e
     async with listening(settings, BTC) as listener:
         exchange.arm("stall_stream", count=1, match={"stream": "trading"})
         await order(listener)
-        await listener.streams.reconnect_trade_stream("a sweep found what it did not tell")
+        await listener.streams.reconnect_trade_stream("a sweep found what it did not report")
         await until(lambda: listener.connects == 2)
         await order(listener)
         await until(lambda: listener.updates)

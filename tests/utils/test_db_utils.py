@@ -539,7 +539,7 @@ def test_a_transaction_begun_by_hand_is_not_continued_on_a_new_connection(db_con
     with pytest.raises(DatabaseUnavailable):
         add(db_conn, 2)
     add(db_conn, 3)
-    assert notes() == [3], "the first half is lost, and its owner was told"
+    assert notes() == [3], "the first half is lost, and its owner got the error"
 
 
 # A server that dies.

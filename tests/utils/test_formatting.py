@@ -1,4 +1,4 @@
-"""How numbers and times look to a person; that nobody else decides it; whose money it is."""
+"""How numbers and times are shown, in one place only; whose money it is."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_account_says_whose_money_it_is(url, confirmed, words):
 
 
 def test_nobody_else_formats_usd_or_says_that_money_is_real():
-    """The audit, too, has its own arithmetic and no look of its own."""
+    """The audit, too, has its own arithmetic and no format of its own."""
     private = re.compile(r":\+?,\.2f\}|REAL MONEY")
     found = {
         str(path.relative_to(SRC)): match.group()

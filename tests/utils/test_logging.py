@@ -132,7 +132,7 @@ def test_no_secret_in_messages_arguments_or_tracebacks(basic, root_logger, tmp_p
 
 @pytest.fixture
 def secret_facts(bot_environment, mariadb_server, tmp_path) -> Iterator[dict[str, str]]:
-    """A bot at DEBUG whose every secret is one that can be looked for."""
+    """A bot at DEBUG whose every secret can be searched for."""
     connection = mariadb_server.connect()
     cursor = connection.cursor()
     cursor.execute("CREATE OR REPLACE USER 'tester'@'localhost' IDENTIFIED BY %s", (DB_PASSWORD,))

@@ -37,19 +37,19 @@ READS, ALL = 160, 200  # of the usual allowance
 class Clock:
     """A monotonic clock that a test moves; a sleep moves it, too.
 
-    `meanwhile` is done once, the next time that somebody looks at it after `looks` others: what
+    `meanwhile` is done once, the next time that it is read after `readings` others: what
     another process does while this one is between two steps.
     """
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.slept: list[float] = []
-        self.looks, self.meanwhile = 0, None
+        self.readings, self.meanwhile = 0, None
 
     def monotonic(self) -> float:
         self.now += 1e-6
-        self.looks -= 1
-        if self.meanwhile and self.looks < 0:
+        self.readings -= 1
+        if self.meanwhile and self.readings < 0:
             work, self.meanwhile = self.meanwhile, None
             work()
         return self.now
@@ -265,8 +265,8 @@ def test_while_the_folder_cannot_be_used_a_process_counts_alone_and_tells_afterw
         pace.take(reads=False)
     assert RequestPace(path).requests_left() == 0, "nothing was forgotten"
     assert claims(path) in (ALL, ALL + 1), "a claim that failed half-way may count"
-    told = [record for record in caplog.records if "requests.counted_alone" in record.message]
-    assert len(told) == 1, "once, as long as it lasts"
+    warnings = [record for record in caplog.records if "requests.counted_alone" in record.message]
+    assert len(warnings) == 1, "once, as long as it lasts"
 
 
 def test_whoever_deletes_or_cuts_the_file_makes_nobody_forget_what_he_sent(clock, path):
@@ -319,11 +319,11 @@ def max_in_a_minute(moments):
     )
 
 
-LOOKS = range(8)  # more than a request has
+READINGS = range(8)  # more than a request has
 
 
-@pytest.mark.parametrize("looks", LOOKS)
-def test_of_two_that_see_the_last_place_free_one_takes_it(clock, path, looks):
+@pytest.mark.parametrize("readings", READINGS)
+def test_of_two_that_see_the_last_place_free_one_takes_it(clock, path, readings):
     pace, other = RequestPace(path), RequestPace(path)
     take(pace, ALL - 1, reads=False)
     sent = []
@@ -333,7 +333,7 @@ def test_of_two_that_see_the_last_place_free_one_takes_it(clock, path, looks):
             one.take(reads=False)
             sent.append(one)
 
-    clock.looks, clock.meanwhile = looks, lambda: try_it(other)
+    clock.readings, clock.meanwhile = readings, lambda: try_it(other)
     try_it(pace)
     if clock.meanwhile:  # it was done before that
         clock.meanwhile = None
@@ -343,8 +343,10 @@ def test_of_two_that_see_the_last_place_free_one_takes_it(clock, path, looks):
 
 
 @pytest.mark.parametrize("begins", [1000.0, 3 * PERIOD_SECONDS - 45])
-@pytest.mark.parametrize("looks", LOOKS)
-def test_one_that_was_suspended_for_long_sends_nothing_on_an_old_claim(clock, path, looks, begins):
+@pytest.mark.parametrize("readings", READINGS)
+def test_one_that_was_suspended_for_long_sends_nothing_on_an_old_claim(
+    clock, path, readings, begins
+):
     clock.now = begins
     pace, other, sent = RequestPace(path), RequestPace(path), []
 
@@ -359,7 +361,7 @@ def test_one_that_was_suspended_for_long_sends_nothing_on_an_old_claim(clock, pa
         send(other, ALL)
 
     send(pace, 10)
-    clock.looks, clock.meanwhile = looks, meanwhile
+    clock.readings, clock.meanwhile = readings, meanwhile
     send(pace, ALL)
     assert len(sent) >= ALL
     assert max_in_a_minute(sent) <= ALL
@@ -390,9 +392,9 @@ def test_no_minute_holds_more_than_the_allowance_whatever_comes_between(steps):
                 paces[who].take(reads=reads)
                 sent.append(clock.now)
 
-        for step, between, looks in steps:
+        for step, between, readings in steps:
             if step[0] != between[0]:  # threads of one process wait for each other
-                clock.looks, clock.meanwhile = looks, partial(act, between)
+                clock.readings, clock.meanwhile = readings, partial(act, between)
             act(step)
             clock.meanwhile = None
     assert max_in_a_minute(sent) <= 5

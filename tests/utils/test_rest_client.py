@@ -20,7 +20,6 @@ from trading.asset_rules_cache import AssetRulesCache
 from utils import alpaca_http
 from utils.alpaca_client_rest import (
     cancel_order,
-    fetch_order_page,
     get_account_info,
     get_latest_crypto_price,
     get_open_orders,
@@ -37,6 +36,7 @@ from utils.alpaca_http import (
     RateLimited,
     UnreadableAnswer,
 )
+from utils.alpaca_orders import fetch_order_page
 from utils.alpaca_queries import (
     fetch_account_id,
     fetch_asset_rules,

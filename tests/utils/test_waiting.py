@@ -1,4 +1,4 @@
-"""Waiting for an event within a bound, and being told to stop while waiting."""
+"""Waiting for an event within a bound, and being canceled while waiting."""
 
 from __future__ import annotations
 

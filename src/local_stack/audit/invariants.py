@@ -1,7 +1,7 @@
 """What must be true of money, whatever happened: the exchange's own records against the database.
 
-Pure: books in, violations out; none may be tolerated. The demo's summary, the chaos run and tests
-ask the same functions.
+Pure: evidence in, violations out; not one may be tolerated. Demo, chaos and tests call the same
+functions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Decimal, localcontext
 
 from domain.cycle import CycleStatus
 from domain.journal import ADOPTED
-from domain.orders import ExchangeOrder, Side
+from domain.orders import Side
 from local_stack.audit.ledgers import CycleEvidence, Evidence, MatchedEvidence, match_evidence
 from local_stack.audit.replay import Replayed, replay
 from local_stack.audit.spending import find_oversold, find_overspent
@@ -21,7 +21,7 @@ from local_stack.audit.take_profits import count_left, find_gone_prices, find_le
 from strategy.sizing import is_dust, is_unsellable
 
 MAX_REQUESTS_PER_MINUTE = 200
-_AVERAGE_PLACES = Decimal("1e-9")  # the exchange tells an average price to so many places
+_AVERAGE_PLACES = Decimal("1e-9")  # of the exchange's average prices
 _WAITING = (CycleStatus.BUYING, CycleStatus.SELLING)
 _ZERO = Decimal(0)
 
@@ -37,7 +37,7 @@ class Violation:
 
 
 def find_violations(evidence: Evidence) -> list[Violation]:
-    """Every rule, when nothing is under way any more."""
+    """Every rule; for a moment when nothing is under way any more."""
     matched = match_evidence(evidence)
     with localcontext(prec=60):
         found = [
@@ -54,30 +54,27 @@ def find_violations(evidence: Evidence) -> list[Violation]:
 
 
 def find_unresolved(evidence: Evidence) -> list[Violation]:
-    """What the bot has still to find out: empty once it has caught up with the exchange."""
+    """What the bot has not found out yet: nothing, once it has caught up with the exchange."""
     matched, found = match_evidence(evidence), list[Violation]()
     for cycle in matched.cycles:
         open_ids = {order.id for order in cycle.orders if not order.is_ended}
         if cycle.row.status in _WAITING and cycle.row.latest_order_id not in open_ids:
             text = f"{cycle.row.status} without an open order ({cycle.row.latest_order_id})"
-            found.append(_of(cycle, "settled", text))
+            found.append(violation_of(cycle, "resolved", text))
         for order in cycle.orders:
             if not order.is_ended:
                 if cycle.row.latest_order_id != order.id or cycle.row.status not in _WAITING:
                     text = f"open order {order.client_order_id} is not linked ({cycle.row.status})"
-                    found.append(_of(cycle, "settled", text))
+                    found.append(violation_of(cycle, "resolved", text))
                 continue
-            booked = sum((entry.filled_qty for entry in cycle.journaled(order)), _ZERO)
-            if not cycle.journaled(order) or booked != order.filled_qty:
+            entries = cycle.journaled(order)
+            booked = sum((entry.filled_qty for entry in entries), _ZERO)
+            # An order without a fill is not booked once its cycle has ended in error.
+            has_nothing_to_book = cycle.row.status is CycleStatus.ERROR and order.filled_qty == 0
+            if (not entries or booked != order.filled_qty) and not has_nothing_to_book:
                 text = f"{order.client_order_id} ({order.status}): {booked} of {order.filled_qty}"
-                if not _needs_no_row(cycle, order):
-                    found.append(_of(cycle, "settled", f"{text} is booked"))
+                found.append(violation_of(cycle, "resolved", f"{text} is booked"))
     return found
-
-
-def _needs_no_row(cycle: CycleEvidence, order: ExchangeOrder) -> bool:
-    """An order that came to nothing after its cycle had ended in error has nothing to book."""
-    return cycle.row.status is CycleStatus.ERROR and order.filled_qty == 0
 
 
 def find_unclaimed(matched: MatchedEvidence) -> Iterator[Violation]:
@@ -102,7 +99,7 @@ def find_unclaimed(matched: MatchedEvidence) -> Iterator[Violation]:
 
 
 def find_open_cycle_faults(evidence: Evidence) -> Iterator[Violation]:
-    """Exactly one open cycle for each asset, and an end in error only where coins were taken."""
+    """Exactly one open cycle for each asset; an end in error only where coins were taken."""
     open_rows = Counter(row.asset_id for row in evidence.rows if row.is_open)
     symbols = {asset.id: asset.asset_symbol for asset in evidence.assets}
     for asset_id, symbol in symbols.items():
@@ -121,22 +118,24 @@ def find_order_faults(cycle: CycleEvidence) -> Iterator[Violation]:
     ids = Counter(order.client_order_id for order in cycle.orders)
     for client_id, times in ids.items():
         if times > 1:
-            yield _of(cycle, "one order for one state", f"{times} orders have the id {client_id}")
+            text = f"{times} orders have the id {client_id}"
+            yield violation_of(cycle, "one order for one state", text)
     open_ids: set[str] = set()
     for step in cycle.steps:
         if step.event == "pending_new":
             if open_ids:
-                yield _of(cycle, "one order at a time", f"{step.order_id} beside {open_ids}")
+                text = f"{step.order_id} beside {open_ids}"
+                yield violation_of(cycle, "one order at a time", text)
             open_ids.add(step.order_id)
         elif step.event in ("fill", "canceled", "expired", "rejected", "replaced"):
             open_ids.discard(step.order_id)
     seqs = sorted({entry.order_seq for entry in cycle.journal if entry.final_status != ADOPTED})
     if seqs != list(range(len(seqs))):
-        yield _of(cycle, "every state once", f"the journal has the states {seqs}")
+        yield violation_of(cycle, "every state once", f"the journal has the states {seqs}")
 
 
 def find_money_faults(cycles: Iterable[CycleEvidence], evidence: Evidence) -> Iterator[Violation]:
-    """Never more spent than the ladder has, never more sold than bought.
+    """Never more spent than the ladder costs, never more sold than bought.
 
     What a complete cycle could not sell may be sold with a later one of its symbol.
     """
@@ -144,19 +143,19 @@ def find_money_faults(cycles: Iterable[CycleEvidence], evidence: Evidence) -> It
     for cycle in sorted(cycles, key=lambda one: one.row.id):
         leftover = leftovers.get(cycle.symbol, _ZERO)
         for text in find_overspent(cycle, evidence.booked_at):
-            yield _of(cycle, "money: the ladder", text)
+            yield violation_of(cycle, "money: the ladder", text)
         for text in find_oversold(cycle, evidence.booked_at, leftover):
-            yield _of(cycle, "money: sold no more than bought", text)
+            yield violation_of(cycle, "money: sold no more than bought", text)
         if cycle.is_complete and is_unsellable(left := count_left(cycle), cycle.rules):
             leftovers[cycle.symbol] = leftover + left
 
 
 def find_sale_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violation]:
-    """Nothing sold at a price that was gone, nothing left behind by a cycle that is complete."""
+    """No sale at a price that was gone, nothing left behind by a complete cycle."""
     for text in find_gone_prices(cycle, evidence):
-        yield _of(cycle, "sale: at a bid that is there", text)
+        yield violation_of(cycle, "sale: at a bid that is there", text)
     for text in find_left_behind(cycle, evidence):
-        yield _of(cycle, "sale: nothing left behind", text)
+        yield violation_of(cycle, "sale: nothing left behind", text)
 
 
 def find_journal_faults(cycle: CycleEvidence) -> Iterator[Violation]:
@@ -164,26 +163,28 @@ def find_journal_faults(cycle: CycleEvidence) -> Iterator[Violation]:
     known = {order.id: order for order in cycle.orders}
     for entry in cycle.journal:
         if entry.alpaca_order_id not in known and entry.final_status != ADOPTED:
-            yield _of(cycle, "journal", f"{entry.client_order_id} is no order of this cycle")
+            text = f"{entry.client_order_id} is no order of this cycle"
+            yield violation_of(cycle, "journal", text)
     for order in cycle.orders:
         filled, usd = cycle.filled_qty(order), cycle.filled_usd(order)
         if filled != order.filled_qty:
-            yield _of(cycle, "exchange", f"fills of {order.client_order_id} do not add up")
+            yield violation_of(cycle, "exchange", f"fills of {order.client_order_id} do not add up")
         entries = cycle.journaled(order)
         booked = sum((entry.filled_qty for entry in entries), _ZERO)
         booked_usd = sum((entry.filled_usd for entry in entries), _ZERO)
         if entries and booked != filled:
             text = f"{order.client_order_id}: {booked:f} coins booked, {filled:f} filled"
-            yield _of(cycle, "journal", text)
+            yield violation_of(cycle, "journal", text)
         elif entries and abs(booked_usd - usd) > filled * _AVERAGE_PLACES + Decimal("1e-15"):
             text = f"{order.client_order_id}: {booked_usd:f} USD booked, {usd:f} paid"
-            yield _of(cycle, "journal", text)
+            yield violation_of(cycle, "journal", text)
         if any(entry.side is not order.side for entry in entries):
-            yield _of(cycle, "journal", f"{order.client_order_id} is booked on the wrong side")
+            text = f"{order.client_order_id} is booked on the wrong side"
+            yield violation_of(cycle, "journal", text)
 
 
 def find_row_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violation]:
-    """Quantity, average, safety orders, seq and status are what the journal's fills make of them.
+    """Quantity, average, safety orders, seq and status follow from the journal's fills.
 
     A cycle that ended in error keeps the figures of that moment; later fills are only journaled.
     """
@@ -200,11 +201,11 @@ def find_row_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violat
         states = replay(cycle.journal, cycle.rules, evidence.fee_rate, late_sale_completes=False)
         if _difference(cycle, states[-1]) is None:
             return
-    yield _of(cycle, "row", difference)
+    yield violation_of(cycle, "row", difference)
 
 
 def _next_order_was_open(cycle: CycleEvidence, evidence: Evidence) -> bool:
-    """Whether some sale was booked late while another order of the cycle was under way."""
+    """Whether a sale was booked late while another order of the cycle was under way."""
     ended_at_row: dict[str, int] = {}
     for number, entry in enumerate(cycle.journal):
         ended_at_row.setdefault(entry.alpaca_order_id, number)
@@ -221,7 +222,7 @@ def _next_order_was_open(cycle: CycleEvidence, evidence: Evidence) -> bool:
 
 
 def _is_closed_without_sale(cycle: CycleEvidence, evidence: Evidence) -> bool:
-    """The user asked for it and there was nothing to sell."""
+    """The user asked to close it, and there was nothing to sell."""
     return (
         cycle.is_complete
         and cycle.row.close_requested
@@ -245,16 +246,12 @@ def _difference(cycle: CycleEvidence, expected: Replayed) -> str | None:
 
 
 def find_excess_requests(peak_per_minute: int) -> Iterator[Violation]:
-    """In any minute, refused ones counted, fewer than what the exchange allows."""
+    """Fewer requests in any minute than the exchange allows; refused ones count."""
     if peak_per_minute >= MAX_REQUESTS_PER_MINUTE:
         text = f"{peak_per_minute} requests in one minute"
         yield Violation(rule="requests", text=text)
 
 
-def _of(cycle: CycleEvidence, rule: str, text: str) -> Violation:
-    return Violation(
-        rule=rule,
-        text=f"cycle {cycle.row.id}: {text}",
-        symbol=cycle.symbol,
-        cycle_id=cycle.row.id,
-    )
+def violation_of(cycle: CycleEvidence, rule: str, text: str) -> Violation:
+    text = f"cycle {cycle.row.id}: {text}"
+    return Violation(rule=rule, text=text, symbol=cycle.symbol, cycle_id=cycle.row.id)

@@ -1,7 +1,7 @@
-"""Both sides of every cycle beside each other: the exchange's orders and fills, the bot's rows.
+"""The evidence of every cycle: the exchange's orders and fills beside the bot's rows.
 
-Pure: records in, records out. Which cycle an order belongs to is worked out here, from the order's
-own words, and not taken from the bot.
+Pure: records in, records out. Which cycle an order belongs to is worked out here, from the order
+itself, and not taken from the bot.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class OrderStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What both sides say. Orders and steps in the order in which they happened, the journal in
-    the order in which it was written. `booked_at`: when an order's last row was, by Alpaca's id.
+    """What exchange and database say. Orders and steps in the order in which they happened, the
+    journal in the order of writing. `booked_at`: when the last row of an order (by Alpaca's id) was
+    written.
     """
 
     assets: tuple[DcaAsset, ...]
@@ -79,10 +80,10 @@ class Evidence:
     rules: Mapping[str, AssetRules]
     fee_rate: Decimal
     booked_at: Mapping[str, datetime] = field(default_factory=dict)
-    shrunk_symbols: frozenset[str] = frozenset()  # coins went behind the bot's back
-    taken: Mapping[str, Decimal] = field(default_factory=dict)  # how many of them, by symbol
-    # By order id of a sell: the bids that were told so shortly before it that one may decide on
-    # them. A sell that is missing here was not watched.
+    shrunk_symbols: frozenset[str] = frozenset()  # coins were taken behind the bot's back
+    taken: Mapping[str, Decimal] = field(default_factory=dict)  # how many, by symbol
+    # By order id of a sell: the bids sent so shortly before it that the bot may decide on them. A
+    # sell that is missing here was not watched.
     quotes_sent: Mapping[str, tuple[Decimal, ...]] = field(default_factory=dict)
 
 
@@ -118,7 +119,7 @@ class CycleEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchedEvidence:
-    """Every cycle with what is its own, and what is nobody's."""
+    """Every cycle with its evidence, and what belongs to no cycle."""
 
     cycles: tuple[CycleEvidence, ...]
     stray_orders: tuple[ExchangeOrder, ...]
@@ -127,14 +128,12 @@ class MatchedEvidence:
 
 
 def match_evidence(evidence: Evidence) -> MatchedEvidence:
-    """Sort orders by their client_order_id; a replacement belongs where its original does."""
+    """Find the cycle of each order by its client_order_id, of a replacement by its original."""
     assets = {asset.id: asset for asset in evidence.assets}
-    cycles = {
-        row.id: CycleEvidence(
-            row, assets[row.asset_id], evidence.rules[assets[row.asset_id].asset_symbol]
-        )
-        for row in evidence.rows
-    }
+    cycles: dict[int, CycleEvidence] = {}
+    for row in evidence.rows:
+        asset = assets[row.asset_id]
+        cycles[row.id] = CycleEvidence(row, asset, evidence.rules[asset.asset_symbol])
     strays: list[ExchangeOrder] = []
     owner: dict[str, CycleEvidence] = {}
     heirs: dict[str, CycleEvidence] = {}
@@ -148,10 +147,12 @@ def match_evidence(evidence: Evidence) -> MatchedEvidence:
         owner[order.id] = cycle
         if order.replaced_by:
             heirs[order.replaced_by] = cycle
-    stray_fills = [fill for fill in evidence.fills if fill.order_id not in owner]
+    stray_fills = []
     for fill in evidence.fills:
         if fill.order_id in owner:
             owner[fill.order_id].fills.setdefault(fill.order_id, []).append(fill)
+        else:
+            stray_fills.append(fill)
     for step in evidence.steps:
         if step.order_id in owner:
             owner[step.order_id].steps.append(step)

@@ -1,6 +1,6 @@
-"""A cycle computed anew from its journal, with the plan's formulas written down a second time.
+"""A cycle computed again from its journal, with the plan's formulas written down a second time.
 
-Pure, and on purpose not the bot's own lifecycle code: that is what is checked with it. The journal
+Pure, and on purpose independent of the bot's lifecycle code, which is checked with it. The journal
 itself is checked against the exchange's fills elsewhere (invariants).
 """
 
@@ -20,7 +20,7 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What the row must say after so many rows of the journal."""
+    """What the cycle's row must say after some rows of the journal."""
 
     quantity: Decimal = _ZERO
     average: Decimal = _ZERO
@@ -37,10 +37,10 @@ def replay(
     fee_rate: Decimal,
     late_sale_completes: bool = True,
 ) -> list[Replayed]:
-    """The states before the first row and after each one, in the order in which they were written.
+    """The states before the first row of the journal and after each one.
 
-    A row whose seq has passed already is a correction: fills that came after the order's end. One
-    that sells everything completes the cycle, unless its next order was open by then.
+    A row whose seq has passed already is a correction: fills that came after the order's end. A
+    correction that sells everything completes the cycle, unless its next order was open by then.
     """
     states = [Replayed()]
     filled_before: dict[str, Decimal] = {}
@@ -52,9 +52,12 @@ def replay(
             if not is_late:
                 state = replace(state, order_seq=state.order_seq + 1)
             if entry.filled_qty > 0 and not state.is_complete:
-                counted_before = is_late and not is_dust(known, rules, fee_rate)
-                may_complete = late_sale_completes or not is_late
-                state = _apply(state, entry, rules, fee_rate, is_late, counted_before, may_complete)
+                if entry.side is Side.SELL:
+                    may_complete = late_sale_completes or not is_late
+                    state = _sold(state, entry, rules, fee_rate, may_complete)
+                else:
+                    counted_before = is_late and not is_dust(known, rules, fee_rate)
+                    state = _bought(state, entry, rules, fee_rate, is_late, counted_before)
         if _ended_beside_a_late_sale(state, entry, rules, fee_rate, is_late):
             state = replace(state, is_complete=True)
         filled_before[entry.alpaca_order_id] = known + entry.filled_qty
@@ -76,17 +79,14 @@ def _ended_beside_a_late_sale(
     )
 
 
-def _apply(
+def _bought(
     state: Replayed,
     entry: JournalEntry,
     rules: AssetRules,
     fee_rate: Decimal,
     is_late: bool,
     counted_before: bool,
-    may_complete: bool,
 ) -> Replayed:
-    if entry.side is Side.SELL:
-        return _sold(state, entry, rules, fee_rate, may_complete)
     price = entry.filled_avg_price
     assert price is not None, "a filled order has a price"
     quantity = state.quantity + entry.filled_qty
@@ -115,13 +115,13 @@ def _sold(
     fee_rate: Decimal,
     may_complete: bool,
 ) -> Replayed:
-    """A completing sale leaves the figures as they were: they tell what the cycle was.
+    """A completing sale leaves the figures as they were: they say what the cycle was.
 
-    Whatever the sale's end, what counts is what is left: a position that was told too small is sold
-    in part by an order that fills.
+    However the order ended, what counts is what is left: when the position lagged, an order that
+    filled sold only a part.
     """
     left = max(_ZERO, state.quantity - entry.filled_qty)
-    # Fees are rounded up and their rate is an estimate: a tenth more, and a step of the quantity.
+    # Fees are rounded up and their rate is an estimate: allow a tenth and a step of the quantity.
     fees = max(state.coin_fees, state.quantity * fee_rate)
     left_in_account = left - fees * Decimal("1.1") - rules.min_trade_increment
     goes_on = entry.final_status == "replaced"

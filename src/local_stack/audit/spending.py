@@ -1,9 +1,8 @@
 """What a cycle could cost and what it could sell, step by step as the exchange saw it. Pure.
 
-Judged at the moment of each submission by the limit prices: filled, plus what every open order can
-still take. A fill that comes after its order's end (exchanges do that) raises what was spent
-without any doing of the bot, so it counts against the next order from the moment the bot has booked
-it; that it is booked in time is another rule's matter.
+Judged at each submission by the limit prices: filled, plus what every open order can still take. A
+fill after its order's end (exchanges do that) is not the bot's doing, so it counts against the next
+order only once the bot has booked it; whether it is booked in time is for another rule.
 """
 
 from __future__ import annotations
@@ -31,14 +30,8 @@ class _Tally:
     late: list[tuple[str, Decimal]] = field(default_factory=list)
 
     def committed(self, at: datetime, booked_at: Mapping[str, datetime]) -> Decimal:
-        late = sum(
-            (
-                amount
-                for order_id, amount in self.late
-                if order_id in booked_at and booked_at[order_id] + ON_ITS_WAY < at
-            ),
-            _ZERO,
-        )
+        booked = {order_id for order_id, when in booked_at.items() if when + ON_ITS_WAY < at}
+        late = sum((amount for order_id, amount in self.late if order_id in booked), _ZERO)
         return self.filled + late + sum(self.open.values(), _ZERO)
 
     def take(self, step: OrderStep, filled: Decimal, unfilled: Decimal) -> None:
@@ -54,6 +47,22 @@ class _Tally:
 
 def find_overspent(cycle: CycleEvidence, booked_at: Mapping[str, datetime]) -> Iterator[str]:
     """Each buy with which filled plus open buys exceeded the ladder, in USD."""
+    ladder = _ladder_usd(cycle.asset)
+    for order, committed in _commitments(cycle, booked_at):
+        if committed > ladder:
+            yield f"{order.client_order_id} committed {committed:.4f} of {ladder:.4f} USD"
+
+
+def largest_share(cycle: CycleEvidence) -> Decimal:
+    """The largest part of its ladder that the cycle ever had filled or on order."""
+    largest = max((committed for _, committed in _commitments(cycle, {})), default=_ZERO)
+    return largest / _ladder_usd(cycle.asset)
+
+
+def _commitments(
+    cycle: CycleEvidence, booked_at: Mapping[str, datetime]
+) -> Iterator[tuple[ExchangeOrder, Decimal]]:
+    """Each buy, and what the cycle had filled and on order with it, in USD."""
     tally, orders = _Tally(), _orders(cycle, Side.BUY)
     for step in cycle.steps:
         order = orders.get(step.order_id)
@@ -62,11 +71,7 @@ def find_overspent(cycle: CycleEvidence, booked_at: Mapping[str, datetime]) -> I
         limit = order.limit_price or _ZERO
         if step.event == "pending_new":
             tally.open[order.id] = (order.qty or _ZERO) * limit
-            committed = tally.committed(step.at, booked_at)
-            if committed > _ladder_usd(cycle.asset):
-                yield f"{order.client_order_id} committed {committed:.4f} of" + (
-                    f" {_ladder_usd(cycle.asset):.4f} USD"
-                )
+            yield order, tally.committed(step.at, booked_at)
         else:
             tally.take(step, step.usd, step.qty * limit)
 
@@ -76,7 +81,7 @@ def find_oversold(
 ) -> Iterator[str]:
     """Each sell with which sold plus open sells exceeded what had been bought, in coins.
 
-    `leftover`: what the cycles before could not sell of their own; it may go with this one.
+    `leftover`: coins that earlier cycles could not sell; they may be sold with this one.
     """
     tally, sells = _Tally(), _orders(cycle, Side.SELL)
     bought = max(_ZERO, leftover)
@@ -96,24 +101,8 @@ def find_oversold(
         yield f"{sold:f} coins sold, {bought:f} bought"
 
 
-def largest_share(cycle: CycleEvidence) -> Decimal:
-    """The largest part of its ladder that the cycle ever had filled or on order."""
-    tally, orders, largest = _Tally(), _orders(cycle, Side.BUY), _ZERO
-    for step in cycle.steps:
-        order = orders.get(step.order_id)
-        if order is None:
-            continue
-        limit = order.limit_price or _ZERO
-        if step.event == "pending_new":
-            tally.open[order.id] = (order.qty or _ZERO) * limit
-            largest = max(largest, tally.committed(step.at, {}))
-        else:
-            tally.take(step, step.usd, step.qty * limit)
-    return largest / _ladder_usd(cycle.asset)
-
-
 def _ladder_usd(asset: DcaAsset) -> Decimal:
-    """What the cycle may spend, counted here again: the bot's own figure is what is judged."""
+    """What the cycle may spend, computed here again: the bot's own figure is judged by it."""
     return asset.base_order_amount + asset.max_safety_orders * asset.safety_order_amount
 
 

@@ -1,6 +1,6 @@
 """What a take profit may be sold at, and what it may leave behind. Pure, like invariants.
 
-Written down a second time on purpose: neither the bot's triggers nor its lifecycle are asked.
+Written down a second time on purpose: the bot's triggers and lifecycle are not used.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ _ZERO = Decimal(0)
 
 
 def find_gone_prices(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
-    """Each take profit that was sent although no quote that could decide had a bid at its target.
+    """Each take profit that was sent although no recent quote had a bid at its target.
 
-    `books.quotes_sent` has the bids that the bot was told so shortly before the order came that it
-    may decide on them. One at the target is enough: the newest may still have been on its way. A
-    sale that the user asked for has no target.
+    One bid of `evidence.quotes_sent` at the target is enough: newer ones may still have been on
+    their way. A sale that the user asked for has no target.
     """
     if cycle.row.close_requested:
         return
@@ -36,7 +35,7 @@ def find_gone_prices(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
         bids = evidence.quotes_sent.get(order.id)
         if order.side is not Side.SELL or identity is None or bids is None:
             continue
-        # A correction that was booked meanwhile may have moved the average: the lowest counts.
+        # A correction booked meanwhile may have moved the average: the lowest counts.
         averages = [
             state.average
             for state in states
@@ -47,15 +46,15 @@ def find_gone_prices(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
         target = min(averages) * (1 + cycle.asset.take_profit_percent / 100)
         highest = max(bids, default=_ZERO)
         if highest < target:
-            told = f"at best {highest:f}" if bids else "no bid at all"
-            yield f"{order.client_order_id} was sold at {target:.6f} or more: {told} was told"
+            seen = f"the best bid was {highest:f}" if bids else "there was no bid"
+            yield f"{order.client_order_id} needed a bid of {target:.6f}: {seen}"
 
 
 def find_left_behind(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
-    """A complete cycle with more than dust of it still on the exchange.
+    """A complete cycle with more than dust of its coins still on the exchange.
 
-    Counted by the exchange's own fills and fees. Fills that came after their order's end count from
-    the moment the bot had booked them; coins taken behind its back cannot be sold.
+    Counted by the exchange's own fills and fees. Fills after their order's end count once the bot
+    has booked them; coins taken behind its back cannot be sold.
     """
     if not cycle.is_complete:
         return
@@ -66,7 +65,7 @@ def find_left_behind(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
 
 
 def count_left(cycle: CycleEvidence) -> Decimal:
-    """Coins: bought, less the fees taken from them, less sold. Below 0 where those that an earlier
+    """Coins bought, less the fees taken from them, less sold. Below 0 when coins that an earlier
     cycle had left were sold, too.
     """
     return sum(
@@ -93,18 +92,14 @@ def _late_and_unknown(cycle: CycleEvidence, evidence: Evidence) -> Decimal:
         if not step.qty:
             continue
         booked_at = evidence.booked_at.get(step.order_id)
-        was_known = (
-            sent_at is not None and booked_at is not None and booked_at + ON_ITS_WAY < sent_at
-        )
+        was_known = sent_at and booked_at and booked_at + ON_ITS_WAY < sent_at
         if step.order_id in ended and not was_known:
             late += step.qty
     return late
 
 
 def _last_sell_sent_at(cycle: CycleEvidence, orders: dict[str, ExchangeOrder]) -> datetime | None:
-    sent = [
-        step.at
-        for step in cycle.steps
-        if step.event == "pending_new" and orders[step.order_id].side is Side.SELL
-    ]
-    return sent[-1] if sent else None
+    for step in reversed(cycle.steps):
+        if step.event == "pending_new" and orders[step.order_id].side is Side.SELL:
+            return step.at
+    return None

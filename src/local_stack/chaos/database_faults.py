@@ -1,6 +1,6 @@
 """What a chaos run does to the database: kills, restarts, suspensions, also in transactions.
 
-Owns: whether the database is down by our doing; then no other fault of it makes sense.
+Owns: whether we have taken the database down; then no other fault of it makes sense.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from runtime.process_table import servers_below
 from utils.db_utils import close_quietly
 
 DatabaseEffect = Callable[["DatabaseFaults", Planned, random.Random], bool]
-INNODB_CACHE_SECONDS = 0.15  # asked again sooner, innodb_trx gives the same answer for ever
+INNODB_CACHE_SECONDS = 0.15  # read more often, innodb_trx repeats its last answer
 _OTHERS = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = %s"
 _IN_TRANSACTION = (
     "SELECT t.trx_mysql_thread_id AS id FROM information_schema.innodb_trx t"
@@ -39,13 +39,13 @@ def _if_up(effect: DatabaseEffect) -> DatabaseEffect:
         try:
             return effect(self, planned, chance)
         except mysql.connector.Error:
-            return False  # it went down under our own hands
+            return False  # it went down meanwhile
 
     return apply
 
 
 class DatabaseFaults:
-    """Faults of the server and to its connections, and the user's words in its tables."""
+    """Faults of the server and its connections, and requests of the user in its tables."""
 
     def __init__(self, stack: LocalStack, undo: UndoList, line: DatabaseLine) -> None:
         self._stack, self._undo, self._line = stack, undo, line
@@ -53,7 +53,7 @@ class DatabaseFaults:
 
     @_if_up
     def close_cycle(self, _planned: Planned, chance: random.Random) -> bool:
-        """The user's request, at whatever moment of the cycle."""
+        """The user's request, at any moment of the cycle."""
         with self._connection() as connection:
             ids = _ids(connection, "SELECT id FROM dca_cycles WHERE open_asset_id IS NOT NULL")
             cursor = connection.cursor()
@@ -132,7 +132,7 @@ class DatabaseFaults:
 
     @contextlib.contextmanager
     def _transaction_of_others(self) -> Iterator[tuple[MySQLConnectionAbstract, list[int]]]:
-        """Hold the rows of all cycles until somebody waits for one inside a transaction."""
+        """Lock the rows of all cycles until another connection waits for one in a transaction."""
         with self._connection() as connection, self._connection() as holder:
             cursor = holder.cursor()
             cursor.execute("START TRANSACTION")
@@ -142,11 +142,11 @@ class DatabaseFaults:
             [(own_id,)] = cursor.fetchall()
             ids: list[int] = []
 
-            def somebody_waits() -> bool:
+            def another_waits() -> bool:
                 ids[:] = [one for one in _ids(connection, _IN_TRANSACTION) if one != own_id]
                 return bool(ids)
 
-            until(somebody_waits, INNODB_CACHE_SECONDS)
+            until(another_waits, INNODB_CACHE_SECONDS)
             yield connection, ids
 
 

@@ -1,8 +1,8 @@
-"""The line between the bot and its database: a TCP proxy that can die without a word.
+"""The line between the bot and its database: a TCP proxy that can die silently.
 
-Cut, it passes no byte in either direction and closes nothing, as when a router forgets: what was
-connected then stays dead for ever though both ends stand, and whoever connects meanwhile waits.
-Mended, it carries new connections; the server goes on holding what the dead ones held.
+While cut, it passes no byte in either direction and closes nothing, as when a router forgets its
+connections: those that exist stay dead for ever though both ends are open, and new ones wait. Once
+mended, it carries new connections; the server still holds the locks of the dead ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Link:
 
 
 class DatabaseLine:
-    """`server_port` says where the server listens now: a restarted one may listen elsewhere."""
+    """`server_port` returns where the server listens now: a restart can change it."""
 
     def __init__(self, server_port: Callable[[], int]) -> None:
         self._server_port = server_port
@@ -59,11 +59,11 @@ class DatabaseLine:
             self._thread.join()
 
     def settings(self) -> dict[str, str]:
-        """With which a program of the stack comes through here."""
+        """Of a program that connects through this line."""
         return {"DB_HOST": HOST, "DB_PORT": str(self.port), "DB_SOCKET": ""}
 
     def cut(self) -> None:
-        """Everything that is connected dies now, and nothing new gets through."""
+        """All connections die now, and no new one gets through."""
         self._call(self._cut)
 
     def mend(self) -> None:
@@ -129,23 +129,23 @@ class DatabaseLine:
             down = asyncio.ensure_future(self._pass(link, far_reader, writer))
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             if link.is_dead:
-                await up  # the server may end its side: the client is not told
+                await up  # the server may end its side: the client does not learn it
             for way in (up, down):
                 way.cancel()
         except OSError:
-            return  # no server: the client hears of it at once
+            return  # no server: the client learns it at once
         finally:
             self._links.discard(link)
             _close(link.client)
             if link.is_dead and link.server is not None:
-                self._forgotten.append(link.server)  # nor is the server told of the client's end
+                self._forgotten.append(link.server)  # nor does the server learn of the client's end
             elif link.server is not None:
                 _close(link.server)
 
     async def _pass(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """From one end to the other while the line lives; swallowed when it is dead."""
+        """Carry bytes from one end to the other; drop them when the line is dead."""
         with contextlib.suppress(OSError):
             while passed := await reader.read(CHUNK_BYTES):
                 if not link.is_dead:
@@ -154,6 +154,6 @@ class DatabaseLine:
 
 
 def _close(writer: asyncio.StreamWriter) -> None:
-    """At once: nobody waits for what was still to be sent."""
+    """At once, without sending what is buffered."""
     with contextlib.suppress(OSError):
         writer.transport.abort()

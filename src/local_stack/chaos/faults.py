@@ -1,7 +1,7 @@
-"""What a planned fault does to the stack, and how it is taken back.
+"""What a planned fault does to the stack, and how it is undone.
 
-Owns: every effect of a chaos run. Must never hit a process that is not of this stack, and never the
-exchange itself: it is the judge.
+Owns: the faults of the account and of the processes. Must never hit a process that is not of this
+stack, nor the process of the exchange: it is the judge.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,16 +20,23 @@ from local_stack.chaos.database_faults import DatabaseFaults
 from local_stack.chaos.database_line import DatabaseLine
 from local_stack.chaos.market_faults import MarketFaults
 from local_stack.chaos.plan import ChaosFault, Effect, Planned
-from local_stack.chaos.undo import Moments, UndoList, send, until
+from local_stack.chaos.undo import (
+    USUAL_CONFIG,
+    ChangedExchange,
+    Moments,
+    UndoList,
+    send,
+    until,
+)
 from local_stack.exchange_process import StackError
 from local_stack.stack import DAEMON, LocalStack
-from runtime.process_table import processes_of_stack
+from runtime.process_table import command_line_of, processes_of_stack
 
 CARETAKERS = ("cooldown_manager", "order_manager", "consistency_checker", "watchdog")
 
 
 class ChaosFaults:
-    """Does what is planned, remembers what is to be undone and when, and counts."""
+    """Carries out what is planned, undoes it in time, and counts."""
 
     def __init__(self, stack: LocalStack, symbols: tuple[str, ...], line: DatabaseLine) -> None:
         self.counts: Counter[str] = Counter()
@@ -37,8 +44,9 @@ class ChaosFaults:
         self._symbols = symbols
         self._undo = UndoList()
         self._moments = Moments()
+        self._changed = ChangedExchange(stack.exchange, self._undo)
         self._database = DatabaseFaults(stack, self._undo, line)
-        self.market = MarketFaults(stack, symbols, self._undo, self._moments, self._count)
+        self.market = MarketFaults(stack, symbols, self._changed, self._moments, self._count)
         self.second_daemon_listeners: list[Callable[[], None]] = []
         self._second_run_dir = stack.folder / "second-run"
 
@@ -59,16 +67,16 @@ class ChaosFaults:
             self.counts[fault.words] += 1
 
     def tick(self) -> None:
-        """Undo what has lasted long enough, and do what waited for a moment that has come."""
+        """Undo what has lasted long enough, and do what has waited for this moment."""
         self._undo.tick()
         self._moments.tick()
 
     def end(self) -> None:
-        """Undo everything now, and see that the database runs."""
+        """Undo everything now; the database runs afterwards."""
         self._moments.end()
         self._undo.end()
         self._stack.exchange.control("faults", clear=True)
-        self._stack.exchange.control("config", duplicate_ids_refused=True, latency_seconds=0.005)
+        self._stack.exchange.control("config", **USUAL_CONFIG)
         for process in self._daemons(second=True):
             send(process, psutil.Process.kill)
         for process in self._stack.daemon_processes():
@@ -80,25 +88,16 @@ class ChaosFaults:
 
     def exchange_fault(self, planned: Planned, _chance: random.Random) -> bool:
         assert planned.exchange_fault is not None, "it says which"
-        exchange = self._stack.exchange
-        [armed] = exchange.control("faults", **planned.exchange_fault)["armed"]
-        self._undo.after(planned.for_seconds, lambda: exchange.control("faults", clear=armed["id"]))
+        self._changed.arm(planned.for_seconds, **planned.exchange_fault)
         return True
 
     def duplicate_ids(self, planned: Planned, _chance: random.Random) -> bool:
-        exchange = self._stack.exchange
-        exchange.control("config", duplicate_ids_refused=False)
-        self._undo.after(
-            planned.for_seconds, lambda: exchange.control("config", duplicate_ids_refused=True)
-        )
+        self._changed.configure(planned.for_seconds, duplicate_ids_refused=False)
         return True
 
     def slow_exchange(self, planned: Planned, chance: random.Random) -> bool:
-        exchange = self._stack.exchange
-        exchange.control("config", latency_seconds=round(chance.uniform(0.1, 0.6), 2))
-        self._undo.after(
-            planned.for_seconds, lambda: exchange.control("config", latency_seconds=0.005)
-        )
+        latency = round(chance.uniform(0.1, 0.6), 2)
+        self._changed.configure(planned.for_seconds, latency_seconds=latency)
         return True
 
     def take_coins(self, _planned: Planned, chance: random.Random) -> bool:
@@ -123,14 +122,14 @@ class ChaosFaults:
         exchange.control("balance", unit=symbol, add=amount, price=quote["ask"])
 
         def take_back() -> None:
-            with contextlib.suppress(StackError):  # fewer are there: the bot has a claim on them
+            with contextlib.suppress(StackError):  # the bot has reserved or sold some of them
                 exchange.control("balance", unit=symbol, add=f"-{amount}")
 
         self._undo.after(planned.for_seconds, take_back)
         return True
 
     def edit_order(self, _planned: Planned, chance: random.Random) -> bool:
-        """The user moves the price of an open buy down a little in the dashboard."""
+        """The user lowers the price of an open buy a little in the dashboard."""
         exchange = self._stack.exchange
         buys = [
             one
@@ -152,17 +151,20 @@ class ChaosFaults:
         return [
             process
             for process in self._stack.daemon_processes()
-            if (_environment(process).get("PID_FILE", "").startswith(str(self._second_run_dir)))
-            is second
+            if _pid_file_of(process).startswith(str(self._second_run_dir)) is second
         ]
 
-    def kill_daemon(self, _planned: Planned, _chance: random.Random) -> bool:
-        daemons = self._daemons()
+    def _signal_daemons(
+        self, daemons: list[psutil.Process], signal: Callable[[psutil.Process], None]
+    ) -> bool:
         for process in daemons:
-            send(process, psutil.Process.kill)
-        # The watchdog is to start it at once: it cannot know that this is no crash loop.
+            send(process, signal)
+        # The watchdog must start it again at once: without its memory this is no crash loop.
         (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
         return bool(daemons)
+
+    def kill_daemon(self, _planned: Planned, _chance: random.Random) -> bool:
+        return self._signal_daemons(self._daemons(), psutil.Process.kill)
 
     def kill_after_order(self, planned: Planned, chance: random.Random) -> bool:
         """Between the acceptance of an order and its first effects on the database."""
@@ -170,19 +172,14 @@ class ChaosFaults:
         daemons = self._daemons()
         if not until(lambda: self._stack.exchange.state()["orders"]["total"] > seen):
             return False
-        time.sleep(chance.choice((0, 0, 0.01, 0.03, 0.1)))  # which effect it misses is the point
-        for process in daemons:
-            send(process, psutil.Process.kill)
-        (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
-        return bool(daemons)
+        time.sleep(chance.choice((0, 0, 0.01, 0.03, 0.1)))  # it misses other effects each time
+        return self._signal_daemons(daemons, psutil.Process.kill)
 
     def suspend_daemon(self, planned: Planned, _chance: random.Random) -> bool:
         daemons = self._daemons()
         for process in daemons:
-            send(process, psutil.Process.suspend)
             self._undo.after(planned.for_seconds, partial(send, process, psutil.Process.resume))
-        (self._stack.run_dir / "watchdog.json").unlink(missing_ok=True)
-        return bool(daemons)
+        return self._signal_daemons(daemons, psutil.Process.suspend)
 
     def second_daemon(self, planned: Planned, chance: random.Random) -> bool:
         """Beside the first one, or as if on another host: with a PID file of its own."""
@@ -208,7 +205,7 @@ class ChaosFaults:
         running = [
             process
             for process in processes_of_stack(self._stack.folder)
-            if any(Path(part).stem in CARETAKERS for part in _command(process))
+            if any(Path(part).stem in CARETAKERS for part in command_line_of(process))
         ]
         if running:
             send(chance.choice(running), psutil.Process.kill)
@@ -218,13 +215,7 @@ class ChaosFaults:
         return True
 
 
-def _environment(process: psutil.Process) -> Mapping[str, str]:
+def _pid_file_of(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
-        return process.environ()
-    return {}
-
-
-def _command(process: psutil.Process) -> list[str]:
-    with contextlib.suppress(psutil.Error):
-        return process.cmdline()
-    return []
+        return process.environ().get("PID_FILE", "")
+    return ""

@@ -1,29 +1,25 @@
-"""Days after the run: the fees are posted as real accounts post them, and the bot settles them.
+"""Days after the run: the fees are posted as on real accounts, and the bot settles them.
 
-Owns: the postings (late, split, misdated, unnamed, at either rate) and the clock of the two days
-after. What the journal says then is judged against what the exchange took. Nobody trades meanwhile.
+Owns: the postings (late, split, misdated, unnamed, at either rate) and the later clock. The journal
+is then judged against what the exchange took. Nothing trades meanwhile.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
-from config import PROJECT_ROOT
 from domain.journal import JournalEntry
 from domain.orders import Side
-from local_stack.audit.invariants import Violation
+from local_stack.audit.invariants import Violation, violation_of
 from local_stack.audit.ledgers import Evidence, match_evidence
 from local_stack.chaos.plan import plan_fee_postings
-from local_stack.exchange_process import StackError
+from local_stack.exchange_process import MAKER_FEE_RATE, StackError
 from local_stack.stack import LocalStack
 
-LATER_SECONDS = 4.5 * 86_400  # the day is over, every fee posted, a lower one believed
-SETTLER, SETTLER_SECONDS = "scripts/consistency_checker.py", 120.0
-MAKER_RATE = Decimal("0.0015")  # of the local exchange: the least it takes
+LATER_SECONDS = 4.5 * 86_400  # every fee is posted by then, and a lower one is accepted
+SETTLER = "scripts/consistency_checker.py"
 _CENT, _SMALLEST_COIN = Decimal("0.01"), Decimal("1e-9")
 _STORED_STEP = Decimal("1e-18")  # an allotted share is cut to what the journal's column holds
 
@@ -40,50 +36,35 @@ def settle_fees_days_later(stack: LocalStack, seed: int) -> None:
         exchange.control("faults", **fault)
     exchange.control("faults", name="skew_clock", seconds=LATER_SECONDS)
     exchange.control("end_of_day")
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-m", "local_stack.chaos.later", f"{LATER_SECONDS:.0f}", SETTLER],
-            env=stack.environment(),
-            cwd=PROJECT_ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SETTLER_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise StackError(f"{SETTLER} did not end within {SETTLER_SECONDS:.0f} s") from None
+    later = ["-m", "local_stack.chaos.later", f"{LATER_SECONDS:.0f}"]
+    ended = stack.run_python(SETTLER, [*later, SETTLER])
     exchange.control("faults", clear=True)
     if ended.returncode != 0 and not _is_only_held_back(ended.stdout + ended.stderr):
-        said = (ended.stderr or ended.stdout).strip().splitlines()[-1:] or ["it gave no reason"]
-        raise StackError(f"{SETTLER} ended with code {ended.returncode}: {said[0]}")
+        said = (ended.stderr or ended.stdout).strip() or "it said nothing"
+        raise StackError(f"{SETTLER} ended with code {ended.returncode}: {said.splitlines()[-1]}")
 
 
 def _is_only_held_back(output: str) -> bool:
-    """Whether nothing failed but what the caretaker leaves alone on purpose: after coins were taken
-    from two cycles by hand, it touches no third one for an hour.
+    """Whether the only failures are deliberate: after coins were taken from two cycles by hand, the
+    caretaker ends no third one for an hour.
     """
     failed = [line for line in output.splitlines() if "FAILED" in line]
     return bool(failed) and all("FAILED: hold back" in line for line in failed)
 
 
 def find_fee_faults(evidence: Evidence) -> Iterator[Violation]:
-    """No settled row paid less than the maker's rate explains; and what the journal says was paid
-    is never less than what the exchange took: profit would be overstated.
+    """No settled row has a lower fee than the maker's rate, and the journal's fees are in all not
+    lower than what the exchange took: the profit would be overstated.
     """
     matched = match_evidence(evidence)
     executions = Counter(fill.order_id for fill in evidence.fills)
     for cycle in matched.cycles:
         for entry in cycle.journal:
             base, fee = _base_and_fee(entry)
-            if not entry.fee_is_estimated and fee < base * MAKER_RATE - _STORED_STEP:
-                text = f"{entry.client_order_id} is settled with {fee:f} of {base:f}"
-                yield Violation(
-                    rule="fees: what a rate explains",
-                    text=f"cycle {cycle.row.id}: {text}, {fee / base:.4%}",
-                    symbol=cycle.symbol,
-                    cycle_id=cycle.row.id,
-                )
+            if not entry.fee_is_estimated and fee < base * MAKER_FEE_RATE - _STORED_STEP:
+                share = f"{fee:f} of {base:f}, {fee / base:.4%}"
+                text = f"{entry.client_order_id} is settled with {share}"
+                yield violation_of(cycle, "fees: what a rate explains", text)
     for asset in evidence.assets:
         yield from _understated(evidence, Side.BUY, asset.asset_symbol, executions)
     # A fee in USD need not say for which coin it was taken.
@@ -100,8 +81,8 @@ def _base_and_fee(entry: JournalEntry) -> tuple[Decimal, Decimal]:
 def _understated(
     evidence: Evidence, side: Side, symbol: str | None, executions: Counter[str]
 ) -> Iterator[Violation]:
-    """An estimate may be short by the rounding of each execution, a settled row by nothing. What is
-    open has no row yet, whatever it filled.
+    """An estimate may be short by the rounding of each execution, a settled row by nothing. An open
+    order has no row yet, whatever it has filled.
     """
     rows = [one for one in evidence.journal if one.side is side and symbol in (None, one.symbol)]
     booked = {one.alpaca_order_id for one in rows}
@@ -115,6 +96,6 @@ def _understated(
         yield Violation(rule="fees: profit not overstated", text=text, symbol=symbol)
 
 
-def count_resolved(evidence: Evidence) -> int:
+def count_settled(evidence: Evidence) -> int:
     """How many rows of the journal carry a posted fee."""
     return sum(not one.fee_is_estimated for one in evidence.journal)

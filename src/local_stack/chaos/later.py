@@ -2,8 +2,8 @@
 
     python -m local_stack.chaos.later SECONDS scripts/consistency_checker.py [arguments]
 
-For what happens only after a day has ended. Only our own modules see the other time: the clock of
-the packages and the monotonic one stay as they are. Must never be given anything but a local stack.
+For what happens only after a day has ended. Only our own modules see the later time; the clock of
+the packages and the monotonic clock stay as they are. For a local stack only.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ SRC = Path(__file__).resolve().parents[2]
 
 
 class _AnyDatetime(type):
-    """What the packages make is one, too."""
+    """Instances made by the packages count as ours."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, real_datetime)
 
 
 def shift_clock(seconds: float) -> None:
-    """Put the wall clock of our modules ahead, as each is loaded."""
+    """Set the wall clock of our modules ahead, as each is loaded."""
     ahead = timedelta(seconds=seconds)
 
     class datetime(real_datetime, metaclass=_AnyDatetime):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.process_table import STACK_MARK
 
-# It ends with whoever started it, however that ends.
+# It ends with its parent, however that ends.
 _BUSY = """
 import os
 parent = os.getppid()
@@ -24,7 +24,7 @@ while os.getppid() == parent:
 def busy_processes(count: int, folder: Path) -> Iterator[None]:
     """So many while the block runs, each as fast as it can, at the usual niceness.
 
-    They bear the mark of the stack in `folder`, so that a killed run's are found and ended, too.
+    They bear the mark of the stack in `folder`: those of a killed run are found and ended, too.
     """
     children = [
         subprocess.Popen(

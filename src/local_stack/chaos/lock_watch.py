@@ -1,7 +1,7 @@
-"""Who holds the account's lock while connections are dead: a dead one of the daemon's own is no
-other daemon.
+"""Who holds the account's lock while connections are dead: the daemon must not take a dead one of
+its own for another daemon.
 
-Looks with a connection of its own, which the dead line does not touch.
+Reads over a direct connection, which the line's death does not affect.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from runtime.account_lock import find_lock_holder
 from utils.db_utils import DatabaseError, close_quietly
 
 POLL_SECONDS = 0.25
-GAP_SECONDS = 2.0  # looks that are further apart say nothing about what was between them
-SECOND_DAEMON_SECONDS = 25.0  # a second daemon that was begun so long ago may be the one refused
+GAP_SECONDS = 2.0  # readings further apart say nothing about the time between them
+SECOND_DAEMON_SECONDS = 25.0  # a second daemon started so long ago may be the one refused
 _REFUSED = re.compile(
     r"^(\S+ \S+?)[,.](\d+).* (app\.superseded|app\.refused) .*(another daemon (?:has|trades).*)$"
 )
 
 
 class LockWatch:
-    """Call `tick` often. Remembers when a dead connection held the lock."""
+    """Remembers when a dead connection held the lock. Call `tick` often."""
 
     def __init__(self, stack: LocalStack, line: DatabaseLine, account_id: str) -> None:
         self._stack, self._line, self._account_id = stack, line, account_id
@@ -39,7 +39,7 @@ class LockWatch:
         self._second_daemons: list[float] = []
 
     def second_daemon_begins(self) -> None:
-        """One that is rightly refused, whoever holds the lock."""
+        """Such a daemon is refused rightly, whoever holds the lock."""
         self._second_daemons.append(time.time())
 
     def tick(self, now: float) -> None:
@@ -73,7 +73,7 @@ class LockWatch:
         return sum(last - first for first, last in self._held)
 
     def find_refusals(self) -> Iterator[Violation]:
-        """Daemons that gave way to a dead connection although no other daemon was there."""
+        """Daemons that gave way to a dead connection although no other daemon ran."""
         for at, line in sorted(_refusals(self._stack.log_dir)):
             was_held = any(first <= at <= last for first, last in self._held)
             beside = any(0 <= at - began < SECOND_DAEMON_SECONDS for began in self._second_daemons)

@@ -1,99 +1,80 @@
-"""A lull after a storm: no fault but one, a safety buy that is left behind, and how soon its coins
-are sold. Faults beside it would excuse any delay.
-
-Pure: the exchange's records in, what became of the buy out.
+"""A lull after a storm: a single fault, a safety buy that the market leaves behind. The position
+must be sold soon all the same; other faults would excuse any delay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from local_stack.audit.invariants import Violation
-from local_stack.audit.ledgers import Evidence, OrderStep
+from local_stack.chaos.database_line import DatabaseLine
+from local_stack.chaos.faults import ChaosFaults
+from local_stack.chaos.left_buys import SELL_SECONDS, Left, find_delays, trace_left_buy
 from local_stack.chaos.market_faults import LeftBuy
-from local_stack.chaos.plan import STALE_ORDER_SECONDS
-from strategy.order_identity import parse_client_order_id
-from strategy.sizing import is_dust
+from local_stack.chaos.plan import plan_lull
+from local_stack.stack import LocalStack
 
-# Sooner than order_manager may take the order for stale: the daemon itself must ask.
-CANCEL_SECONDS = STALE_ORDER_SECONDS - 0.5
-# Reads that a sale needs may have to wait for their turn within the allowance.
-SELL_SECONDS = 30.0
-_ASKED = ("pending_cancel", "canceled")
+LULL_SECONDS = 12.0  # for a safety order to come
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """What became of a buy that was left behind. Seconds since the market went up."""
+@dataclass(frozen=True, slots=True)
+class Lull:
+    """`tick_until` runs the stack until a condition holds; whether it did in so many seconds."""
 
-    canceled_seconds: float | None
-    sold_seconds: float | None
-    was_filled: bool
+    stack: LocalStack
+    faults: ChaosFaults
+    line: DatabaseLine
+    tick_until: Callable[[Callable[[], bool], float], bool]
 
-    @property
-    def is_over(self) -> bool:
-        return self.was_filled or self.sold_seconds is not None
+    def leave_buy_behind(self, chance: random.Random) -> LeftBuy | None:
+        """None when no safety order came, or when the streams or a connection are still dead: that
+        would explain any delay.
+        """
+        if self.line.has_dead_clients() or not self._renew_streams():
+            return None
+        market = self.faults.market
+        market.last_left_buy = None
+        self.faults.apply(plan_lull(chance, SELL_SECONDS + LULL_SECONDS))
+        if not self.tick_until(lambda: market.last_left_buy is not None, LULL_SECONDS):
+            self.faults.end()
+        return market.last_left_buy
 
+    def _renew_streams(self) -> bool:
+        """New streams for those that the storm left silent for good. Whether they came."""
+        exchange = self.stack.exchange
+        before = exchange.state()["clients"]
+        for stream in ("trading", "data"):
+            exchange.control("faults", name="cut_stream", count=1, match={"stream": stream})
+        counts = ("trading_connections", "data_connections")
 
-def take_profit_of(left: LeftBuy, evidence: Evidence) -> Decimal | None:
-    """USD at which what the cycle holds is to be sold; None when it holds nothing."""
-    [row] = [one for one in evidence.rows if one.id == left.cycle_id]
-    [asset] = [one for one in evidence.assets if one.id == row.asset_id]
-    if is_dust(row.quantity, evidence.rules[left.symbol], evidence.fee_rate):
-        return None
-    return row.average_purchase_price * (1 + asset.take_profit_percent / 100)
+        def have_come() -> bool:
+            now = exchange.state()["clients"]
+            return (
+                all(now[name] > before[name] for name in counts)
+                and any(one["listening"] for one in now["trading"])
+                and any(one["subscriptions"] for one in now["data"])
+                and self.stack.is_trading()
+            )
 
+        came = self.tick_until(have_come, LULL_SECONDS)
+        exchange.control("faults", clear="cut_stream")
+        return came
 
-def trace_left_buy(left: LeftBuy, ledger: Mapping[str, Any]) -> Left:
-    """From the exchange's own records."""
-    since = left.moved_at
-    steps = [OrderStep.from_ledger(raw) for raw in ledger["steps"]]
-    sells = {
-        raw["id"]
-        for raw in ledger["orders"]
-        if raw["side"] == "sell" and _cycle_of(raw["client_order_id"]) == left.cycle_id
-    }
-    return Left(
-        canceled_seconds=_first(
-            since, (one for one in steps if one.order_id == left.order_id and one.event in _ASKED)
-        ),
-        sold_seconds=_first(
-            since, (one for one in steps if one.order_id in sells and one.event == "pending_new")
-        ),
-        was_filled=any(one.order_id == left.order_id and one.event == "fill" for one in steps),
-    )
+    def watch(self, left: LeftBuy, target: Decimal | None) -> tuple[Left | None, list[Violation]]:
+        """What became of the buy once the bid was at `target` (None: nothing is held); delays."""
+        exchange = self.stack.exchange
 
+        def is_above() -> bool:
+            bid = Decimal(exchange.state()["quotes"][left.symbol]["bid"])
+            return target is not None and bid >= target
 
-def find_blindness(left: LeftBuy, traced: Left, waited_seconds: float) -> list[Violation]:
-    """A resting buy must not keep what is held from being sold."""
-    if traced.was_filled:
-        return []
-    found = []
-    canceled, sold = traced.canceled_seconds, traced.sold_seconds
-    if (canceled if canceled is not None else waited_seconds) > CANCEL_SECONDS:
-        found.append("it was not canceled" if canceled is None else f"canceled {canceled:.1f} s")
-    if (sold if sold is not None else waited_seconds) > SELL_SECONDS:
-        found.append("nothing was sold" if sold is None else f"sold {sold:.1f} s")
-    return [
-        Violation(
-            rule="a resting buy blinds nobody",
-            text=f"cycle {left.cycle_id}: the bid stood above the take profit for"
-            f" {waited_seconds:.1f} s: {what} after that",
-            symbol=left.symbol,
-            cycle_id=left.cycle_id,
-        )
-        for what in found
-    ]
-
-
-def _first(since: datetime, steps: Iterable[OrderStep]) -> float | None:
-    return min(((one.at - since).total_seconds() for one in steps if one.at >= since), default=None)
-
-
-def _cycle_of(client_order_id: str) -> int | None:
-    identity = parse_client_order_id(client_order_id)
-    return identity.cycle_id if identity else None
+        if target is None or not self.tick_until(is_above, LULL_SECONDS):
+            return None, []
+        began_at = time.monotonic()
+        self.tick_until(lambda: trace_left_buy(left, exchange.ledger()).is_over, SELL_SECONDS)
+        traced = trace_left_buy(left, exchange.ledger())
+        return traced, find_delays(left, traced, time.monotonic() - began_at)

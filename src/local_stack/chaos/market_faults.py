@@ -1,7 +1,8 @@
-"""What a chaos run does to the market at the worst moment: prices gone, buys left, lagging coins.
+"""What a chaos run does to the market at the worst moment: prices gone, buys left behind, positions
+that lag.
 
-Owns: the moments. Each fault waits for one (a quote was asked for, a buy was taken, coins came) and
-then moves the market of that symbol. What moved stands where it is until the fault is over.
+Owns: the moments. Each fault waits for one (a quote was requested, a buy accepted, coins received)
+and then moves the market of that symbol, which stays there until the fault is over.
 """
 
 from __future__ import annotations
@@ -14,21 +15,19 @@ from decimal import Decimal
 from typing import Any
 
 from local_stack.chaos.plan import ChaosFault, Planned
-from local_stack.chaos.undo import Moments, UndoList
+from local_stack.chaos.undo import ChangedExchange, Moments
 from local_stack.stack import LocalStack
 from strategy.order_identity import parse_client_order_id
 
 QUOTES_PATH = "/v1beta3/crypto/us/latest/quotes"
-# Longer than MAX_QUOTE_AGE_SECONDS and shorter than what the client waits for an answer: the price
-# is gone for longer than any quote may decide.
+# Longer than any quote may decide (MAX_QUOTE_AGE_SECONDS), shorter than the client's time-out.
 SLOW_SECONDS = (7.0, 8.5)
-SLOW_ARRIVAL_SECONDS = 0.4  # an order is on its way for so long, and then until its first match
-USUAL_ARRIVAL_SECONDS = 0.005
+SLOW_ARRIVAL_SECONDS = 0.4  # an order travels for so long, and again until its first match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftBuy:
-    """A safety buy that rests since the market went up while it arrived."""
+    """A safety buy that stays open because the market went up while it arrived."""
 
     symbol: str
     order_id: str
@@ -42,29 +41,29 @@ def symbol_of_request(facts: Mapping[str, Any]) -> str:
 
 
 class MarketFaults:
-    """`hit` is called when a fault has met its moment."""
+    """`hit` is called when a fault has found its moment."""
 
     def __init__(
         self,
         stack: LocalStack,
         symbols: tuple[str, ...],
-        undo: UndoList,
+        changed: ChangedExchange,
         moments: Moments,
         hit: Callable[[ChaosFault], None],
     ) -> None:
         self._stack, self._symbols = stack, symbols
-        self._undo, self._moments, self._hit = undo, moments, hit
+        self._changed, self._moments, self._hit = changed, moments, hit
         self.last_left_buy: LeftBuy | None = None
 
     def price_gone(self, planned: Planned, chance: random.Random) -> bool:
-        """A sale asks for its confirming quote, then for its position. One of them is slow to come,
-        and as soon as it was asked for the market falls.
+        """A sale reads its confirming quote, then its position. One of the two answers is slow, and
+        the market falls as soon as it was requested.
         """
         seconds = round(chance.uniform(*SLOW_SECONDS), 1)
         is_last, percent = chance.random() < 0.4, round(chance.uniform(-4, -2), 2)
         slow = {"name": "http_slow", "count": 1, "seconds": seconds}
         short = {"name": "http_slow", "seconds": SLOW_ARRIVAL_SECONDS}
-        asked = self._arm(
+        asked = self._changed.arm(
             planned.for_seconds,
             **(slow if is_last else short),
             match={"method": "GET", "path": QUOTES_PATH},
@@ -80,17 +79,18 @@ class MarketFaults:
                 self._move(symbol, percent, seconds + 2)
                 self._hit(ChaosFault.PRICE_GONE)
                 return True
-            # The quote may not have confirmed anything; who asks for the position goes on to sell.
+            # The quote may have confirmed nothing; a sale that reads the position goes on.
             is_last = True
             path = f"/v2/positions/{symbol_of_request(facts).replace('/', '')}"
-            asked = self._arm(planned.for_seconds, **slow, match={"method": "GET", "path": path})
+            match = {"method": "GET", "path": path}
+            asked = self._changed.arm(planned.for_seconds, **slow, match=match)
             return False
 
         self._moments.wait(planned.for_seconds, has_come)
         return False
 
     def _facts_of_fault(self, fault_id: str) -> Mapping[str, Any] | None:
-        """What was asked for when this fault took effect; None before."""
+        """What was requested when this fault took effect; None before."""
         for one in self._stack.exchange.faults()["history"]:
             if one["id"] == fault_id:
                 facts: Mapping[str, Any] = one["facts"]
@@ -98,12 +98,11 @@ class MarketFaults:
         return None
 
     def resting_buy(self, planned: Planned, chance: random.Random) -> bool:
-        """The market goes up while a safety order is on its way: it rests, far below the bid."""
+        """The market goes up while a safety order arrives: it stays open, far below the bid."""
         exchange = self._stack.exchange
         percent = round(chance.uniform(3, 4.5), 2)
         seen = {one["id"] for one in exchange.state()["orders"]["open"]}
-        exchange.control("config", latency_seconds=SLOW_ARRIVAL_SECONDS)
-        self._undo.after(planned.for_seconds, self._let_orders_arrive)
+        self._changed.configure(planned.for_seconds, latency_seconds=SLOW_ARRIVAL_SECONDS)
 
         def has_come() -> bool:
             for one in exchange.state()["orders"]["open"]:
@@ -126,11 +125,8 @@ class MarketFaults:
         self._moments.wait(planned.for_seconds, has_come)
         return False
 
-    def _let_orders_arrive(self) -> None:
-        self._stack.exchange.control("config", latency_seconds=USUAL_ARRIVAL_SECONDS)
-
     def lagging_position(self, planned: Planned, chance: random.Random) -> bool:
-        """Coins came, the position tells a part of them, and the market goes up to be sold at."""
+        """Coins came, the position shows a part of them, and the market reaches the take profit."""
         symbol, before = chance.choice(self._symbols), dict[str, Decimal]()
         fraction, percent = chance.choice((0.3, 0.5, 0.8)), round(chance.uniform(1.5, 3), 2)
 
@@ -139,10 +135,9 @@ class MarketFaults:
             came = held > before.setdefault(symbol, held)
             before[symbol] = held
             if came:
+                lag: dict[str, Any] = {"name": "position_lags", "fraction": fraction}
                 for match in ({"route": "single", "symbol": symbol}, {"route": "list"}):
-                    self._arm(
-                        planned.for_seconds, name="position_lags", match=match, fraction=fraction
-                    )
+                    self._changed.arm(planned.for_seconds, **lag, match=match)
                 self._move(symbol, percent, planned.for_seconds)
                 self._hit(ChaosFault.LAGGING_POSITION)
             return came
@@ -155,11 +150,4 @@ class MarketFaults:
         return Decimal(coins["qty"]) if coins else Decimal(0)
 
     def _move(self, symbol: str, percent: float, seconds: float) -> None:
-        self._arm(seconds, name="market_moves", match={"symbol": symbol}, percent=percent)
-
-    def _arm(self, seconds: float, /, **fault: Any) -> str:
-        """Its id; switched off again after so many seconds."""
-        exchange = self._stack.exchange
-        [armed] = exchange.control("faults", **fault)["armed"]
-        self._undo.after(seconds, lambda: exchange.control("faults", clear=armed["id"]))
-        return str(armed["id"])
+        self._changed.arm(seconds, name="market_moves", match={"symbol": symbol}, percent=percent)

@@ -1,13 +1,13 @@
 """What a chaos run does and when, all of it drawn from one seed before anything starts.
 
-Pure. Owns: the menu of faults with their rates, the bot's shortened waits. What one does to the
-stack stands in the module of what it hits.
+Pure. Owns: the list of faults with their rates, and the bot's shortened waits. What a fault does is
+in the module of what it hits.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -16,9 +16,18 @@ from typing import Any
 from local_stack.caretaker_schedule import ScheduledScript
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "DOGE/USD", "AVAX/USD", "LTC/USD", "BCH/USD")
-USERS_SYMBOL = "LINK/USD"  # held by the user, not configured: nobody may touch it
+USERS_SYMBOL = "LINK/USD"  # held by the user, not configured: the bot must not touch it
+USERS_ORDER = {
+    "symbol": USERS_SYMBOL,
+    "side": "buy",
+    "type": "limit",
+    "time_in_force": "gtc",
+    "qty": "3",
+    "limit_price": "5",
+    "client_order_id": "users-own-order",
+}
 STORM_SECONDS = 40.0  # about: so that they fill the minutes
-QUIET_END_SECONDS = 0.5  # the last faults of a storm begin so long before its end
+LAST_FAULT_SECONDS = 0.5  # the last faults of a storm begin so long before its end
 MARKET_SPEED = 1.5
 RECONCILE_SECONDS = 5.0
 STALE_ORDER_SECONDS = 6.0
@@ -44,11 +53,10 @@ SCHEDULE = (
 
 
 class ChaosFault(Enum):
-    """What hits the stack itself: in words, how often it is drawn, for how many seconds it lasts.
+    """A fault of the stack: in words, how often it is drawn, how many seconds it lasts.
 
-    What it does is the method of the same name, in the module of what it hits: faults.py
-    (processes, account), market_faults.py or database_faults.py. A new one is a line here and a
-    method there.
+    The method of the same name carries it out: in faults.py (processes, account), market_faults.py
+    or database_faults.py. A new fault is a line here and a method there.
     """
 
     EXCHANGE_FAULT = "fault of the exchange", 0, (0, 0)
@@ -63,7 +71,7 @@ class ChaosFault(Enum):
     SUSPEND_DATABASE = "database suspended", 3, (0.5, 5)
     KILL_CONNECTIONS = "database connections killed", 6, (0, 0)
     KILL_CONNECTION_IN_TRANSACTION = "connection killed in a transaction", 6, (0, 0)
-    DEAD_LINE = "line to the database dead without a word", 3, (0.5, 6)
+    DEAD_LINE = "line to the database dead", 3, (0.5, 6)
     DUPLICATE_IDS = "duplicate ids let in", 2, (8, 20)
     SLOW_EXCHANGE = "slow exchange", 4, (4, 10)
     TAKE_COINS = "coins taken behind the bot's back", 1, (0, 0)
@@ -148,15 +156,15 @@ FEE_POSTINGS: tuple[tuple[float, Mapping[str, Any]], ...] = (
     (0.3, {"name": "fee_unnamed"}),
 )
 STORMS_THAT_END_WITH_A_KILL = 0.3
-STORMS_WITH_DUPLICATE_IDS = 0.5  # nothing may rest on the exchange's refusal of a second one alone
+STORMS_WITH_DUPLICATE_IDS = 0.5  # safety must not depend on the exchange's refusal alone
 SECONDS_BETWEEN_EXCHANGE_FAULTS, SECONDS_BETWEEN_CHAOS_FAULTS = 1.0, 3.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One thing that happens `at_seconds` after the storm's begin and lasts `for_seconds`.
+    """One fault, `at_seconds` after the storm's begin, for `for_seconds`.
 
-    `chance` is what further choices (which process, how many coins) are drawn from.
+    Further choices (which process, how many coins) are drawn from `chance`.
     """
 
     at_seconds: float
@@ -166,36 +174,29 @@ class Planned:
     exchange_fault: Mapping[str, Any] | None = None
 
 
-# Does what is planned, drawing further choices; True when it hit something. One whose moment is
-# still to come says False and counts itself later.
+# Carries out what is planned, drawing further choices; True when it hit something. A fault that
+# still waits for its moment returns False and is counted later.
 Effect = Callable[[Planned, random.Random], bool]
 
 
 def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
-    """The faults of one storm, in order; all have ended by the storm's end but those that
-    say so themselves (a hanging request ends within its own seconds).
-    """
+    """The faults of one storm, in order; all of them are over when the storm ends."""
     planned: list[Planned] = []
     if chance.random() < STORMS_WITH_DUPLICATE_IDS:
         planned.append(_planned(0.0, ChaosFault.DUPLICATE_IDS, seconds, chance))
-    at = 0.5
-    while (
-        at := at + chance.expovariate(1 / SECONDS_BETWEEN_EXCHANGE_FAULTS)
-    ) < seconds - QUIET_END_SECONDS:
-        name, longest, fields = _draw_fault(chance)
+    until, weights = seconds - LAST_FAULT_SECONDS, [weight for _, weight, _, _ in EXCHANGE_FAULTS]
+    for at in _draw_moments(chance, 0.5, SECONDS_BETWEEN_EXCHANGE_FAULTS, until):
+        [(name, _, longest, fields)] = chance.choices(EXCHANGE_FAULTS, weights)
         if float(fields.get("seconds", 0)) > seconds - at and name.startswith("http"):
             continue
         lasts = min(chance.uniform(longest / 3, longest), seconds - at)
         exchange_fault = {"name": name, **fields}
         planned.append(_planned(at, ChaosFault.EXCHANGE_FAULT, lasts, chance, exchange_fault))
-    at = 2.0
-    while (
-        at := at + chance.expovariate(1 / SECONDS_BETWEEN_CHAOS_FAULTS)
-    ) < seconds - QUIET_END_SECONDS:
+    for at in _draw_moments(chance, 2.0, SECONDS_BETWEEN_CHAOS_FAULTS, until):
         [fault] = chance.choices(list(ChaosFault), [one.weight for one in ChaosFault])
         lasts = min(chance.uniform(*fault.seconds), seconds - at)
         planned.append(_planned(at, fault, lasts, chance))
-    # Something is always lost at the end, so that settling is more than finding all well.
+    # An event is always lost at the end, so that there is something to recover.
     last_straw = chance.choice(LAST_STRAWS)
     planned.append(_planned(seconds - 6.0, ChaosFault.EXCHANGE_FAULT, 6.0, chance, last_straw))
     if chance.random() < STORMS_THAT_END_WITH_A_KILL:
@@ -204,13 +205,13 @@ def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
 
 
 def plan_lull(chance: random.Random, seconds: float) -> Planned:
-    """Between two storms: a buy that is left behind, and nothing else."""
+    """Between two storms: a buy that is left behind, and no other fault."""
     return _planned(0.0, ChaosFault.RESTING_BUY, seconds, chance)
 
 
 def plan_fee_postings(seed: int) -> list[Mapping[str, Any]]:
-    """The faults that the posting of this run's fees has: at least one, and each name once (two
-    splits would make four parts: nobody saw a fee in more than two).
+    """The faults in the posting of this run's fees: at least one, and each name once (two splits
+    would make four parts, and no fee was ever seen in more than two).
     """
     chance = random.Random(f"fees:{seed}")
     menu = chance.sample(FEE_POSTINGS, len(FEE_POSTINGS))
@@ -218,11 +219,12 @@ def plan_fee_postings(seed: int) -> list[Mapping[str, Any]]:
     return list(planned.values()) or [FEE_POSTINGS[0][1]]
 
 
-def _draw_fault(chance: random.Random) -> tuple[str, float, Mapping[str, Any]]:
-    [(name, _, longest, fields)] = chance.choices(
-        EXCHANGE_FAULTS, [weight for _, weight, _, _ in EXCHANGE_FAULTS]
-    )
-    return name, longest, fields
+def _draw_moments(
+    chance: random.Random, at: float, mean_seconds: float, until: float
+) -> Iterator[float]:
+    """Moments after `at`, so far apart on average; each is drawn when it is asked for."""
+    while (at := at + chance.expovariate(1 / mean_seconds)) < until:
+        yield at
 
 
 def _planned(
@@ -242,7 +244,7 @@ def _planned(
 
 
 def asset_columns(chance: random.Random) -> dict[str, Any]:
-    """A ladder that the synthetic market climbs down in seconds, another one for each asset."""
+    """A ladder that the synthetic market goes down in seconds, another one for each asset."""
     return {
         "base_order_amount": Decimal(chance.choice((40, 60, 100))),
         "safety_order_amount": Decimal(chance.choice((30, 50, 120))),

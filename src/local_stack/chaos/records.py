@@ -1,7 +1,4 @@
-"""Reads what a chaos run is judged by: the exchange's ledger and every row of the database.
-
-Reads only.
-"""
+"""Reads what a chaos run is judged by: the exchange's ledger and every row of the database."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ from domain.orders import ExchangeOrder
 from domain.rows import Row, utc_from_db
 from local_stack.audit.ledgers import Evidence, OrderStep, fills_of_ledger
 from local_stack.chaos.plan import MAX_QUOTE_AGE_SECONDS
+from local_stack.exchange_process import TAKER_FEE_RATE
 from local_stack.stack import LocalStack
 from models.asset_config import get_all_assets
 from models.cycle_data import get_cycles_by_status
 from models.order_journal import get_entries_ended_since
 from utils.db_utils import close_quietly, execute_query
 
-FEE_RATE = Decimal("0.0025")  # the default of TAKER_FEE_PERCENT, and what the exchange takes
-# The bot may decide on a quote until it is MAX_QUOTE_AGE_SECONDS old; then the order is on its way.
+# A quote may decide until it is MAX_QUOTE_AGE_SECONDS old, and then the order travels.
 DECIDES_SECONDS = MAX_QUOTE_AGE_SECONDS + 1.0
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -46,9 +43,9 @@ def read_records(
     users_orders: Collection[str],
     sold_by_hand: Collection[tuple[str, Decimal]],
 ) -> ChaosRecords:
-    """The exchange first, so that what the bot books meanwhile does not look missing.
+    """The exchange first: what the bot books meanwhile must not seem to be missing.
 
-    `sold_by_hand` are adjustments of coins that no cycle held: they excuse nothing.
+    `sold_by_hand` are adjustments of coins that no cycle held; they do not excuse missing coins.
 
     Raises:
         StackError, DatabaseError, mysql.connector.Error: a side does not answer.
@@ -56,7 +53,7 @@ def read_records(
     ledger = stack.exchange.ledger()
     connection = stack.connect()
     try:
-        # One moment of the database: a fill that is booked between two reads broke an invariant.
+        # One snapshot: a fill booked between two reads would break an invariant.
         execute_query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", db_conn=connection)
         execute_query("START TRANSACTION WITH CONSISTENT SNAPSHOT", db_conn=connection)
         booked = execute_query(
@@ -76,7 +73,7 @@ def read_records(
             fills=fills_of_ledger(ledger["executions"]),
             steps=tuple(OrderStep.from_ledger(raw) for raw in ledger["steps"]),
             rules=rules,
-            fee_rate=FEE_RATE,
+            fee_rate=TAKER_FEE_RATE,
             booked_at={row["id"]: utc_from_db(row["at"]) for row in booked},
             shrunk_symbols=frozenset(
                 one["unit"]
@@ -87,9 +84,9 @@ def read_records(
             taken=_taken(ledger["adjustments"], sold_by_hand),
             quotes_sent={
                 order_id: tuple(
-                    Decimal(one["bid"]) for one in told if one["seconds_before"] <= DECIDES_SECONDS
+                    Decimal(one["bid"]) for one in sent if one["seconds_before"] <= DECIDES_SECONDS
                 )
-                for order_id, told in ledger["quotes_sent"].items()
+                for order_id, sent in ledger["quotes_sent"].items()
             },
         )
         events = execute_query(
@@ -108,7 +105,7 @@ def read_records(
 def _taken(
     adjustments: Iterable[Mapping[str, Any]], sold_by_hand: Collection[tuple[str, Decimal]]
 ) -> dict[str, Decimal]:
-    """The most coins that were ever missing by symbol, after what was given and taken by hand."""
+    """The most coins that were ever missing, by symbol, of those given and taken by hand."""
     balance: dict[str, Decimal] = defaultdict(Decimal)
     missing: dict[str, Decimal] = {}
     for one in adjustments:

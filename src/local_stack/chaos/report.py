@@ -1,4 +1,4 @@
-"""What a chaos run came to: its figures, and the story of the cycle that broke. Writes nothing."""
+"""The result of a chaos run: its figures, and the story of a broken cycle. Writes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from domain.cycle import CycleStatus
 from domain.events import EventKind
 from local_stack.audit.invariants import Violation
 from local_stack.audit.ledgers import CycleEvidence, match_evidence
-from local_stack.chaos.lull import Left
+from local_stack.chaos.left_buys import Left
 from local_stack.chaos.records import ChaosRecords
 
 MAX_LOG_LINES = 120
@@ -20,7 +20,7 @@ MAX_LOG_LINES = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryTime:
-    """How long it took after a storm until the books agreed with the exchange."""
+    """How long it took after a storm until the database agreed with the exchange."""
 
     storm: int
     seconds: float
@@ -65,46 +65,41 @@ class Figures:
     def count(
         self, records: ChaosRecords, exchange_faults: Mapping[str, int], faults: Counter[str]
     ) -> None:
-        """Take over what the records say now."""
+        """Take the figures from the records."""
         evidence = records.evidence
         self.orders, self.fills = len(evidence.orders), len(evidence.fills)
         self.cycles_completed = sum(row.status is CycleStatus.COMPLETE for row in evidence.rows)
         self.cycles_in_error = sum(row.status is CycleStatus.ERROR for row in evidence.rows)
         self.corrections = sum(one["kind"] == EventKind.FILL_CORRECTED for one in records.events)
-        self.exchange_faults = {
-            name: count for name, count in sorted(exchange_faults.items()) if count
-        }
+        self.exchange_faults = {name: n for name, n in sorted(exchange_faults.items()) if n}
         self.faults = dict(sorted(faults.items()))
         self.kills = sum(count for name, count in faults.items() if "killed" in name)
-        requests = records.ledger["requests"]
-        self.requests_peak_per_minute = requests["peak_per_minute"]
+        self.requests_peak_per_minute = records.ledger["requests"]["peak_per_minute"]
 
     def as_json(self) -> dict[str, Any]:
         return {"well": self.is_well, **asdict(self)}
 
 
 def summary_lines(figures: Figures) -> Iterator[str]:
-    """The figures for a person."""
+    """The figures as text."""
     yield (
         f"seed {figures.seed}: {figures.seconds:.0f} s, {figures.assets} assets,"
         f" {figures.orders} orders, {figures.fills} fills, {figures.cycles_completed} cycles"
         f" completed, {figures.cycles_in_error} in error, {figures.corrections} late fills booked"
     )
     total = sum(count for name, count in figures.exchange_faults.items() if name != "skew_clock")
-    each = ", ".join(f"{name} {count}" for name, count in figures.exchange_faults.items())
-    yield f"faults of the exchange: {total} ({each})"
-    each = ", ".join(f"{name} {count}" for name, count in figures.faults.items())
+    yield f"faults of the exchange: {total} ({_listed(figures.exchange_faults)})"
     total = sum(figures.faults.values())
-    yield f"faults of the stack: {total}, {figures.kills} of them kills ({each})"
+    yield f"faults of the stack: {total}, {figures.kills} kills ({_listed(figures.faults)})"
     longest = figures.max_recovery
     if longest is not None:
         yield (
-            f"recoveries {figures.recoveries}; all was right after each of"
-            f" {len(figures.recoveries_timed)} storms, at the latest {longest.seconds:.1f} s after"
-            f" the faults ended ({longest.sweeps} sweeps)"
+            f"recoveries {figures.recoveries}; after each of {len(figures.recoveries_timed)} storms"
+            f" database and exchange agreed, at the latest {longest.seconds:.1f} s after the faults"
+            f" ended ({longest.sweeps} sweeps)"
         )
     sold = [one.sold_seconds for one in figures.left_buys if one.sold_seconds is not None]
-    longest_sale = f", at longest {max(sold):.1f} s" if sold else ""
+    longest_sale = f", after {max(sold):.1f} s at most" if sold else ""
     yield (
         f"buys left behind in a lull: {len(figures.left_buys)}, sold {len(sold)}{longest_sale};"
         f" fees settled days later: {figures.fees_settled}; the account's lock held by dead"
@@ -115,8 +110,12 @@ def summary_lines(figures: Figures) -> Iterator[str]:
     yield f"invariants: checked {figures.checks} times, {verdict}"
 
 
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
 def story(violation: Violation, records: ChaosRecords, log_dir: Path) -> Iterator[str]:
-    """Everything that is known of the cycle that broke: row, orders, journal, events, log lines."""
+    """All that is known of the broken cycle: row, orders, journal, events, log lines."""
     yield f"VIOLATION of {violation.rule!r}: {violation.text}"
     matched = match_evidence(records.evidence)
     cycle = next((one for one in matched.cycles if one.row.id == violation.cycle_id), None)

@@ -1,6 +1,6 @@
-"""A chaos run: storms over a local stack, and after each one the proof that nothing broke.
+"""A chaos run: storms over a local stack, and after each one the proof that no invariant broke.
 
-Owns: the order of a run. Decides no fault (plan) and judges nothing (invariants).
+Owns: the order of a run. Chooses no fault (plan) and judges nothing (invariants).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from domain.market import AssetRules
@@ -23,16 +23,11 @@ from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.chaos.arguments import ChaosPlan
 from local_stack.chaos.database_line import DatabaseLine
 from local_stack.chaos.faults import ChaosFaults
-from local_stack.chaos.fees import count_resolved, find_fee_faults, settle_fees_days_later
+from local_stack.chaos.fees import count_settled, find_fee_faults, settle_fees_days_later
+from local_stack.chaos.left_buys import take_profit_of
 from local_stack.chaos.lock_watch import LockWatch
-from local_stack.chaos.lull import (
-    SELL_SECONDS,
-    find_blindness,
-    take_profit_of,
-    trace_left_buy,
-)
-from local_stack.chaos.market_faults import LeftBuy
-from local_stack.chaos.plan import USERS_SYMBOL, asset_columns, plan_lull, plan_storm
+from local_stack.chaos.lull import Lull
+from local_stack.chaos.plan import USERS_ORDER, USERS_SYMBOL, asset_columns, plan_storm
 from local_stack.chaos.records import ChaosRecords, read_records
 from local_stack.chaos.report import Figures, RecoveryTime
 from local_stack.exchange_process import fetch_rules
@@ -40,10 +35,9 @@ from local_stack.stack import LocalStack
 
 TICK_SECONDS, POLL_SECONDS, PROGRESS_SECONDS = 0.05, 0.3, 5.0
 SWEEPS_TO_RECOVER = 2
-SETTLE_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never sweeps
+RECOVERY_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never sweeps
 ALIVE_SECONDS = 60.0
 REPORT_SECONDS = 60.0
-LULL_SECONDS = 12.0  # for a safety order to come
 
 
 @dataclass(slots=True)
@@ -64,7 +58,7 @@ class Chaos:
     _started_at: float = 0.0
     _said_at: float = 0.0
     _phase: str = ""
-    _lock_watch: LockWatch | None = None
+    _lock_watch: LockWatch = field(init=False)
 
     def run(self) -> None:
         """All storms, each with its proof. Ends at the first violation.
@@ -82,16 +76,16 @@ class Chaos:
             self._prove(number)
             if self.figures.violations:
                 return
-            self._act_as_the_person_who_was_told()
+            self._sell_blocking_coins()
             self.stack.exchange.control("market", paused=False)
             self._phase = f"lull {number} of {len(storms)}"
             self._lull(chance)
             if self.figures.violations:
                 return
         self._phase = "the end"
-        self._check(self._unreported_within(REPORT_SECONDS))
+        self._check(self._find_unreported())
         if not self.figures.violations:
-            self._check(self._dead_within(ALIVE_SECONDS))
+            self._check(self._find_dead_bot())
         if not self.figures.violations:
             self._phase = "days later"
             self._settle_fees()
@@ -106,16 +100,7 @@ class Chaos:
         exchange = self.stack.exchange
         self.rules = {symbol: fetch_rules(exchange, symbol) for symbol in self.plan.symbols}
         exchange.control("market", paused=False)
-        self.users_order = exchange.post(
-            "/v2/orders",
-            symbol=USERS_SYMBOL,
-            side="buy",
-            type="limit",
-            time_in_force="gtc",
-            qty="3",
-            limit_price="5",
-            client_order_id="users-own-order",
-        )["id"]
+        self.users_order = exchange.post("/v2/orders", **USERS_ORDER)["id"]
         self._lock_watch = LockWatch(self.stack, self.line, exchange.ledger()["account_id"])
         self.faults.second_daemon_listeners.append(self._lock_watch.second_daemon_begins)
         self.stack.start_daemon()
@@ -134,15 +119,13 @@ class Chaos:
         now = time.monotonic()
         self.schedule.tick(now)
         self.faults.tick()
-        if self._lock_watch is not None:
-            self._lock_watch.tick(now)
+        self._lock_watch.tick(now)
         if now - self._said_at >= PROGRESS_SECONDS:
             self._said_at = now
             self.say(self._progress())
 
     def _progress(self) -> str:
-        exchange, beat = self.stack.exchange, self.stack.heartbeat()
-        state = exchange.state()
+        state, beat = self.stack.exchange.state(), self.stack.heartbeat()
         exchange_faults = sum(self._exchange_faults().values())
         return (
             f"{time.monotonic() - self._started_at:5.0f} s  {self._phase}:"
@@ -159,43 +142,37 @@ class Chaos:
     # After a storm
 
     def _prove(self, storm: int) -> None:
-        """The faults end, the market stands still, the bot settles, everything is compared."""
+        """The faults end, the market stands still, the bot recovers, and everything is compared."""
         self.faults.end()
         self.stack.exchange.control("market", paused=True)
         ended_at = time.monotonic()
         sweeps: set[float] = set()
-        unsettled = [Violation(rule="settled", text="not looked yet")]
-        while unsettled and time.monotonic() - ended_at < SETTLE_SECONDS:
-            self._tick()
+        unresolved: list[Violation] = []
+
+        def is_over() -> bool:
+            nonlocal unresolved
             beat = self.stack.heartbeat()
             if beat is not None and (beat.last_sweep_at or 0.0) > ended_at:
                 sweeps.add(beat.last_sweep_at or 0.0)
             self.stack.exchange.control("finish")
             self.records = self._read()
-            unsettled = find_unresolved(self.records.evidence)
-            # The first one may have begun before the faults ended.
-            if unsettled and len(sweeps) > SWEEPS_TO_RECOVER + 1:
-                break
-            time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
+            unresolved = find_unresolved(self.records.evidence)
+            # One more: the first one may have begun before the faults ended.
+            return not unresolved or len(sweeps) > SWEEPS_TO_RECOVER + 1
+
+        self._tick_until(is_over, RECOVERY_SECONDS)
         seconds = time.monotonic() - ended_at
-        self.figures.recoveries_timed.append(
-            RecoveryTime(storm=storm, seconds=seconds, sweeps=len(sweeps))
-        )
-        self._check(
-            Violation(
-                rule=f"settled within {SWEEPS_TO_RECOVER} sweeps",
-                text=f"after {seconds:.0f} s and {len(sweeps)} sweeps: {one.text}",
-                symbol=one.symbol,
-                cycle_id=one.cycle_id,
-            )
-            for one in unsettled
-        )
+        recovery = RecoveryTime(storm=storm, seconds=seconds, sweeps=len(sweeps))
+        self.figures.recoveries_timed.append(recovery)
+        rule = f"resolved within {SWEEPS_TO_RECOVER} sweeps"
+        after = f"after {seconds:.0f} s and {len(sweeps)} sweeps"
+        self._check(replace(one, rule=rule, text=f"{after}: {one.text}") for one in unresolved)
         assert self.records is not None, "read above"
         self._check(
             [
                 *find_violations(self.records.evidence),
                 *find_excess_requests(self._peak()),
-                *(self._lock_watch.find_refusals() if self._lock_watch else ()),
+                *self._lock_watch.find_refusals(),
                 *find_touched_holdings(self.records.ledger, USERS_SYMBOL, self.users_order),
             ]
         )
@@ -204,64 +181,18 @@ class Chaos:
         return int(self.stack.exchange.state()["requests"]["peak_per_minute"])
 
     def _lull(self, chance: random.Random) -> None:
-        """No fault but one: a safety buy is left behind, and what is held is sold soon after.
-
-        While a program still waits on a dead connection any delay is that connection's.
-        """
-        if self.line.has_dead_clients() or not self._renew_streams():
+        lull = Lull(self.stack, self.faults, self.line, self._tick_until)
+        if (left := lull.leave_buy_behind(chance)) is None:
             return
-        market = self.faults.market
-        market.last_left_buy = None
-        self.faults.apply(plan_lull(chance, SELL_SECONDS + LULL_SECONDS))
-        self._tick_until(lambda: market.last_left_buy is not None, LULL_SECONDS)
-        if (left := market.last_left_buy) is not None:
-            self.records = self._read()
-            self._check(self._sold_though_left(left, take_profit_of(left, self.records.evidence)))
+        self.records = self._read()
+        traced, found = lull.watch(left, take_profit_of(left, self.records.evidence))
+        if traced is not None and not traced.was_filled:
+            self.figures.left_buys.append(traced)
+        self._check(found)
         self.faults.end()
 
-    def _renew_streams(self) -> bool:
-        """A stream that the storm left mute stays so for ever: new ones. Whether they came."""
-        exchange = self.stack.exchange
-        before = exchange.state()["clients"]
-        for stream in ("trading", "data"):
-            exchange.control("faults", name="cut_stream", count=1, match={"stream": stream})
-
-        def have_come() -> bool:
-            now, beat = exchange.state()["clients"], self.stack.heartbeat()
-            return (
-                all(
-                    now[name] > before[name] for name in ("trading_connections", "data_connections")
-                )
-                and any(one["listening"] for one in now["trading"])
-                and any(one["subscriptions"] for one in now["data"])
-                and beat is not None
-                and beat.state == "trading"
-            )
-
-        came = self._tick_until(have_come, LULL_SECONDS)
-        exchange.control("faults", clear="cut_stream")
-        return came
-
-    def _sold_though_left(self, left: LeftBuy, target: Decimal | None) -> list[Violation]:
-        """`target` None: it was no safety order after all, nothing is held."""
-        exchange = self.stack.exchange
-        if target is None:
-            return []
-
-        def is_above(least: Decimal = target) -> bool:
-            return Decimal(exchange.state()["quotes"][left.symbol]["bid"]) >= least
-
-        if not self._tick_until(is_above, LULL_SECONDS):
-            return []
-        began_at = time.monotonic()
-        self._tick_until(lambda: trace_left_buy(left, exchange.ledger()).is_over, SELL_SECONDS)
-        traced = trace_left_buy(left, exchange.ledger())
-        if not traced.was_filled:
-            self.figures.left_buys.append(traced)
-        return find_blindness(left, traced, time.monotonic() - began_at)
-
     def _tick_until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Whether it came to hold while the stack went on."""
+        """Whether it became true in time; the stack goes on meanwhile."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -272,24 +203,21 @@ class Chaos:
 
     def _settle_fees(self) -> None:
         self.stack.exchange.control("market", paused=True)
-        self._tick_until(lambda: not find_unresolved(self._read().evidence), SETTLE_SECONDS)
-        self.schedule.stop()  # a caretaker that runs would keep the same one from running
+        self._tick_until(lambda: not find_unresolved(self._read().evidence), RECOVERY_SECONDS)
+        self.schedule.stop()  # a running caretaker would keep a second one from running
         settle_fees_days_later(self.stack, self.plan.seed)
         self.records = self._read()
-        self.figures.fees_settled = count_resolved(self.records.evidence)
+        self.figures.fees_settled = count_settled(self.records.evidence)
         self._check(find_fee_faults(self.records.evidence))
 
     def _read(self) -> ChaosRecords:
         return read_records(self.stack, self.rules, {self.users_order}, self.sold_by_hand)
 
-    def _act_as_the_person_who_was_told(self) -> None:
-        """Coins that no cycle holds block their symbol until somebody sells them; a night of that
-        would prove nothing more.
-        """
+    def _sell_blocking_coins(self) -> None:
+        """As the user does after an alert: coins that no cycle holds block buys on their symbol."""
         assert self.records is not None, "proven before"
-        for symbol, qty in find_blocking_coins(
-            self.records.evidence, self.records.coins, self.records.events
-        ):
+        records = self.records
+        for symbol, qty in find_blocking_coins(records.evidence, records.coins, records.events):
             self.stack.exchange.control("balance", unit=symbol, add=f"-{qty:f}")
             self.sold_by_hand.append((symbol, -qty))
 
@@ -298,40 +226,39 @@ class Chaos:
         known = set(self.figures.violations)
         self.figures.violations += [one for one in found if one not in known]
 
-    def _unreported_within(self, seconds: float) -> list[Violation]:
-        """A balance changed behind the bot's back must have been told to a person."""
+    def _find_unreported(self) -> list[Violation]:
+        """A balance changed behind the bot's back must be reported within REPORT_SECONDS."""
+        found: list[Violation] = []
+
+        def is_reported() -> bool:
+            nonlocal found
+            records = self.records = self._read()
+            found = find_unreported(records.evidence, records.coins, records.events)
+            return not found
+
         self.stack.exchange.control("market", paused=True)
-        deadline = time.monotonic() + seconds
-        while True:
-            self._tick()
-            self.records = self._read()
-            found = find_unreported(self.records.evidence, self.records.coins, self.records.events)
-            if not found or time.monotonic() > deadline:
-                break
-            time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
+        self._tick_until(is_reported, REPORT_SECONDS)
         self.stack.exchange.control("market", paused=False)
         return found
 
-    def _dead_within(self, seconds: float) -> list[Violation]:
-        """After all that the bot must still trade: a bot that is safe because it sleeps is not."""
-        deadline = time.monotonic() + seconds
-        before = self.stack.exchange.state()["orders"]["total"]
-        while time.monotonic() < deadline:
-            self._tick()
-            beat = self.stack.heartbeat()
-            trades = beat is not None and beat.state == "trading" and beat.age_seconds() < 3
-            if trades and self.stack.exchange.state()["orders"]["total"] > before:
-                return []
-            time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
-        return [Violation(rule="alive", text=f"no new order within {seconds:.0f} s of calm")]
+    def _find_dead_bot(self) -> list[Violation]:
+        """After all the faults the bot must still trade."""
+        before = self._count_orders()
+        if self._tick_until(
+            lambda: self.stack.is_trading() and self._count_orders() > before, ALIVE_SECONDS
+        ):
+            return []
+        return [Violation(rule="alive", text=f"no new order within {ALIVE_SECONDS:.0f} s of calm")]
+
+    def _count_orders(self) -> int:
+        return int(self.stack.exchange.state()["orders"]["total"])
 
     def count(self) -> None:
         """Complete the figures."""
         self.figures.seconds = time.monotonic() - self._started_at
         if self.records is not None:
             self.figures.count(self.records, self._exchange_faults(), self.faults.counts)
-        if self._lock_watch is not None:
-            self.figures.lock_held_by_dead_seconds = round(self._lock_watch.seconds_held, 1)
+        self.figures.lock_held_by_dead_seconds = round(self._lock_watch.seconds_held, 1)
         self.figures.requests_by_route = self.stack.exchange.state()["requests"]["by_route"]
         self.figures.recoveries = sum(
             path.read_text("utf-8", errors="replace").count(" recovery.finished ")

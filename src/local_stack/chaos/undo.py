@@ -1,4 +1,4 @@
-"""What the faults of a chaos run share: what must be taken back, moments waited for, signals."""
+"""What the faults of a chaos run share: undoing, waiting for a moment, changing the exchange."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import psutil
+
+from local_stack.exchange_process import ExchangeProcess
 
 WAIT_SECONDS = 3.0  # for the moment that a fault wants: an order, a transaction
 POLL_SECONDS = 0.01
 MOMENT_SECONDS = 0.1
+USUAL_CONFIG: dict[str, Any] = {"duplicate_ids_refused": True, "latency_seconds": 0.005}
 
 
 class UndoList:
-    """Faults that last, and when each is to be taken back."""
+    """Faults that last, and when each is undone."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Callable[[], object]]] = []
@@ -27,12 +32,12 @@ class UndoList:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), undo))
 
     def tick(self) -> None:
-        """Take back what has lasted long enough."""
+        """Undo what has lasted long enough."""
         while self._due and self._due[0][0] <= time.monotonic():
             heapq.heappop(self._due)[2]()
 
     def end(self) -> None:
-        """Take everything back now."""
+        """Undo everything now."""
         while self._due:
             heapq.heappop(self._due)[2]()
 
@@ -45,14 +50,13 @@ class _Moment:
 
 
 class Moments:
-    """Faults that wait for their moment while the storm goes on: `has_come` says whether it came,
-    and then does it."""
+    """Faults that wait for their moment while the storm goes on."""
 
     def __init__(self) -> None:
         self._waiting: list[_Moment] = []
 
     def wait(self, seconds: float, has_come: Callable[[], bool]) -> None:
-        """Ask `has_come` until it has, for so long."""
+        """Call `has_come` until it returns True (it has then done its fault), for so long."""
         self._waiting.append(_Moment(has_come, time.monotonic() + seconds))
 
     def tick(self) -> None:
@@ -63,12 +67,12 @@ class Moments:
                 self._waiting.remove(one)
 
     def end(self) -> None:
-        """Nobody waits any more."""
+        """Forget those that still wait."""
         self._waiting.clear()
 
 
 def until(condition: Callable[[], bool], pause_seconds: float = POLL_SECONDS) -> bool:
-    """Whether it came to hold within WAIT_SECONDS."""
+    """Whether it became true within WAIT_SECONDS."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
@@ -81,3 +85,22 @@ def send(process: psutil.Process, signal: Callable[[psutil.Process], None]) -> N
     """Signal a process that may have ended by itself."""
     with contextlib.suppress(psutil.NoSuchProcess):
         signal(process)
+
+
+class ChangedExchange:
+    """The local exchange: what is changed here is changed back after so many seconds."""
+
+    def __init__(self, exchange: ExchangeProcess, undo: UndoList) -> None:
+        self._exchange, self._undo = exchange, undo
+
+    def arm(self, seconds: float, /, **fault: Any) -> str:
+        """Switch a fault on; its id."""
+        [armed] = self._exchange.control("faults", **fault)["armed"]
+        self._undo.after(seconds, partial(self._exchange.control, "faults", clear=armed["id"]))
+        return str(armed["id"])
+
+    def configure(self, seconds: float, /, **config: Any) -> None:
+        """Change settings of the exchange that are in USUAL_CONFIG."""
+        self._exchange.control("config", **config)
+        usual = {name: USUAL_CONFIG[name] for name in config}
+        self._undo.after(seconds, partial(self._exchange.control, "config", **usual))

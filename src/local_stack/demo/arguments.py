@@ -1,20 +1,19 @@
 """The demo's arguments, checked, and what follows from them: market, assets, settings, schedule.
 
-Owns: `scripts/demo --help`. Must never start anything: every wrong argument is one clear line
-before the first process runs.
+Owns: `scripts/demo --help`. Starts nothing: a wrong argument is one line before any process runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from local_stack.arguments import OneLineParser, number_between, parse_seed
 from local_stack.caretaker_schedule import ScheduledScript
 from paper_exchange.core.assets import AssetCatalog
 from paper_exchange.core.clock import parse_time
@@ -24,6 +23,7 @@ REQUESTS_PER_MINUTE = 200  # what Alpaca allows an account
 REPLAY_SPEED, LARGEST_SPEED = 60.0, 2000.0
 SYNTHETIC_SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
 DEFAULT_SEED = 7
+EXAMPLE_TIME = "2021-07-02T00:00:00Z"
 LATENCY_MS = 5.0
 LADDER = {
     "base_order_amount": Decimal(100),
@@ -57,15 +57,15 @@ markets:
   timestamp,symbol,bid,bid_size,ask,ask_size) and ends by itself when the recording ends. Every coin
   in it is traded with: base and safety orders 100 USD, 5 safety orders, each 0.5 % below the last
   fill, take profit 0.6 %, cooldown 300 s of market time (rounded to whole seconds, at least 1).
-  The faster the replay, the more market passes while an order travels: up to 300 trades well.
+  The faster the replay, the more the market moves while an order travels: up to 300 works well.
 
 requests:
   Like Alpaca, the local exchange refuses more than {REQUESTS_PER_MINUTE} requests a minute. With
   --speed X it allows {REQUESTS_PER_MINUTE} x X, which is the same per minute of market time.
 
 the summary:
-  Counts each coin's cycles, orders and profit, recomputes the profit from the exchange's own fills
-  and fees, and checks that the bot kept its rules. Logs and summary of the last demo stay in
+  Counts each coin's cycles, orders and profit, computes the profit again from the exchange's own
+  fills and fees, and checks that the bot kept its rules. Logs and summary of the last demo stay in
   .local/demo-last. Exit code 0: all is well; 1: a check failed, or the demo could not run;
   2: wrong arguments.
 """
@@ -73,7 +73,7 @@ the summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """What a replay will show. Times are recorded, aware UTC."""
+    """The recorded times between which a replay runs, aware UTC."""
 
     first_at: datetime
     last_at: datetime
@@ -81,7 +81,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPlan:
-    """Everything a demo run is, decided before it starts."""
+    """Everything that is decided before a demo starts."""
 
     symbols: tuple[str, ...]
     columns: Mapping[str, Any]
@@ -113,44 +113,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> DemoPlan:
     return _plan(given, recording, symbols)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A mistake is one line; the usage would push it off the screen."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"ERROR: {message} (see {self.prog} --help)\n")
-
-
-def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="scripts/demo",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _build_parser() -> OneLineParser:
+    parser = OneLineParser("scripts/demo", DESCRIPTION, EPILOG)
     add = parser.add_argument
-    add("--minutes", type=_positive, metavar="N", help="end after so many minutes")
-    add(
-        "--seed",
-        type=_seed,
-        default=DEFAULT_SEED,
-        help=f"another synthetic market (default {DEFAULT_SEED}); also draws partial fills",
-    )
+    minutes, speed = number_between(0.01, 100_000), number_between(0.1, LARGEST_SPEED)
+    add("--minutes", type=minutes, metavar="N", help="end after so many minutes")
+    seed_help = f"another synthetic market (default {DEFAULT_SEED}); also draws partial fills"
+    add("--seed", type=parse_seed, default=DEFAULT_SEED, help=seed_help)
     add("--quotes", type=Path, nargs="+", metavar="FILE", help="replay recorded quotes")
-    add(
-        "--speed",
-        type=_speed,
-        metavar="X",
-        help=f"market seconds per second (default 1; with --quotes {REPLAY_SPEED:.0f})",
-    )
+    speed_help = f"market seconds per second (default 1; with --quotes {REPLAY_SPEED:.0f})"
+    add("--speed", type=speed, metavar="X", help=speed_help)
     for name, meaning in (("from", "start at"), ("until", "end before")):
-        add(
-            f"--{name}",
-            dest=f"replay_{name}",
-            type=_time_text,
-            metavar="TIME",
-            help=f"{meaning} this recorded time, like 2021-07-02T00:00:00Z",
-        )
+        time_help = f"{meaning} this recorded time, like {EXAMPLE_TIME}"
+        add(f"--{name}", dest=f"replay_{name}", type=_time_text, metavar="TIME", help=time_help)
     add("--plain", action="store_true", help="lines instead of a live screen (also with NO_COLOR)")
     add("--json", action="store_true", help="the summary as JSON; progress goes to standard error")
     return parser
@@ -185,7 +160,7 @@ def _plan(
     exchange = ["--seed", str(given.seed), "--speed", f"{speed:f}", "--rate-limit", str(limit)]
     # An order travels a few milliseconds of market time, however fast that passes.
     exchange += ["--latency-ms", f"{max(0.5, LATENCY_MS / speed):.3f}"]
-    exchange += ["--paused"]  # until the bot is there: it shall not miss the beginning
+    exchange += ["--paused"]  # until the bot runs: it must not miss the beginning
     if recording is None:
         exchange += ["--symbols", ",".join(symbols)]
         market = f"synthetic, seed {given.seed}"
@@ -234,41 +209,9 @@ def _clamp(value: float, low: float, high: float) -> float:
     return max(low, min(high, value))
 
 
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return number
-
-
-def _positive(text: str) -> float:
-    number = _number(text)
-    if not 0 < number <= 100_000:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return number
-
-
-def _speed(text: str) -> float:
-    number = _number(text)
-    if not 0.1 <= number <= LARGEST_SPEED:
-        raise argparse.ArgumentTypeError(f"must be between 0.1 and {LARGEST_SPEED:.0f}")
-    return number
-
-
-def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
 def _time_text(text: str) -> str:
     try:
         parse_time(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time like 2021-07-02T00:00:00Z"
-        ) from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time like {EXAMPLE_TIME}") from None
     return text

@@ -1,4 +1,4 @@
-"""What a demo's bot must have kept, each rule with one verdict and what it looked at. Pure.
+"""The rules that the bot must have kept in a demo, each with its verdict. Pure.
 
 The rules about orders, cycles and ladders are the invariants that chaos runs are judged by.
 """
@@ -22,7 +22,7 @@ from local_stack.audit.invariants import (
 from local_stack.audit.ledgers import CycleEvidence, Evidence, MatchedEvidence
 from local_stack.audit.spending import largest_share
 from local_stack.demo.figures import HALF_A_CENT, AssetFigures, cash_moved
-from local_stack.demo.records import BotRecords, ExchangeRecords
+from local_stack.demo.records import DemoRecords
 from utils.formatting import counted
 
 _SHOWN = 3
@@ -31,7 +31,7 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One rule that must hold, whether it did, and what was looked at."""
+    """One rule that must hold, whether it did, and what was checked."""
 
     name: str
     holds: bool
@@ -48,12 +48,12 @@ class Circumstances:
 
 
 def check_profits(
-    assets: Iterable[AssetFigures], total: AssetFigures, journal: MatchedEvidence
+    assets: Iterable[AssetFigures], total: AssetFigures, matched: MatchedEvidence
 ) -> Check:
     wrong = [f"differs for {one.symbol}" for one in (*assets, total) if not one.agrees]
     estimated = sum(
         entry.fee_is_estimated and entry.filled_qty > 0
-        for cycle in journal.cycles
+        for cycle in matched.cycles
         for entry in cycle.journal
     )
     if estimated:
@@ -66,16 +66,16 @@ def check_profits(
     )
 
 
-def check_cash(exchange: ExchangeRecords) -> Check:
+def check_cash(records: DemoRecords) -> Check:
     """Fills and fees explain every dollar that the account gained or lost."""
-    moved = sum(map(cash_moved, exchange.fills), _ZERO)
-    missing = exchange.cash - exchange.cash_at_start - moved
-    detail = f"{counted(len(exchange.fills), 'fill')}, {missing:.4f} USD unexplained"
-    if exchange.unpaired_fees:
-        detail += f", {exchange.unpaired_fees} fees without a fill or fills without a fee"
+    fills, unpaired = records.evidence.fills, records.unpaired_fees
+    missing = records.cash - records.cash_at_start - sum(map(cash_moved, fills), _ZERO)
+    detail = f"{counted(len(fills), 'fill')}, {missing:.4f} USD unexplained"
+    if unpaired:
+        detail += f", {unpaired} fees without a fill or fills without a fee"
     return Check(
         name="the account's cash moved by these fills and fees and nothing else",
-        holds=abs(missing) < HALF_A_CENT and exchange.unpaired_fees == 0,
+        holds=abs(missing) < HALF_A_CENT and unpaired == 0,
         detail=detail,
     )
 
@@ -110,7 +110,7 @@ def check_cycles(cycles: Iterable[CycleEvidence], evidence: Evidence) -> Check:
 
 
 def check_ladders(cycles: Iterable[CycleEvidence], evidence: Evidence) -> Check:
-    """What a buy could have cost at its limit, on top of what was filled before it."""
+    """Counts what each buy could have cost at its limit, on top of what was filled before it."""
     cycles = list(cycles)
     found = list(find_money_faults(cycles, evidence))
     largest = max(map(largest_share, cycles), default=_ZERO)
@@ -121,32 +121,32 @@ def check_ladders(cycles: Iterable[CycleEvidence], evidence: Evidence) -> Check:
     )
 
 
-def check_sells(bot: BotRecords) -> Check:
-    wrong = [line for line in bot.refused_sells if "insufficient balance" in line]
+def check_sells(records: DemoRecords) -> Check:
+    wrong = [line for line in records.refused_sells if "insufficient balance" in line]
     return Check(
         name="no take profit was refused for insufficient balance",
         holds=not wrong,
-        detail=wrong[0] if wrong else f"{len(bot.refused_sells)} sells refused for any reason",
+        detail=wrong[0] if wrong else f"{len(records.refused_sells)} sells refused for any reason",
     )
 
 
-def check_requests(around: Circumstances) -> Check:
+def check_requests(circumstances: Circumstances) -> Check:
+    peak, allowed = circumstances.requests_peak_per_minute, circumstances.requests_per_minute
     return Check(
         name="the bot and its caretakers stayed within the requests allowed",
-        holds=around.requests_peak_per_minute <= around.requests_per_minute,
-        detail=f"peak {around.requests_peak_per_minute} in a minute,"
-        f" {around.requests_per_minute} allowed",
+        holds=peak <= allowed,
+        detail=f"peak {peak} in a minute, {allowed} allowed",
     )
 
 
-def check_calm(bot: BotRecords, around: Circumstances) -> Check:
-    """An ERROR is what a person is told."""
-    detail = bot.errors[0] if bot.errors else "no ERROR in the logs"
-    if not around.daemon_ran_to_the_end:
+def check_calm(records: DemoRecords, circumstances: Circumstances) -> Check:
+    """An ERROR sends an alert."""
+    detail = records.errors[0] if records.errors else "no ERROR in the logs"
+    if not circumstances.daemon_ran_to_the_end:
         detail = f"the daemon did not trade at the end; {detail}"
     return Check(
         name="the bot traded to the end and needed nobody",
-        holds=not bot.errors and around.daemon_ran_to_the_end,
+        holds=not records.errors and circumstances.daemon_ran_to_the_end,
         detail=detail,
     )
 

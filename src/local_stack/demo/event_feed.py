@@ -1,11 +1,10 @@
-"""What happened, one sentence each: ended orders from the journal, repairs, warnings in the logs.
+"""What happened, one line each: ended orders from the journal, repairs, warnings in the logs.
 
-Reads only, and only what is new since it was asked last.
+Reads only, and only what is new since the last call.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,8 +52,8 @@ class Tone(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """`symbol` is empty where none is concerned."""
+class Line:
+    """One thing that happened; `symbol` is empty when it concerns none."""
 
     at: datetime
     tone: Tone
@@ -63,31 +62,35 @@ class Sentence:
 
 
 @dataclass(slots=True)
-class Story:
-    """Asked again and again on one connection."""
+class EventFeed:
+    """Remembers what it has already read."""
 
     log_dir: Path
     _last_order: int = 0
     _last_event: int = 0
     _read_until: dict[Path, int] = field(default_factory=dict)
 
-    def news(self, db_conn: MySQLConnectionAbstract) -> list[Sentence]:
+    def news(self, db_conn: MySQLConnectionAbstract) -> list[Line]:
         """What happened since the last call, in the order of time."""
         orders = execute_query(_ORDERS, (self._last_order,), fetch_all=True, db_conn=db_conn)
         events = execute_query(_EVENTS, (self._last_event,), fetch_all=True, db_conn=db_conn)
         self._last_order = orders[-1]["id"] if orders else self._last_order
         self._last_event = events[-1]["id"] if events else self._last_event
-        told = [_of_order(row) for row in orders]
-        told += [_of_event(row) for row in events if row["severity"] == "info"]
-        # Events that are warnings stand in the log, too.
-        return sorted(told + self._new_warnings(), key=lambda sentence: sentence.at)
+        news = [_of_order(row) for row in orders]
+        news += [_of_event(row) for row in events if row["severity"] == "info"]
+        news += self._new_warnings()  # events that are warnings are in the log, too
+        return sorted(news, key=lambda line: line.at)
 
-    def _new_warnings(self) -> list[Sentence]:
+    def _new_warnings(self) -> list[Line]:
         return [
-            Sentence(datetime.strptime(at, "%Y-%m-%d %H:%M:%S%z"), Tone[_tone(level)], "", text)
+            Line(
+                datetime.strptime(f"{match[1]}+0000", "%Y-%m-%d %H:%M:%S%z"),
+                Tone.WARNING if match[2] == "WARNING" else Tone.ERROR,
+                "",
+                match[3],
+            )
             for line in self._new_log_lines()
             if (match := _LOG_LINE.fullmatch(line))
-            for at, level, text in [(f"{match[1]}+0000", match[2], match[3])]
         ]
 
     def _new_log_lines(self) -> list[str]:
@@ -98,19 +101,19 @@ class Story:
             start = 0 if size < start else start  # rotated: a new file began
             with open(path, "rb") as log:
                 log.seek(start)
-                whole, _, _rest = log.read().rpartition(b"\n")  # a line is read when it is whole
+                whole = log.read().rpartition(b"\n")[0]  # a half line is read next time
             if whole:
                 self._read_until[path] = start + len(whole) + 1
                 lines += whole.decode("utf-8", errors="replace").splitlines()
         return lines
 
 
-def _of_order(row: Row) -> Sentence:
+def _of_order(row: Row) -> Line:
     at, symbol = _time(row["created_at"]), row["symbol"]
     bought = row["side"] == "buy"
     if not row["filled_qty"]:
         text = f"{_name(row)} ended {row['final_status']}, nothing filled"
-        return Sentence(at, Tone.NOTE, symbol, text)
+        return Line(at, Tone.NOTE, symbol, text)
     verb = "bought" if bought else "sold"
     text = f"{verb} {coins(row['filled_qty'])} at {price(row['filled_avg_price'])}"
     if row["final_status"] != "filled":
@@ -120,7 +123,7 @@ def _of_order(row: Row) -> Sentence:
     elif row["cycle_status"] == "complete":
         earned = marked(signed_usd(row["profit_usd"]), bool(row["is_estimated"])) + " USD"
         text += f": cycle {row['cycle_number']} earned {earned} after fees"
-    return Sentence(at, Tone.BUY if bought else Tone.SELL, symbol, text)
+    return Line(at, Tone.BUY if bought else Tone.SELL, symbol, text)
 
 
 def _name(row: Row) -> str:
@@ -133,13 +136,9 @@ def _name(row: Row) -> str:
             return "take profit"
 
 
-def _of_event(row: Row) -> Sentence:
+def _of_event(row: Row) -> Line:
     text = f"{row['kind'].replace('_', ' ')}: {row['reason']}"
-    return Sentence(_time(row["created_at"]), Tone.NOTE, row["symbol"] or "", text)
-
-
-def _tone(level: str) -> str:
-    return "WARNING" if logging.getLevelName(level) == logging.WARNING else "ERROR"
+    return Line(_time(row["created_at"]), Tone.NOTE, row["symbol"] or "", text)
 
 
 def _time(value: Any) -> datetime:

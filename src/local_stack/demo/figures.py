@@ -19,8 +19,8 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetFigures:
-    """One coin, or all of them together. The profit in USD twice: as the bot's journal tells it,
-    and as the exchange's fills and fees do.
+    """One coin, or all of them together. The profit in USD twice: from the bot's journal, and from
+    the exchange's fills and fees.
     """
 
     symbol: str
@@ -50,17 +50,17 @@ def sum_up(name: str, cycles: Iterable[CycleEvidence]) -> AssetFigures:
         journal_profit_usd=_sum(map(journal_profit, complete)),
         exchange_profit_usd=_sum(map(exchange_profit, complete)),
         fees_usd=_sum(_fee_usd(fill) for cycle in complete for fill in _fills(cycle)),
-        fees_are_estimated=any(map(rests_on_estimates, complete)),
+        fees_are_estimated=any(map(is_estimated, complete)),
     )
 
 
-def rests_on_estimates(cycle: CycleEvidence) -> bool:
+def is_estimated(cycle: CycleEvidence) -> bool:
     """Whether the fee of one of its orders is not posted yet."""
     return any(entry.fee_is_estimated and entry.filled_qty > 0 for entry in cycle.journal)
 
 
 def journal_profit(cycle: CycleEvidence) -> Decimal:
-    """What the bot believes."""
+    """By the bot's journal."""
     return _sum(
         entry.filled_usd - entry.fee_usd if entry.side is Side.SELL else -entry.filled_usd
         for entry in cycle.journal
@@ -68,12 +68,12 @@ def journal_profit(cycle: CycleEvidence) -> Decimal:
 
 
 def exchange_profit(cycle: CycleEvidence) -> Decimal:
-    """What the exchange did."""
+    """By the exchange's fills and fees."""
     return _sum(map(cash_moved, _fills(cycle)))
 
 
 def cash_moved(fill: Fill) -> Decimal:
-    """What one fill brought to the account in USD, its fee taken."""
+    """By how much one fill changed the account's USD, fee included."""
     return fill.usd - fill.fee if fill.side is Side.SELL else -fill.usd
 
 

@@ -1,4 +1,4 @@
-"""The summary on paper: a table and verdicts for a person, one JSON object for a machine. Pure."""
+"""The summary as a table with verdicts, or as one JSON object. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from local_stack.caretaker_schedule import ScriptRecord
 from local_stack.demo.checks import Check
-from local_stack.demo.figures import AssetFigures, journal_profit, rests_on_estimates
+from local_stack.demo.figures import AssetFigures, is_estimated, journal_profit
 from local_stack.demo.summary import Summary
 from utils.formatting import ESTIMATE_LEGEND, marked, plain, signed_usd, stopwatch, usd
 
@@ -61,9 +61,9 @@ def _assets_table(summary: Summary) -> Table:
     return table
 
 
-def _profit(value: Decimal, is_estimated: bool = False) -> Text:
+def _profit(value: Decimal, has_estimates: bool = False) -> Text:
     style = "green" if value > 0 else "red" if value < 0 else ""
-    return Text(marked(signed_usd(value), is_estimated), style=style)
+    return Text(marked(signed_usd(value), has_estimates), style=style)
 
 
 def _verdicts(checks: Iterable[Check]) -> Table:
@@ -97,7 +97,7 @@ def summary_as_json(
                 "safety_orders": cycle.row.safety_orders,
                 "orders": len(cycle.orders),
                 "profit_usd": plain(journal_profit(cycle)) if cycle.is_complete else None,
-                "fees_are_estimated": rests_on_estimates(cycle),
+                "fees_are_estimated": is_estimated(cycle),
             }
             for cycle in summary.cycles
         ],

@@ -1,12 +1,9 @@
-"""The demo as it runs: the parts that it starts, watches and ends."""
+"""A running demo: starts the stack, shows it, ends the trading and sums up."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,19 +15,20 @@ from domain.market import AssetRules
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.demo.arguments import DemoPlan
 from local_stack.demo.checks import Circumstances
-from local_stack.demo.event_feed import Sentence, Story
-from local_stack.demo.records import read_bot, read_exchange
+from local_stack.demo.event_feed import EventFeed, Line
+from local_stack.demo.records import read_records
 from local_stack.demo.shutdown import close_the_day, finish_orders
 from local_stack.demo.summary import Summary, summarise
 from local_stack.exchange_process import fetch_rules
 from local_stack.stack import LocalStack
+from local_stack.stopper import Stopper
 from monitoring.status.status import Status, StatusReader
 from monitoring.status.timed_calls import Pending
 from utils.db_utils import close_quietly
 from utils.formatting import moment, stopwatch
 
 POLL_SECONDS = 0.5
-STATUS_SECONDS = 5.0  # as --watch: each asks the exchange, within the same allowance as the bot
+STATUS_SECONDS = 5.0  # as --watch: it shares the bot's allowance of requests
 MAX_STATUS_SECONDS = 60.0
 
 
@@ -40,46 +38,11 @@ class View(Protocol):
     def say(self, text: str) -> None:
         """One line about the demo itself."""
 
-    def show(self, heading: str, status: Status, news: Sequence[Sentence]) -> None:
-        """How everything stands, and what has happened since the last time."""
+    def show(self, heading: str, status: Status, news: Sequence[Line]) -> None:
+        """The status, and what has happened since the last call."""
 
     def close(self) -> None:
-        """Leave the last picture where it is."""
-
-
-class Stopper:
-    """Ctrl-C, SIGTERM and a closed terminal: the first one ends the demo, a second one at once."""
-
-    def __init__(self) -> None:
-        self._wanted = threading.Event()
-        self._may_interrupt = True
-
-    def __enter__(self) -> Stopper:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._heard)
-        return self
-
-    def __exit__(self, *_reason: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-
-    def _heard(self, _number: int, _frame: object) -> None:
-        if self._may_interrupt:
-            raise KeyboardInterrupt
-        self._wanted.set()
-        self._may_interrupt = True  # the next one does not wait for the summary
-
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[threading.Event]:
-        """Inside, the first signal sets the event instead of interrupting."""
-        self._may_interrupt = False
-        yield self._wanted
-        self._may_interrupt = True
-
-    def ignore(self) -> None:
-        """From here on everything is being ended anyway."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        """Leave the last picture on the screen."""
 
 
 @dataclass(slots=True)
@@ -126,8 +89,8 @@ class Demo:
         self.stack.exchange.control("market", paused=False)
 
     def _watch(self, db_conn: MySQLConnectionAbstract) -> None:
-        """Look every half second until the user, the clock or the recording ends it."""
-        story = Story(self.stack.log_dir)
+        """Show the state every half second until the user, the clock or the recording ends it."""
+        feed = EventFeed(self.stack.log_dir)
         settings = load_settings(self.stack.settings())
         use_settings(settings)
         reader = StatusReader(settings)
@@ -141,21 +104,21 @@ class Demo:
                 self.seconds = now - started
                 self.schedule.tick(now)
                 if pending is None and now >= ask_at:
-                    # Beside us: what the exchange is slow to answer must not hold up cron.
+                    # In a thread: a slow answer of the exchange must not delay the caretakers.
                     pending = Pending(reader.load, seconds=MAX_STATUS_SECONDS)
                     ask_at = now + STATUS_SECONDS
                 if pending is not None and pending.has_ended:
                     status, pending = pending.result(), None
                 market = self.stack.exchange.state()["market"]
                 if status is not None:
-                    self.view.show(self._heading(market), status, story.news(db_conn))
+                    self.view.show(self._heading(market), status, feed.news(db_conn))
                 if market["status"] == "ended" or (limit and self.seconds >= limit):
                     break
         market = self.stack.exchange.state()["market"]
-        self.view.show(self._heading(market), reader.load(), story.news(db_conn))
+        self.view.show(self._heading(market), reader.load(), feed.news(db_conn))
 
     def _heading(self, market: Mapping[str, Any]) -> str:
-        """Which market, how fast, how long, how much of it is over."""
+        """Which market, how fast, for how long, and how much of a recording is over."""
         plan, text = self.plan, stopwatch(self.seconds)
         if plan.minutes is not None:
             text += f" of {stopwatch(plan.minutes * 60)}"
@@ -170,17 +133,14 @@ class Demo:
         exchange = self.stack.exchange
         self.schedule.stop()
         finish_orders(exchange, db_conn)
-        beat = self.stack.heartbeat()
-        trades = beat is not None and beat.state == "trading" and beat.age_seconds() < 10
+        trades = self.stack.is_trading(max_age_seconds=10.0)
         self.stack.stop_daemon()
         requests_peak = exchange.state()["requests"]["peak_per_minute"]
         close_the_day(self.stack, db_conn)
-        return summarise(
-            read_bot(db_conn, self.stack.log_dir),
-            read_exchange(exchange, self.rules),
-            Circumstances(
-                requests_peak_per_minute=requests_peak,
-                requests_per_minute=self.plan.requests_per_minute,
-                daemon_ran_to_the_end=trades,
-            ),
+        circumstances = Circumstances(
+            requests_peak_per_minute=requests_peak,
+            requests_per_minute=self.plan.requests_per_minute,
+            daemon_ran_to_the_end=trades,
         )
+        records = read_records(db_conn, self.stack.log_dir, exchange, self.rules)
+        return summarise(records, circumstances)

@@ -1,7 +1,6 @@
-"""How a demo's trading day ends: last orders finish, the bot takes note, fees are posted.
+"""How a demo's trading day ends: the last orders end, the bot books them, fees are posted.
 
-Owns: the order of these steps. Waits for conditions within bounds; what is late by then is for the
-summary to find.
+Owns: the order of these steps. Waits for conditions within bounds; the summary finds what is late.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ from caretakers.fee_settlement import write_fees
 from caretakers.plans.fee_matching import FeeRates
 from caretakers.plans.fee_settlement import plan_fee_settlements
 from domain.fee_activity import Execution, FeeActivity
-from local_stack.demo.records import FEE_RATE, MAKER_FEE_RATE
-from local_stack.exchange_process import ExchangeProcess
+from local_stack.exchange_process import MAKER_FEE_RATE, TAKER_FEE_RATE, ExchangeProcess
 from local_stack.stack import LocalStack
 from models.order_journal import get_entries_ended_since, get_journaled_client_ids
 
 CATCH_UP_SECONDS = 10.0
 POLL_SECONDS = 0.1
-# Yesterday's fees are settled once the exchange can be expected to have posted them all.
+# By then the exchange has posted all of yesterday's fees, and they are settled.
 MORNING_AFTER = timedelta(days=1, hours=12)
 
 
@@ -35,7 +33,7 @@ def finish_orders(exchange: ExchangeProcess, db_conn: MySQLConnectionAbstract) -
         state = exchange.state()
         halves = {o["symbol"] for o in state["orders"]["open"] if float(o["filled_qty"]) > 0}
         for symbol in halves:
-            # The rest fills on a later quote, and none comes by itself any more.
+            # What is left fills at the next quote, and the paused market sends none.
             prices = {name: state["quotes"][symbol][name] for name in ("bid", "ask")}
             exchange.control("quote", symbol=symbol, **prices)
         open_ids = {order["client_order_id"] for order in state["orders"]["open"]}
@@ -48,8 +46,8 @@ def finish_orders(exchange: ExchangeProcess, db_conn: MySQLConnectionAbstract) -
 def close_the_day(stack: LocalStack, db_conn: MySQLConnectionAbstract) -> None:
     """Let the exchange post the day's fees, and let the bot write them into its journal.
 
-    consistency_checker settles a day's fees on the next morning; a demo does not last that long, so
-    its planner is asked here, with the records as they are and a clock that is a day ahead.
+    consistency_checker settles a day's fees the next morning. A demo does not last that long, so
+    its planner is called here with a clock that is a day ahead.
     """
     stack.exchange.control("end_of_day")
     stack.run_script("consistency_checker")
@@ -62,6 +60,6 @@ def close_the_day(stack: LocalStack, db_conn: MySQLConnectionAbstract) -> None:
         posted,
         [one for one in fills if one is not None],
         now=now + MORNING_AFTER,
-        rates=FeeRates(FEE_RATE, MAKER_FEE_RATE),
+        rates=FeeRates(TAKER_FEE_RATE, MAKER_FEE_RATE),
     ):
         write_fees(db_conn, settlement)

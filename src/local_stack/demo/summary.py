@@ -1,4 +1,4 @@
-"""What a demo came to, and whether the bot kept its rules: its records against the exchange's.
+"""The result of a demo, and whether the bot kept its rules: its records against the exchange's.
 
 Pure: records in, figures and verdicts out.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import localcontext
 
-from local_stack.audit.ledgers import CycleEvidence, Evidence, match_evidence
+from local_stack.audit.ledgers import CycleEvidence, match_evidence
 from local_stack.demo.checks import (
     Check,
     Circumstances,
@@ -22,7 +22,7 @@ from local_stack.demo.checks import (
     check_sells,
 )
 from local_stack.demo.figures import AssetFigures, sum_up
-from local_stack.demo.records import FEE_RATE, BotRecords, ExchangeRecords
+from local_stack.demo.records import DemoRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,27 +38,15 @@ class Summary:
         return all(check.holds for check in self.checks)
 
 
-def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances) -> Summary:
+def summarise(records: DemoRecords, circumstances: Circumstances) -> Summary:
     """Figures and verdicts."""
-    evidence = Evidence(
-        assets=bot.assets,
-        rows=bot.cycles,
-        journal=bot.journal,
-        orders=exchange.orders,
-        fills=exchange.fills,
-        steps=exchange.steps,
-        rules=exchange.rules,
-        fee_rate=FEE_RATE,
-    )
+    evidence = records.evidence
     with localcontext(prec=60):
         matched = match_evidence(evidence)
         cycles = matched.cycles
         assets = tuple(
-            sum_up(
-                asset.asset_symbol,
-                (cycle for cycle in cycles if cycle.asset.id == asset.id),
-            )
-            for asset in bot.assets
+            sum_up(asset.asset_symbol, [one for one in cycles if one.asset.id == asset.id])
+            for asset in evidence.assets
         )
         total = sum_up("total", cycles)
         return Summary(
@@ -67,13 +55,13 @@ def summarise(bot: BotRecords, exchange: ExchangeRecords, around: Circumstances)
             cycles=tuple(cycle for cycle in cycles if cycle.orders),
             checks=(
                 check_profits(assets, total, matched),
-                check_cash(exchange),
+                check_cash(records),
                 check_orders(evidence, matched),
                 check_cycles(cycles, evidence),
                 check_ladders(cycles, evidence),
-                check_sells(bot),
-                check_requests(around),
-                check_calm(bot, around),
+                check_sells(records),
+                check_requests(circumstances),
+                check_calm(records, circumstances),
             ),
-            requests_peak_per_minute=around.requests_peak_per_minute,
+            requests_peak_per_minute=circumstances.requests_peak_per_minute,
         )

@@ -20,7 +20,8 @@ from models.meta import ForeignDatabase, check_schema, get_meta
 from models.trading_state import load_all_trading_states
 from monitoring.doctor.findings import NotChecked
 from monitoring.status.timed_calls import Pending, TookTooLong
-from utils.alpaca_client_rest import ExchangeError, get_trading_client, pass_over_unreadable
+from utils.alpaca_client_rest import ExchangeError, get_trading_client
+from utils.alpaca_orders import pass_over_unreadable
 from utils.alpaca_queries import (
     Account,
     fetch_account,

@@ -38,7 +38,8 @@ from monitoring.status.held_back import HeldBack, StateKey, ask_for_foreign_coin
 from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.timed_calls import Pending, TookTooLong
 from trading.buy_limits import BuyLimits, Usage
-from utils.alpaca_client_rest import ExchangeError, get_trading_client, pass_over_unreadable
+from utils.alpaca_client_rest import ExchangeError, get_trading_client
+from utils.alpaca_orders import pass_over_unreadable
 from utils.alpaca_queries import fetch_all_asset_rules, fetch_latest_quotes, fetch_orders
 from utils.db_utils import DatabaseError, thread_connection
 from utils.formatting import describe_account, span

@@ -49,7 +49,7 @@ FAR_PRICE_USD = Decimal(1000)  # the plan's price for a BTC order that must not 
 QUIET = {"safety_order_deviation": 50, "take_profit_percent": 50}
 
 
-class World:
+class Rig:
     """What the tests act on. `market` is None where nobody can move the prices (Alpaca)."""
 
     def __init__(
