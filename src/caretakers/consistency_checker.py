@@ -109,11 +109,7 @@ class ConsistencyChecker:
         log_event(log, LogEvent.CONSISTENCY_CHECKED, findings=len(found))
         for one in found:
             log_event(
-                log,
-                LogEvent.FINDING_SEEN,
-                action=one.action,
-                symbol=one.symbol,
-                reason=one.reason,
+                log, LogEvent.FINDING_SEEN, action=one.action, symbol=one.symbol, reason=one.reason
             )
         return found
 

@@ -14,10 +14,7 @@ from decimal import Decimal
 
 from alpaca.trading.client import TradingClient
 
-from caretakers.plans.consistency_checker import (
-    World,
-    plan_repairs,
-)
+from caretakers.plans.consistency_checker import World, plan_repairs
 from domain.cycle import WAITING_STATUSES, CycleStatus
 from domain.events import EventKind
 from domain.market import AssetRules, Position
@@ -80,10 +77,7 @@ class ConsistencySnapshots:
             for one in (
                 *fetch_orders(self.client, status="open", on_unreadable=unreadable.append),
                 *fetch_orders(
-                    self.client,
-                    status="all",
-                    after=now - RECENT,
-                    on_unreadable=unreadable.append,
+                    self.client, status="all", after=now - RECENT, on_unreadable=unreadable.append
                 ),
             )
         }

@@ -17,11 +17,7 @@ from caretakers.runner import ScriptRun
 from domain.events import Event, EventKind, Severity
 from domain.orders import Side
 from models.events import was_written
-from models.order_journal import (
-    get_entries_ended_since,
-    get_first_estimated_end,
-    settle_fee,
-)
+from models.order_journal import get_entries_ended_since, get_first_estimated_end, settle_fee
 from trading.cycle_changes import tell
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_trade_records

@@ -105,11 +105,7 @@ class ScriptRun:
                 raise
             fields = {key: value for key, value in planned.items() if key != "action"}
             log_event(
-                log,
-                LogEvent.STEP_FAILED,
-                action=planned.get("action"),
-                **fields,
-                error=error,
+                log, LogEvent.STEP_FAILED, action=planned.get("action"), **fields, error=error
             )
             return False
         self.done.append(planned | ({"outcome": outcome} if outcome else {}))

@@ -125,11 +125,7 @@ _WATCHING, _ERROR, _STAYS = (Way(_S.WATCHING),), (Way(_S.ERROR),), (Way(None),)
 _COMPLETE_IF_SOLD = Way(_S.COMPLETE, is_sold_out)
 _AT_REST = (Way(_S.COOLDOWN, is_cooling_down), *_WATCHING)
 _AFTER_SELL = (_COMPLETE_IF_SOLD, *_AT_REST)
-_AFTER_BUY = (
-    Way(_S.COMPLETE, is_closed_by_user),
-    Way(_S.COMPLETE, was_sold_meanwhile),
-    *_AT_REST,
-)
+_AFTER_BUY = (Way(_S.COMPLETE, is_closed_by_user), Way(_S.COMPLETE, was_sold_meanwhile), *_AT_REST)
 _BUY_GOES_ON = (Way(_S.BUYING, has_replacement), *_AFTER_BUY)
 _SELL_GOES_ON = (Way(_S.SELLING, has_replacement), *_AFTER_SELL)
 

@@ -196,9 +196,7 @@ class Bot:
             trouble = f"cannot hold the account's lock: {error}"
         if trouble != self._lock_trouble:
             log_event(
-                log,
-                LogEvent.ORDERS_HALTED if trouble else LogEvent.ORDERS_RESUMED,
-                reason=trouble,
+                log, LogEvent.ORDERS_HALTED if trouble else LogEvent.ORDERS_RESUMED, reason=trouble
             )
             self._lock_trouble = trouble
         if is_taken:

@@ -390,12 +390,7 @@ class OrderPlacer:
             )
         try:
             qty = size_take_profit(
-                cycle.quantity,
-                state.coin_fees,
-                available,
-                rules,
-                fee_rate,
-                state.leftover,
+                cycle.quantity, state.coin_fees, available, rules, fee_rate, state.leftover
             )
         except SizingError as error:
             raise _Skip(

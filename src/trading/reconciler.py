@@ -271,11 +271,7 @@ class Reconciler:
         """
         reason = f"order {order.client_order_id} ({order.id}) cannot be written: {error}: buys wait"
         alert_once(
-            thread_connection(),
-            EventKind.ORDER_UNWRITABLE,
-            reason,
-            order.symbol,
-            order_id=order.id,
+            thread_connection(), EventKind.ORDER_UNWRITABLE, reason, order.symbol, order_id=order.id
         )
         self._unclaimed.found_unwritable(order)
         return Result(applied=Applied.FORBIDDEN)

@@ -25,11 +25,7 @@ from strategy.reconciliation_facts import (
     RunningCooldown,
     UnclaimedOrder,
 )
-from strategy.unclaimed import (
-    cure_of_foreign_coins,
-    describe_foreign_coins,
-    describe_unclaimed,
-)
+from strategy.unclaimed import cure_of_foreign_coins, describe_foreign_coins, describe_unclaimed
 
 _Missing = TypeVar("_Missing", CurrentOrder, Holding)
 

@@ -124,9 +124,7 @@ def match_charges(
 
 
 def _match(
-    charges: Sequence[Charge],
-    posted: Iterable[FeeActivity],
-    stages: Sequence[tuple[Decimal, ...]],
+    charges: Sequence[Charge], posted: Iterable[FeeActivity], stages: Sequence[tuple[Decimal, ...]]
 ) -> list[FeeActivity]:
     """At the rates of one stage after the other: single postings, then the sums of a few."""
     left = list(posted)
