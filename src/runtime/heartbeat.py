@@ -25,6 +25,7 @@ class HeldBack:
 
     `since` is monotonic seconds. `is_stalled`: for so long that an alert was sent. `is_requested`:
     the user wants it so. `cure`: what a person can do, where there is something.
+    `has_foreign_coins`: coins that no cycle bought stand where a base order would be placed.
     """
 
     symbol: str | None
@@ -33,6 +34,7 @@ class HeldBack:
     cure: str | None = None
     is_stalled: bool = False
     is_requested: bool = False
+    has_foreign_coins: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,5 @@
-"""Brakes that do not depend on the strategy being right: checked before every buy, never before a
-sell.
+"""The buy limits, which do not depend on the strategy being right: checked before every buy, never
+before a sell.
 
 Owns: the reasons not to buy (pause, unclaimed orders, MAX_BUY_USD_PER_DAY, MAX_POSITION_USD,
 MAX_OPEN_CYCLES) and what each limit counts: the journal, the open orders, and buys so young
@@ -30,37 +30,22 @@ from models.trading_state import load_all_trading_states
 from runtime.operator_flags import is_paused
 from strategy.order_identity import may_be_ours
 from strategy.sizing import is_dust
+from trading.placement import Placement, Skip
 from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
 
-PAUSE_SECONDS = 3.0  # a look at a file costs nothing, and whoever resumes does not want to wait
+PAUSE_SECONDS = 3.0  # reading a file costs nothing, and whoever resumes does not want to wait
 YOUNG_SECONDS = 300.0  # by then the journal or the list of open orders has it
-
-
-@dataclass(frozen=True, slots=True)
-class BuyBlock:
-    """Why there are no buys now, how loudly that is said, and when to look again.
-
-    `is_requested`: the user wants it so.
-    """
-
-    reason: str
-    level: int = logging.WARNING
-    backs_off_seconds: float = 30.0
-    is_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What the buy limits count, in USD and cycles.
-
-    `on_order_usd` is not yet in the journal, by symbol.
-    """
+    """What the buy limits count. `on_order_usd`, by symbol, is not yet in the journal."""
 
     bought_today_usd: Decimal
     on_order_usd: dict[str, Decimal]
-    open_symbols: frozenset[str]  # they hold what can be sold, or a buy of theirs is on its way
+    open_symbols: frozenset[str]  # of these something can be sold, or a buy was sent
 
     @property
     def open_cycles(self) -> int:
@@ -102,10 +87,7 @@ class BuyLimits:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """One buy at a time from check to acceptance.
-
-        Two symbols must not share the last dollar.
-        """
+        """One buy at a time from check to acceptance: two must not spend the same last dollar."""
         if not self.has_buy_limits:
             yield
             return
@@ -123,8 +105,8 @@ class BuyLimits:
 
     def why_no_buys(
         self, state: TradingState, purpose: Purpose, amount_usd: Decimal
-    ) -> BuyBlock | None:
-        """The reason not to spend `amount_usd` on this asset now, or None. Blocking.
+    ) -> Placement | None:
+        """Why `amount_usd` cannot be spent on this asset now, or None. Blocking.
 
         Raises:
             ExchangeError, DatabaseError: cannot tell, so no buy.
@@ -132,17 +114,17 @@ class BuyLimits:
         symbol = state.asset.asset_symbol
         if is_paused(self._settings.run_dir):
             reason = "buying is paused: scripts/bot resume"
-            return BuyBlock(reason, logging.INFO, PAUSE_SECONDS, is_requested=True)
+            return Skip(reason, PAUSE_SECONDS, logging.INFO, is_requested=True).placement
         if symbol in self._blocked_symbols():
-            return BuyBlock("an order of ours on this symbol belongs to no cycle: see dca_events")
+            reason = "an order of ours on this symbol belongs to no cycle: see dca_events"
+            return Skip(reason).placement
         if not self.has_buy_limits:
             return None
-        usage = self.load_usage()
-        buy_limit = _exceeded(self._settings, usage, state, purpose, amount_usd)
-        if buy_limit is None:
+        limit = _exceeded(self._settings, self.load_usage(), state, purpose, amount_usd)
+        if limit is None:
             return None
-        reason = f"buy limit: {buy_limit}, no buys; sells go on"
-        return BuyBlock(reason, logging.ERROR, is_requested=True)
+        reason = f"buy limit: {limit}, no buys; sells go on"
+        return Skip(reason, level=logging.ERROR, is_requested=True).placement
 
     def load_usage(self, open_orders: Sequence[ExchangeOrder] | None = None) -> Usage:
         """What counts against the buy limits now. Blocking.
@@ -169,13 +151,12 @@ class BuyLimits:
         symbols = {state.asset.asset_symbol for state in states}
         if ours := [one for one in unreadable if may_be_ours(one, linked, symbols)]:
             raise UnreadableAnswer(f"what order {ours[0].client_order_id} costs cannot be read")
-        # A buy that was sent a moment ago stands in no cycle yet.
         in_cycles = {s.asset.asset_symbol for s in states if self._is_invested(s)}
-        on_its_way = symbols & set(on_order)
         return Usage(
             bought_today_usd=get_bought_usd_since(connection, midnight),
             on_order_usd=on_order,
-            open_symbols=frozenset(in_cycles | on_its_way),
+            # A buy that was sent a moment ago stands in no cycle yet.
+            open_symbols=frozenset(in_cycles | symbols & on_order.keys()),
         )
 
     def _is_invested(self, state: TradingState) -> bool:
@@ -187,7 +168,7 @@ class BuyLimits:
             return True  # nobody asks
         try:
             rules = self._rules_of(symbol)
-        except ExchangeRefused:  # Alpaca knows the coin no more: what can be sold cannot be told
+        except ExchangeRefused:  # Alpaca knows the coin no more, nor what can be sold of it
             return True
         return rules is None or not is_dust(cycle.quantity, rules, self._settings.taker_fee_rate)
 
@@ -207,10 +188,7 @@ def _cost_usd(order: ExchangeOrder) -> Decimal:
 def _exceeded(
     settings: Settings, usage: Usage, state: TradingState, purpose: Purpose, amount_usd: Decimal
 ) -> str | None:
-    """Which buy limit this buy would exceed.
-
-    The text stays the same while it holds: it is said once.
-    """
+    """Which buy limit this buy would exceed. The text stays the same meanwhile: it is said once."""
     limit = settings.max_buy_usd_per_day
     on_order_usd = sum(usage.on_order_usd.values(), Decimal(0))
     if limit is not None and usage.bought_today_usd + on_order_usd + amount_usd > limit:

@@ -65,10 +65,7 @@ class SymbolWatch:
         self.sell_above = _INFINITY if sell is None else float(sell) * (1 - 1e-12)
 
     def accept(self, quote: Any, bid: float, ask: float, now: float) -> bool:
-        """Take a sane quote as the newest.
-
-        True when it crosses a trigger and the worker should look.
-        """
+        """Take a sane quote as the newest. True when it crosses a trigger: the worker's turn."""
         if not 0.0 < bid <= ask < _INFINITY:
             return False
         if (bid < self._low or ask > self._high) and not self._is_confirmed(bid):

@@ -2,9 +2,9 @@
 
 Owns: the queue between the stream and the database. The stream's callback only posts; the worker
 applies at its own pace, in threads of its own. An update is a hint: an order that ended is read
-once over REST first. Where REST lags behind, it is looked at again after 1, 2, 4... seconds, and
-the later updates of that symbol wait behind it; whatever cannot be applied now (database or
-exchange away) asks for a sweep, which finds it again.
+over REST first. Where REST lags behind, it is read again after 1, 2, 4... seconds, and the later
+updates of that symbol wait; for what cannot be applied now (database or exchange away) a sweep is
+requested, which finds it again.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from alpaca.trading.client import TradingClient
 
 from domain.orders import ExchangeOrder, TradeUpdate
 from domain.wire import ForeignAssetClass, WireError
-from strategy.order_identity import compute_client_order_id, has_our_prefix
+from strategy.order_identity import has_our_prefix
 from strategy.reconciliation import Action, plan
-from strategy.reconciliation_facts import ToldEnd
+from strategy.reconciliation_facts import StreamedEnd
 from trading.asset_rules_cache import AssetRulesCache
 from trading.cycle_changes import Applied, apply_order
+from trading.order_claims import fetch_current_order
 from utils.alpaca_client_rest import ExchangeError
-from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
+from utils.alpaca_queries import fetch_order
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
 QUEUE_SIZE = 1000
-THREADS = 4  # one for what comes, the others for what is looked at again
+THREADS = 4  # one for what comes, the others for what is read again
 FIRST_CONFIRM_SECONDS = 1.0
 _ENDING_EVENTS = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
 
@@ -56,8 +58,8 @@ class TradeUpdateHandler:
         on_change: called from the worker's thread with each order whose change was written.
         request_sweep: called when an update could not be applied and a sweep must find it again.
         on_unclaimed: called with an order of ours that no cycle claims; a sweep is to judge it.
-        confirm_end_seconds: for how long an end that REST does not confirm is looked at again
-            before a sweep is asked for.
+        confirm_end_seconds: for how long an end that REST does not confirm is read again before a
+            sweep is requested.
     """
 
     def __init__(
@@ -85,10 +87,7 @@ class TradeUpdateHandler:
         self._confirming: set[asyncio.Task[None]] = set()
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
-        """Take one update: the raw message or the SDK's `TradeUpdate`.
-
-        Never raises, never waits.
-        """
+        """Take an update: the raw message or the SDK's `TradeUpdate`. Never raises, never waits."""
         try:
             self._queue.put_nowait(TradeUpdate.from_wire(tu))
         except ForeignAssetClass as error:
@@ -124,7 +123,7 @@ class TradeUpdateHandler:
         self._queue.task_done()
 
     async def _confirm_end(self, symbol: str) -> None:
-        """Until the exchange confirms, or long enough; then the later ones, as they came."""
+        """Try until the exchange confirms, or long enough; then the later ones, as they came."""
         behind = self._behind[symbol]
         while behind:
             for seconds in _doubling(FIRST_CONFIRM_SECONDS, self._confirm_end_seconds):
@@ -162,8 +161,8 @@ class TradeUpdateHandler:
             self._request_sweep("an update failed")
         return True
 
-    async def settled(self) -> None:
-        """Wait until every update so far has been applied or handed to a sweep."""
+    async def wait_until_idle(self) -> None:
+        """Wait until every update so far has been applied or left to a sweep (for tests)."""
         await self._queue.join()
 
     def apply(self, update: TradeUpdate) -> Applied | None:
@@ -188,7 +187,7 @@ class TradeUpdateHandler:
             fetched = fetch_order(self._client, order.id)
             is_confirmed = fetched is not None and fetched.is_ended
             is_ours = has_our_prefix(order.client_order_id)
-            action = plan(ToldEnd(is_confirmed=is_confirmed, is_ours=is_ours)).action
+            action = plan(StreamedEnd(is_confirmed=is_confirmed, is_ours=is_ours)).action
             if action is Action.WAIT:
                 return None
             if fetched is None or action is not Action.APPLY_ORDER:
@@ -201,9 +200,7 @@ class TradeUpdateHandler:
             self._fee_rate,
             datetime.now(UTC),
             source="stream",
-            find_current=lambda cycle: fetch_order_by_client_id(
-                self._client, compute_client_order_id(cycle)
-            ),
+            find_current=partial(fetch_current_order, self._client),
         )
         match result.applied:
             case Applied.CHANGED | Applied.CORRECTED:
@@ -211,7 +208,7 @@ class TradeUpdateHandler:
             case Applied.AHEAD:
                 self._request_sweep("an order is ahead of its cycle")
             case Applied.NOT_OURS:
-                self._warn_untracked(update, order)
+                _warn_untracked(update, order)
             case Applied.UNCLAIMED:
                 self._on_unclaimed(order)
                 self._request_sweep("no cycle claims an order")
@@ -219,12 +216,8 @@ class TradeUpdateHandler:
                 pass
         return result.applied
 
-    def _warn_untracked(self, update: TradeUpdate, order: ExchangeOrder) -> None:
-        if update.event in _ENDING_EVENTS:
-            log_event(
-                log,
-                LogEvent.UPDATE_IGNORED,
-                symbol=order.symbol,
-                order=order.id,
-                reason=f"Received {update.event} for order {order.id} not actively tracked",
-            )
+
+def _warn_untracked(update: TradeUpdate, order: ExchangeOrder) -> None:
+    if update.event in _ENDING_EVENTS:
+        reason = f"Received {update.event} for order {order.id} not actively tracked"
+        log_event(log, LogEvent.UPDATE_IGNORED, symbol=order.symbol, order=order.id, reason=reason)

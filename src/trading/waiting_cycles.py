@@ -1,8 +1,8 @@
 """Cycles in buying or selling whose order no list has, or whose order was booked already: asked
 about one by one, until their order is found or certainly missing.
 
-Owns: since when an order is missing, and whose turn it is to be asked about. Only so many are asked
-about in one sweep; the others wait on: a cycle that waits sends nothing.
+Owns: since when an order is missing, and whose turn it is to be asked about. One sweep asks about
+so many only; the others go on waiting, and a cycle that waits sends nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class WaitingCycles:
         self._missing_since: dict[_State, datetime] = {}
         self._asked_at: dict[_State, datetime] = {}
 
-    def settle(
+    def resolve(
         self,
         history: OrderHistory,
         before: Collection[DcaCycle],
@@ -77,7 +77,7 @@ class WaitingCycles:
         now: datetime,
         result: SweepResult,
     ) -> None:
-        """Find, or give up, the orders that `history` leaves open.
+        """Find the orders that `history` lacks, or give them up.
 
         Args:
             before: the cycles as they were before the lists were read: one that moved on since is
@@ -94,12 +94,12 @@ class WaitingCycles:
                 continue
             match plan(_as_listed(cycle, history, booked)).action:
                 case Action.BLOCK:
-                    result.unresolved_cycles += 1  # a person was told when the list was read
+                    result.unresolved_cycles += 1  # the alert was sent when the list was read
                 case Action.ASK:
                     lost.append(cycle)
                 case _:
                     pass  # listed: applied as one of the list
-        # What was seen in the meantime must be missed anew.
+        # What was found in the meantime counts as missing for the first time after that.
         keys = {_state_of(cycle) for cycle in lost}
         for memory in (self._missing_since, self._asked_at):
             for key in memory.keys() - keys:
@@ -110,10 +110,10 @@ class WaitingCycles:
         lost.sort(key=lambda cycle: self._asked_at.get(_state_of(cycle), BEGINNING))
         for cycle in lost[:MAX_LOST_CYCLES]:
             self._asked_at[_state_of(cycle)] = now
-            self._settle_one(cycle, now, result)
+            self._resolve_one(cycle, now, result)
         result.unresolved_cycles += len(lost[MAX_LOST_CYCLES:])
 
-    def _settle_one(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
+    def _resolve_one(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
         try:
             order = fetch_order_of(self._client, cycle)
         except RateLimited:
@@ -160,12 +160,11 @@ class WaitingCycles:
             return
         try:
             rules = self._rules.get(asset.asset_symbol)
-        except ExchangeRefused:  # a coin that Alpaca knows no more: said where its rules are needed
+        except ExchangeRefused:  # Alpaca knows the coin no more: the daemon's refresh says so
             result.unresolved_cycles += 1
             return
         self._missing_since.pop(_state_of(cycle), None)
         outcome = apply_to_cycle(
-            cycle.id,
             compute_missing_order_change,
             expected=cycle,
             rules=rules,
@@ -176,8 +175,8 @@ class WaitingCycles:
 
 
 def _as_listed(cycle: DcaCycle, history: OrderHistory, booked: Collection[str]) -> CurrentOrder:
-    """No list proves that the order is missing that a cycle waits for: others can be on their way,
-    and its id need not be one of ours.
+    """No list proves that the order that a cycle waits for is missing: its id need not be one of
+    ours, and another can be on its way.
     """
     order = history.get(cycle.latest_order_id)
     has_end = cycle.latest_order_id in booked

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from builders import NOW, OTHER_ORDER_ID, build_cycle, build_order, build_state
-from caretakers.plans.consistency_checker import World, confirmed, plan_repairs
+from caretakers.plans.consistency_checker import Snapshot, confirmed, plan_repairs
 from domain.events import Severity
 from strategy.reconciliation import Action
 from strategy.reconciliation_facts import CurrentOrder, Holding, OwnOrder
@@ -17,8 +17,8 @@ PART = {"status": "canceled", "filled_qty": "0.001", "filled_avg_price": "50000"
 
 
 def actions(**parts):
-    world = World(now=NOW, **{name: tuple(items) for name, items in parts.items()})
-    return [(one.action, one.kind) for one in plan_repairs(world)]
+    snapshot = Snapshot(now=NOW, **{name: tuple(items) for name, items in parts.items()})
+    return [(one.action, one.kind) for one in plan_repairs(snapshot)]
 
 
 def waiting(status="buying", order=None, **columns):
@@ -169,14 +169,14 @@ def test_a_rest_without_end_is_reported_and_a_common_one_is_not():
 def test_what_was_reported_of_a_cycle_is_not_reported_again_and_repairs_are_not_held_back():
     short = holding(**THERE, short_by=Decimal("0.01"))
     reported = frozenset({(42, "position_short"), (42, "position_gone")})
-    world = World(now=NOW, holdings=(short,), reported=reported)
-    assert plan_repairs(world) == []
-    gone = World(now=NOW, holdings=(holding(),), reported=reported)
+    snapshot = Snapshot(now=NOW, holdings=(short,), reported=reported)
+    assert plan_repairs(snapshot) == []
+    gone = Snapshot(now=NOW, holdings=(holding(),), reported=reported)
     assert [one.action for one in plan_repairs(gone)] == [Action.END_IN_ERROR]
 
 
 def findings(**parts):
-    return plan_repairs(World(now=NOW, **{name: tuple(items) for name, items in parts.items()}))
+    return plan_repairs(Snapshot(now=NOW, **{name: tuple(items) for name, items in parts.items()}))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from caretakers.plans.watchdog import Memory
+from caretakers.watchdog import MEMORY_NAME, load_memory
 from config import PROJECT_ROOT, get_settings, reset_settings
 from daemon_process import DaemonProcess, wait_until, wait_until_it_buys
 from mail_server import MailServer, mail_environment
@@ -33,6 +35,7 @@ from runtime.daemon_process import (
 from runtime.heartbeat import load_heartbeat
 from runtime.operator_flags import STOPPED, set_flag
 from runtime.pid_file import PidFile, PidRecord, read_pid_file
+from utils.state_file import read_boot_id
 
 Environment = dict[str, str]
 WATCHDOG = PROJECT_ROOT / "scripts" / "watchdog.py"
@@ -253,7 +256,7 @@ def test_a_daemon_that_cannot_start_is_told_once_and_tried_less_and_less(environ
         assert watchdog(environment | mail).returncode == 0, "the keys are right now"
         wait_until(is_trading)
         memory = json.loads(memory_path.read_text())
-        assert memory["told_at"] is not None, "not over before it has lived for a while"
+        assert memory["alerted_at"] is not None, "not over before it has lived for a while"
     assert len(daemons(environment)) == 1
     for text in (log_of(environment), log_of(environment, "main_app.out"), *server.bodies):
         assert "wrong-secret-value" not in text
@@ -398,6 +401,14 @@ def test_it_survives_what_a_dead_machine_leaves_behind(environment, cycle):
     assert watchdog(environment).returncode == 0
     [process] = daemons(environment)
     assert load_beat_of(process, get_settings()) is not None
+
+
+def test_the_memory_of_another_version_is_read_as_far_as_it_is_known(environment):
+    settings = get_settings()
+    state = {"boot_id": read_boot_id(), "starts": 2, "told_at": 12.5, "unknown_field": 1}
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    (settings.run_dir / MEMORY_NAME).write_text(json.dumps(state))
+    assert load_memory(settings) == Memory(starts=2, alerted_at=12.5)
 
 
 def test_the_identity_of_a_process_survives_a_change_of_the_wall_clock(tmp_path, monkeypatch):

@@ -114,7 +114,7 @@ def test_one_that_beats_but_never_lives_for_a_minute_is_a_crash_loop():
 
 
 def test_a_stop_on_purpose_ends_the_memory_of_failures():
-    memory = Memory(starts=9, last_start_at=NOW - 5, unwell_since=NOW - 5, told_at=NOW - 5)
+    memory = Memory(starts=9, last_start_at=NOW - 5, unwell_since=NOW - 5, alerted_at=NOW - 5)
     look = replace(GONE, is_stopped_on_purpose=True)
     memory = remember(memory, look, plan_watch(look, memory, LIMITS, NOW), NOW)
     assert memory == Memory()
@@ -128,7 +128,7 @@ def test_what_does_not_pass_is_told_once_and_again_when_it_may_be_forgotten():
         now = NOW + 60 * minute
         memory = remember(memory, look, plan_watch(look, memory, LIMITS, now), now)
         if is_unwell_for_long(memory, LIMITS, now) and is_alert_due(memory, now):
-            memory = replace(memory, told_at=now)
+            memory = replace(memory, alerted_at=now)
             told_at_minutes.append(minute)
     assert told_at_minutes == [10, 10 + REMIND_SECONDS / 60, 10 + 2 * REMIND_SECONDS / 60]
 
@@ -140,9 +140,9 @@ def test_a_stall_is_not_told_by_the_watchdog_and_ends_no_memory_of_what_it_told(
         memory = remember(memory, stalled, plan_watch(stalled, memory, LIMITS, now), now)
         assert not is_unwell_for_long(memory, LIMITS, now)
     assert memory == Memory()
-    told = Memory(unwell_since=NOW - 700, told_at=NOW - 50)
+    told = Memory(unwell_since=NOW - 700, alerted_at=NOW - 50)
     memory = remember(told, stalled, plan_watch(stalled, told, LIMITS, NOW), NOW)
-    assert memory == Memory(told_at=NOW - 50), "its end is still to be told"
+    assert memory == Memory(alerted_at=NOW - 50), "its end is still to be told"
 
 
 def test_trouble_that_passes_is_forgotten():

@@ -124,22 +124,22 @@ def cycle_in(status: CycleStatus):
     return build_cycle(status=status, quantity=Decimal("0.002"), safety_orders=1, order_seq=3)
 
 
-def change_by(fact: Fact, cycle, around=AROUND):
+def change_by(fact: Fact, cycle, circumstances=AROUND):
     order_fields, _ = CASES[fact]
     match fact:
         case Fact.ORDER_MISSING:
-            return compute_missing_order_change(cycle, around)
+            return compute_missing_order_change(cycle, circumstances)
         case Fact.COOLDOWN_OVER:
             return compute_cooldown_over_change(cycle)
         case Fact.POSITION_GONE:
-            return compute_position_gone_change(cycle, around)
+            return compute_position_gone_change(cycle, circumstances)
         case Fact.BUY_FILLED_LATE | Fact.SELL_FILLED_LATE:
             order = build_order(cycle, **order_fields)
-            return compute_correction(cycle, order, [], cycle.order_seq, around)
+            return compute_correction(cycle, order, [], cycle.order_seq, circumstances)
         case _:
             order = build_order(cycle, **order_fields)
             assert fact_of(order) is fact
-            return compute_order_change(cycle, order, around)
+            return compute_order_change(cycle, order, circumstances)
 
 
 def test_the_table_of_the_code_has_the_pairs_of_the_matrix():
@@ -179,7 +179,7 @@ PARTLY = {"filled_qty": "0.0005", "filled_avg_price": "51000"}
 HELD, DUST = Decimal("0.002"), Decimal("0.00005")
 OWN_REST = {"cooldown_until": NOW + timedelta(seconds=1)}
 GUARDS = [
-    # guard, what it depends on, the cycle before, the outcome, what is around it
+    # guard, what it depends on, the cycle before, the outcome, the circumstances
     (has_replacement, True, {}, {"replaced_by": OTHER_ORDER_ID}, {}),
     (has_replacement, False, {}, {}, {}),
     (is_sold_out, True, {"quantity": HELD}, {"quantity": 0, "sold_qty": HELD}, {}),
@@ -205,10 +205,10 @@ GUARDS = [
 ]
 
 
-@pytest.mark.parametrize(("guard", "holds", "cycle", "outcome", "around"), GUARDS)
-def test_each_guard_holds_and_does_not(guard, holds, cycle, outcome, around):
+@pytest.mark.parametrize(("guard", "holds", "cycle", "outcome", "circumstances"), GUARDS)
+def test_each_guard_holds_and_does_not(guard, holds, cycle, outcome, circumstances):
     outcome = {"quantity": Decimal(0)} | outcome
-    found = Outcome(around=build_circumstances(**around), **outcome)
+    found = Outcome(circumstances=build_circumstances(**circumstances), **outcome)
     assert guard(build_cycle(**cycle), found) is holds
 
 
@@ -233,7 +233,7 @@ def test_every_target_of_every_row_is_reached_by_some_cycle():
         ):
             cycle = build_cycle(status=status, quantity=quantity, close_requested=asked)
             outcome = Outcome(
-                around=RESTING if rests else AROUND,
+                circumstances=RESTING if rests else AROUND,
                 quantity=Decimal(0) if sold else quantity,
                 sold_qty=quantity if sold else Decimal(0),
                 replaced_by=replaced_by,
@@ -271,7 +271,7 @@ def test_an_outcome_is_what_the_fills_leave(fills, quantity, sold_qty):
     cycle = build_cycle(quantity=HELD)
     order = build_order(cycle, replaced_by=OTHER_ORDER_ID, **fills)
     assert outcome_of(cycle, order, AROUND) == Outcome(
-        around=AROUND,
+        circumstances=AROUND,
         quantity=Decimal(quantity),
         sold_qty=Decimal(sold_qty),
         replaced_by=OTHER_ORDER_ID,
@@ -279,7 +279,7 @@ def test_an_outcome_is_what_the_fills_leave(fills, quantity, sold_qty):
 
 
 @pytest.mark.parametrize(
-    ("side", "cycle", "around", "target", "follower"),
+    ("side", "cycle", "circumstances", "target", "follower"),
     [
         ("buy", {"quantity": HELD}, AROUND, "watching", None),
         ("buy", {}, RESTING, "cooldown", None),
@@ -289,12 +289,12 @@ def test_an_outcome_is_what_the_fills_leave(fills, quantity, sold_qty):
     ],
 )
 def test_a_replaced_order_whose_replacement_is_not_named_ends(
-    side, cycle, around, target, follower
+    side, cycle, circumstances, target, follower
 ):
     cycle = build_cycle(status="watching", **cycle)
     fill = PARTLY if side == "sell" else {}
     order = build_order(cycle, side=side, status="replaced", **fill)
-    change = compute_order_change(cycle, order, around)
+    change = compute_order_change(cycle, order, circumstances)
     assert change.cycle_updates["status"] is CycleStatus(target)
     assert change.cycle_updates["latest_order_id"] is None
     assert change.next_cycle == follower
@@ -421,7 +421,7 @@ def test_a_replaced_order_is_followed_and_what_it_filled_is_booked(side):
 
 
 @pytest.mark.parametrize(
-    ("why", "around", "fill", "expected"),
+    ("why", "circumstances", "fill", "expected"),
     [
         ("canceled in cooldown", RESTING, {}, "cooldown"),
         ("filled dust in cooldown", RESTING, DUST_FILL, "cooldown"),
@@ -434,22 +434,22 @@ def test_a_replaced_order_is_followed_and_what_it_filled_is_booked(side):
 )
 @pytest.mark.parametrize("status", ["buying", "cooldown"])
 def test_a_canceled_early_restart_goes_back_to_rest_for_what_is_left_of_the_cooldown(
-    why, around, fill, expected, status
+    why, circumstances, fill, expected, status
 ):
     cycle = build_cycle(status=status, latest_order_id=ORDER_ID)
     order = build_order(cycle, status="canceled", **fill)
-    change = compute_order_change(cycle, order, around)
+    change = compute_order_change(cycle, order, circumstances)
     assert change.cycle_updates["status"] is CycleStatus(expected)
 
 
 # Sells.
 
 
-def sold(filled, *, status, quantity="0.004", price="51000", **around):
+def sold(filled, *, status, quantity="0.004", price="51000", **circumstances):
     cycle = build_cycle(status="selling", quantity=Decimal(quantity))
     fill = {"filled_qty": filled, "filled_avg_price": price if Decimal(filled) else None}
     order = build_order(cycle, side="sell", qty=quantity, status=status, **fill)
-    return compute_order_change(cycle, order, replace(AROUND, **around))
+    return compute_order_change(cycle, order, replace(AROUND, **circumstances))
 
 
 @pytest.mark.parametrize("status", ["canceled", "expired", "rejected"])
@@ -615,10 +615,10 @@ def test_no_change_touches_what_identifies_the_cycle(side, status, cycle_status,
 
 
 def test_an_asset_without_cooldown_still_opens_its_next_cycle_in_cooldown():
-    around = replace(AROUND, asset=build_asset(cooldown_period=0))
+    circumstances = replace(AROUND, asset=build_asset(cooldown_period=0))
     cycle = cycle_in(CycleStatus.SELLING)
     order = build_order(cycle, status="filled", **SOLD_OUT)
-    assert compute_order_change(cycle, order, around).next_cycle == "cooldown"
+    assert compute_order_change(cycle, order, circumstances).next_cycle == "cooldown"
 
 
 def test_a_buy_that_ended_beside_a_late_sale_and_bought_nothing_ends_the_cycle():
@@ -673,7 +673,8 @@ def test_a_whole_base_order_that_cannot_be_sold_again_notes_no_reference_price()
 
 @pytest.mark.parametrize(("filled", "price"), [("0", Decimal(1)), ("0.002", None)])
 def test_a_fill_without_coins_or_without_a_price_updates_nothing(filled, price):
-    assert compute_fill_updates(build_cycle(), Decimal(filled), price, False, AROUND) == {}
+    order = replace(build_order(), filled_qty=Decimal(filled), filled_avg_price=price)
+    assert compute_fill_updates(build_cycle(), order, AROUND) == {}
 
 
 @given(

@@ -63,8 +63,8 @@ def test_a_vanished_position_ends_in_error_and_tells_a_person():
 # Late fills.
 
 
-def correction(cycle, order, journaled, order_seq=0, around=AROUND):
-    return compute_correction(cycle, order, journaled, order_seq, around)
+def correction(cycle, order, journaled, order_seq=0, circumstances=AROUND):
+    return compute_correction(cycle, order, journaled, order_seq, circumstances)
 
 
 def late_buy(filled="0.002", price="49000", **fields):
@@ -147,8 +147,10 @@ def test_a_late_sell_of_everything_completes_the_cycle():
     order = build_order(
         side="sell", status="canceled", filled_qty="0.001995", filled_avg_price="51000"
     )
-    around = replace(AROUND, coin_fees=Decimal("0.000005"))
-    change = correction(cycle, order, [build_entry(order, filled_qty=Decimal(0))], around=around)
+    circumstances = replace(AROUND, coin_fees=Decimal("0.000005"))
+    change = correction(
+        cycle, order, [build_entry(order, filled_qty=Decimal(0))], circumstances=circumstances
+    )
     assert dict(change.cycle_updates) == {
         "status": CycleStatus.COMPLETE,
         "completed_at": order.ended_at,

@@ -163,6 +163,50 @@ async def test_after_a_gap_longer_than_a_sweeps_look_back_the_next_one_is_a_reco
     work.cancel()
 
 
+async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(bot, start, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(trading_bot, "RETRY_SECONDS", 0.05)
+    tries = {"sweep": 0, "refresh": 0}
+
+    def counted(name, work):
+        def run():
+            tries[name] += 1
+            return work()
+
+        return run
+
+    for work in ("recover", "sweep"):
+        monkeypatch.setattr(bot.reconciler, work, counted("sweep", getattr(bot.reconciler, work)))
+    monkeypatch.setattr(bot, "_load_states", counted("refresh", bot._load_states))
+
+    def has_tried(times):
+        bot._refresh_wanted.set()
+        return min(tries.values()) >= times
+
+    start()
+    loops = [bot.keep_reconciled(), bot.keep_triggers_fresh()]
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    await until(lambda: bot._recovered and has_tried(1))
+    await asyncio.to_thread(execute_query, "RENAME TABLE dca_cycles TO cycles_away")
+    try:
+        bot._sweep_wanted.set()
+        await until(lambda: "sweep.postponed" in caplog.text and "refresh.postponed" in caplog.text)
+        tries.update(sweep=0, refresh=0)
+        await until(lambda: has_tried(4))
+    finally:
+        await asyncio.to_thread(execute_query, "RENAME TABLE cycles_away TO dca_cycles")
+    await until(lambda: "sweep.resumed" in caplog.text and "refresh.resumed" in caplog.text)
+    tries.update(sweep=0, refresh=0)
+    bot._sweep_wanted.set()
+    await until(lambda: has_tried(1))
+    for task in tasks:
+        task.cancel()
+    lines = [message.split()[0] for message in caplog.messages]
+    for name in ("sweep", "refresh"):
+        edges = [line for line in lines if line in (f"{name}.postponed", f"{name}.resumed")]
+        assert edges == [f"{name}.postponed", f"{name}.resumed"]
+
+
 async def test_a_lock_lost_during_recovery_still_halts_when_recovery_is_done(bot, monkeypatch):
     def lost():
         raise DatabaseUnavailable("gone")

@@ -135,6 +135,7 @@ async def test_what_keeps_an_asset_from_an_order_it_wants_is_told_once_and_when_
     assert (held.symbol, held.is_stalled, held.is_requested) == (BTC, False, False)
     assert reason in held.reason
     assert (cure is None) or (cure in held.cure)
+    assert held.has_foreign_coins is (situation is foreign_coins)
     assert told(parts, ALERT_SECONDS - 5) == [], "a hiccup is nobody's matter"
     await parts.see()
     [(has_begun, words)] = told(parts, ALERT_SECONDS)
@@ -233,7 +234,7 @@ async def test_a_buy_that_does_not_end_and_keeps_coins_from_their_take_profit_is
         await parts.see(parts.quote_both(51500, 51501))
     [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
     assert has_begun
-    assert "the buy that rests does not end" in reason
+    assert "the open buy does not end" in reason
 
 
 async def test_orders_that_are_accepted_and_never_exist_are_a_stall(parts, start, monkeypatch):

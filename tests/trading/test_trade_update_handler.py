@@ -50,7 +50,7 @@ async def deliver(parts, messages):
     async with running(parts):
         for message in messages:
             await parts.updates.on_crypto_trade_update(message)
-        await parts.updates.settled()
+        await parts.updates.wait_until_idle()
 
 
 async def until(condition, seconds=15.0):
@@ -554,7 +554,7 @@ async def test_an_end_that_is_confirmed_late_is_booked_without_a_sweep_and_holds
         await until(lambda: get_cycle(db_conn, eth.id).order_seq == 1)
         assert get_cycle(db_conn, cycle.id) == cycle, "and what came behind it waits"
         exchange.push_quote(BTC, 999, 1000)
-        await parts.updates.settled()
+        await parts.updates.wait_until_idle()
     found = get_cycle(db_conn, cycle.id)
     assert (found.quantity, found.order_seq, found.status) == (Decimal("0.02"), 1, "watching")
     assert parts.sweeps_requested == []
@@ -573,7 +573,7 @@ async def test_an_end_that_is_never_confirmed_is_left_to_a_sweep_and_the_later_o
     async with running(parts):
         await parts.updates.on_crypto_trade_update(never)
         await parts.updates.on_crypto_trade_update(sent_updates[-1])
-        await parts.updates.settled()
+        await parts.updates.wait_until_idle()
     assert parts.sweeps_requested == ["the exchange does not confirm an update"]
     assert get_cycle(db_conn, cycle.id).status == "buying"
 

@@ -307,9 +307,8 @@ def _settlements(
     last_day: date,
     rates: FeeRates,
 ) -> list[FeeSettlement]:
-    """Of each coin and side the orders all of whose executions have their fee.
-
-    Less than the taker's is believed once all can have been posted: it can be three fifths of it.
+    """Of each coin and side the orders all of whose executions have their fee. Less than the
+    taker's is believed once all can have been posted: it can be three fifths of it.
     """
     of_order: dict[str, list[Charge]] = {}
     for charge in charges:
