@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from alpaca.trading.client import TradingClient
 
@@ -71,15 +72,9 @@ class ConsistencySnapshots:
         """
         now, connection = datetime.now(UTC), thread_connection()
         unreadable: list[UnreadableOrder] = []
-        orders = {
-            one.id: one
-            for one in (
-                *fetch_orders(self.client, status="open", on_unreadable=unreadable.append),
-                *fetch_orders(
-                    self.client, status="all", after=now - RECENT, on_unreadable=unreadable.append
-                ),
-            )
-        }
+        fetch = partial(fetch_orders, self.client, on_unreadable=unreadable.append)
+        listed = [*fetch(status="open"), *fetch(status="all", after=now - RECENT)]
+        orders = {order.id: order for order in listed}
         doubtful: set[str] = set()
         positions = fetch_positions(self.client, on_unreadable=doubtful.add)
         # The database after the exchange: what the daemon books meanwhile does not seem lost.
@@ -88,12 +83,11 @@ class ConsistencySnapshots:
         # exist. The alert, and the block of the symbol, are the daemon's.
         doubtful |= _symbols_of(unreadable, states)
         states = [state for state in states if state.asset.asset_symbol not in doubtful]
-        reported = get_kinds_by_cycle(
-            connection, [state.cycle.id for state in states], REPORT_KINDS
-        )
+        cycles = [state.cycle for state in states]
+        reported = get_kinds_by_cycle(connection, [cycle.id for cycle in cycles], REPORT_KINDS)
         clear = [order for order in orders.values() if order.symbol not in doubtful]
         clear.sort(key=lambda order: order.submitted_at or BEGINNING)
-        claims = read_claims(connection, clear, [state.cycle for state in states])
+        claims = read_claims(connection, clear, cycles)
         snapshot = Snapshot(
             now=now,
             orders=tuple(self._judged(own, states, positions) for own in claims),

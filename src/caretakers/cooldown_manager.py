@@ -33,7 +33,7 @@ def end_cooldowns(run: ScriptRun) -> None:
     now = datetime.now(UTC)
     cooldowns = load_cooldowns(thread_connection())
     ended = plan_cooldown_ends(cooldowns, now)
-    log_event(log, LogEvent.COOLDOWNS_CHECKED, resting=len(cooldowns), over=len(ended))
+    log_event(log, LogEvent.COOLDOWNS_CHECKED, running=len(cooldowns), over=len(ended))
     for cooldown in ended:
         step = {
             "action": "end cooldown",

@@ -69,7 +69,7 @@ class AnotherRun(Exception):
 @dataclass(slots=True)
 class ScriptRun:
     """One run: what it is to do, did and failed at. With `dry_run` nothing is done. Steps are plain
-    mappings: `action`, `reason`, mostly `symbol`, and what else tells them apart.
+    mappings: `action`, `reason`, mostly `symbol`, and what else identifies them.
     """
 
     settings: Settings
@@ -97,10 +97,7 @@ class ScriptRun:
             self.failed.append(planned | {"error": str(error)})
             if not isinstance(error, StepFailed):
                 raise
-            fields = {key: value for key, value in planned.items() if key != "action"}
-            log_event(
-                log, LogEvent.STEP_FAILED, action=planned.get("action"), **fields, error=error
-            )
+            log_event(log, LogEvent.STEP_FAILED, **planned, error=error)
             return False
         self.done.append(planned | ({"outcome": outcome} if outcome else {}))
         return True
@@ -112,7 +109,7 @@ class ScriptRun:
 
 
 def run_script(script: Script, work: Callable[[ScriptRun], None]) -> int:
-    """Run `work` once, with everything around it, and return the exit code."""
+    """Run `work` once and return the exit code."""
     arguments = _parser(script).parse_args()
     forbid_core_files()
     try:

@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 MEMORY_NAME = "watchdog.json"
 PING_SECONDS = 5.0
 HUNG_TERM_SECONDS = 3.0  # a blocked loop does not hear it anyway
-_ABOUT = "daemon"  # an alert, and the line that it is over, are about one matter
+_ABOUT = "daemon"  # the alerts about it and the line that ends them belong together
 LAST_CHECK_SECONDS = 6.0  # before a hung one is ended: the machine may just have resumed
 
 

@@ -67,8 +67,8 @@ class Event:
     """One row of `dca_events`. `reason` is one line for a person, and says nothing to a program.
 
     Events of one `identity` are the same alert, and the newest of them says how it stands.
-    `order_id` is the exchange's id of the order that it is about; `dedupe_key` is what else tells
-    it from others of its kind: the days of a fee, the status that an order lasts in.
+    `order_id` is the exchange's id of the order that it is about; `dedupe_key` is what else makes
+    it another than others of its kind: the days of a fee, the status that an order stays in.
     """
 
     kind: EventKind

@@ -45,9 +45,9 @@ class ExchangeOrder:
     filled_qty: Decimal
     filled_avg_price: Decimal | None
     status: str
-    created_at: datetime | None
-    submitted_at: datetime | None
-    ended_at: datetime | None
+    created_at: datetime | None = None
+    submitted_at: datetime | None = None
+    ended_at: datetime | None = None
     replaced_by: str | None = None
 
     @property

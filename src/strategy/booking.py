@@ -126,25 +126,16 @@ def _sold(
     cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, outcome: Outcome
 ) -> CycleChange:
     updates, left = _after_end(cycle, order, target), outcome.quantity
-    if target is CycleStatus.COMPLETE:
-        return CycleChange(
-            cycle_updates=updates,
-            asset_updates={"last_sell_price": order.filled_avg_price},
-            journal=build_journal_entry(
-                cycle,
-                order,
-                Purpose.TAKE_PROFIT,
-                outcome.circumstances,
-                _note_of_end(cycle, outcome),
-            ),
-        )
+    is_complete, facts = target is CycleStatus.COMPLETE, outcome.circumstances
+    note = _note_of_end(cycle, outcome) if is_complete else None
+    entry = build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, facts, note)
+    if is_complete:
+        sold_at = {"last_sell_price": order.filled_avg_price}
+        return CycleChange(cycle_updates=updates, asset_updates=sold_at, journal=entry)
     if order.filled_qty > 0:
         updates["quantity"] = left
-    return CycleChange(
-        cycle_updates=updates,
-        journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, outcome.circumstances),
-        events=(_incomplete_sale(cycle, order, left),) if order.status == "filled" else (),
-    )
+    events = (_incomplete_sale(cycle, order, left),) if order.status == "filled" else ()
+    return CycleChange(cycle_updates=updates, journal=entry, events=events)
 
 
 def _note_of_end(cycle: DcaCycle, outcome: Outcome) -> str | None:
@@ -155,18 +146,31 @@ def _note_of_end(cycle: DcaCycle, outcome: Outcome) -> str | None:
 
 
 def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Event:
+    reason = (
+        f"sell order {order.client_order_id} was filled with {order.filled_qty.normalize():f}"
+        f" coins, {left.normalize():f} of the cycle are left: it goes on with them"
+    )
+    kind, severity = EventKind.SALE_INCOMPLETE, Severity.WARNING
+    return build_event(kind, severity, cycle, order.symbol, reason, order_id=order.id)
+
+
+def build_event(
+    kind: EventKind,
+    severity: Severity,
+    cycle: DcaCycle,
+    symbol: str,
+    reason: str,
+    **identity: str | None,
+) -> Event:
+    """The row of dca_events about a change of `cycle`."""
     return Event(
-        kind=EventKind.SALE_INCOMPLETE,
-        severity=Severity.WARNING,
-        reason=(
-            f"sell order {order.client_order_id} was filled with"
-            f" {order.filled_qty.normalize():f} coins, {left.normalize():f} of the cycle are left:"
-            " it goes on with them"
-        ),
+        kind=kind,
+        severity=severity,
+        reason=reason,
         asset_id=cycle.asset_id,
-        symbol=order.symbol,
+        symbol=symbol,
         cycle_id=cycle.id,
-        order_id=order.id,
+        **identity,
     )
 
 

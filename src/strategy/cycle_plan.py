@@ -29,6 +29,7 @@ from strategy.ladder import get_order_number
 from strategy.lifecycle import Circumstances
 from strategy.sizing import (
     WIDE,
+    SizedBuy,
     SizingError,
     is_dust,
     round_to_increment,
@@ -209,7 +210,7 @@ def _take_step(
             f"{name}: {decision.amount_usd.normalize():f} USD buy {sized.qty:f} coins,"
             " too few to be sold after the coin fee"
         )
-    after = _filled(ladder, sized.qty, sized.limit_price, price, rules, fee_rate)
+    after = _filled(ladder, sized, price, rules, fee_rate)
     order = PlannedOrder(
         number=number,
         purpose=decision.purpose,
@@ -222,15 +223,10 @@ def _take_step(
 
 
 def _filled(
-    ladder: _Ladder,
-    qty: Decimal,
-    limit_price: Decimal,
-    price: Decimal,
-    rules: AssetRules,
-    fee_rate: Decimal,
+    ladder: _Ladder, sized: SizedBuy, price: Decimal, rules: AssetRules, fee_rate: Decimal
 ) -> _Ladder:
     """The cycle after the order's full fill at `price`."""
-    state = ladder.state
+    state, qty = ladder.state, sized.qty
     order = ExchangeOrder(
         id="planned",
         client_order_id="planned",
@@ -238,13 +234,10 @@ def _filled(
         side=Side.BUY,
         order_type="limit",
         qty=qty,
-        limit_price=limit_price,
+        limit_price=sized.limit_price,
         filled_qty=qty,
         filled_avg_price=price,
         status="filled",
-        created_at=None,
-        submitted_at=None,
-        ended_at=None,
     )
     circumstances = Circumstances(asset=state.asset, rules=rules, fee_rate=fee_rate, now=_SOME_TIME)
     change = compute_order_change(state.cycle, order, circumstances)
@@ -277,16 +270,10 @@ def _sale(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> PlannedSale 
     trigger = compute_take_profit_price(ladder.state.asset, cycle.average_purchase_price)
     price = round_to_increment(trigger, _price_step(rules), ROUND_CEILING)
     try:
-        qty = size_take_profit(
-            cycle.quantity, ladder.state.coin_fees, ladder.available, rules, fee_rate
-        )
+        coin_fees = ladder.state.coin_fees
+        qty = size_take_profit(cycle.quantity, coin_fees, ladder.available, rules, fee_rate)
     except SizingError:
         return None
-    proceeds_usd = qty * price
     fee_usd = compute_usd_fee(qty, price, fee_rate)
-    return PlannedSale(
-        price=price,
-        qty=qty,
-        fee_usd=fee_usd,
-        net_profit_usd=proceeds_usd - fee_usd - ladder.paid_usd,
-    )
+    profit_usd = qty * price - fee_usd - ladder.paid_usd
+    return PlannedSale(price=price, qty=qty, fee_usd=fee_usd, net_profit_usd=profit_usd)

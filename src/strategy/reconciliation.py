@@ -174,7 +174,7 @@ _CURRENT_ORDER: tuple[Rule[CurrentOrder], ...] = (
     Rule("a list lacks it", Action.NOTHING, lambda it: it.answer is Answer.LIST_LACKS_IT,
          "any open", "a list that reaches back to before the cycle's current order could have been sent, and lacks its id",
          "nothing, as at its own 404; of a cycle in buying or selling it is asked for by itself", "a list of every order since then proves it for 500 cycles in a few requests"),
-    Rule("no order at rest", Action.NOTHING, lambda it: not it.is_waited_for,
+    Rule("no order awaited", Action.NOTHING, lambda it: not it.is_waited_for,
          "watching, cooldown", "404 for the id that its order would have",
          "nothing", "none was sent"),
     Rule("missing once", Action.WAIT, lambda it: not it.is_confirmed,

@@ -43,13 +43,11 @@ class OwnOrder:
 
     order: ExchangeOrder
     open_for: timedelta = timedelta(0)
-
     cycle: DcaCycle | None
     order_seq: int | None
     journaled_qty: Decimal | None
     is_linked: bool = False
     other_symbol: str | None = None
-
     unclaimed: UnclaimedOrder | None = None
 
     @property
@@ -84,7 +82,6 @@ class CurrentOrder:
     order: ExchangeOrder | None
     answer: Answer = Answer.GIVEN
     is_confirmed: bool = True
-
     cycle: DcaCycle
     symbol: str = ""
     is_booked: bool = False
@@ -123,7 +120,6 @@ class Holding:
     open_orders: int = 0
     current_order: ExchangeOrder | None = None
     is_confirmed: bool = True
-
     cycle: DcaCycle
     symbol: str
     database_holds_dust: bool

@@ -10,10 +10,16 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from domain.cycle import DcaCycle
-from domain.events import Event, EventKind, Severity
+from domain.events import EventKind, Severity
 from domain.journal import LATE_FILL, JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
-from strategy.booking import CycleChange, build_journal_entry, compute_fill_updates, lead_to
+from strategy.booking import (
+    CycleChange,
+    build_event,
+    build_journal_entry,
+    compute_fill_updates,
+    lead_to,
+)
 from strategy.lifecycle import Circumstances, Fact, Outcome, outcome_of, target_of
 from strategy.sizing import round_stored
 
@@ -26,23 +32,14 @@ def compute_missing_order_change(cycle: DcaCycle, circumstances: Circumstances) 
     """
     outcome = Outcome(circumstances=circumstances, quantity=cycle.quantity)
     target = target_of(cycle, Fact.ORDER_MISSING, outcome)
-    change = CycleChange(
-        cycle_updates={"latest_order_id": None},
-        events=(
-            Event(
-                kind=EventKind.ORDER_MISSING,
-                severity=Severity.WARNING,
-                reason=(
-                    f"cycle was {cycle.status} with order {cycle.latest_order_id},"
-                    " which does not exist or was booked already"
-                ),
-                asset_id=cycle.asset_id,
-                symbol=circumstances.asset.asset_symbol,
-                cycle_id=cycle.id,
-                order_id=cycle.latest_order_id,
-            ),
-        ),
+    symbol, order_id = circumstances.asset.asset_symbol, cycle.latest_order_id
+    reason = (
+        f"cycle was {cycle.status} with order {order_id},"
+        " which does not exist or was booked already"
     )
+    kind, severity = EventKind.ORDER_MISSING, Severity.WARNING
+    event = build_event(kind, severity, cycle, symbol, reason, order_id=order_id)
+    change = CycleChange(cycle_updates={"latest_order_id": None}, events=(event,))
     return lead_to(target, change, circumstances.now)
 
 
@@ -63,23 +60,14 @@ def compute_position_gone_change(cycle: DcaCycle, circumstances: Circumstances) 
         ForbiddenTransition: while an order is under way or the cycle has ended.
     """
     target = target_of(cycle, Fact.POSITION_GONE)
-    change = CycleChange(
-        cycle_updates={"latest_order_id": None},
-        events=(
-            Event(
-                kind=EventKind.POSITION_GONE,
-                severity=Severity.ERROR,
-                reason=(
-                    f"the cycle holds {cycle.quantity.normalize():f} coins, the exchange none:"
-                    " it ended in error, a new one waits"
-                    f" {circumstances.asset.cooldown_period} s before it buys"
-                ),
-                asset_id=cycle.asset_id,
-                symbol=circumstances.asset.asset_symbol,
-                cycle_id=cycle.id,
-            ),
-        ),
+    asset = circumstances.asset
+    reason = (
+        f"the cycle holds {cycle.quantity.normalize():f} coins, the exchange none: it ended in"
+        f" error, a new one waits {asset.cooldown_period} s before it buys"
     )
+    kind, severity = EventKind.POSITION_GONE, Severity.ERROR
+    event = build_event(kind, severity, cycle, asset.asset_symbol, reason)
+    change = CycleChange(cycle_updates={"latest_order_id": None}, events=(event,))
     return lead_to(target, change, circumstances.now)
 
 
@@ -114,25 +102,19 @@ def compute_correction(
     entry = build_journal_entry(cycle, late, purpose, circumstances, LATE_FILL)
     if journaled:
         entry = replace(entry, client_order_id=f"{order.client_order_id}/c{len(journaled)}")
+    reason = (
+        f"{order.side} order {order.client_order_id} had ended ({order.status}) and filled"
+        f" {extra_qty.normalize():f} more at {extra_price.normalize():f}; cycle is {cycle.status}"
+    )
+    kind, severity = EventKind.FILL_CORRECTED, Severity.ERROR
+    key = f"c{len(journaled)}"  # of one order the second is another alert
+    event = build_event(
+        kind, severity, cycle, order.symbol, reason, order_id=order.id, dedupe_key=key
+    )
     change = CycleChange(
         cycle_updates=_correction_updates(cycle, late, known_qty, circumstances),
         journal=replace(entry, order_seq=order_seq),
-        events=(
-            Event(
-                kind=EventKind.FILL_CORRECTED,
-                severity=Severity.ERROR,
-                reason=(
-                    f"{order.side} order {order.client_order_id} had ended ({order.status}) and"
-                    f" filled {extra_qty.normalize():f} more at {extra_price.normalize():f};"
-                    f" cycle is {cycle.status}"
-                ),
-                asset_id=cycle.asset_id,
-                symbol=order.symbol,
-                cycle_id=cycle.id,
-                order_id=order.id,
-                dedupe_key=f"c{len(journaled)}",  # of one order the second is another alert
-            ),
-        ),
+        events=(event,),
     )
     if target is cycle.status:
         return change

@@ -38,7 +38,7 @@ class BaseOrderChecks:
 
         Raises:
             Skip: no base order now.
-            ExchangeError, DatabaseError: cannot tell, so no base order.
+            ExchangeError, DatabaseError: nothing certain is known, so no base order.
         """
         if quote is not None:
             self._check_amount(state, rules, quote)

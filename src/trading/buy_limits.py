@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -52,6 +52,7 @@ class Usage:
         return len(self.open_symbols)
 
 
+@dataclass(eq=False)
 class BuyLimits:
     """Thread-safe. Between the check and the order's acceptance `held()` keeps other buys out.
 
@@ -60,28 +61,22 @@ class BuyLimits:
         rules_of: an asset's rules, which say what of it is dust; None where they are unknown.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        client: TradingClient,
-        blocked_symbols: Callable[[], set[str]] = set,
-        *,
-        rules_of: Callable[[str], AssetRules | None],
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._blocked_symbols = blocked_symbols
-        self._rules_of = rules_of
-        self._lock = threading.Lock()
-        self._young: dict[str, tuple[str, Decimal, float]] = {}  # id -> symbol, USD, sent at
+    settings: Settings
+    client: TradingClient
+    blocked_symbols: Callable[[], set[str]] = set
+    _: KW_ONLY
+    rules_of: Callable[[str], AssetRules | None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # client_order_id -> symbol, USD, sent at
+    _young: dict[str, tuple[str, Decimal, float]] = field(default_factory=dict)
 
     @property
     def has_buy_limits(self) -> bool:
         """Whether any limit is set: without one nothing is asked and nothing waits."""
         limits = (
-            self._settings.max_buy_usd_per_day,
-            self._settings.max_position_usd,
-            self._settings.max_open_cycles,
+            self.settings.max_buy_usd_per_day,
+            self.settings.max_position_usd,
+            self.settings.max_open_cycles,
         )
         return any(limit is not None for limit in limits)
 
@@ -109,18 +104,18 @@ class BuyLimits:
         """Why `amount_usd` cannot be spent on this asset now, or None. Blocking.
 
         Raises:
-            ExchangeError, DatabaseError: cannot tell, so no buy.
+            ExchangeError, DatabaseError: nothing certain is known, so no buy.
         """
         symbol = state.asset.asset_symbol
-        if is_paused(self._settings.run_dir):
+        if is_paused(self.settings.run_dir):
             reason = "buying is paused: scripts/bot resume"
             return Skip(reason, PAUSE_SECONDS, logging.INFO, is_requested=True).placement
-        if symbol in self._blocked_symbols():
+        if symbol in self.blocked_symbols():
             reason = "an order of ours on this symbol belongs to no cycle: see dca_events"
             return Skip(reason).placement
         if not self.has_buy_limits:
             return None
-        limit = _exceeded(self._settings, self.load_usage(), state, purpose, amount_usd)
+        limit = _exceeded(self.settings, self.load_usage(), state, purpose, amount_usd)
         if limit is None:
             return None
         reason = f"buy limit: {limit}, no buys; sells go on"
@@ -133,11 +128,11 @@ class BuyLimits:
             open_orders: all open orders, where the caller has just fetched them.
 
         Raises:
-            ExchangeError, DatabaseError: cannot tell.
+            ExchangeError, DatabaseError: nothing certain is known.
         """
         connection, unreadable = thread_connection(), list[UnreadableOrder]()
         if open_orders is None:
-            open_orders = fetch_orders(self._client, status="open", on_unreadable=unreadable.append)
+            open_orders = fetch_orders(self.client, status="open", on_unreadable=unreadable.append)
         open_buys = [order for order in open_orders if order.side is Side.BUY]
         on_order: dict[str, Decimal] = {}
         for order in open_buys:
@@ -164,13 +159,13 @@ class BuyLimits:
         cycle, symbol = state.cycle, state.asset.asset_symbol
         if not cycle.is_open or cycle.status is CycleStatus.BUYING or cycle.quantity <= 0:
             return cycle.is_open and cycle.status is CycleStatus.BUYING
-        if self._settings.max_open_cycles is None:
-            return True  # nobody asks
+        if self.settings.max_open_cycles is None:
+            return True  # no limit counts them
         try:
-            rules = self._rules_of(symbol)
+            rules = self.rules_of(symbol)
         except ExchangeRefused:  # Alpaca knows the coin no more, nor what can be sold of it
             return True
-        return rules is None or not is_dust(cycle.quantity, rules, self._settings.taker_fee_rate)
+        return rules is None or not is_dust(cycle.quantity, rules, self.settings.taker_fee_rate)
 
     def _forget_old(self, open_ids: set[str]) -> None:
         old = {i for i, (_, _, at) in self._young.items() if time.monotonic() - at > YOUNG_SECONDS}

@@ -299,7 +299,7 @@ def announce(events: tuple[Event, ...]) -> None:
         log_event(
             log,
             LogEvent[event.kind.name],
-            level=_LEVELS[event.severity],
+            level=logging.getLevelNamesMapping()[event.severity.name],
             symbol=event.symbol,
             cycle=event.cycle_id,
             order=event.order_id,
@@ -344,13 +344,6 @@ def alert_once(
     )
     if not was_written(connection, event):
         record_event(connection, event)
-
-
-_LEVELS = {
-    Severity.INFO: logging.INFO,
-    Severity.WARNING: logging.WARNING,
-    Severity.ERROR: logging.ERROR,
-}
 
 
 def _report(result: Result, order: ExchangeOrder, source: str) -> None:

@@ -234,7 +234,7 @@ class MarketDataHandler:
                 self._note(watch, placement)
                 return
             case Outcome.REFUSED | Outcome.UNKNOWN:
-                # Unknown, too: orders that nobody answers for hours are none. A fill ends it.
+                # Unknown, too: an order without an answer for hours trades nothing. A fill ends it.
                 self._hold(watch, placement)
             case Outcome.SENT:
                 self.stalls.trying(watch.symbol)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -71,6 +71,7 @@ def _nothing(quote: Quote | None) -> Placement:
     return _NOTHING
 
 
+@dataclass(eq=False)
 class OrderPlacer:
     """Places the orders of all symbols; calls for one symbol must not overlap (each has one
     worker).
@@ -82,29 +83,23 @@ class OrderPlacer:
         why_no_orders: a reason to send nothing at all (another daemon holds the account), or None.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        client: TradingClient,
-        rules: AssetRulesCache,
-        *,
-        resolve: Callable[[DcaCycle], bool],
-        limits: BuyLimits,
-        why_no_orders: Callable[[], str | None],
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._rules = rules
-        self._resolve = resolve
-        self._limits = limits
-        self._why_no_orders = why_no_orders
-        self._base_orders = BaseOrderChecks(client, settings.taker_fee_rate, resolve)
-        self._guards: dict[str, PlacementGuard] = {}
+    settings: Settings
+    client: TradingClient
+    rules: AssetRulesCache
+    _: KW_ONLY
+    resolve: Callable[[DcaCycle], bool]
+    limits: BuyLimits
+    why_no_orders: Callable[[], str | None]
+    _guards: dict[str, PlacementGuard] = field(default_factory=dict)
+
+    @property
+    def _base_orders(self) -> BaseOrderChecks:
+        return BaseOrderChecks(self.client, self.settings.taker_fee_rate, self.resolve)
 
     def guard(self, symbol: str) -> PlacementGuard:
         """The guard of `symbol`, made at its first use."""
         return self._guards.setdefault(
-            symbol, PlacementGuard(symbol, self._settings.unknown_outcome_seconds)
+            symbol, PlacementGuard(symbol, self.settings.unknown_outcome_seconds)
         )
 
     def consider(
@@ -121,7 +116,7 @@ class OrderPlacer:
             return _NOTHING
         side = None
         try:
-            rules = self._rules.get(symbol)
+            rules = self.rules.get(symbol)
             quote = newest_quote()
             if (decision := self._decide(state, rules, quote)) is None:
                 return _nothing(quote)
@@ -134,9 +129,7 @@ class OrderPlacer:
         except Skip as skip:
             return replace(skip.placement, side=skip.placement.side or side)
         except ExchangeError as error:
-            return Placement(
-                outcome=Outcome.SKIPPED, reason=str(error), backs_off_seconds=UNAVAILABLE_SECONDS
-            )
+            return Skip(str(error), UNAVAILABLE_SECONDS).placement
 
     def _decide(
         self, state: TradingState, rules: AssetRules, quote: Quote | None
@@ -147,11 +140,11 @@ class OrderPlacer:
             Skip: it asks for a buy, and the spread is too wide for one. A sale needs a confirmed
                 bid, whatever the ask.
         """
-        fee_rate, now = self._settings.taker_fee_rate, datetime.now(UTC)
+        fee_rate, now = self.settings.taker_fee_rate, datetime.now(UTC)
         if quote is None:
             return decide_close(state, rules, fee_rate)
         decision = decide(state, rules, fee_rate, bid=quote.bid, ask=quote.ask, now=now)
-        most = self._settings.max_spread_percent
+        most = self.settings.max_spread_percent
         if decision is not None and decision.side is Side.BUY and quote.spread_percent > most:
             raise Skip(
                 f"the spread is wider than MAX_SPREAD_PERCENT={most.normalize():f}: no buys",
@@ -170,7 +163,7 @@ class OrderPlacer:
         if not guard.is_waiting_for(identity):
             return None
         if guard.seconds_until_ask(now) <= 0:
-            if self._resolve(state.cycle):
+            if self.resolve(state.cycle):
                 guard.found(now)
             else:
                 guard.not_found(now)
@@ -181,7 +174,7 @@ class OrderPlacer:
         return Placement(outcome=Outcome.WAITING, backs_off_seconds=guard.seconds_until_ask(now))
 
     def _refuse_while_halted(self) -> None:
-        if reason := self._why_no_orders():
+        if reason := self.why_no_orders():
             # Whoever halts says so, louder.
             raise Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_requested=True)
 
@@ -200,16 +193,16 @@ class OrderPlacer:
                 HOPELESS_SECONDS,
                 cure=f"look at it on Alpaca's page; scripts/assets disable {rules.symbol}",
             )
-        if self._limits.has_buy_limits and not has_turn:
+        if self.limits.has_buy_limits and not has_turn:
             return Placement(outcome=Outcome.NEEDS_TURN)
-        with self._limits.held():
+        with self.limits.held():
             return self._place_limited_buy(state, rules, decision, newest_quote)
 
     def _place_limited_buy(
         self, state: TradingState, rules: AssetRules, decision: Decision, newest_quote: NewestQuote
     ) -> Placement:
         assert decision.amount_usd is not None, "a buy always names its amount"
-        if block := self._limits.why_no_buys(state, decision.purpose, decision.amount_usd):
+        if block := self.limits.why_no_buys(state, decision.purpose, decision.amount_usd):
             return replace(block, side=Side.BUY)
         if decision.purpose is Purpose.BASE:
             self._base_orders.check(state, rules, newest_quote())
@@ -245,12 +238,12 @@ class OrderPlacer:
         if is_base:
             self._base_orders.check_size(sized.qty, rules)
         amount_usd = sized.qty * sized.limit_price
-        self._limits.sent(compute_client_order_id(state.cycle), symbol, amount_usd)
+        self.limits.sent(compute_client_order_id(state.cycle), symbol, amount_usd)
         return self._send(
             state,
             decision,
             lambda identity: place_limit_buy_order(
-                self._client, symbol, sized.qty, sized.limit_price, client_order_id=identity
+                self.client, symbol, sized.qty, sized.limit_price, client_order_id=identity
             ),
         )
 
@@ -261,7 +254,7 @@ class OrderPlacer:
             confirm_take_profit(rules, decision)
         [state] = with_leftovers(thread_connection(), [state])
         confirmed_at = time.monotonic()
-        sale = size_sale(self._client, state, rules, self._settings.taker_fee_rate)
+        sale = size_sale(self.client, state, rules, self.settings.taker_fee_rate)
         if not decision.at_any_price:
             # The checks took time: the newest quote decides, as it does for a buy.
             if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
@@ -279,7 +272,7 @@ class OrderPlacer:
             state,
             decision,
             lambda identity: place_market_sell_order(
-                self._client, rules.symbol, sale.qty, client_order_id=identity
+                self.client, rules.symbol, sale.qty, client_order_id=identity
             ),
         )
 
@@ -309,7 +302,7 @@ class OrderPlacer:
                 trigger=decision.trigger_price,
                 reason="the take profit of what is held is reached while this buy is open",
             )
-            cancel_order(self._client, order_id)
+            cancel_order(self.client, order_id)
         seconds = guard.seconds_until_cancel(order_id, time.monotonic())
         return Placement(outcome=Outcome.WAITING, backs_off_seconds=seconds, side=Side.SELL)
 
@@ -340,16 +333,16 @@ class OrderPlacer:
             return Placement(outcome=Outcome.UNKNOWN, reason=str(error), backs_off_seconds=seconds)
         except RateLimited:  # no refusal of this order: it is sent again when requests are left
             guard.not_sent()
-            self._limits.forget(identity)
+            self.limits.forget(identity)
             raise
         if order is not None:
             seconds = guard.seconds_until_ask(time.monotonic())
             return Placement(outcome=Outcome.SENT, backs_off_seconds=seconds)
         # Also a refusal is asked after: "client_order_id must be unique" means that it exists.
-        if self._resolve(state.cycle):
+        if self.resolve(state.cycle):
             guard.found(time.monotonic())
             return Placement(outcome=Outcome.WAITING)
-        self._limits.forget(identity)
+        self.limits.forget(identity)
         guard.refused(decision.side, time.monotonic())
         return Placement(
             outcome=Outcome.REFUSED,

@@ -1,8 +1,7 @@
 """What one symbol's last order attempt means for the next one. Memory only; time is an argument
 (monotonic seconds).
 
-It saves requests and spaces them; that no order is placed twice does not rest on it (see
-order_identity).
+It saves requests and spaces them; that no order is placed twice is due to order_identity.
 """
 
 from __future__ import annotations

@@ -108,7 +108,6 @@ class Reconciler:
         now = datetime.now(UTC)
         cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
         history = self._lists.read_far(cycles, now)
-        self._rules.prefetch({order.symbol for order in history.orders()})
         return self._compare(history, cycles, now, searches=True)
 
     def sweep(self) -> SweepResult:
@@ -121,7 +120,6 @@ class Reconciler:
         now = datetime.now(UTC)
         cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
         history = self._lists.read_recent(cycles, self._unclaimed.known(), now)
-        self._rules.prefetch({order.symbol for order in history.orders()})
         return self._compare(history, cycles, now, searches=False)
 
     def _compare(
@@ -132,6 +130,7 @@ class Reconciler:
         Args:
             searches: for every open cycle, not only for those whose later orders were listed.
         """
+        self._rules.prefetch({order.symbol for order in history.orders()})
         linked = {cycle.latest_order_id for cycle in cycles if cycle.latest_order_id}
         self._unclaimed.note_unreadable(history, linked)
         connection, orders = thread_connection(), history.orders()

@@ -39,15 +39,16 @@ def log_sweep(result: SweepResult, source: str, now: datetime) -> None:
         event = LogEvent.SWEEP_REPAIRED
     elif result.changed:
         event = LogEvent.EVENTS_OVERTAKEN
-    else:
+    elif result.unresolved_cycles:
         event = LogEvent.SWEEP_UNRESOLVED
-    if result.changed or result.reset_cycles or result.unresolved_cycles:
-        log_event(
-            log,
-            event,
-            source=source,
-            orders=result.orders_seen,
-            changed=len(result.changed),
-            reset=result.reset_cycles,
-            unresolved=result.unresolved_cycles,
-        )
+    else:
+        return
+    log_event(
+        log,
+        event,
+        source=source,
+        orders=result.orders_seen,
+        changed=len(result.changed),
+        reset=result.reset_cycles,
+        unresolved=result.unresolved_cycles,
+    )

@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -51,6 +52,7 @@ def _doubling(first_seconds: float, in_all_seconds: float) -> Iterator[float]:
         seconds *= 2
 
 
+@dataclass(eq=False)
 class TradeUpdateHandler:
     """`on_crypto_trade_update` for the trade stream, and the worker behind it.
 
@@ -62,29 +64,21 @@ class TradeUpdateHandler:
             sweep is requested.
     """
 
-    def __init__(
-        self,
-        client: TradingClient,
-        rules: AssetRulesCache,
-        fee_rate: Decimal,
-        *,
-        on_change: Callable[[ExchangeOrder], None] = lambda order: None,
-        request_sweep: Callable[[str], None] = lambda reason: None,
-        on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None,
-        confirm_end_seconds: float = 0.0,
-    ) -> None:
-        self._client = client
-        self._rules = rules
-        self._fee_rate = fee_rate
-        self._on_change = on_change
-        self._request_sweep = request_sweep
-        self._on_unclaimed = on_unclaimed
-        self._confirm_end_seconds = confirm_end_seconds
-        self._queue: asyncio.Queue[TradeUpdate] = asyncio.Queue(QUEUE_SIZE)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bot-fills")
-        # By symbol: the one that REST does not confirm yet, and those that came after it.
-        self._behind: dict[str, deque[TradeUpdate]] = {}
-        self._confirming: set[asyncio.Task[None]] = set()
+    client: TradingClient
+    rules: AssetRulesCache
+    fee_rate: Decimal
+    _: KW_ONLY
+    on_change: Callable[[ExchangeOrder], None] = lambda order: None
+    request_sweep: Callable[[str], None] = lambda reason: None
+    on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None
+    confirm_end_seconds: float = 0.0
+    _queue: asyncio.Queue[TradeUpdate] = field(default_factory=lambda: asyncio.Queue(QUEUE_SIZE))
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="bot-fills")
+    )
+    # By symbol: the one that REST does not confirm yet, and those that came after it.
+    _behind: dict[str, deque[TradeUpdate]] = field(default_factory=dict)
+    _confirming: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
         """Take an update: the raw message or the SDK's `TradeUpdate`. Never raises, never waits."""
@@ -94,9 +88,9 @@ class TradeUpdateHandler:
             log_event(log, LogEvent.UPDATE_FOREIGN, reason=error)
         except WireError as error:
             log_event(log, LogEvent.UPDATE_MALFORMED, reason=error)
-            self._request_sweep("malformed trade update")
+            self.request_sweep("malformed trade update")
         except asyncio.QueueFull:
-            self._request_sweep("too many trade updates at once")
+            self.request_sweep("too many trade updates at once")
 
     async def run(self) -> None:
         """Apply updates one after another, for ever."""
@@ -113,7 +107,7 @@ class TradeUpdateHandler:
             if len(behind) < QUEUE_SIZE:
                 behind.append(update)
                 return
-            self._request_sweep("too many trade updates at once")
+            self.request_sweep("too many trade updates at once")
         elif not await self._is_done(update):
             self._behind[symbol] = deque([update])
             task = asyncio.create_task(self._confirm_end(symbol), name=f"unconfirmed {symbol}")
@@ -126,12 +120,12 @@ class TradeUpdateHandler:
         """Try until the exchange confirms, or long enough; then the later ones, as they came."""
         behind = self._behind[symbol]
         while behind:
-            for seconds in _doubling(FIRST_CONFIRM_SECONDS, self._confirm_end_seconds):
+            for seconds in _doubling(FIRST_CONFIRM_SECONDS, self.confirm_end_seconds):
                 await asyncio.sleep(seconds)  # nothing announces that a replica has caught up
                 if await self._is_done(behind[0]):
                     break
             else:
-                self._request_sweep("the exchange does not confirm an update")
+                self.request_sweep("the exchange does not confirm an update")
             self._drop_first(behind)
             while behind and await self._is_done(behind[0]):
                 self._drop_first(behind)
@@ -155,10 +149,10 @@ class TradeUpdateHandler:
                 id=update.order.client_order_id,
                 reason=error,
             )
-            self._request_sweep("an update could not be applied")
+            self.request_sweep("an update could not be applied")
         except Exception:  # noqa: BLE001 - the top of a task: the sweep does what this one could not
             log_event(log, LogEvent.UPDATE_FAILED, id=update.order.client_order_id, traceback=True)
-            self._request_sweep("an update failed")
+            self.request_sweep("an update failed")
         return True
 
     async def wait_until_idle(self) -> None:
@@ -184,34 +178,34 @@ class TradeUpdateHandler:
             id=order.client_order_id,
         )
         if update.event in _ENDING_EVENTS or order.is_ended:
-            fetched = fetch_order(self._client, order.id)
+            fetched = fetch_order(self.client, order.id)
             is_confirmed = fetched is not None and fetched.is_ended
             is_ours = has_our_prefix(order.client_order_id)
             action = plan(StreamedEnd(is_confirmed=is_confirmed, is_ours=is_ours)).action
             if action is Action.WAIT:
                 return None
             if fetched is None or action is not Action.APPLY_ORDER:
-                self._request_sweep("the exchange does not confirm an update")
+                self.request_sweep("the exchange does not confirm an update")
                 return Applied.NOTHING_NEW
             order = fetched
         result = apply_order(
             order,
-            self._rules.get(order.symbol),
-            self._fee_rate,
+            self.rules.get(order.symbol),
+            self.fee_rate,
             datetime.now(UTC),
             source="stream",
-            find_current=partial(fetch_current_order, self._client),
+            find_current=partial(fetch_current_order, self.client),
         )
         match result.applied:
             case Applied.CHANGED | Applied.CORRECTED:
-                self._on_change(order)
+                self.on_change(order)
             case Applied.AHEAD:
-                self._request_sweep("an order is ahead of its cycle")
+                self.request_sweep("an order is ahead of its cycle")
             case Applied.NOT_OURS:
                 _warn_untracked(update, order)
             case Applied.UNCLAIMED:
-                self._on_unclaimed(order)
-                self._request_sweep("no cycle claims an order")
+                self.on_unclaimed(order)
+                self.request_sweep("no cycle claims an order")
             case Applied.NOTHING_NEW | Applied.FORBIDDEN | Applied.UNRESOLVED:
                 pass
         return result.applied

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -49,19 +49,19 @@ def alert_unclaimed(order: ExchangeOrder) -> None:
     alert_once(thread_connection(), kind, reason, order.symbol, order_id=order.id)
 
 
+@dataclass(eq=False)
 class UnclaimedOrders:
     """Of one account. Any thread may note and read orders; one sweep judges at a time."""
 
-    def __init__(self, client: TradingClient, rules: AssetRulesCache, fee_rate: Decimal) -> None:
-        self._client = client
-        self._rules = rules
-        self._fee_rate = fee_rate
-        self._unclaimed: dict[str, ExchangeOrder] = {}  # by its id
-        self._unwritable: dict[str, ExchangeOrder] = {}
-        self._unreadable: dict[str, UnreadableOrder] = {}
-        # What the last sweep found harmless, as it was filled then. Each sweep judges anew; until
-        # then those do not block.
-        self._harmless: dict[str, Decimal] = {}
+    client: TradingClient
+    rules: AssetRulesCache
+    fee_rate: Decimal
+    _unclaimed: dict[str, ExchangeOrder] = field(default_factory=dict)  # by its id
+    _unwritable: dict[str, ExchangeOrder] = field(default_factory=dict)
+    _unreadable: dict[str, UnreadableOrder] = field(default_factory=dict)
+    # What the last sweep found harmless, as it was filled then. Each sweep judges anew; until then
+    # those do not block.
+    _harmless: dict[str, Decimal] = field(default_factory=dict)
 
     def blocked_symbols(self) -> set[str]:
         """Symbols on which there are no buys."""
@@ -107,7 +107,7 @@ class UnclaimedOrders:
             if history.has(order_id):
                 continue
             try:
-                order = fetch_order(self._client, order_id)
+                order = fetch_order(self.client, order_id)
             except UnreadableAnswer:
                 ours[order_id] = one
             else:
@@ -184,7 +184,7 @@ class UnclaimedOrders:
         if len(symbols) <= 1:
             return {}
         try:
-            positions = fetch_positions(self._client, on_unreadable=lambda symbol: None)
+            positions = fetch_positions(self.client, on_unreadable=lambda symbol: None)
         except ExchangeError as error:
             log_event(log, LogEvent.ORDER_UNJUDGED, reason=error)
             return dict.fromkeys(symbols)
@@ -208,13 +208,13 @@ class UnclaimedOrders:
         symbol = order.symbol
         if symbol not in account:
             account[symbol] = None
-            position = fetch_position(self._client, symbol)
+            position = fetch_position(self.client, symbol)
             account[symbol] = position.qty if position is not None else Decimal(0)
         if (account_qty := account[symbol]) is None:
             return UnclaimedOrder(order=order, may_still_change=True)
-        rules = self._rules.get(symbol)
+        rules = self.rules.get(symbol)
         state = load_trading_state(thread_connection(), symbol)
         if state is not None:
             [state] = with_leftovers(thread_connection(), [state])
         now = datetime.now(UTC)
-        return measure_unclaimed(order, state, account_qty, rules, self._fee_rate, now)
+        return measure_unclaimed(order, state, account_qty, rules, self.fee_rate, now)

@@ -1,4 +1,4 @@
-"""What follows from a disagreement of books and exchange: the planner's table, line by line."""
+"""What follows from a difference of database and exchange: the planner's table, line by line."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -102,7 +102,7 @@ def test_coins_that_do_not_fit(fields, expected):
 
 
 def own(order, cycle="the order's", **fields):
-    """An order that the books do not have, of the plain cycle at seq 0."""
+    """An order that the database does not have, of the plain cycle at seq 0."""
     plain = {
         "order": order,
         "cycle": build_cycle() if cycle == "the order's" else cycle,
@@ -158,11 +158,11 @@ def test_one_order_is_one_finding_however_it_was_found():
     )
 
 
-def test_a_rest_without_end_is_reported_and_a_common_one_is_not():
-    resting = build_cycle(status="cooldown")
-    common = build_state(cycle=resting, previous_completed_at=NOW)
+def test_a_cooldown_without_end_is_reported_and_a_common_one_is_not():
+    cooling = build_cycle(status="cooldown")
+    common = build_state(cycle=cooling, previous_completed_at=NOW)
     assert actions(cooldowns=[common]) == []
-    endless = build_state(cycle=resting)
+    endless = build_state(cycle=cooling)
     assert actions(cooldowns=[endless]) == [(Action.ALERT, "cooldown_endless")]
 
 
@@ -188,20 +188,20 @@ def findings(**parts):
         {"id": 43},
     ],
 )
-def test_only_what_two_looks_found_in_the_same_state_is_a_fact(change):
+def test_only_what_two_snapshots_found_in_the_same_state_is_a_fact(change):
     first = findings(holdings=[holding()])
     assert confirmed(first, findings(holdings=[holding()])) == first
     touched = holding(cycle=build_cycle(**{"quantity": Decimal("0.1")} | change))
     assert confirmed(first, findings(holdings=[touched])) == []
 
 
-def test_an_order_that_fills_on_between_two_looks_is_not_settled_yet():
+def test_an_order_that_fills_on_between_two_snapshots_is_no_fact_yet():
     first = findings(orders=[own(build_order(**PART))])
     more = findings(orders=[own(build_order(**PART | {"filled_qty": "0.0015"}))])
     assert confirmed(first, more) == []
 
 
-def test_people_are_told_where_they_must_act():
+def test_an_error_is_what_a_person_must_act_on():
     def severity(**parts):
         return [one.severity for one in findings(**parts)]
 

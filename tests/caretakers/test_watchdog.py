@@ -1,4 +1,4 @@
-"""The watchdog with real daemons: killed, suspended, blocked, mute, crashing, told to stop."""
+"""The watchdog with real daemons: killed, suspended, blocked, silent, crashing, asked to stop."""
 
 from __future__ import annotations
 
@@ -230,15 +230,15 @@ def test_a_lost_stream_is_given_time_and_then_restarted_but_only_while_the_excha
     assert len(daemons(environment)) == 1
 
 
-def test_a_daemon_that_cannot_start_is_told_once_and_tried_less_and_less(environment, cycle):
+def test_a_daemon_that_cannot_start_is_one_alert_and_tried_less_and_less(environment, cycle):
     with MailServer("plain") as server:
         mail = {
             name: value
             for name, value in mail_environment(Path(environment["LOG_DIR"]), server.port).items()
             if name.startswith(("SMTP", "ALERT"))
         }
-        sick = environment | mail | {"ALPACA_SECRET_KEY": "wrong-secret-value"}
-        runs = [watchdog(sick) for _ in range(5)]
+        broken = environment | mail | {"ALPACA_SECRET_KEY": "wrong-secret-value"}
+        runs = [watchdog(broken) for _ in range(5)]
         assert [run.returncode for run in runs] == [1] * 5
         assert "it ended at once with code 1" in runs[0].stderr
         assert "Alpaca refused the keys" in runs[0].stderr
@@ -249,7 +249,7 @@ def test_a_daemon_that_cannot_start_is_told_once_and_tried_less_and_less(environ
         assert len([body for body in server.bodies if "daemon.start_failed" in body]) == 1
         assert len(server.mails) == 2, "and the daemon's own reason, also once"
 
-        assert watchdog(sick, "--dry-run").stdout.startswith("watchdog: would wait: 3 starts")
+        assert watchdog(broken, "--dry-run").stdout.startswith("watchdog: would wait: 3 starts")
         memory_path = get_settings().run_dir / "watchdog.json"
         memory = json.loads(memory_path.read_text())
         memory_path.write_text(json.dumps(memory | {"last_start_at": time.monotonic() - 61}))

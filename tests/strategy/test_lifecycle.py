@@ -55,7 +55,7 @@ from strategy.repairs import (
 from strategy.sizing import is_dust
 
 AROUND = build_circumstances()
-RESTING = build_circumstances(cooldown_until=NOW + timedelta(seconds=30))
+COOLING_DOWN = build_circumstances(cooldown_until=NOW + timedelta(seconds=30))
 
 # The whole machine once more, written down by hand. A dash is a prohibition.
 #   fact             watching   buying     selling    cooldown   complete  error
@@ -168,9 +168,9 @@ def test_each_pair_is_allowed_with_its_row_changes_or_forbidden(status, fact):
     assert (change.journal is not None) is (is_an_end or fact in LATE)
     if change.journal:
         assert change.journal.order_seq == cycle.order_seq, "the journal names the order's own seq"
-    told = {Fact.ORDER_MISSING: ["order_missing"], Fact.POSITION_GONE: ["position_gone"]}
-    told |= {late: ["fill_corrected"] for late in LATE}
-    assert [event.kind for event in change.events] == told.get(fact, [])
+    expected = {Fact.ORDER_MISSING: ["order_missing"], Fact.POSITION_GONE: ["position_gone"]}
+    expected |= {late: ["fill_corrected"] for late in LATE}
+    assert [event.kind for event in change.events] == expected.get(fact, [])
 
 
 # The guards, each way, and what they choose between.
@@ -228,12 +228,12 @@ def test_every_target_of_every_row_is_reached_by_some_cycle():
     quantities = [Decimal(0), DUST, HELD]
     for (status, fact), ways in TRANSITIONS.items():
         reached = set()
-        for quantity, asked, replaced_by, sold, rests in itertools.product(
+        for quantity, asked, replaced_by, sold, cools in itertools.product(
             quantities, [True, False], [OTHER_ORDER_ID, None], [True, False], [True, False]
         ):
             cycle = build_cycle(status=status, quantity=quantity, close_requested=asked)
             outcome = Outcome(
-                circumstances=RESTING if rests else AROUND,
+                circumstances=COOLING_DOWN if cools else AROUND,
                 quantity=Decimal(0) if sold else quantity,
                 sold_qty=quantity if sold else Decimal(0),
                 replaced_by=replaced_by,
@@ -282,8 +282,8 @@ def test_an_outcome_is_what_the_fills_leave(fills, quantity, sold_qty):
     ("side", "cycle", "circumstances", "target", "follower"),
     [
         ("buy", {"quantity": HELD}, AROUND, "watching", None),
-        ("buy", {}, RESTING, "cooldown", None),
-        ("buy", {"close_requested": True}, RESTING, "complete", "cooldown"),
+        ("buy", {}, COOLING_DOWN, "cooldown", None),
+        ("buy", {"close_requested": True}, COOLING_DOWN, "complete", "cooldown"),
         ("sell", {"quantity": HELD}, AROUND, "watching", None),
         ("sell", {"quantity": HELD / 4}, AROUND, "complete", "cooldown"),
     ],
@@ -417,23 +417,23 @@ def test_a_replaced_order_is_followed_and_what_it_filled_is_booked(side):
     assert updates["quantity"] == Decimal("0.005" if side == "buy" else "0.003")
 
 
-# Resting.
+# In cooldown.
 
 
 @pytest.mark.parametrize(
     ("why", "circumstances", "fill", "expected"),
     [
-        ("canceled in cooldown", RESTING, {}, "cooldown"),
-        ("filled dust in cooldown", RESTING, DUST_FILL, "cooldown"),
-        ("bought in cooldown", RESTING, PART_FILL, "watching"),
-        ("the cooldown is over", replace(RESTING, cooldown_until=NOW), {}, "watching"),
+        ("canceled in cooldown", COOLING_DOWN, {}, "cooldown"),
+        ("filled dust in cooldown", COOLING_DOWN, DUST_FILL, "cooldown"),
+        ("bought in cooldown", COOLING_DOWN, PART_FILL, "watching"),
+        ("the cooldown is over", replace(COOLING_DOWN, cooldown_until=NOW), {}, "watching"),
         ("never had one", AROUND, {}, "watching"),
-        ("waits after an error", replace(RESTING, after_error=True), {}, "watching"),
+        ("waits after an error", replace(COOLING_DOWN, after_error=True), {}, "watching"),
     ],
     ids=lambda value: value.replace(" ", "_") if isinstance(value, str) and " " in value else "",
 )
 @pytest.mark.parametrize("status", ["buying", "cooldown"])
-def test_a_canceled_early_restart_goes_back_to_rest_for_what_is_left_of_the_cooldown(
+def test_a_canceled_early_restart_waits_for_what_is_left_of_the_cooldown(
     why, circumstances, fill, expected, status
 ):
     cycle = build_cycle(status=status, latest_order_id=ORDER_ID)
@@ -471,7 +471,7 @@ def test_a_sell_that_ends_early_keeps_what_was_not_sold(status, filled, left):
     [
         ("canceled", "0.0039", "0", "0.0001 coins could not be sold"),
         ("expired", "0.00391", "0.00001", "0.00008 coins could not be sold"),
-        ("filled", "0.00399", "0.00001", None),  # what is left in the books is the fee
+        ("filled", "0.00399", "0.00001", None),  # what is left in the database is the fee
         ("filled", "0.004", "0", None),
         ("filled", "0.0039", "0", "0.0001 coins could not be sold"),
     ],

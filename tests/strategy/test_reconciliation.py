@@ -195,7 +195,7 @@ ROWS: dict[str, tuple[Action, list[Facts]]] = {
             replace(current, answer=Answer.LIST_LACKS_IT, cycle=WATCHING),
         ],
     ),
-    "no order at rest": (
+    "no order awaited": (
         Action.NOTHING,
         [
             replace(current, cycle=WATCHING),
@@ -290,7 +290,7 @@ def test_whatever_the_facts_are_some_row_holds(subject):
     assert RULES[subject][-1].holds(None), "the last row asks nothing"
 
 
-def test_what_is_told_to_a_person_has_a_kind_of_its_own_in_dca_events():
+def test_each_alert_has_a_kind_of_its_own_in_dca_events():
     for rule in ALL_RULES:
         if rule.action.group == "alert":
             assert rule.kind, rule.name

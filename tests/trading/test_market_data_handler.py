@@ -245,7 +245,7 @@ async def test_coins_of_the_users_own_are_not_sold(parts, start):
     assert order.qty == Decimal("0.001995"), "ours is what the fee left of what we bought"
 
 
-async def test_missing_coins_are_looked_for_twice_then_the_rest_is_sold_and_said(
+async def test_missing_coins_are_asked_for_twice_then_the_rest_is_sold_and_reported(
     parts, start, exchange, monkeypatch, caplog
 ):
     monkeypatch.setattr(take_profit_checks, "POSITION_LAG_SECONDS", 0)
@@ -348,7 +348,7 @@ async def test_a_row_that_changed_since_the_triggers_were_computed_decides(parts
     assert parts.orders() == []
 
 
-async def test_one_coin_without_usable_quotes_is_told_once_and_when_they_are_back(
+async def test_one_coin_without_usable_quotes_is_one_alert_and_a_line_when_they_are_back(
     parts, start, monkeypatch, caplog
 ):
     start(**HELD)
@@ -357,7 +357,7 @@ async def test_one_coin_without_usable_quotes_is_told_once_and_when_they_are_bac
     real, passed = time.monotonic, 0.0
     monkeypatch.setattr(market_data_handler.time, "monotonic", lambda: real() + passed)
 
-    def told():
+    def alerts():
         edges = parts.market.stalls.edges(real() + passed)
         return [(edge.symbol, edge.has_begun, edge.reason) for edge in edges]
 
@@ -365,17 +365,17 @@ async def test_one_coin_without_usable_quotes_is_told_once_and_when_they_are_bac
     await parts.see()
     await parts.see(parts.quote_both(50000, 50001))
     await parts.see()
-    assert told() == [], "the whole stream was away: that is the watchdog's matter"
+    assert alerts() == [], "the whole stream was away: that alert is the watchdog's"
     found = []
     for _ in range(14):
         passed += 50.0
         await parts.see(parts.quote_both(50000, 50001), wire_quote("ETH/USD", 0, 2001))
-        found += told()
+        found += alerts()
     reason = "no usable quote of it comes although the stream lives"
     assert found == [("ETH/USD", True, reason)]
     await parts.see(parts.quote_both(2000, 2001, "ETH/USD"))
     await parts.see()
-    assert told() == [("ETH/USD", False, "the price asks for no order any more")]
+    assert alerts() == [("ETH/USD", False, "the price asks for no order any more")]
 
 
 # One state, one order.
@@ -585,14 +585,14 @@ async def test_a_database_that_is_away_costs_a_pause_and_no_order(
     assert posts(exchange) == 1
 
 
-async def test_one_sick_symbol_does_not_stop_the_others(parts, start, monkeypatch, caplog):
+async def test_one_failing_symbol_does_not_stop_the_others(parts, start, monkeypatch, caplog):
     start()
     start(symbol="ETH/USD")
     healthy = parts.placer.consider
 
     def consider(symbol, newest_quote, **turn):
         if symbol == BTC:
-            raise ZeroDivisionError("sick")
+            raise ZeroDivisionError("broken")
         return healthy(symbol, newest_quote, **turn)
 
     monkeypatch.setattr(parts.placer, "consider", consider)

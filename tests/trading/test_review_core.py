@@ -105,7 +105,7 @@ async def test_a_socket_that_breaks_while_it_is_closed_does_not_end_the_daemon(b
         await stream.close()
         assert stream._ws is None
     bot.streams._trade._ws = Broken()
-    await bot.streams.reconnect_trade_stream("mute")
+    await bot.streams.reconnect_trade_stream("stalled")
 
 
 async def test_a_symbol_added_while_the_stream_subscribes_is_subscribed_too(bot):
@@ -128,7 +128,7 @@ async def test_a_symbol_added_while_the_stream_subscribes_is_subscribed_too(bot)
 # The daemon's tasks.
 
 
-async def test_after_a_gap_longer_than_a_sweeps_look_back_the_next_one_is_a_recovery(
+async def test_after_a_gap_longer_than_a_sweep_reads_the_next_one_is_a_recovery(
     bot, exchange, db_conn, start, monkeypatch, caplog
 ):
     caplog.set_level(logging.INFO)
@@ -327,7 +327,7 @@ def test_a_late_fill_never_has_a_price_below_zero():
     assert change.cycle_updates["last_order_fill_price"] == Decimal("0.0011")
 
 
-def test_sells_that_are_refused_again_and_again_are_told_to_a_person(caplog):
+def test_sells_that_are_refused_again_and_again_are_an_alert(caplog):
     guard = PlacementGuard(BTC, 30.0)
     for number in range(5):
         guard.refused(Side.SELL, 1000.0 * number)
@@ -353,7 +353,7 @@ def test_a_coin_that_alpaca_delists_is_not_bought_and_its_rules_are_kept(
 # Years.
 
 
-def test_the_state_of_an_asset_is_read_without_looking_at_its_past(db_conn, make_asset):
+def test_the_state_of_an_asset_is_read_without_reading_its_past(db_conn, make_asset):
     for symbol in (BTC, "ETH/USD", "SOL/USD"):
         asset = make_asset(symbol)
         ends = [
@@ -405,7 +405,7 @@ def test_rows_made_by_plain_sql_in_another_time_zone_are_of_this_moment(db_conn,
     assert load_trading_state(db_conn, BTC).previous_status is CycleStatus.COMPLETE
 
 
-# One sick order or symbol.
+# One failing order or symbol.
 
 
 def send(parts, cycle, symbol, qty, price, identity=None):
@@ -463,7 +463,7 @@ def test_orders_of_a_lost_database_are_not_asked_for_one_by_one_for_ever(
     assert parts.reconciler.blocked_symbols() == {BTC}
 
 
-def test_an_order_that_was_seen_between_two_looks_must_be_missed_twice_again(
+def test_an_order_that_was_seen_between_two_sweeps_must_be_missed_twice_again(
     parts, start, db_conn, monkeypatch
 ):
     cycle = start("buying")

@@ -1,5 +1,5 @@
 """Sells on the real exchange and database: at a price that is still there, whole, and not kept from
-it by a buy that rests, a wide spread or what earlier cycles left.
+it by an open buy, a wide spread or what earlier cycles left.
 """
 
 from __future__ import annotations
@@ -179,11 +179,11 @@ async def test_a_position_that_showed_half_leaves_a_cycle_that_sells_the_other_h
     assert entry["filled_qty"] + other["filled_qty"] == Decimal("0.001995")
 
 
-# A buy that rests.
+# An open buy.
 
 
 def rest_a_safety_order(parts, exchange, cycle):
-    """The ask moved on before the limit buy arrived: it rests, and its event has linked it."""
+    """The ask moved on before the limit buy arrived: it is open, and its event has linked it."""
     exchange.push_quote(BTC, 50990, 51000)
     identity = compute_client_order_id(cycle)
     place_limit_buy_order(

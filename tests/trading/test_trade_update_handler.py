@@ -292,7 +292,7 @@ async def test_a_canceled_early_restart_goes_back_to_its_cooldown(
 
 
 @pytest.mark.parametrize("heard", ["from the stream", "by the sweep"])
-async def test_a_fill_after_the_cancel_is_booked_as_a_correction_and_a_person_is_told(
+async def test_a_fill_after_the_cancel_is_booked_as_a_correction_with_an_alert(
     parts, start, db_conn, sent_updates, caplog, heard
 ):
     cycle = start()
@@ -533,7 +533,7 @@ async def test_an_end_that_is_confirmed_late_is_booked_without_a_sweep_and_holds
 ):
     """The stream is ahead of REST. The later updates of the symbol keep their order."""
     monkeypatch.setattr(trade_update_handler, "FIRST_CONFIRM_SECONDS", 0.02)
-    parts.updates._confirm_end_seconds = 60.0
+    parts.updates.confirm_end_seconds = 60.0
     cycle, eth = start(), start(symbol="ETH/USD")
     order = buy(parts, cycle, price="1000", qty="0.02")
     early = build_wire_update(
@@ -564,7 +564,7 @@ async def test_an_end_that_is_never_confirmed_is_left_to_a_sweep_and_the_later_o
     parts, start, db_conn, sent_updates, monkeypatch
 ):
     monkeypatch.setattr(trade_update_handler, "FIRST_CONFIRM_SECONDS", 0.01)
-    parts.updates._confirm_end_seconds = 0.1
+    parts.updates.confirm_end_seconds = 0.1
     cycle = start()
     order = buy(parts, cycle, price="1000", qty="0.02")
     never = build_wire_update(

@@ -188,15 +188,8 @@ def _finding(
 
 def _key_of(cycle: DcaCycle, what: str) -> tuple[object, ...]:
     """A row that was touched between two snapshots is another state."""
-    return (
-        what,
-        cycle.id,
-        cycle.status,
-        cycle.order_seq,
-        cycle.latest_order_id,
-        cycle.quantity,
-        cycle.updated_at,
-    )
+    state = cycle.status, cycle.order_seq, cycle.latest_order_id, cycle.quantity
+    return what, cycle.id, *state, cycle.updated_at
 
 
 def _plain(number: Decimal) -> str:

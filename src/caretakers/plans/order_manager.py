@@ -29,9 +29,9 @@ class OrderAction(StrEnum):
 
 class Fault(StrEnum):
     STALE_BUY = "stale limit buy"
-    STUCK_SELL = "stuck sell"
+    STUCK_SELL = "stuck sell"  # its coins are sold again
     ORPHAN = "orphan"
-    UNWANTED_BUY = "buy of a cycle to be closed"
+    UNWANTED_BUY = "buy of a cycle to be closed"  # at any age: it keeps the sale waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class Claims:
     """Orders that cycles claim: the open order of each cycle in buying or selling, by Alpaca's id,
     and the one that each open cycle's state can have, by client_order_id.
 
-    `closing` holds both ids of the cycles that the user wants closed."""
+    `closing` holds both ids of the cycles that the user wants closed.
+    """
 
     order_ids: frozenset[str] = frozenset()
     client_order_ids: frozenset[str] = frozenset()
@@ -121,28 +122,6 @@ def identify_orphaned_orders(
     ]
 
 
-def identify_stuck_sells(
-    orders: Iterable[ExchangeOrder], claims: Claims, now: datetime, stale_seconds: float
-) -> list[ExchangeOrder]:
-    """Claimed sells that are older than the limit: their coins are sold again."""
-    return [
-        order
-        for order in orders
-        if order.side is Side.SELL
-        and _is_overdue(order, now, stale_seconds)
-        and claims.include(order)
-    ]
-
-
-def identify_unwanted_buys(orders: Iterable[ExchangeOrder], claims: Claims) -> list[ExchangeOrder]:
-    """Open buys of cycles that the user wants closed: they hold up the sale."""
-    return [
-        order
-        for order in orders
-        if order.side is Side.BUY and not order.is_ended and claims.are_closing(order)
-    ]
-
-
 def _is_overdue(order: ExchangeOrder, now: datetime, stale_seconds: float) -> bool:
     return not order.is_ended and order_age_seconds(order, now) > stale_seconds
 
@@ -152,15 +131,13 @@ def plan_order_repairs(
 ) -> list[OrderRepair]:
     """What to do about the open orders, the oldest first."""
     ours = [order for order in orders if order.symbol in surroundings.symbols]
-    args = (surroundings.now, surroundings.stale_seconds)
-    faults: dict[str, Fault] = {}
-    for fault, found in (
-        (Fault.ORPHAN, identify_orphaned_orders(ours, surroundings.claims, *args)),
-        (Fault.STUCK_SELL, identify_stuck_sells(ours, surroundings.claims, *args)),
-        (Fault.STALE_BUY, identify_stale_buy_orders(ours, *args)),
-        (Fault.UNWANTED_BUY, identify_unwanted_buys(ours, surroundings.claims)),
-    ):
-        faults.update((order.id, fault) for order in found)
+    claims, args = surroundings.claims, (surroundings.now, surroundings.stale_seconds)
+    stuck = [one for one in ours if one.side is Side.SELL and _is_overdue(one, *args)]
+    buys = [one for one in ours if one.side is Side.BUY and not one.is_ended]
+    faults = {one.id: Fault.STUCK_SELL for one in stuck}
+    faults |= {one.id: Fault.ORPHAN for one in identify_orphaned_orders(ours, claims, *args)}
+    faults |= {one.id: Fault.STALE_BUY for one in identify_stale_buy_orders(ours, *args)}
+    faults |= {one.id: Fault.UNWANTED_BUY for one in buys if claims.are_closing(one)}
     repairs = [
         OrderRepair(
             action=action,

@@ -162,6 +162,7 @@ def _stream_trouble(
 
 def remember(memory: Memory, daemon: DaemonSnapshot, plan: Plan, now: float) -> Memory:
     """What to know at the next run, before anything is done."""
+    since = memory.unwell_since if memory.unwell_since is not None else now
     match plan.verdict:
         case Verdict.WELL | Verdict.STALLED:
             is_stalled = plan.verdict is Verdict.STALLED
@@ -176,10 +177,8 @@ def remember(memory: Memory, daemon: DaemonSnapshot, plan: Plan, now: float) -> 
         case Verdict.STOPPED:
             return Memory(ping_trouble=memory.ping_trouble)
         case Verdict.START | Verdict.RESTART:
-            since = memory.unwell_since if memory.unwell_since is not None else now
             return replace(memory, starts=memory.starts + 1, last_start_at=now, unwell_since=since)
         case Verdict.STARTING | Verdict.UNWELL | Verdict.WAIT:
-            since = memory.unwell_since if memory.unwell_since is not None else now
             return replace(memory, unwell_since=since)
 
 
