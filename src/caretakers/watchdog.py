@@ -259,7 +259,7 @@ def load_memory(settings: Settings) -> Memory:
     state = load_state(settings.run_dir / MEMORY_NAME)
     if state.get("boot_id") != read_boot_id():
         return Memory()
-    state.setdefault("alerted_at", state.get("told_at"))  # its name until version 1.0
+    state.setdefault("alerted_at", state.get("told_at"))  # the name in older versions
     known = {field.name for field in fields(Memory)}
     return Memory(**{name: value for name, value in state.items() if name in known})
 

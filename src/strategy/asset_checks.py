@@ -130,9 +130,8 @@ def _size_findings(
         return find_sale_problems(plan) or _narrow_findings(asset, rules, fee_rate, plan)
     prices, failed = compute_ladder_prices(asset, plan.ask), len(plan.orders)
     if prices[failed] < rules.price_increment:
-        return [
-            Finding(f"{plan.problem}: use fewer safety orders or a smaller deviation", refuses=True)
-        ]
+        text = f"{plan.problem}: use fewer safety orders or a smaller deviation"
+        return [Finding(text, refuses=True)]
     # The one that fails names the price; what is asked for is enough for all of them.
     least = max(compute_min_order_usd(rules, price, fee_rate) for price in prices[failed:])
     name = describe_order(Purpose.SAFETY if failed else Purpose.BASE, failed)
@@ -144,22 +143,20 @@ def find_sale_problems(plan: CyclePlan) -> list[Finding]:
     largest = max((sale.qty * sale.price for sale in plan.sales), default=Decimal(0))
     if largest <= MAXIMUM_ORDER_USD:
         return []
-    return [
-        Finding(
-            f"the whole cycle would be sold for {largest:.0f} USD, and one order can sell at most"
-            f" {MAXIMUM_ORDER_USD} USD (Alpaca's limit): smaller or fewer safety orders",
-            refuses=True,
-        )
-    ]
+    text = (
+        f"the whole cycle would be sold for {largest:.0f} USD, and one order can sell at most"
+        f" {MAXIMUM_ORDER_USD} USD (Alpaca's limit): smaller or fewer safety orders"
+    )
+    return [Finding(text, refuses=True)]
 
 
 def _too_small(name: str, amount: Decimal, least: Decimal, price: Decimal) -> Finding:
     shown_price = Context(prec=10).plus(price)
-    return Finding(
+    text = (
         f"{name} of {_shown(amount)} USD is too small at a price of {_shown(shown_price)}:"
-        f" the exchange needs at least {_shown(least)} USD",
-        refuses=True,
+        f" the exchange needs at least {_shown(least)} USD"
     )
+    return Finding(text, refuses=True)
 
 
 def _narrow_findings(
@@ -175,13 +172,11 @@ def _narrow_findings(
     least = min((compute_order_usd(asset, number) for number in orders), default=safe)
     if least >= safe:
         return []
-    return [
-        Finding(
-            f"a safety order of {_shown(least)} USD can be rounded below the exchange's minimum at"
-            f" some prices: {_shown(safe)} USD is enough at any",
-            refuses=False,
-        )
-    ]
+    text = (
+        f"a safety order of {_shown(least)} USD can be rounded below the exchange's minimum at some"
+        f" prices: {_shown(safe)} USD is enough at any"
+    )
+    return [Finding(text, refuses=False)]
 
 
 def _profit_findings(
@@ -193,13 +188,11 @@ def _profit_findings(
         return []
     enough = _compute_earning_percent(asset, plan, rules, fee_rate)
     cure = f"{_shown(enough)} % earns" if enough else "no take profit earns with orders this small"
-    return [
-        Finding(
-            f"a take profit of {_shown(asset.take_profit_percent)} % loses money:"
-            f" {worst:.4f} USD after the fees of both sides; {cure}",
-            refuses=False,
-        )
-    ]
+    text = (
+        f"a take profit of {_shown(asset.take_profit_percent)} % loses money:"
+        f" {worst:.4f} USD after the fees of both sides; {cure}"
+    )
+    return [Finding(text, refuses=False)]
 
 
 def _worst_profit_usd(plan: CyclePlan) -> Decimal:

@@ -163,7 +163,7 @@ class StreamedEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentOrder:
-    """An order was sent, nobody knows whether it arrived, and the exchange has none of its id.
+    """An order was sent, with an unknown outcome, and the exchange has none of its id.
     `is_confirmed`: it said so before, long enough ago.
     """
 

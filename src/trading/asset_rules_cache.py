@@ -36,7 +36,7 @@ class AssetRulesCache:
         self._unknown: dict[str, float] = {}  # symbols that Alpaca does not know, until when
 
     def find(self, symbol: str) -> AssetRules | None:
-        """The rules of `symbol` if they are known and fresh. Asks nobody, waits for nothing."""
+        """The rules of `symbol` if they are known and fresh. Makes no request, does not wait."""
         with self._lock:
             known = self._known.get(symbol)
         return known[0] if known is not None and time.monotonic() < known[1] else None

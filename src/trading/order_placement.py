@@ -55,7 +55,7 @@ from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
-CONFIRMED_SECONDS = 2.0  # an older word of the second source is asked for again before a sale
+CONFIRMED_SECONDS = 2.0  # an older confirmation is asked for again before a sale
 _NOTHING = Placement(outcome=Outcome.NOTHING, backs_off_seconds=NOTHING_SECONDS)
 NewestQuote = Callable[[], Quote | None]
 
@@ -168,14 +168,14 @@ class OrderPlacer:
             else:
                 guard.not_found(now)
                 if not guard.is_waiting_for(identity):
-                    # Once is an accident. Again and again it is an exchange that takes no orders.
+                    # Repeated, this is a stall: an exchange that takes no orders.
                     reason = "the order that was sent does not exist: it is decided anew"
                     raise Skip(reason, UNAVAILABLE_SECONDS)
         return Placement(outcome=Outcome.WAITING, backs_off_seconds=guard.seconds_until_ask(now))
 
     def _refuse_while_halted(self) -> None:
         if reason := self.why_no_orders():
-            # Whoever halts says so, louder.
+            # The halt has a log line, and an alert, of its own.
             raise Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_requested=True)
 
     def _place(

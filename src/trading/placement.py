@@ -31,7 +31,7 @@ class Outcome(Enum):
 class Placement:
     """One outcome. `side`: which orders back off; None: both.
 
-    `cure`: what a person can do about it. `is_requested`: the user wants it so, or a louder alert
+    `cure`: what a person can do about it. `is_requested`: the user wants it so, or another alert
     says it. `has_foreign_coins`: coins that no cycle bought stand where a base order would be.
     """
 

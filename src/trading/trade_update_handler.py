@@ -93,7 +93,7 @@ class TradeUpdateHandler:
             self.request_sweep("too many trade updates at once")
 
     async def run(self) -> None:
-        """Apply updates one after another, for ever."""
+        """Apply updates one after another, until canceled."""
         try:
             while True:
                 await self._take(await self._queue.get())
