@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS dca_orders (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Repairs, blocks, corrections and alerts. Append-only. Rows with the same kind, symbol, cycle_id, order_id and dedupe_key are the
--- same alert, whatever their reason says, and the newest of them says how it stands: what is no 'error' any more is over.
+-- same alert, whatever their reason says. The newest of them counts: if it is no 'error', the alert is over.
 CREATE TABLE IF NOT EXISTS dca_events (
     id         BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
     kind       VARCHAR(64)  NOT NULL,                                   -- EventKind in src/domain/events.py
@@ -93,7 +93,7 @@ CREATE TABLE IF NOT EXISTS dca_events (
     symbol     VARCHAR(32)  NULL,
     cycle_id   INT          NULL,
     order_id   VARCHAR(64)  COLLATE utf8mb4_bin NULL DEFAULT NULL,      -- Alpaca's id of the order that it is about
-    dedupe_key VARCHAR(160) COLLATE utf8mb4_bin NULL DEFAULT NULL,      -- what else tells it from others of its kind
+    dedupe_key VARCHAR(160) COLLATE utf8mb4_bin NULL DEFAULT NULL,      -- what else makes it another than others of its kind
     reason     VARCHAR(500) NOT NULL,
     created_at DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
     KEY ix_created (created_at),
@@ -102,6 +102,6 @@ CREATE TABLE IF NOT EXISTS dca_events (
     KEY ix_identity (order_id, kind, dedupe_key)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
--- Last: from here on the tables are whole. `mysql < src/schema.sql` by hand makes a database that the bot accepts; where the tables
--- are older, their version stays, and scripts/setup upgrades them.
+-- Last, when all tables are there. `mysql < src/schema.sql` by hand makes a database that the bot accepts; older tables keep their
+-- version, and scripts/setup upgrades them.
 INSERT IGNORE INTO dca_meta (name, value) VALUES ('schema_version', '4');

@@ -1,13 +1,14 @@
-"""What consistency_checker does: looks twice, and repairs what both looks found alike.
+"""What consistency_checker does: takes two snapshots, and repairs what both show.
 
-Every change is a lifecycle change of the reconciler's kind, in one guarded transaction, with a row
-in dca_events. What cannot be repaired is told to a person once.
+Every change is a lifecycle change as the reconciler makes it, in one guarded transaction, with a
+row in dca_events. What cannot be repaired is one alert.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,13 +18,23 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from caretakers.consistency_snapshot import ConsistencySnapshots
 from caretakers.plans.consistency_checker import Finding, confirmed, plan_repairs
 from caretakers.runner import ScriptRun, StepFailed
+from domain.cycle import DcaCycle
 from domain.events import Event, EventKind, Severity
 from domain.market import AssetRules
 from models.cycle_data import get_cycle
 from models.events import append_event, get_event_ages, was_written
+from strategy.booking import CycleChange
+from strategy.lifecycle import Circumstances
 from strategy.reconciliation import MAX_ENDED_LATELY, Action, plan
 from strategy.repairs import compute_missing_order_change, compute_position_gone_change
-from trading.cycle_changes import Applied, Result, announce, apply_order, apply_to_cycle, tell
+from trading.cycle_changes import (
+    Applied,
+    Result,
+    announce,
+    apply_order,
+    apply_to_cycle,
+    record_event,
+)
 from trading.engine import build_engine
 from trading.unclaimed_orders import alert_unclaimed
 from utils.alpaca_client_rest import ExchangeRefused
@@ -32,8 +43,8 @@ from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
-# What was touched seconds ago (a fill that is being booked, a position that lags) settles in this
-# time; two looks this far apart that agree are a fact.
+# After this time a fill that is being booked, or a position that lags, is consistent again: what
+# two snapshots this far apart agree on is a fact.
 SECONDS_BETWEEN_SNAPSHOTS = 10.0
 MAX_SNAPSHOTS = 3
 HOLD_SECONDS = 3600.0  # see MAX_ENDED_LATELY
@@ -55,7 +66,7 @@ class ConsistencyChecker:
     def __init__(self, run: ScriptRun) -> None:
         self._run = run
         self._fee_rate = run.settings.taker_fee_rate
-        # One for the run: what it found for one cycle that is behind, it need not read again.
+        # One reconciler for the run: it need not read again what it found for another cycle.
         engine = build_engine(run.settings)
         self._rules, self._reconciler = engine.rules, engine.reconciler
         self._snapshots = ConsistencySnapshots(engine.client, self._rules, self._fee_rate)
@@ -70,8 +81,8 @@ class ConsistencyChecker:
             self._run.step(_described(finding), partial(self._perform, finding))
 
     def _hold_back(self, findings: list[Finding]) -> None:
-        """So many positions do not vanish at once, but so many wrong 404s come from an exchange
-        that is ill: a person looks before anything else is touched.
+        """So many positions do not vanish at once; so many 404s can be an exchange in trouble: a
+        person decides before anything else is touched.
         """
         gone = [one.symbol for one in findings if one.action is Action.END_IN_ERROR]
         reason = (
@@ -83,14 +94,14 @@ class ConsistencyChecker:
         def refuse() -> str:
             if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS):
                 event = Event(kind=HELD_KIND, severity=Severity.ERROR, reason=reason)
-                tell(thread_connection(), event)
+                record_event(thread_connection(), event)
             raise StepFailed("too many cycles ended in error: see dca_events")
 
         step = {"action": Action.HOLD_BACK.value, "reason": reason, "count": len(findings)}
         self._run.step(step, refuse)
 
     def _confirmed_findings(self) -> list[Finding]:
-        """What two looks in a row agree on; what moves meanwhile is left to the next run."""
+        """What two snapshots in a row agree on; what changes meanwhile is left to the next run."""
         pause_seconds = min(SECONDS_BETWEEN_SNAPSHOTS, self._run.settings.unknown_outcome_seconds)
         before, sure = self._findings([]), []
         for _ in range(MAX_SNAPSHOTS - 1):
@@ -105,15 +116,11 @@ class ConsistencyChecker:
         return sure
 
     def _findings(self, before: list[Finding]) -> list[Finding]:
-        found = [one for one in plan_repairs(self._snapshots.look(), before) if not _was_said(one)]
+        found = [one for one in plan_repairs(self._snapshots.take(), before) if not _was_said(one)]
         log_event(log, LogEvent.CONSISTENCY_CHECKED, findings=len(found))
         for one in found:
             log_event(
-                log,
-                LogEvent.FINDING_SEEN,
-                action=one.action,
-                symbol=one.symbol,
-                reason=one.reason,
+                log, LogEvent.FINDING_SEEN, action=one.action, symbol=one.symbol, reason=one.reason
             )
         return found
 
@@ -128,7 +135,7 @@ class ConsistencyChecker:
             case Action.END_IN_ERROR:
                 return self._end_in_error(finding)
             case Action.ALERT | Action.BLOCK:
-                _tell(finding)
+                _alert(finding)
                 return None
             case action:
                 raise AssertionError(f"{action} is nothing to carry out")
@@ -140,7 +147,7 @@ class ConsistencyChecker:
             raise StepFailed(str(error)) from error
 
     def _apply(self, finding: Finding) -> str | None:
-        """The fill and the row that says that it was found late, together."""
+        """The fill, and the row that says that it was found late, in one transaction."""
         order, rules = finding.order, self._rules_of(finding.symbol)
         assert order is not None, "there is an order in every finding about one"
 
@@ -163,7 +170,7 @@ class ConsistencyChecker:
                 return self._catch_up(finding)
             case Applied.UNRESOLVED:
                 self._reconciler.recover()  # asks the exchange first, which no transaction may
-                _tell(finding)
+                _alert(finding)
                 return None
             case refused:
                 if refused is Applied.UNCLAIMED:
@@ -178,19 +185,13 @@ class ConsistencyChecker:
         after = get_cycle(thread_connection(), finding.cycle.id)
         if after is not None and after.order_seq == finding.cycle.order_seq:
             raise StepFailed("the orders between are missing on the exchange")
-        _tell(finding)
+        _alert(finding)
         return None
 
     def _reset(self, finding: Finding) -> str | None:
         assert finding.cycle is not None, "only a cycle can be reset"
-        result = apply_to_cycle(
-            finding.cycle.id,
-            compute_missing_order_change,
-            expected=finding.cycle,
-            rules=self._rules_of(finding.symbol),
-            fee_rate=self._fee_rate,
-            now=datetime.now(UTC),
-        )
+        rules = self._rules_of(finding.symbol)
+        result = self._apply_to(finding.cycle, compute_missing_order_change, rules)
         if result.applied is Applied.CHANGED and finding.cycle.latest_order_id is None:
             # Nothing of ours writes this: a person or a fault did.
             log_event(
@@ -205,19 +206,21 @@ class ConsistencyChecker:
     def _end_in_error(self, finding: Finding) -> str | None:
         holding = finding.holding
         assert holding is not None, "only coins can be gone"
-        cycle = holding.cycle
         rules = self._rules_of(finding.symbol)
         if not self._snapshots.is_still_gone(holding):
             return "there again"
-        result = apply_to_cycle(
-            cycle.id,
-            compute_position_gone_change,
-            expected=cycle,
-            rules=rules,
-            fee_rate=self._fee_rate,
-            now=datetime.now(UTC),
+        return _said(self._apply_to(holding.cycle, compute_position_gone_change, rules))
+
+    def _apply_to(
+        self,
+        cycle: DcaCycle,
+        compute: Callable[[DcaCycle, Circumstances], CycleChange],
+        rules: AssetRules,
+    ) -> Result:
+        now = datetime.now(UTC)
+        return apply_to_cycle(
+            compute, expected=cycle, rules=rules, fee_rate=self._fee_rate, now=now
         )
-        return _said(result)
 
 
 def _said(result: Result) -> str | None:
@@ -240,7 +243,7 @@ def _is_one_too_many(finding: Finding) -> bool:
 
 
 def _was_said(finding: Finding) -> bool:
-    """Of orders that are no cycle's; what was reported of a cycle, the plan knows."""
+    """Of an order that is no cycle's; the plan knows what was reported of a cycle."""
     return finding.kind == EventKind.ORDER_UNCLAIMED and was_written(
         thread_connection(), _event_of(finding)
     )
@@ -258,9 +261,9 @@ def _event_of(finding: Finding) -> Event:
     )
 
 
-def _tell(finding: Finding) -> None:
-    """A row, and a line whose severity decides whether a person is mailed."""
-    tell(thread_connection(), _event_of(finding))
+def _alert(finding: Finding) -> None:
+    """A row, and a line that is mailed if it is an ERROR."""
+    record_event(thread_connection(), _event_of(finding))
 
 
 def _described(finding: Finding) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""One look at the books and at the exchange, for the consistency checker. Reads only.
+"""One snapshot of the database and the exchange, for consistency_checker. Reads only.
 
 Costs a list of orders, a list of positions and a few queries; single questions are asked only about
-what does not fit, and only about so many of them. Any failed answer raises: it is never "empty".
+what does not fit, and only so many. A failed answer raises: it is never "empty".
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from alpaca.trading.client import TradingClient
 
-from caretakers.plans.consistency_checker import (
-    World,
-    plan_repairs,
-)
+from caretakers.plans.consistency_checker import Snapshot, plan_repairs
 from domain.cycle import WAITING_STATUSES, CycleStatus
 from domain.events import EventKind
 from domain.market import AssetRules, Position
@@ -28,17 +26,16 @@ from models.events import get_kinds_by_cycle
 from models.trading_state import load_all_trading_states, load_cooldowns, with_leftovers
 from strategy.fees import compute_coins_taken
 from strategy.order_history import BEGINNING
-from strategy.order_identity import compute_client_order_id, parse_client_order_id
+from strategy.order_identity import parse_client_order_id
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import CurrentOrder, Holding, OwnOrder
 from strategy.sizing import is_dust, is_short_beyond_fees, is_unsellable
 from strategy.unclaimed import measure_unclaimed
 from trading.asset_rules_cache import AssetRulesCache
-from trading.order_claims import fetch_order_of, is_booked, read_claims
+from trading.order_claims import fetch_current_order, fetch_order_of, is_booked, read_claims
 from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
 from utils.alpaca_queries import (
     fetch_open_orders_of,
-    fetch_order_by_client_id,
     fetch_orders,
     fetch_position,
     fetch_positions,
@@ -49,8 +46,8 @@ from utils.log_events import LogEvent, log_event
 log = logging.getLogger(__name__)
 
 RECENT = timedelta(hours=24)
-MAX_LOST = 20  # two questions each in every look
-MAX_SUSPECTS = 8  # three questions each in every look, and the daemon needs its requests
+MAX_LOST = 20  # two questions each in every snapshot
+MAX_SUSPECTS = 8  # three questions each in every snapshot, and the daemon needs its requests
 REPORT_KINDS = (
     EventKind.POSITION_SHORT,
     EventKind.POSITION_EXCESS,
@@ -61,13 +58,13 @@ REPORT_KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class ConsistencySnapshots:
-    """Looks with one client; `rules` are fetched for those symbols only that do not fit."""
+    """Of one account; `rules` are fetched only for symbols that do not fit."""
 
     client: TradingClient
     rules: AssetRulesCache
     fee_rate: Decimal
 
-    def look(self) -> World:
+    def take(self) -> Snapshot:
         """Read everything anew.
 
         Raises:
@@ -75,53 +72,45 @@ class ConsistencySnapshots:
         """
         now, connection = datetime.now(UTC), thread_connection()
         unreadable: list[UnreadableOrder] = []
-        orders = {
-            one.id: one
-            for one in (
-                *fetch_orders(self.client, status="open", on_unreadable=unreadable.append),
-                *fetch_orders(
-                    self.client,
-                    status="all",
-                    after=now - RECENT,
-                    on_unreadable=unreadable.append,
-                ),
-            )
-        }
+        fetch = partial(fetch_orders, self.client, on_unreadable=unreadable.append)
+        listed = [*fetch(status="open"), *fetch(status="all", after=now - RECENT)]
+        orders = {order.id: order for order in listed}
         doubtful: set[str] = set()
         positions = fetch_positions(self.client, on_unreadable=doubtful.add)
-        # The books after the exchange: what the daemon books meanwhile does not look lost.
+        # The database after the exchange: what the daemon books meanwhile does not seem lost.
         states = with_leftovers(connection, load_all_trading_states(connection))
-        # The daemon tells of them and keeps their symbols from buying. What cannot be read proves
-        # nothing, least of all that an order or a position does not exist.
+        # What cannot be read proves nothing, least of all that an order or a position does not
+        # exist. The alert, and the block of the symbol, are the daemon's.
         doubtful |= _symbols_of(unreadable, states)
         states = [state for state in states if state.asset.asset_symbol not in doubtful]
-        reported = get_kinds_by_cycle(
-            connection, [state.cycle.id for state in states], REPORT_KINDS
-        )
+        cycles = [state.cycle for state in states]
+        reported = get_kinds_by_cycle(connection, [cycle.id for cycle in cycles], REPORT_KINDS)
         clear = [order for order in orders.values() if order.symbol not in doubtful]
         clear.sort(key=lambda order: order.submitted_at or BEGINNING)
-        claims = read_claims(connection, clear, [state.cycle for state in states])
-        world = World(
+        claims = read_claims(connection, clear, cycles)
+        snapshot = Snapshot(
             now=now,
             orders=tuple(self._judged(own, states, positions) for own in claims),
             waiting=tuple(self._waiting_cycles(states, orders)),
             cooldowns=tuple(load_cooldowns(connection)),
             reported=frozenset(reported),
         )
-        alone = World(now=now, reported=world.reported)
-        return replace(world, holdings=tuple(self._suspicious_holdings(states, positions, alone)))
+        alone = Snapshot(now=now, reported=snapshot.reported)
+        return replace(
+            snapshot, holdings=tuple(self._suspicious_holdings(states, positions, alone))
+        )
 
     def _judged(
         self, own: OwnOrder, states: Sequence[TradingState], positions: dict[str, Position]
     ) -> OwnOrder:
-        """Those that nothing claims, judged as the daemon does."""
+        """`own`; an order that nothing claims judged as the daemon does."""
         order = own.order
         if plan(own).action is not Action.BLOCK or not order.is_ended or order.filled_qty == 0:
             return own
         try:
             rules = self.rules.get(order.symbol)
         except ExchangeRefused:
-            return own  # Alpaca knows the coin no more: nobody can say what is dust of it
+            return own  # Alpaca knows the coin no more: what is dust of it is unknown
         state = next((one for one in states if one.asset.asset_symbol == order.symbol), None)
         position = positions.get(order.symbol)
         account_qty = position.qty if position is not None else Decimal(0)
@@ -132,9 +121,8 @@ class ConsistencySnapshots:
     def _waiting_cycles(
         self, states: Sequence[TradingState], listed: dict[str, ExchangeOrder]
     ) -> Iterator[CurrentOrder]:
-        """Cycles in buying or selling with the order that they wait for. Asked about are only so
-        many of those whose order no list has: what is found of them is repaired, and the next run
-        asks about the next ones.
+        """Cycles in buying or selling with the order that they wait for. Of those whose order no
+        list has, one run asks about so many only; the next run asks about the next ones.
         """
         asked = 0
         for state in states:
@@ -156,11 +144,11 @@ class ConsistencySnapshots:
             yield CurrentOrder(cycle=cycle, symbol=symbol, order=order, is_booked=has_end)
 
     def _suspicious_holdings(
-        self, states: Sequence[TradingState], positions: dict[str, Position], world: World
+        self, states: Sequence[TradingState], positions: dict[str, Position], snapshot: Snapshot
     ) -> list[Holding]:
         """Cycles whose coins do not fit the list of positions, measured one by one."""
         measured: list[Holding] = []
-        # Renamed ones: the daemon says so; coins of another symbol are not gone.
+        # Not renamed ones, whose alert is the daemon's: coins of another symbol are not gone.
         suspects = [
             state
             for state in states
@@ -177,15 +165,15 @@ class ConsistencySnapshots:
                 symbol = normalize_symbol(state.asset.asset_symbol)
                 rules = self.rules.get(symbol)
                 suspicion = self._measure(state, rules, positions.get(symbol))
-                if plan_repairs(replace(world, holdings=(suspicion,))):
+                if plan_repairs(replace(snapshot, holdings=(suspicion,))):
                     measured.append(self._ask_about(state, rules))
             except (WireError, ExchangeRefused, UnreadableAnswer) as error:
-                # The daemon says so as an ERROR: one sick asset must not hold up the others.
+                # The alert is the daemon's; one asset must not keep the others from being compared.
                 log_event(log, LogEvent.ASSET_SKIPPED, asset=state.asset.id, reason=error)
         return measured
 
     def _fits(self, state: TradingState, position: Position | None) -> bool:
-        """Whether the list alone settles it, without the asset's rules."""
+        """Whether the coins fit by the list alone, without the asset's rules."""
         records, account = state.cycle.quantity, position.qty if position else Decimal(0)
         fees = compute_coins_taken(records, state.coin_fees, self.fee_rate)
         return (
@@ -198,11 +186,10 @@ class ConsistencySnapshots:
         """The exchange's own answers: the position, the open orders, the cycle's order."""
         position = fetch_position(self.client, rules.symbol)
         open_orders = fetch_open_orders_of(self.client, rules.symbol)
-        identity = compute_client_order_id(state.cycle)
         return replace(
             self._measure(state, rules, position),
             open_orders=len(open_orders),
-            current_order=fetch_order_by_client_id(self.client, identity),
+            current_order=fetch_current_order(self.client, state.cycle),
         )
 
     def _measure(
@@ -223,32 +210,27 @@ class ConsistencySnapshots:
         )
 
     def is_still_gone(self, holding: Holding) -> bool:
-        """The last question before a cycle ends in error: nothing there, nothing on its way.
+        """Asked once more before a cycle ends in error: no coins, no order open or on its way.
 
         Raises:
             ExchangeError: nothing certain was answered.
         """
-        symbol, identity = holding.symbol, compute_client_order_id(holding.cycle)
+        symbol = holding.symbol
         position = fetch_position(self.client, symbol)
         account = position.qty if position is not None else Decimal(0)
         now = replace(holding, position_is_dust=is_unsellable(account, self.rules.get(symbol)))
         if plan(now).action is Action.END_IN_ERROR:
             now = replace(now, open_orders=len(fetch_open_orders_of(self.client, symbol)))
         if plan(now).action is Action.END_IN_ERROR:
-            now = replace(now, current_order=fetch_order_by_client_id(self.client, identity))
+            now = replace(now, current_order=fetch_current_order(self.client, holding.cycle))
         return plan(now).action is Action.END_IN_ERROR
 
 
 def _symbols_of(orders: Sequence[UnreadableOrder], states: Sequence[TradingState]) -> set[str]:
     """The symbols of which an order cannot be read, by its own symbol or by whose it is."""
-    symbols = {order.symbol for order in orders if order.symbol}
-    cycles = {
-        parsed.cycle_id
-        for order in orders
-        if (parsed := parse_client_order_id(order.client_order_id)) is not None
-    }
-    ids = {order.id for order in orders}
-    return symbols | {
+    parsed = [parse_client_order_id(order.client_order_id) for order in orders]
+    cycles, ids = {one.cycle_id for one in parsed if one}, {order.id for order in orders}
+    return {order.symbol for order in orders if order.symbol} | {
         state.asset.asset_symbol
         for state in states
         if state.cycle.id in cycles or state.cycle.latest_order_id in ids

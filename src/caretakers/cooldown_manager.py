@@ -1,4 +1,4 @@
-"""What cooldown_manager does: rests that are over go back to `watching`, one transaction each.
+"""What cooldown_manager does: each cycle whose cooldown is over goes back to `watching`.
 
 Needs the database alone, and imports nothing of the exchange: it runs every minute.
 """
@@ -33,7 +33,7 @@ def end_cooldowns(run: ScriptRun) -> None:
     now = datetime.now(UTC)
     cooldowns = load_cooldowns(thread_connection())
     ended = plan_cooldown_ends(cooldowns, now)
-    log_event(log, LogEvent.COOLDOWNS_CHECKED, resting=len(cooldowns), over=len(ended))
+    log_event(log, LogEvent.COOLDOWNS_CHECKED, running=len(cooldowns), over=len(ended))
     for cooldown in ended:
         step = {
             "action": "end cooldown",
@@ -50,7 +50,7 @@ def _end(cooldown: TradingState, now: datetime) -> str | None:
 
 
 def end_cooldown(cooldown: TradingState, now: datetime) -> bool:
-    """Put the cycle back to `watching` if it still is what was read and its rest still is over.
+    """Put the cycle back to `watching` if its row is as it was read and its cooldown still is over.
 
     Raises:
         DatabaseError: nothing was written.

@@ -17,12 +17,8 @@ from caretakers.runner import ScriptRun
 from domain.events import Event, EventKind, Severity
 from domain.orders import Side
 from models.events import was_written
-from models.order_journal import (
-    get_entries_ended_since,
-    get_first_estimated_end,
-    settle_fee,
-)
-from trading.cycle_changes import tell
+from models.order_journal import get_entries_ended_since, get_first_estimated_end, settle_fee
+from trading.cycle_changes import record_event
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_trade_records
 from utils.db_utils import thread_connection, transaction
@@ -30,13 +26,13 @@ from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
-# Fees that have not been posted by then never will be (some accounts post none): no more questions.
+# Fees that are not posted by then never will be (some accounts post none): no more questions.
 GIVE_UP_AFTER = timedelta(days=10)
 
 
 def settle_fees(run: ScriptRun) -> None:
-    """Write the posted fees of finished days; what is not posted yet is looked for again by the
-    next run, for ten days.
+    """Write the posted fees of finished days; what is not posted yet later runs ask for, for ten
+    days.
 
     Raises:
         ExchangeError, DatabaseError: not finished; the next run goes on.
@@ -111,11 +107,11 @@ def _settle(run: ScriptRun, settlement: FeeSettlement) -> None:
 
 
 def build_fee_event(settlement: FeeSettlement) -> Event:
-    """What is told of one that cannot be written."""
+    """The row about one that cannot be written."""
     reason = f"{settlement.symbol or 'all symbols'}: {settlement.reason}"
     if settlement.is_late:
         until = settlement.first_day + GIVE_UP_AFTER
-        reason += f": the estimates stay, more is looked for until {until}"
+        reason += f": the estimates stay, more is asked for until {until}"
     return Event(
         kind=EventKind.FEES_INCOMPLETE if settlement.is_late else EventKind.FEES_IMPLAUSIBLE,
         severity=Severity.INFO if settlement.is_late else Severity.WARNING,
@@ -130,4 +126,4 @@ def _report(run: ScriptRun, settlement: FeeSettlement) -> None:
     if was_written(thread_connection(), event):
         return
     step = {"action": "report", "symbol": event.symbol, "reason": settlement.reason}
-    run.step(step, lambda: tell(thread_connection(), event))
+    run.step(step, lambda: record_event(thread_connection(), event))

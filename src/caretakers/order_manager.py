@@ -1,7 +1,7 @@
 """What order_manager does: reads the open orders and the claims, asks the exchange to cancel.
 
 Never writes a cycle (phase 10): the trade stream or the reconciler does when the order has ended.
-What was asked for is kept in dca_events, so that nothing is asked for every minute.
+Each request is kept in dca_events, so that it is not repeated every minute.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from caretakers.plans.order_manager import (
     plan_order_repairs,
 )
 from caretakers.runner import ScriptRun, StepFailed
-from domain.cycle import OPEN_STATUSES, CycleStatus
+from domain.cycle import OPEN_STATUSES, WAITING_STATUSES
 from domain.events import Event, EventAge, EventKind, Severity
 from domain.orders import ExchangeOrder
 from domain.wire import WireError, normalize_symbol
@@ -30,7 +30,7 @@ from models.asset_config import get_all_assets
 from models.cycle_data import get_cycles_by_status
 from models.events import get_event_ages
 from strategy.order_identity import compute_client_order_id
-from trading.cycle_changes import tell
+from trading.cycle_changes import record_event
 from utils.alpaca_client_rest import (
     ExchangeRefused,
     cancel_order,
@@ -70,23 +70,18 @@ class OrderCanceller:
 
     def work(self) -> None:
         symbols = load_symbols()
-        orders = [
-            order
-            for order in fetch_orders(
-                self.client, status="open", on_unreadable=pass_over_unreadable
-            )
-            if order.symbol in symbols
-        ]
+        listed = fetch_orders(self.client, status="open", on_unreadable=pass_over_unreadable)
+        orders = [order for order in listed if order.symbol in symbols]
         if not orders:
             return
-        around = self._surroundings(symbols)
-        repairs = plan_order_repairs(orders, around)
+        surroundings = self._surroundings(symbols)
+        repairs = plan_order_repairs(orders, surroundings)
         log_event(log, LogEvent.ORDERS_CHECKED, open=len(orders), repairs=len(repairs))
         for done, repair in enumerate(repairs):
             if not self.run.dry_run and _allowance_is_low():
                 self._postpone(repairs[done:])
                 return
-            self.run.step(_described(repair), partial(self._perform, repair, around))
+            self.run.step(_described(repair), partial(self._perform, repair, surroundings))
 
     def _surroundings(self, symbols: frozenset[str]) -> Surroundings:
         connection = thread_connection()
@@ -104,10 +99,10 @@ class OrderCanceller:
             ),
         )
 
-    def _perform(self, repair: OrderRepair, around: Surroundings) -> str | None:
+    def _perform(self, repair: OrderRepair, surroundings: Surroundings) -> str | None:
         match repair.action:
             case OrderAction.CANCEL:
-                return self._cancel(repair, around)
+                return self._cancel(repair, surroundings)
             case OrderAction.NOTE:
                 _note(EventKind.ORDER_CANCEL_REQUESTED, Severity.INFO, repair)
                 return "its cancellation is under way"
@@ -115,12 +110,12 @@ class OrderCanceller:
                 _note(EventKind.ORDER_CANCEL_LASTING, Severity.ERROR, repair)
                 return "its cancellation does not come to an end: look at it on Alpaca's dashboard"
 
-    def _cancel(self, repair: OrderRepair, around: Surroundings) -> str | None:
-        """Look once more, at the order and at who claims it, and ask."""
+    def _cancel(self, repair: OrderRepair, surroundings: Surroundings) -> str | None:
+        """Read once more, the order and who claims it, and ask."""
         order = self._read_again(repair.order)
         if order is None or order.is_ended:
             return f"ended by itself ({order.status if order else 'gone'})"
-        again = plan_order_repairs([order], replace(around, claims=load_claims()))
+        again = plan_order_repairs([order], replace(surroundings, claims=load_claims()))
         if not again or again[0].action is not OrderAction.CANCEL:
             return "not needed any more"
         if cancel_order(self.client, order.id):
@@ -139,16 +134,13 @@ class OrderCanceller:
             raise StepFailed(f"cannot read the order: {error}") from error
 
     def _postpone(self, repairs: list[OrderRepair]) -> None:
-        """The daemon's orders matter more than the rest of a long list."""
+        """The daemon needs its requests more than a long list of repairs."""
 
         def refuse() -> str:
             raise StepFailed("this minute's requests are used up: the next run goes on")
 
-        step = {
-            "action": "postpone",
-            "reason": f"{len(repairs)} more orders",
-            "count": len(repairs),
-        }
+        count = len(repairs)
+        step = {"action": "postpone", "reason": f"{count} more orders", "count": count}
         self.run.step(step, refuse)
 
 
@@ -168,20 +160,14 @@ def load_symbols() -> frozenset[str]:
 def load_claims() -> Claims:
     """What the open cycles claim, in one query."""
     cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
-    waiting = (CycleStatus.BUYING, CycleStatus.SELLING)
+    linked = [cycle for cycle in cycles if cycle.latest_order_id]
     closing = [cycle for cycle in cycles if cycle.close_requested]
+    ids = {cycle.latest_order_id for cycle in linked if cycle.status in WAITING_STATUSES}
+    closing_ids = {cycle.latest_order_id for cycle in closing}
+    closing_ids |= {compute_client_order_id(cycle) for cycle in closing}
     return Claims(
-        closing=frozenset(
-            identity
-            for cycle in closing
-            for identity in (cycle.latest_order_id, compute_client_order_id(cycle))
-            if identity
-        ),
-        order_ids=frozenset(
-            cycle.latest_order_id
-            for cycle in cycles
-            if cycle.latest_order_id and cycle.status in waiting
-        ),
+        closing=frozenset(one for one in closing_ids if one),
+        order_ids=frozenset(one for one in ids if one),
         client_order_ids=frozenset(compute_client_order_id(cycle) for cycle in cycles),
     )
 
@@ -205,11 +191,9 @@ def _described(repair: OrderRepair) -> dict[str, object]:
 
 def _note(kind: EventKind, severity: Severity, repair: OrderRepair) -> None:
     """The row that later runs count from, and its line in the log."""
-    order, reason = repair.order, repair.reason
-    event = Event(
-        kind=kind, severity=severity, reason=reason, symbol=order.symbol, order_id=order.id
-    )
-    tell(thread_connection(), event)
+    reason, symbol, order_id = repair.reason, repair.order.symbol, repair.order.id
+    event = Event(kind=kind, severity=severity, reason=reason, symbol=symbol, order_id=order_id)
+    record_event(thread_connection(), event)
 
 
 def _asked_seconds(events: Iterable[EventAge]) -> dict[str, AskedSeconds]:

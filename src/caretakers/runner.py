@@ -1,7 +1,7 @@
 """The shell around every caretaker script: arguments, settings, lock, log, retries, exit code.
 
 A script hands its work to `run_script`; the work says what it plans with `ScriptRun.step` and
-raises what it cannot settle. Owns how a script starts, ends and speaks; knows nothing of its work.
+raises what it cannot do. Owns how a script starts, ends and prints; knows nothing of its work.
 
 Exit codes: 0 nothing to do or done (also when another run is under way), 1 could not finish (the
 next run goes on), 2 settings or arguments.
@@ -38,10 +38,7 @@ from utils.logging_setup import setup_logging
 log = logging.getLogger(__name__)
 
 EXIT_DONE, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 2
-DATABASE_WAITS_SECONDS = (
-    0.5,
-    2.0,
-)  # three tries; reads of the exchange have their own (alpaca_http)
+DATABASE_WAITS_SECONDS = (0.5, 2.0)  # three tries; reads of the exchange have their own
 
 _EPILOG = """\
 exit codes: 0 nothing to do, or done (also when another run is under way)
@@ -71,9 +68,8 @@ class AnotherRun(Exception):
 
 @dataclass(slots=True)
 class ScriptRun:
-    """One run: what it is to do, did and failed at. With `dry_run` nothing is done.
-
-    Steps are plain mappings: `action`, `reason`, mostly `symbol`, and what else tells them apart.
+    """One run: what it is to do, did and failed at. With `dry_run` nothing is done. Steps are plain
+    mappings: `action`, `reason`, mostly `symbol`, and what else identifies them.
     """
 
     settings: Settings
@@ -97,20 +93,11 @@ class ScriptRun:
             return False
         try:
             outcome = perform()
-        except (
-            Exception
-        ) as error:  # counted here, handled by the caller unless it is the step's own
+        except Exception as error:  # counted; handled by the caller unless it is the step's own
             self.failed.append(planned | {"error": str(error)})
             if not isinstance(error, StepFailed):
                 raise
-            fields = {key: value for key, value in planned.items() if key != "action"}
-            log_event(
-                log,
-                LogEvent.STEP_FAILED,
-                action=planned.get("action"),
-                **fields,
-                error=error,
-            )
+            log_event(log, LogEvent.STEP_FAILED, **planned, error=error)
             return False
         self.done.append(planned | ({"outcome": outcome} if outcome else {}))
         return True
@@ -122,7 +109,7 @@ class ScriptRun:
 
 
 def run_script(script: Script, work: Callable[[ScriptRun], None]) -> int:
-    """Run `work` once, with everything around it, and return the exit code."""
+    """Run `work` once and return the exit code."""
     arguments = _parser(script).parse_args()
     forbid_core_files()
     try:

@@ -1,4 +1,4 @@
-"""What the watchdog does (phase 13): look at the daemon, do what the plan says, tell a person.
+"""What the watchdog does (phase 13): take a snapshot of the daemon, do what the plan says, report.
 
 Owns: the effects and the memory between two runs (`watchdog.json` in the run folder). Decides
 nothing: that is caretakers/plans/watchdog.py. Needs neither the database nor the exchange, because
@@ -12,7 +12,7 @@ import logging
 import time
 import urllib.request
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 import psutil
 
@@ -57,38 +57,37 @@ log = logging.getLogger(__name__)
 MEMORY_NAME = "watchdog.json"
 PING_SECONDS = 5.0
 HUNG_TERM_SECONDS = 3.0  # a blocked loop does not hear it anyway
-_ABOUT = "daemon"  # what is told of it, and that it is over, is one matter
-LAST_CHECK_SECONDS = 6.0  # before a hung one is ended: the whole machine may just have woken up
+_ABOUT = "daemon"  # the alerts about it and the line that ends them belong together
+LAST_CHECK_SECONDS = 6.0  # before a hung one is ended: the machine may just have resumed
 
 
 def watch(run: ScriptRun) -> None:
     """One run of the watchdog."""
     settings = run.settings
-    limits = limits_of(settings)
-    memory = load_memory(settings)
+    limits, memory = limits_of(settings), load_memory(settings)
     process = find_daemon(settings)
-    look = take_snapshot(process, settings)
-    plan = plan_watch(look, memory, limits, time.monotonic())
+    daemon = take_snapshot(process, settings)
+    plan = plan_watch(daemon, memory, limits, time.monotonic())
     if process is not None and plan.is_hung:
         patience = min(2 * settings.heartbeat_seconds, LAST_CHECK_SECONDS)
         wait_for_newer_beat(process, settings, patience)
         process = find_daemon(settings)
-        look = take_snapshot(process, settings)
-        plan = plan_watch(look, memory, limits, time.monotonic())
+        daemon = take_snapshot(process, settings)
+        plan = plan_watch(daemon, memory, limits, time.monotonic())
     if run.dry_run:
         _do(run, plan, process, lambda: None)
         return
     for path in settings.log_dir.glob("*.out"):
         bound_output(path, max_bytes=OUTPUT_BYTES)
-    after = remember(memory, look, plan, time.monotonic())
-    after = _tell(plan, memory, after, limits, process)
+    after = remember(memory, daemon, plan, time.monotonic())
+    after = _report(plan, memory, after, limits, process)
     after = _ping(settings, plan, after)
     _save_memory(settings, after)
     _do(run, plan, process, lambda: _start(settings, plan, process, after))
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Those settings that the plan goes by."""
+    """The settings that the plan needs."""
     return Limits(
         heartbeat_max_age_seconds=settings.heartbeat_max_age_seconds,
         stream_lost_seconds=settings.stream_lost_seconds,
@@ -98,13 +97,13 @@ def limits_of(settings: Settings) -> Limits:
 
 def take_snapshot(process: psutil.Process | None, settings: Settings) -> DaemonSnapshot:
     """What can be seen of the daemon now; `process` is `find_daemon`'s."""
-    wish = is_stopped(settings.run_dir)
+    is_stopped_on_purpose = is_stopped(settings.run_dir)
     if process is None:
-        return DaemonSnapshot(process_age_seconds=None, is_stopped_on_purpose=wish)
+        return DaemonSnapshot(process_age_seconds=None, is_stopped_on_purpose=is_stopped_on_purpose)
     beat = load_beat_of(process, settings)
     return DaemonSnapshot(
         process_age_seconds=age_seconds(process),
-        is_stopped_on_purpose=wish,
+        is_stopped_on_purpose=is_stopped_on_purpose,
         is_suspended=is_suspended(process),
         beat=_ages(beat, time.monotonic()) if beat is not None else None,
     )
@@ -136,15 +135,15 @@ def _describe_stalls(beat: Heartbeat, now: float) -> str | None:
     return "; ".join(stalls) or None
 
 
-def _tell(
+def _report(
     plan: Plan, before: Memory, after: Memory, limits: Limits, process: psutil.Process | None
 ) -> Memory:
-    """Log what was found; an ERROR, which is mailed, once and not every minute."""
+    """Log what was found; as an ERROR, which is mailed, once and not every minute."""
     pid = process.pid if process is not None else None
     match plan.verdict:
         case Verdict.WELL:
             log_event(log, LogEvent.DAEMON_RUNNING, pid=pid, state="trading")
-            if before.told_at is not None and after.told_at is None:
+            if before.alerted_at is not None and after.alerted_at is None:
                 log_event(log, LogEvent.DAEMON_WELL_AGAIN, mail=True, about=_ABOUT, pid=pid)
         case Verdict.STARTING:
             log_event(log, LogEvent.DAEMON_STARTING, pid=pid, reason=plan.reason)
@@ -164,7 +163,7 @@ def _tell(
                 pid=pid,
                 reason=plan.reason,
             )
-            return replace(after, told_at=now) if is_error else after
+            return replace(after, alerted_at=now) if is_error else after
         case Verdict.START | Verdict.RESTART:
             log_event(log, LogEvent.DAEMON_MISSED, pid=pid, reason=plan.reason)
     return after
@@ -206,7 +205,7 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
             patience = HUNG_TERM_SECONDS if plan.is_hung else TERM_SECONDS
             how = end_daemon(process, term_seconds=patience)
             log_event(log, LogEvent.DAEMON_ENDED, pid=process.pid, how=how)
-        if is_stopped(settings.run_dir):  # since we looked
+        if is_stopped(settings.run_dir):  # since the snapshot
             return "stopped on purpose: not started"
         child = start_daemon(settings)
         started = wait_until_it_beats(child, settings, FIRST_BEAT_SECONDS)
@@ -222,7 +221,7 @@ def _start(settings: Settings, plan: Plan, process: psutil.Process | None, memor
             reason=error,
         )
         if is_error:
-            _save_memory(settings, replace(memory, told_at=now))
+            _save_memory(settings, replace(memory, alerted_at=now))
         raise StepFailed(str(error)) from error
     seconds = time.monotonic() - began_at
     _report_start(settings, plan, memory, started.pid, seconds)
@@ -250,18 +249,19 @@ def _report_start(settings: Settings, plan: Plan, memory: Memory, pid: int, seco
             starts=memory.starts,
             reason=plan.reason,
         )
-        _save_memory(settings, replace(memory, told_at=now))
+        _save_memory(settings, replace(memory, alerted_at=now))
 
 
 def load_memory(settings: Settings) -> Memory:
-    """What the last run knew; nothing after a reboot, because its clock began anew."""
+    """What the last run knew; nothing after a reboot, because its clock began anew. Fields that
+    another version wrote are left out.
+    """
     state = load_state(settings.run_dir / MEMORY_NAME)
-    if state.pop("boot_id", None) != read_boot_id():
+    if state.get("boot_id") != read_boot_id():
         return Memory()
-    try:
-        return Memory(**state)
-    except TypeError:
-        return Memory()
+    state.setdefault("alerted_at", state.get("told_at"))  # the name in older versions
+    known = {field.name for field in fields(Memory)}
+    return Memory(**{name: value for name, value in state.items() if name in known})
 
 
 def _save_memory(settings: Settings, memory: Memory) -> None:

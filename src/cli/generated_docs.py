@@ -22,7 +22,7 @@ from strategy.reconciliation_facts import (
     OwnOrder,
     RunningCooldown,
     SentOrder,
-    ToldEnd,
+    StreamedEnd,
     UnclaimedOrder,
     UnreadableFind,
 )
@@ -76,7 +76,7 @@ _SUBJECTS = {
     UnreadableFind: "An order that cannot be read",
     CurrentOrder: "The one order that an open cycle can have",
     Holding: "The coins of a cycle, asked by consistency_checker",
-    ToldEnd: "The end of an order, as the stream tells it",
+    StreamedEnd: "The end of an order, as the stream tells it",
     SentOrder: "An order that was sent, and nobody knows whether it arrived",
     RunningCooldown: "A cooldown",
 }

@@ -17,9 +17,8 @@ class Severity(StrEnum):
 
 
 class EventKind(StrEnum):
-    """Every kind of row; other programs read the values, so they never change.
-
-    Each has a log line of the same name: `order_unclaimed` is written `order.unclaimed`.
+    """Every kind of row; other programs read the values, so they never change. Each has a log line
+    of the same name: that of `order_unclaimed` is `order.unclaimed`.
     """
 
     ASSET_ADDED = "asset_added"
@@ -53,7 +52,7 @@ class EventKind(StrEnum):
     TRANSITION_FORBIDDEN = "transition_forbidden"
 
 
-# Alerts about an order that is not booked: its booking ends them.
+# Alerts about an order that is not booked: they are over when it is.
 UNBOOKED_KINDS = (
     EventKind.ORDER_CANCEL_LASTING,
     EventKind.ORDER_LONG_OPEN,
@@ -68,8 +67,8 @@ class Event:
     """One row of `dca_events`. `reason` is one line for a person, and says nothing to a program.
 
     Events of one `identity` are the same alert, and the newest of them says how it stands.
-    `order_id` is the exchange's id of the order that it is about; `dedupe_key` is what else tells
-    it from others of its kind: the days of a fee, the status that an order lasts in.
+    `order_id` is the exchange's id of the order that it is about; `dedupe_key` is what else makes
+    it another than others of its kind: the days of a fee, the status that an order stays in.
     """
 
     kind: EventKind

@@ -27,7 +27,6 @@ _CRYPTO_FEE_TEXT = "coin pair transaction fee"  # FEE is also what stock sells p
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeeActivity:
     """A fee that was taken: coins (of a buy) or USD (of a sell), both above zero for a charge.
-
     `posted_at` None: the exchange did not say more than the day.
     """
 
@@ -64,14 +63,8 @@ class FeeActivity:
         coins, usd = _charge(raw, "qty"), _charge(raw, "net_amount")
         if coins and symbol is None:
             raise WireError("a fee in coins does not say of which coin")
-        return cls(
-            id=str(raw.get("id") or ""),
-            day=day,
-            symbol=symbol,
-            coins=coins,
-            usd=usd,
-            posted_at=posted_at,
-        )
+        identity = str(raw.get("id") or "")
+        return cls(id=identity, day=day, symbol=symbol, coins=coins, usd=usd, posted_at=posted_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,9 +77,8 @@ class CycleJournal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealisedProfit:
-    """Cycles and USD after fees: of all time, and since the moment that was asked for.
-
-    Estimated: the fee of an order in it is not posted yet.
+    """Cycles and USD after fees: of all time, and since the moment that was asked for. Estimated:
+    the fee of an order in it is not posted yet.
     """
 
     symbol: str
@@ -91,5 +90,5 @@ class RealisedProfit:
     recent_is_estimated: bool = False
 
 
-# The note of rows that were added when more turned out to be filled of an order that had ended.
+# The note of rows for what an order filled after its end was booked.
 LATE_FILL = "late fill of an ended order"

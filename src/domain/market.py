@@ -56,7 +56,6 @@ class Quote:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetRules:
     """What the exchange accepts for one symbol: sizes in coins, price step and minimum cost in USD.
-
     Source: GET /v2/assets/{symbol}; the minimum cost is not in the API (see `MINIMUM_ORDER_USD`).
     """
 
@@ -74,19 +73,13 @@ class AssetRules:
         Raises:
             WireError: when an increment is missing or not above zero.
         """
-        rules = cls(
-            symbol=normalize_symbol(_text(source, "symbol", 32)),
-            min_order_size=decimal_from_wire(_get(source, "min_order_size"), "min_order_size"),
-            min_trade_increment=decimal_from_wire(
-                _get(source, "min_trade_increment"), "min_trade_increment"
-            ),
-            price_increment=decimal_from_wire(_get(source, "price_increment"), "price_increment"),
-            min_cost_usd=min_cost_usd,
-            is_tradable=_get(source, "tradable") is True and _get(source, "status") == "active",
-        )
-        if min(rules.min_order_size, rules.min_trade_increment, rules.price_increment) <= 0:
-            raise WireError(f"increments of {rules.symbol} are not above zero")
-        return rules
+        names = ("min_order_size", "min_trade_increment", "price_increment")
+        sizes = {name: decimal_from_wire(_get(source, name), name) for name in names}
+        symbol = normalize_symbol(_text(source, "symbol", 32))
+        if min(sizes.values()) <= 0:
+            raise WireError(f"increments of {symbol} are not above zero")
+        is_tradable = _get(source, "tradable") is True and _get(source, "status") == "active"
+        return cls(symbol=symbol, min_cost_usd=min_cost_usd, is_tradable=is_tradable, **sizes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,5 @@
-"""Records of what the exchange says, parsed once at the boundary from wire dicts or SDK objects.
-
-Owns: the shapes and the sanity of orders, trade updates, quotes and asset rules. Must never do I/O
-and never let a value through that later arithmetic could choke on.
+"""Orders and trade updates, parsed once at the boundary from wire dicts or SDK objects. Frozen; no
+I/O. Never lets a value through that later arithmetic could fail at.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeOrder:
-    """An order as the exchange tells it. Quantities in coins, prices in USD, times aware UTC."""
+    """An order as the exchange has it. Quantities in coins, prices in USD, times aware UTC."""
 
     id: str
     client_order_id: str
@@ -47,9 +45,9 @@ class ExchangeOrder:
     filled_qty: Decimal
     filled_avg_price: Decimal | None
     status: str
-    created_at: datetime | None
-    submitted_at: datetime | None
-    ended_at: datetime | None
+    created_at: datetime | None = None
+    submitted_at: datetime | None = None
+    ended_at: datetime | None = None
     replaced_by: str | None = None
 
     @property
@@ -61,7 +59,7 @@ class ExchangeOrder:
         """Parse a wire dict or an SDK `Order`.
 
         Raises:
-            WireError: when a field that decisions rest on is missing or malformed.
+            WireError: when a field that decisions need is missing or malformed.
         """
         try:
             side = Side(str(_get(source, "side")))
@@ -107,9 +105,8 @@ def _ended_at(source: Any, status: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadableOrder:
-    """An order that `ExchangeOrder` refuses: so much of it as tells whose it is.
-
-    `symbol` is None where even that cannot be read; `problem` is one line.
+    """An order that `ExchangeOrder` refuses: as much of it as says whose it is. `symbol` is None
+    where even that cannot be read; `problem` is one line.
     """
 
     id: str

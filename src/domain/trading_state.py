@@ -1,4 +1,4 @@
-"""Everything that a decision about one asset rests on, read together. A frozen record; no I/O."""
+"""Everything that a decision about one asset needs, read together. A frozen record; no I/O."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class TradingState:
 
     `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders
     that were written into the tables by hand count as nothing there. `other_symbol` is what the
-    fills of the cycle (or of the one that a cooldown follows) name instead of the asset's symbol:
-    somebody renamed the asset meanwhile. `leftover`: coins that earlier cycles bought and could not
-    sell; read by `with_leftovers` only.
+    fills of the cycle (or of the one before a cooldown) name instead of the asset's symbol: the
+    asset was renamed meanwhile. `leftover`: coins that earlier cycles bought and could not sell;
+    read by `with_leftovers` only.
     """
 
     asset: DcaAsset
@@ -32,14 +32,13 @@ class TradingState:
 
     def foreign_coins(self, position_qty: Decimal) -> Decimal:
         """Of the coins in the account those that neither the cycle bought nor earlier ones left.
-
         Dust of this cycle and of those before it is ours: it goes with the next sale.
         """
         return position_qty - self.cycle.quantity - self.leftover
 
     @property
     def cooldown_until(self) -> datetime | None:
-        """When the rest after the previous cycle is over; None when there was none."""
+        """When the cooldown after the previous cycle is over; None without one."""
         if self.previous_completed_at is None:
             return None
         return self.previous_completed_at + timedelta(seconds=self.asset.cooldown_period)

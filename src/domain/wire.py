@@ -1,6 +1,6 @@
 """Single values of the wire: numbers, times, symbols. No I/O.
 
-Never lets a value through that later arithmetic could choke on.
+Never lets a value through that later arithmetic could fail at.
 """
 
 from __future__ import annotations
@@ -12,14 +12,8 @@ from enum import Enum
 from typing import Any
 
 _QUOTE_CURRENCIES = ("USDT", "USDC", "USDG", "USD", "BTC")
-
-
 _LARGEST = Decimal("1e17")  # beyond it DECIMAL(36,18) overflows; nothing real is that large
-
-
 _FINEST_EXPONENT = -18
-
-
 _WIDE = Context(prec=60)  # the default's 28 digits are fewer than our columns hold
 
 

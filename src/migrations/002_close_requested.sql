@@ -1,4 +1,4 @@
--- Version 1 to 2: a wish to sell a cycle now (scripts/bot close), and what early databases of version 1 lack.
+-- Version 1 to 2: a request to sell a cycle now (scripts/bot close), and what early databases of version 1 lack.
 -- One change per statement: one that is there already, because a run was interrupted, counts as done.
 
 -- Databases made before ix_kind was added to version 1 do not have it.

@@ -1,4 +1,4 @@
--- Version 2 to 3: the state of an asset is read in no time however many cycles are behind it, and a row made by hand is of this moment.
+-- Version 2 to 3: the state of an asset is read fast however many cycles it had, and a row made by hand has the time in UTC.
 
 -- The newest cycle of an asset, and the last one that ended, are each the first row of an index.
 ALTER TABLE dca_cycles ADD KEY ix_asset_latest (asset_id, id);

@@ -1,4 +1,4 @@
--- Version 3 to 4: which rows of dca_events are the same alert, their columns say, and not the words of reason.
+-- Version 3 to 4: columns, not the words of reason, decide which rows of dca_events are the same alert.
 
 ALTER TABLE dca_events ADD COLUMN order_id VARCHAR(64) COLLATE utf8mb4_bin NULL DEFAULT NULL AFTER cycle_id;
 
@@ -6,8 +6,8 @@ ALTER TABLE dca_events ADD COLUMN dedupe_key VARCHAR(160) COLLATE utf8mb4_bin NU
 
 ALTER TABLE dca_events ADD KEY ix_identity (order_id, kind, dedupe_key);
 
--- What version 3 had asked and told is not asked and told again: the old sentences are read here, once, and nowhere else. A second run
--- writes the same again. Rows of version 4 are in no danger: it does not start before this is through.
+-- The alerts and requests of version 3 are not repeated: its sentences are read here, once, and nowhere else. A second run writes the
+-- same again. There are no rows of version 4 yet: it does not start before this is finished.
 
 -- '... (order ID)'
 UPDATE dca_events SET order_id = LEFT(SUBSTRING_INDEX(SUBSTRING_INDEX(reason, '(order ', -1), ')', 1), 64)

@@ -10,47 +10,45 @@ from typing import Any
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.cycle import COLUMNS, CycleStatus, DcaCycle
-from utils.db_utils import execute_query
+from models.statements import (
+    check_columns,
+    insert_row,
+    marks,
+    read_row,
+    read_rows,
+    update_row,
+)
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM dca_cycles"
-# The identity of a cycle's orders hangs on these; only the database sets them.
-_READ_ONLY = {"id", "asset_id", "created_at", "updated_at", "order_key"}
+# The identity of a cycle's orders is made of these: only the database sets them.
+_SETTABLE = set(COLUMNS) - {"id", "asset_id", "created_at", "updated_at", "order_key"}
 
 
 def get_latest_cycle(db_conn: MySQLConnectionAbstract, asset_id: int) -> DcaCycle | None:
     """The newest cycle of an asset, or None."""
-    row = execute_query(
-        f"{_SELECT} WHERE asset_id = %s ORDER BY id DESC LIMIT 1",
-        (asset_id,),
-        fetch_one=True,
-        db_conn=db_conn,
-    )
+    row = read_row(db_conn, f"{_SELECT} WHERE asset_id = %s ORDER BY id DESC LIMIT 1", asset_id)
     return DcaCycle.from_row(row) if row else None
 
 
 def get_cycle(db_conn: MySQLConnectionAbstract, cycle_id: int) -> DcaCycle | None:
     """The cycle with this id, or None."""
-    row = execute_query(f"{_SELECT} WHERE id = %s", (cycle_id,), fetch_one=True, db_conn=db_conn)
+    row = read_row(db_conn, f"{_SELECT} WHERE id = %s", cycle_id)
     return DcaCycle.from_row(row) if row else None
 
 
 def lock_cycle(db_conn: MySQLConnectionAbstract, cycle_id: int) -> DcaCycle | None:
     """The cycle with this id, locked until the end of the transaction, or None."""
-    row = execute_query(
-        f"{_SELECT} WHERE id = %s FOR UPDATE", (cycle_id,), fetch_one=True, db_conn=db_conn
-    )
+    row = read_row(db_conn, f"{_SELECT} WHERE id = %s FOR UPDATE", cycle_id)
     return DcaCycle.from_row(row) if row else None
 
 
 def get_cycle_by_latest_order(db_conn: MySQLConnectionAbstract, order_id: str) -> DcaCycle | None:
     """The open cycle whose open order has this Alpaca id, or None."""
-    row = execute_query(
+    query = (
         f"{_SELECT} WHERE latest_order_id = %s AND status NOT IN ('complete', 'error')"
-        " ORDER BY id DESC LIMIT 1",
-        (order_id,),
-        fetch_one=True,
-        db_conn=db_conn,
+        " ORDER BY id DESC LIMIT 1"
     )
+    row = read_row(db_conn, query, order_id)
     return DcaCycle.from_row(row) if row else None
 
 
@@ -58,13 +56,8 @@ def get_cycles_by_status(
     db_conn: MySQLConnectionAbstract, *statuses: CycleStatus
 ) -> list[DcaCycle]:
     """Every cycle in one of `statuses`, oldest first."""
-    marks = ", ".join(["%s"] * len(statuses))
-    rows = execute_query(
-        f"{_SELECT} WHERE status IN ({marks}) ORDER BY id",
-        statuses,
-        fetch_all=True,
-        db_conn=db_conn,
-    )
+    query = f"{_SELECT} WHERE status IN ({marks(statuses)}) ORDER BY id"
+    rows = read_rows(db_conn, query, *statuses)
     return [DcaCycle.from_row(row) for row in rows]
 
 
@@ -74,12 +67,7 @@ def get_cycles_by_ids(
     """The cycles with these ids, as far as they exist."""
     if not cycle_ids:
         return {}
-    rows = execute_query(
-        f"{_SELECT} WHERE id IN ({', '.join(['%s'] * len(cycle_ids))})",
-        tuple(cycle_ids),
-        fetch_all=True,
-        db_conn=db_conn,
-    )
+    rows = read_rows(db_conn, f"{_SELECT} WHERE id IN ({marks(cycle_ids)})", *cycle_ids)
     return {row["id"]: DcaCycle.from_row(row) for row in rows}
 
 
@@ -99,23 +87,17 @@ def create_cycle(
     Raises:
         DuplicateRow: when the asset has an open cycle already and this one would be open too.
     """
-    cycle_id = execute_query(
-        "INSERT INTO dca_cycles (asset_id, status, quantity, average_purchase_price, safety_orders,"
-        " latest_order_id, last_order_fill_price, completed_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            asset_id,
-            CycleStatus(status),
-            quantity,
-            average_purchase_price,
-            safety_orders,
-            latest_order_id,
-            last_order_fill_price,
-            completed_at,
-        ),
-        commit=True,
-        db_conn=db_conn,
-    )
+    values = {
+        "asset_id": asset_id,
+        "status": CycleStatus(status),
+        "quantity": quantity,
+        "average_purchase_price": average_purchase_price,
+        "safety_orders": safety_orders,
+        "latest_order_id": latest_order_id,
+        "last_order_fill_price": last_order_fill_price,
+        "completed_at": completed_at,
+    }
+    cycle_id = insert_row(db_conn, "dca_cycles", values)
     cycle = get_cycle(db_conn, cycle_id)
     assert cycle is not None, "a row just inserted is readable on its own connection"
     return cycle
@@ -129,15 +111,5 @@ def update_cycle(
     Raises:
         ValueError: for an unknown or read-only column, or no column at all.
     """
-    if unknown := [name for name in updates if name not in COLUMNS or name in _READ_ONLY]:
-        raise ValueError(f"not a column of dca_cycles that can be set: {', '.join(unknown)}")
-    if not updates:
-        raise ValueError("no column to set")
-    assignments = ", ".join(f"{column} = %s" for column in updates)
-    matched = execute_query(
-        f"UPDATE dca_cycles SET {assignments} WHERE id = %s",
-        [*updates.values(), cycle_id],
-        commit=True,
-        db_conn=db_conn,
-    )
-    return bool(matched == 1)
+    check_columns("dca_cycles", updates, _SETTABLE)
+    return update_row(db_conn, "dca_cycles", cycle_id, updates)

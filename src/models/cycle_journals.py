@@ -10,7 +10,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from domain.cycle import CycleStatus
 from domain.journal import COLUMNS, CycleJournal, JournalEntry
 from domain.rows import Row, utc_from_db
-from utils.db_utils import execute_query
+from models.statements import read_rows
 
 _QUERY = f"""
 SELECT {", ".join(f"o.{name}" for name in COLUMNS)},
@@ -26,9 +26,7 @@ def load_cycle_journals(
     db_conn: MySQLConnectionAbstract, symbol: str | None = None, cycle_id: int | None = None
 ) -> list[CycleJournal]:
     """Every cycle of which anything was filled, in one query; of one symbol or one cycle only."""
-    rows = execute_query(
-        _QUERY, (symbol, symbol, cycle_id, cycle_id), fetch_all=True, db_conn=db_conn
-    )
+    rows = read_rows(db_conn, _QUERY, symbol, symbol, cycle_id, cycle_id)
     found: dict[tuple[int, int], list[Row]] = {}
     for row in rows:
         found.setdefault((row["asset_id"], row["cycle_id"]), []).append(row)

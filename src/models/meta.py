@@ -1,4 +1,4 @@
-"""The table `dca_meta`: schema version and the Alpaca account this database belongs to.
+"""The table `dca_meta`: schema version, and the Alpaca account that this database belongs to.
 
 Owns: how a database gets the tables of this program's version, from nothing (`schema.sql`) or from
 an older version (`migrations/NNN_name.sql`, each leading to version NNN). Never takes anything
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from models.statements import read_row, write
 from utils.db_utils import DatabaseError, execute_query
 
 SCHEMA_VERSION = 4
@@ -51,21 +52,17 @@ class Migration:
 
 def get_meta(db_conn: MySQLConnectionAbstract, name: str) -> str | None:
     """The value stored under `name`, or None."""
-    row = execute_query(
-        "SELECT value FROM dca_meta WHERE name = %s", (name,), fetch_one=True, db_conn=db_conn
-    )
+    row = read_row(db_conn, "SELECT value FROM dca_meta WHERE name = %s", name)
     return row["value"] if row else None
 
 
 def put_meta(db_conn: MySQLConnectionAbstract, name: str, value: str) -> None:
     """Store `value` under `name`."""
-    execute_query(
+    query = (
         "INSERT INTO dca_meta (name, value) VALUES (%s, %s)"
-        " ON DUPLICATE KEY UPDATE value = VALUES(value)",
-        (name, value),
-        commit=True,
-        db_conn=db_conn,
+        " ON DUPLICATE KEY UPDATE value = VALUES(value)"
     )
+    write(db_conn, query, name, value)
 
 
 def load_migrations(folder: Path = _MIGRATIONS) -> list[Migration]:
@@ -100,7 +97,8 @@ def apply_schema(
         if found is None:
             is_fresh = not _has_table(db_conn, "dca_assets")
             # Tables without a version: an interrupted first run, maybe of an older program. Every
-            # step is tried; what is there counts as done. Said first: schema.sql says the newest.
+            # step is tried; what is there counts as done. Stored before schema.sql, which would
+            # store the newest.
             found = newest if is_fresh else _OLDEST_VERSION
             if _has_table(db_conn, "dca_meta"):
                 put_meta(db_conn, "schema_version", str(found))
@@ -120,15 +118,13 @@ def apply_schema(
 @contextmanager
 def _schema_lock(db_conn: MySQLConnectionAbstract) -> Iterator[None]:
     """The server frees it when the connection ends, so a crash never leaves it behind."""
-    row = execute_query(
-        f"SELECT GET_LOCK({_LOCK}, {LOCK_SECONDS}) AS taken", fetch_one=True, db_conn=db_conn
-    )
-    if row["taken"] != 1:
+    row = read_row(db_conn, f"SELECT GET_LOCK({_LOCK}, {LOCK_SECONDS}) AS taken")
+    if row is None or row["taken"] != 1:
         raise MigrationFailed("another program is changing the tables: run it again in a minute")
     try:
         yield
     finally:
-        execute_query(f"SELECT RELEASE_LOCK({_LOCK})", fetch_one=True, db_conn=db_conn)
+        read_row(db_conn, f"SELECT RELEASE_LOCK({_LOCK})")
 
 
 def _run(db_conn: MySQLConnectionAbstract, path: Path) -> None:
@@ -160,14 +156,11 @@ def _stored_version(db_conn: MySQLConnectionAbstract) -> int | None:
 
 
 def _has_table(db_conn: MySQLConnectionAbstract, name: str) -> bool:
-    row = execute_query(
+    query = (
         "SELECT 1 FROM information_schema.tables"
-        " WHERE table_schema = DATABASE() AND table_name = %s",
-        (name,),
-        fetch_one=True,
-        db_conn=db_conn,
+        " WHERE table_schema = DATABASE() AND table_name = %s"
     )
-    return row is not None
+    return read_row(db_conn, query, name) is not None
 
 
 def check_schema(db_conn: MySQLConnectionAbstract) -> None:
@@ -208,12 +201,8 @@ def claim_account(db_conn: MySQLConnectionAbstract, account_id: str) -> None:
     Raises:
         ForeignDatabase: when the database belongs to another account.
     """
-    execute_query(
-        "INSERT IGNORE INTO dca_meta (name, value) VALUES ('alpaca_account_id', %s)",
-        (account_id,),
-        commit=True,
-        db_conn=db_conn,
-    )
+    query = "INSERT IGNORE INTO dca_meta (name, value) VALUES ('alpaca_account_id', %s)"
+    write(db_conn, query, account_id)
     check_account(db_conn, account_id)
 
 

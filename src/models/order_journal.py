@@ -14,11 +14,9 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.journal import ADOPTED, COLUMNS, LATE_FILL, JournalEntry
 from domain.rows import utc_from_db
-from utils.db_utils import execute_query
+from models.statements import insert_row, marks, read_rows, write
 
 _IDS_AT_ONCE = 1000  # a statement stays small, however long the list
-
-
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM dca_orders"
 
 
@@ -28,34 +26,18 @@ def append_journal_entry(db_conn: MySQLConnectionAbstract, entry: JournalEntry) 
     Raises:
         DuplicateRow: when its client_order_id is in the journal already.
     """
-    marks = ", ".join(["%s"] * len(COLUMNS))
-    execute_query(
-        f"INSERT INTO dca_orders ({', '.join(COLUMNS)}) VALUES ({marks})",
-        [getattr(entry, name) for name in COLUMNS],
-        commit=True,
-        db_conn=db_conn,
-    )
+    insert_row(db_conn, "dca_orders", {name: getattr(entry, name) for name in COLUMNS})
 
 
 def get_entries_of_order(db_conn: MySQLConnectionAbstract, order_id: str) -> list[JournalEntry]:
     """The row of an ended order and its corrections, oldest first; empty when it has not ended."""
-    rows = execute_query(
-        f"{_SELECT} WHERE alpaca_order_id = %s ORDER BY id",
-        (order_id,),
-        fetch_all=True,
-        db_conn=db_conn,
-    )
+    rows = read_rows(db_conn, f"{_SELECT} WHERE alpaca_order_id = %s ORDER BY id", order_id)
     return [JournalEntry.from_row(row) for row in rows]
 
 
 def get_entries_of_cycle(db_conn: MySQLConnectionAbstract, cycle_id: int) -> list[JournalEntry]:
     """Every ended order of a cycle, oldest first."""
-    rows = execute_query(
-        f"{_SELECT} WHERE cycle_id = %s ORDER BY order_seq, id",
-        (cycle_id,),
-        fetch_all=True,
-        db_conn=db_conn,
-    )
+    rows = read_rows(db_conn, f"{_SELECT} WHERE cycle_id = %s ORDER BY order_seq, id", cycle_id)
     return [JournalEntry.from_row(row) for row in rows]
 
 
@@ -63,9 +45,7 @@ def get_entries_ended_since(
     db_conn: MySQLConnectionAbstract, since: datetime
 ) -> list[JournalEntry]:
     """Every order that ended at or after `since`, oldest first."""
-    rows = execute_query(
-        f"{_SELECT} WHERE ended_at >= %s ORDER BY id", (since,), fetch_all=True, db_conn=db_conn
-    )
+    rows = read_rows(db_conn, f"{_SELECT} WHERE ended_at >= %s ORDER BY id", since)
     return [JournalEntry.from_row(row) for row in rows]
 
 
@@ -86,48 +66,38 @@ def get_booked_orders(
     found: dict[str, BookedOrder] = {}
     for begin in range(0, len(ids), _IDS_AT_ONCE):
         some = ids[begin : begin + _IDS_AT_ONCE]
-        rows = execute_query(
+        query = (
             "SELECT alpaca_order_id, MIN(cycle_id) AS cycle_id, MIN(order_seq) AS order_seq,"
             " SUM(filled_qty) AS filled FROM dca_orders"
-            f" WHERE alpaca_order_id IN ({', '.join(['%s'] * len(some))})"
-            " GROUP BY alpaca_order_id",
-            some,
-            fetch_all=True,
-            db_conn=db_conn,
+            f" WHERE alpaca_order_id IN ({marks(some)}) GROUP BY alpaca_order_id"
         )
-        for row in rows:
+        for row in read_rows(db_conn, query, *some):
             booked = BookedOrder(row["cycle_id"], row["order_seq"], Decimal(row["filled"]))
             found[row["alpaca_order_id"]] = booked
     return found
 
 
 def get_previous_submissions(db_conn: MySQLConnectionAbstract) -> dict[int, datetime]:
-    """When the order before the current one of each open cycle was submitted, by cycle id: only of
-    those whose order before is in the journal, with that time.
+    """When the order before the current one of each open cycle was submitted, by cycle id, as far
+    as the journal has that.
     """
-    rows = execute_query(
+    rows = read_rows(
+        db_conn,
         "SELECT c.id, MAX(o.submitted_at) AS submitted_at FROM dca_cycles c"
         " JOIN dca_orders o ON o.cycle_id = c.id AND o.order_seq = c.order_seq - 1"
         " WHERE c.status NOT IN ('complete', 'error') AND o.asset_id = c.asset_id"
         " AND o.submitted_at IS NOT NULL GROUP BY c.id",
-        fetch_all=True,
-        db_conn=db_conn,
     )
     return {row["id"]: utc_from_db(row["submitted_at"]) for row in rows}
 
 
 def get_bought_usd_since(db_conn: MySQLConnectionAbstract, since: datetime) -> Decimal:
-    """What filled buys cost, in USD, over all assets since `since`.
-
-    Adopted coins cost nothing then.
-    """
-    row = execute_query(
+    """USD that the buys of all assets since `since` cost, without adopted coins."""
+    query = (
         "SELECT COALESCE(SUM(filled_qty * filled_avg_price), 0) AS usd FROM dca_orders"
-        " WHERE side = 'buy' AND ended_at >= %s AND final_status <> %s",
-        (since, ADOPTED),
-        fetch_one=True,
-        db_conn=db_conn,
+        " WHERE side = 'buy' AND ended_at >= %s AND final_status <> %s"
     )
+    [row] = read_rows(db_conn, query, since, ADOPTED)
     return Decimal(row["usd"])
 
 
@@ -137,27 +107,20 @@ def get_journaled_client_ids(
     """Those of `client_order_ids` that are in the journal."""
     if not client_order_ids:
         return set()
-    marks = ", ".join(["%s"] * len(client_order_ids))
-    rows = execute_query(
-        f"SELECT client_order_id FROM dca_orders WHERE client_order_id IN ({marks})",
-        sorted(client_order_ids),
-        fetch_all=True,
-        db_conn=db_conn,
-    )
-    return {row["client_order_id"] for row in rows}
+    ids = sorted(client_order_ids)
+    query = f"SELECT client_order_id FROM dca_orders WHERE client_order_id IN ({marks(ids)})"
+    return {row["client_order_id"] for row in read_rows(db_conn, query, *ids)}
 
 
 def get_first_estimated_end(
     db_conn: MySQLConnectionAbstract, since: datetime, before: datetime
 ) -> datetime | None:
     """When the first order that filled in this span and whose fee is still estimated ended."""
-    row = execute_query(
+    query = (
         "SELECT MIN(ended_at) AS first FROM dca_orders"
-        " WHERE ended_at >= %s AND ended_at < %s AND fee_is_estimated AND filled_qty > 0",
-        (since, before),
-        fetch_one=True,
-        db_conn=db_conn,
+        " WHERE ended_at >= %s AND ended_at < %s AND fee_is_estimated AND filled_qty > 0"
     )
+    [row] = read_rows(db_conn, query, since, before)
     first: datetime | None = row["first"]
     return utc_from_db(first)
 
@@ -166,13 +129,11 @@ def settle_fee(
     db_conn: MySQLConnectionAbstract, client_order_id: str, fee_qty: Decimal, fee_usd: Decimal
 ) -> None:
     """Replace the estimated fee of one row by what the exchange posted."""
-    execute_query(
+    query = (
         "UPDATE dca_orders SET fee_qty = %s, fee_usd = %s, fee_is_estimated = FALSE"
-        " WHERE client_order_id = %s",
-        (fee_qty, fee_usd, client_order_id),
-        commit=True,
-        db_conn=db_conn,
+        " WHERE client_order_id = %s"
     )
+    write(db_conn, query, fee_qty, fee_usd, client_order_id)
 
 
 def load_leftovers(
@@ -181,13 +142,13 @@ def load_leftovers(
     """Coins by asset that its complete cycles bought and did not sell, after the coin fees; of one
     asset, or of all that have any.
 
-    Too few to be sold, each time; what a later cycle sold of them is subtracted. A cycle that ended
-    in `error` left nothing: its coins are gone. What a buy filled after its cycle was sold is no
-    leftover but a position that a person was told of: the next cycle must not sell it at a target
-    that knows nothing of its cost. Read where an order is about to be sent, not with every refresh:
-    it grows with the journal.
+    Each time they were too few to be sold; what a later cycle sold of them is subtracted. A cycle
+    that ended in `error` left nothing: its coins are gone. What a buy filled after its cycle was
+    sold does not count: it was an alert, and the next cycle must not sell it at a target that knows
+    nothing of its cost. Read before an order is sent, not with every refresh: it takes longer as
+    the journal grows.
     """
-    rows = execute_query(
+    query = (
         "SELECT c.asset_id, SUM(IF(o.side = 'buy', o.filled_qty - o.fee_qty, -o.filled_qty)) AS qty"
         "  FROM dca_cycles c"
         "  JOIN dca_assets a ON a.id = c.asset_id"
@@ -197,9 +158,7 @@ def load_leftovers(
         "   AND NOT (o.side = 'buy' AND o.note <=> %s AND NOT EXISTS"
         "       (SELECT 1 FROM dca_orders s WHERE s.cycle_id = c.id AND s.asset_id = c.asset_id"
         "           AND s.side = 'sell' AND s.id > o.id))"
-        " GROUP BY c.asset_id HAVING qty > 0",
-        (asset_id, asset_id, LATE_FILL),
-        fetch_all=True,
-        db_conn=db_conn,
+        " GROUP BY c.asset_id HAVING qty > 0"
     )
+    rows = read_rows(db_conn, query, asset_id, asset_id, LATE_FILL)
     return {row["asset_id"]: Decimal(row["qty"]) for row in rows}

@@ -13,7 +13,7 @@ from decimal import Decimal
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.journal import RealisedProfit
-from utils.db_utils import execute_query
+from models.statements import read_rows
 
 _QUERY = """
 SELECT symbol, COUNT(*) AS cycles, SUM(profit_usd) AS profit_usd,
@@ -37,7 +37,7 @@ def get_realised_profits(
     db_conn: MySQLConnectionAbstract, since: datetime
 ) -> dict[str, RealisedProfit]:
     """The finished cycles of each symbol that has any; `recent`: sold at or after `since`."""
-    rows = execute_query(_QUERY, (since, since, since), fetch_all=True, db_conn=db_conn)
+    rows = read_rows(db_conn, _QUERY, since, since, since)
     return {
         row["symbol"]: RealisedProfit(
             symbol=row["symbol"],

@@ -1,7 +1,5 @@
-"""Everything a decision about one asset rests on, read together: asset, cycle, what came before,
-what was spent.
-
-A record and its query; decides nothing.
+"""Everything that a decision about one asset needs, read together: asset, cycle, what came before,
+what was spent. A record and its query; decides nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +17,14 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.rows import Row, utc_from_db
 from domain.trading_state import TradingState
 from models.order_journal import load_leftovers
-from utils.db_utils import execute_query
+from models.statements import read_row, read_rows
 
 _OTHER_SYMBOL = """(SELECT MIN(o.symbol) FROM dca_orders o
          WHERE o.cycle_id = {} AND o.asset_id = a.id AND o.filled_qty > 0
            AND o.symbol <> a.asset_symbol)"""
 # Read every few seconds: the subqueries take the first row of an index, or the rows of one cycle.
-# The hints and the first column of the order are for MySQL: it would read every cycle of the asset
-# and sort them. MariaDB, whose hints are others, takes them for comments.
+# The hints and the first column of each ORDER BY are for MySQL, which would read and sort every
+# cycle of the asset; MariaDB takes them for comments.
 _LATEST = """c.id = (
        SELECT /*+ INDEX(latest ix_asset_latest) */ latest.id FROM dca_cycles latest
         WHERE latest.asset_id = a.id
@@ -70,52 +68,40 @@ def _from_row(row: Row) -> TradingState:
 
 def load_trading_state(db_conn: MySQLConnectionAbstract, asset_symbol: str) -> TradingState | None:
     """The state of one asset, or None when it is not configured or has no cycle."""
-    row = execute_query(
-        f"{_OF_LATEST} WHERE a.asset_symbol = %s", (asset_symbol,), fetch_one=True, db_conn=db_conn
-    )
+    row = read_row(db_conn, f"{_OF_LATEST} WHERE a.asset_symbol = %s", asset_symbol)
     return _from_row(row) if row else None
 
 
 def load_trading_state_of_cycle(
     db_conn: MySQLConnectionAbstract, cycle: DcaCycle
 ) -> TradingState | None:
-    """The state around `cycle`'s asset, or None when a newer cycle has taken its place."""
-    row = execute_query(
-        f"{_OF_LATEST} WHERE a.id = %s AND c.id = %s",
-        (cycle.asset_id, cycle.id),
-        fetch_one=True,
-        db_conn=db_conn,
-    )
+    """The state with `cycle`, or None when a newer cycle has taken its place."""
+    row = read_row(db_conn, f"{_OF_LATEST} WHERE a.id = %s AND c.id = %s", cycle.asset_id, cycle.id)
     return _from_row(row) if row else None
 
 
 def load_all_trading_states(db_conn: MySQLConnectionAbstract) -> list[TradingState]:
     """The states of all assets that have a cycle, disabled ones too, by symbol."""
-    rows = execute_query(f"{_OF_LATEST} ORDER BY a.asset_symbol", fetch_all=True, db_conn=db_conn)
+    rows = read_rows(db_conn, f"{_OF_LATEST} ORDER BY a.asset_symbol")
     return [_from_row(row) for row in rows]
 
 
 def load_cooldowns(db_conn: MySQLConnectionAbstract) -> list[TradingState]:
-    """The state around every cycle in `cooldown`, oldest first."""
-    rows = execute_query(f"{_OF_COOLDOWN} ORDER BY c.id", fetch_all=True, db_conn=db_conn)
+    """The state of every cycle in `cooldown`, oldest first."""
+    rows = read_rows(db_conn, f"{_OF_COOLDOWN} ORDER BY c.id")
     return [_from_row(row) for row in rows]
 
 
 def load_cooldown(db_conn: MySQLConnectionAbstract, cycle_id: int) -> TradingState | None:
-    """The state around the cycle with this id if it is in `cooldown`, or None."""
-    row = execute_query(
-        f"{_OF_COOLDOWN} WHERE c.id = %s", (cycle_id,), fetch_one=True, db_conn=db_conn
-    )
+    """The state of the cycle with this id if it is in `cooldown`, or None."""
+    row = read_row(db_conn, f"{_OF_COOLDOWN} WHERE c.id = %s", cycle_id)
     return _from_row(row) if row else None
 
 
 def with_leftovers(
     db_conn: MySQLConnectionAbstract, states: Iterable[TradingState]
 ) -> list[TradingState]:
-    """`states` with what earlier cycles left: asked before an order and by caretakers, not with
-    every refresh.
-    """
-    states = list(states)
+    """`states` with what earlier cycles left (see `load_leftovers`)."""
+    states, none = list(states), Decimal(0)
     leftovers = load_leftovers(db_conn, states[0].asset.id if len(states) == 1 else None)
-    none = Decimal(0)
     return [replace(state, leftover=leftovers.get(state.asset.id, none)) for state in states]

@@ -21,6 +21,7 @@ class HeldBack:
 
     `since` is monotonic seconds. `is_stalled`: it has lasted long enough for an alert.
     `is_requested`: by the user. `cure`: what a person can do, if anything.
+    `has_foreign_coins`: coins that no cycle bought are where a base order would be placed.
     """
 
     symbol: str | None
@@ -29,6 +30,7 @@ class HeldBack:
     cure: str | None = None
     is_stalled: bool = False
     is_requested: bool = False
+    has_foreign_coins: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

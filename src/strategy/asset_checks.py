@@ -1,8 +1,7 @@
-"""Whether an asset's settings can work: those that cannot are refused, those that lose money are
-warned of. Pure.
+"""Whether an asset's settings can work: those that cannot are refused, those that lose money are a
+warning. Pure.
 
-Used before a user's change is saved and by whoever starts trading. Each finding is one line that
-says what would be right.
+Used before a user's change is saved, and before trading. Each finding is one line with its cure.
 """
 
 from __future__ import annotations
@@ -39,30 +38,23 @@ class Finding:
 
 def find_number_problems(asset: DcaAsset) -> list[str]:
     """What is negative, zero, not a number or absurd, whatever the market; empty: all is well."""
+    needs_safety, whole = asset.max_safety_orders > 0, Decimal(100)
+    most, profit = MAX_TAKE_PROFIT_PERCENT, asset.take_profit_percent
+    early, fee = asset.buy_order_price_deviation_percent, asset.take_profit_fee_percent
     problems = [
         _usd_problem("the base order", asset.base_order_amount, is_needed=True),
-        _usd_problem(
-            "a safety order", asset.safety_order_amount, is_needed=asset.max_safety_orders > 0
-        ),
+        _usd_problem("a safety order", asset.safety_order_amount, is_needed=needs_safety),
         _count_problem("safety orders", asset.max_safety_orders, MAX_SAFETY_ORDERS),
-        _percent_problem("the deviation", asset.safety_order_deviation, Decimal(100), "below"),
-        _percent_problem(
-            "the take profit", asset.take_profit_percent, MAX_TAKE_PROFIT_PERCENT, "at most"
-        ),
+        _percent_problem("the deviation", asset.safety_order_deviation, whole, "below"),
+        _percent_problem("the take profit", profit, most, "at most"),
         _count_problem("cooldown seconds", asset.cooldown_period, MAX_COOLDOWN_SECONDS),
+        _percent_problem("the early restart", early, whole, "below"),
+        _percent_problem("the fee of a fee-aware take profit", fee, MAX_FEE_PERCENT, "at most"),
     ]
-    early, fee = asset.buy_order_price_deviation_percent, asset.take_profit_fee_percent
-    if early is not None:
-        problems.append(_percent_problem("the early restart", early, Decimal(100), "below"))
-    if fee is not None:
-        problems.append(
-            _percent_problem("the fee of a fee-aware take profit", fee, MAX_FEE_PERCENT, "at most")
-        )
-    if not asset.asset_symbol.endswith("/USD"):
-        base = asset.asset_symbol.partition("/")[0]
-        problems.append(
-            f"{asset.asset_symbol} is not quoted in USD, and this bot pays in USD only: {base}/USD"
-        )
+    symbol = asset.asset_symbol
+    if not symbol.endswith("/USD"):
+        cure = f"{symbol.partition('/')[0]}/USD"
+        problems.append(f"{symbol} is not quoted in USD, and this bot pays in USD only: {cure}")
     return [problem for problem in problems if problem]
 
 
@@ -95,9 +87,7 @@ def find_renaming(state: TradingState) -> str | None:
 def check_asset(
     asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, ask: Decimal
 ) -> tuple[tuple[Finding, ...], CyclePlan | None]:
-    """Every finding about `asset` at this ask, and the plan of its cycle (None where the numbers
-    allow none).
-    """
+    """Every finding about `asset` at this ask, and the plan of its cycle if there can be one."""
     if problems := find_number_problems(asset):
         return tuple(Finding(problem, refuses=True) for problem in problems), None
     plan = plan_cycle(asset, rules, fee_rate, ask)
@@ -129,7 +119,7 @@ def compute_min_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) 
 def _size_findings(
     asset: DcaAsset, plan: CyclePlan, rules: AssetRules, fee_rate: Decimal
 ) -> list[Finding]:
-    """Orders that the exchange would not take, or whose coins it would not take back."""
+    """Orders that the exchange would not accept, or whose coins could not be sold again."""
     least = max(
         round_to_increment(minimum_base_order_usd(rules, plan.ask, fee_rate), _CENT, ROUND_CEILING),
         compute_min_order_usd(rules, plan.ask, fee_rate),
@@ -140,9 +130,8 @@ def _size_findings(
         return find_sale_problems(plan) or _narrow_findings(asset, rules, fee_rate, plan)
     prices, failed = compute_ladder_prices(asset, plan.ask), len(plan.orders)
     if prices[failed] < rules.price_increment:
-        return [
-            Finding(f"{plan.problem}: use fewer safety orders or a smaller deviation", refuses=True)
-        ]
+        text = f"{plan.problem}: use fewer safety orders or a smaller deviation"
+        return [Finding(text, refuses=True)]
     # The one that fails names the price; what is asked for is enough for all of them.
     least = max(compute_min_order_usd(rules, price, fee_rate) for price in prices[failed:])
     name = describe_order(Purpose.SAFETY if failed else Purpose.BASE, failed)
@@ -154,28 +143,26 @@ def find_sale_problems(plan: CyclePlan) -> list[Finding]:
     largest = max((sale.qty * sale.price for sale in plan.sales), default=Decimal(0))
     if largest <= MAXIMUM_ORDER_USD:
         return []
-    return [
-        Finding(
-            f"the whole cycle would be sold for {largest:.0f} USD, and one order can sell at most"
-            f" {MAXIMUM_ORDER_USD} USD (Alpaca's limit): smaller or fewer safety orders",
-            refuses=True,
-        )
-    ]
+    text = (
+        f"the whole cycle would be sold for {largest:.0f} USD, and one order can sell at most"
+        f" {MAXIMUM_ORDER_USD} USD (Alpaca's limit): smaller or fewer safety orders"
+    )
+    return [Finding(text, refuses=True)]
 
 
 def _too_small(name: str, amount: Decimal, least: Decimal, price: Decimal) -> Finding:
     shown_price = Context(prec=10).plus(price)
-    return Finding(
+    text = (
         f"{name} of {_shown(amount)} USD is too small at a price of {_shown(shown_price)}:"
-        f" the exchange needs at least {_shown(least)} USD",
-        refuses=True,
+        f" the exchange needs at least {_shown(least)} USD"
     )
+    return Finding(text, refuses=True)
 
 
 def _narrow_findings(
     asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, plan: CyclePlan
 ) -> list[Finding]:
-    """A safety order that fits today's prices by luck of rounding fails at tomorrow's."""
+    """A safety order that only its rounding makes large enough today can be too small tomorrow."""
     sellable = compute_qty_before_fee(
         max(rules.min_order_size, rules.min_trade_increment), fee_rate
     )
@@ -185,13 +172,11 @@ def _narrow_findings(
     least = min((compute_order_usd(asset, number) for number in orders), default=safe)
     if least >= safe:
         return []
-    return [
-        Finding(
-            f"a safety order of {_shown(least)} USD can be rounded below the exchange's minimum at"
-            f" some prices: {_shown(safe)} USD is enough at any",
-            refuses=False,
-        )
-    ]
+    text = (
+        f"a safety order of {_shown(least)} USD can be rounded below the exchange's minimum at some"
+        f" prices: {_shown(safe)} USD is enough at any"
+    )
+    return [Finding(text, refuses=False)]
 
 
 def _profit_findings(
@@ -203,13 +188,11 @@ def _profit_findings(
         return []
     enough = _compute_earning_percent(asset, plan, rules, fee_rate)
     cure = f"{_shown(enough)} % earns" if enough else "no take profit earns with orders this small"
-    return [
-        Finding(
-            f"a take profit of {_shown(asset.take_profit_percent)} % loses money:"
-            f" {worst:.4f} USD after the fees of both sides; {cure}",
-            refuses=False,
-        )
-    ]
+    text = (
+        f"a take profit of {_shown(asset.take_profit_percent)} % loses money:"
+        f" {worst:.4f} USD after the fees of both sides; {cure}"
+    )
+    return [Finding(text, refuses=False)]
 
 
 def _worst_profit_usd(plan: CyclePlan) -> Decimal:
@@ -238,14 +221,15 @@ def _usd_problem(name: str, amount: Decimal, *, is_needed: bool) -> str | None:
     if not amount.is_finite() or amount < 0 or (amount == 0 and is_needed):
         return f"{name} must be more than 0 USD, not {_shown(amount)}"
     if amount > MAXIMUM_ORDER_USD:
-        return (
-            f"{name} can be at most {MAXIMUM_ORDER_USD} USD (Alpaca's limit), not {_shown(amount)}"
-        )
+        limit = f"{MAXIMUM_ORDER_USD} USD (Alpaca's limit)"
+        return f"{name} can be at most {limit}, not {_shown(amount)}"
     return _places_problem(name, amount, _USD_PLACES)
 
 
-def _percent_problem(name: str, percent: Decimal, most: Decimal, bound: str) -> str | None:
-    """`bound` is 'below' or 'at most' `most`."""
+def _percent_problem(name: str, percent: Decimal | None, most: Decimal, bound: str) -> str | None:
+    """`bound` is 'below' or 'at most' `most`. None is no percent at all, which fits."""
+    if percent is None:
+        return None
     fits = percent.is_finite() and 0 < percent <= most
     if not fits or (bound == "below" and percent == most):
         return f"{name} must be more than 0 and {bound} {most} percent, not {_shown(percent)}"

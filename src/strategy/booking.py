@@ -18,12 +18,12 @@ from domain.journal import JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
-from strategy.sizing import is_dust, round_stored
+from strategy.sizing import round_stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleChange:
-    """Everything one fact writes, together or not at all."""
+    """Everything that one fact writes, together or not at all."""
 
     cycle_updates: Mapping[str, Any]
     asset_updates: Mapping[str, Any] = field(default_factory=dict)
@@ -33,24 +33,24 @@ class CycleChange:
 
 
 def compute_order_change(
-    cycle: DcaCycle, order: ExchangeOrder, around: Circumstances
+    cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstances
 ) -> CycleChange | None:
     """What the state of the cycle's one possible order changes; None when nothing.
 
     Raises:
         ForbiddenTransition: when the cycle's status cannot have this.
     """
-    outcome = outcome_of(cycle, order, around)
+    outcome = outcome_of(cycle, order, circumstances)
     target = target_of(cycle, fact_of(order), outcome)
     if not order.is_ended:
         if target is cycle.status and cycle.latest_order_id == order.id:
             return None
         return CycleChange(cycle_updates={"status": target, "latest_order_id": order.id})
     if order.side is Side.BUY:
-        change = _bought(cycle, order, target, around)
+        change = _bought(cycle, order, target, circumstances)
     else:
         change = _sold(cycle, order, target, outcome)
-    return lead_to(target, change, order.ended_at or around.now)
+    return lead_to(target, change, order.ended_at or circumstances.now)
 
 
 def lead_to(target: CycleStatus, change: CycleChange, at: datetime) -> CycleChange:
@@ -84,35 +84,28 @@ def compute_average_purchase_price(
 
 
 def _bought(
-    cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, around: Circumstances
+    cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, circumstances: Circumstances
 ) -> CycleChange:
-    held_before = not is_dust(cycle.quantity, around.rules, around.fee_rate)
     is_whole = order.qty is not None and order.filled_qty >= order.qty
-    fills = compute_fill_updates(
-        cycle, order.filled_qty, order.filled_avg_price, held_before, around, is_whole=is_whole
-    )
-    purpose = Purpose.SAFETY if held_before else Purpose.BASE
+    fills = compute_fill_updates(cycle, order, circumstances, is_whole=is_whole)
+    purpose = Purpose.BASE if circumstances.is_dust(cycle.quantity) else Purpose.SAFETY
     return CycleChange(
         cycle_updates=_after_end(cycle, order, target) | fills,
-        journal=build_journal_entry(cycle, order, purpose, around),
+        journal=build_journal_entry(cycle, order, purpose, circumstances),
     )
 
 
 def compute_fill_updates(
-    cycle: DcaCycle,
-    filled_qty: Decimal,
-    fill_price: Decimal | None,
-    held_before: bool,
-    around: Circumstances,
-    *,
-    is_whole: bool = False,
+    cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstances, *, is_whole: bool = False
 ) -> dict[str, Any]:
-    """Quantity and average always.
+    """What the fills of a buy change: quantity and average always.
 
     A fill that is dust neither counts nor moves the reference price. A safety order that was filled
     whole counts, however coarse its coin: or the same price would buy the next one, down to the
     end of the ladder.
     """
+    filled_qty, fill_price = order.filled_qty, order.filled_avg_price
+    held_before = not circumstances.is_dust(cycle.quantity)
     if filled_qty <= 0 or fill_price is None:
         return {}
     updates: dict[str, Any] = {
@@ -122,7 +115,7 @@ def compute_fill_updates(
         ),
     }
     counts = is_whole and held_before
-    if counts or not is_dust(filled_qty, around.rules, around.fee_rate):
+    if counts or not circumstances.is_dust(filled_qty):
         updates["last_order_fill_price"] = fill_price
         if held_before:
             updates["safety_orders"] = cycle.safety_orders + 1
@@ -133,43 +126,51 @@ def _sold(
     cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, outcome: Outcome
 ) -> CycleChange:
     updates, left = _after_end(cycle, order, target), outcome.quantity
-    if target is CycleStatus.COMPLETE:
-        return CycleChange(
-            cycle_updates=updates,
-            asset_updates={"last_sell_price": order.filled_avg_price},
-            journal=build_journal_entry(
-                cycle, order, Purpose.TAKE_PROFIT, outcome.around, _note_of_end(cycle, outcome)
-            ),
-        )
+    is_complete, facts = target is CycleStatus.COMPLETE, outcome.circumstances
+    note = _note_of_end(cycle, outcome) if is_complete else None
+    entry = build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, facts, note)
+    if is_complete:
+        sold_at = {"last_sell_price": order.filled_avg_price}
+        return CycleChange(cycle_updates=updates, asset_updates=sold_at, journal=entry)
     if order.filled_qty > 0:
         updates["quantity"] = left
-    return CycleChange(
-        cycle_updates=updates,
-        journal=build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, outcome.around),
-        events=(_incomplete_sale(cycle, order, left),) if order.status == "filled" else (),
-    )
+    events = (_incomplete_sale(cycle, order, left),) if order.status == "filled" else ()
+    return CycleChange(cycle_updates=updates, journal=entry, events=events)
 
 
 def _note_of_end(cycle: DcaCycle, outcome: Outcome) -> str | None:
-    left = max(Decimal(0), outcome.quantity - outcome.around.coin_fees)
+    left = max(Decimal(0), outcome.quantity - outcome.circumstances.coin_fees)
     notes = ["closed by the user"] if cycle.close_requested else []
     notes += [f"{left.normalize():f} coins could not be sold"] if left > 0 else []
     return "; ".join(notes) or None
 
 
 def _incomplete_sale(cycle: DcaCycle, order: ExchangeOrder, left: Decimal) -> Event:
+    reason = (
+        f"sell order {order.client_order_id} was filled with {order.filled_qty.normalize():f}"
+        f" coins, {left.normalize():f} of the cycle are left: it goes on with them"
+    )
+    kind, severity = EventKind.SALE_INCOMPLETE, Severity.WARNING
+    return build_event(kind, severity, cycle, order.symbol, reason, order_id=order.id)
+
+
+def build_event(
+    kind: EventKind,
+    severity: Severity,
+    cycle: DcaCycle,
+    symbol: str,
+    reason: str,
+    **identity: str | None,
+) -> Event:
+    """The row of dca_events about a change of `cycle`."""
     return Event(
-        kind=EventKind.SALE_INCOMPLETE,
-        severity=Severity.WARNING,
-        reason=(
-            f"sell order {order.client_order_id} was filled with"
-            f" {order.filled_qty.normalize():f} coins, {left.normalize():f} of the cycle are left:"
-            " it goes on with them"
-        ),
+        kind=kind,
+        severity=severity,
+        reason=reason,
         asset_id=cycle.asset_id,
-        symbol=order.symbol,
+        symbol=symbol,
         cycle_id=cycle.id,
-        order_id=order.id,
+        **identity,
     )
 
 
@@ -177,14 +178,13 @@ def build_journal_entry(
     cycle: DcaCycle,
     order: ExchangeOrder,
     purpose: Purpose,
-    around: Circumstances,
+    circumstances: Circumstances,
     note: str | None = None,
 ) -> JournalEntry:
-    """The fee is taken from what is received.
-
-    Coins when buying, USD when selling. Estimated until posted.
+    """The row of `order`. Its fee is taken of what is received (coins when buying, USD when
+    selling) and an estimate until the exchange has posted it.
     """
-    buys = order.side is Side.BUY
+    buys, fee_rate = order.side is Side.BUY, circumstances.fee_rate
     qty, price = order.filled_qty, order.filled_avg_price or Decimal(0)
     return JournalEntry(
         asset_id=cycle.asset_id,
@@ -201,8 +201,8 @@ def build_journal_entry(
         filled_avg_price=order.filled_avg_price,
         final_status=order.status,
         submitted_at=order.submitted_at,
-        ended_at=order.ended_at or around.now,
-        fee_qty=compute_coin_fee(qty, around.fee_rate) if buys else Decimal(0),
-        fee_usd=Decimal(0) if buys else compute_usd_fee(qty, price, around.fee_rate),
+        ended_at=order.ended_at or circumstances.now,
+        fee_qty=compute_coin_fee(qty, fee_rate) if buys else Decimal(0),
+        fee_usd=Decimal(0) if buys else compute_usd_fee(qty, price, fee_rate),
         note=note,
     )

@@ -1,13 +1,13 @@
 """What a cycle will be before any money moves: every order of the ladder, and what a sale after
 each would leave. Pure.
 
-Assumption: each order fills fully, in one piece, at its trigger price - the base order at the ask
-that is given, a safety order at its trigger (at the ask, where that is lower already), the sale at
-the take profit's trigger. A price has nine places on Alpaca's wire: a buy's is cut there, a sale's
+Assumption: each order is filled in one piece at its trigger price: the base order at the ask that
+is given, a safety order at its trigger (at the ask, where that is lower already), the sale at the
+take profit's trigger. A price has nine places on Alpaca's wire: a buy's is cut there, a sale's
 rounded up, so that both still cross their trigger.
 
-Nothing is computed twice: triggers, sizes and averages come from the functions that the bot trades
-with, so the plan is what the bot will do.
+Triggers, sizes and averages come from the functions that the bot trades with, so the plan is what
+the bot will do.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from strategy.ladder import get_order_number
 from strategy.lifecycle import Circumstances
 from strategy.sizing import (
     WIDE,
+    SizedBuy,
     SizingError,
     is_dust,
     round_to_increment,
@@ -38,15 +39,13 @@ from strategy.sizing import (
 from strategy.triggers import compute_triggers, decide
 
 WIRE_STEP = Decimal("1e-9")  # Alpaca's quantities and prices have nine places at most
-# No rule of a plan depends on the time; the functions that the bot shares with us ask for one.
+# No rule of a plan depends on the time, but the shared functions need one.
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSale:
-    """Everything sold at the take profit's trigger. `net_profit_usd` is after the fees of both
-    sides.
-    """
+    """Everything sold at the take profit. `net_profit_usd` is after the fees of both sides."""
 
     price: Decimal
     qty: Decimal
@@ -57,7 +56,6 @@ class PlannedSale:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
     """What a cycle holds: coins as filled (before the coin fee) and what was paid for them in USD.
-
     `sale` is None where what is held cannot be sold (dust).
     """
 
@@ -89,9 +87,8 @@ class PlannedOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CyclePlan:
-    """The orders still to come, in their order.
-
-    `start` is what an open cycle holds already. `problem` says why the ladder ends early.
+    """The orders still to come, in their order. `start` is what an open cycle holds already.
+    `problem` says why the ladder ends early.
     """
 
     symbol: str
@@ -130,7 +127,6 @@ def plan_cycle(
     open_cycle: TradingState | None = None,
 ) -> CyclePlan:
     """The whole cycle of `asset` that begins at `ask`; with `open_cycle`, the rest of that one.
-
     Whether the asset is enabled does not matter: this is what would be done.
     """
     asset = replace(asset, is_enabled=True)
@@ -189,7 +185,7 @@ def _price_step(rules: AssetRules) -> Decimal:
 def _take_step(
     ladder: _Ladder, price: Decimal, rules: AssetRules, fee_rate: Decimal
 ) -> tuple[PlannedOrder, _Ladder]:
-    """Buy at `price` as the bot would, and take the fill into the books as the bot would.
+    """Buy at `price` and book the fill, both as the bot would.
 
     Raises:
         SizingError: when no order can be made, or none whose coins can be sold again.
@@ -214,7 +210,7 @@ def _take_step(
             f"{name}: {decision.amount_usd.normalize():f} USD buy {sized.qty:f} coins,"
             " too few to be sold after the coin fee"
         )
-    after = _filled(ladder, sized.qty, sized.limit_price, price, rules, fee_rate)
+    after = _filled(ladder, sized, price, rules, fee_rate)
     order = PlannedOrder(
         number=number,
         purpose=decision.purpose,
@@ -227,15 +223,10 @@ def _take_step(
 
 
 def _filled(
-    ladder: _Ladder,
-    qty: Decimal,
-    limit_price: Decimal,
-    price: Decimal,
-    rules: AssetRules,
-    fee_rate: Decimal,
+    ladder: _Ladder, sized: SizedBuy, price: Decimal, rules: AssetRules, fee_rate: Decimal
 ) -> _Ladder:
     """The cycle after the order's full fill at `price`."""
-    state = ladder.state
+    state, qty = ladder.state, sized.qty
     order = ExchangeOrder(
         id="planned",
         client_order_id="planned",
@@ -243,16 +234,13 @@ def _filled(
         side=Side.BUY,
         order_type="limit",
         qty=qty,
-        limit_price=limit_price,
+        limit_price=sized.limit_price,
         filled_qty=qty,
         filled_avg_price=price,
         status="filled",
-        created_at=None,
-        submitted_at=None,
-        ended_at=None,
     )
-    around = Circumstances(asset=state.asset, rules=rules, fee_rate=fee_rate, now=_SOME_TIME)
-    change = compute_order_change(state.cycle, order, around)
+    circumstances = Circumstances(asset=state.asset, rules=rules, fee_rate=fee_rate, now=_SOME_TIME)
+    change = compute_order_change(state.cycle, order, circumstances)
     assert change is not None, "a fill always changes the cycle"
     coin_fee = compute_coin_fee(qty, fee_rate)
     return _Ladder(
@@ -282,16 +270,10 @@ def _sale(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> PlannedSale 
     trigger = compute_take_profit_price(ladder.state.asset, cycle.average_purchase_price)
     price = round_to_increment(trigger, _price_step(rules), ROUND_CEILING)
     try:
-        qty = size_take_profit(
-            cycle.quantity, ladder.state.coin_fees, ladder.available, rules, fee_rate
-        )
+        coin_fees = ladder.state.coin_fees
+        qty = size_take_profit(cycle.quantity, coin_fees, ladder.available, rules, fee_rate)
     except SizingError:
         return None
-    proceeds_usd = qty * price
     fee_usd = compute_usd_fee(qty, price, fee_rate)
-    return PlannedSale(
-        price=price,
-        qty=qty,
-        fee_usd=fee_usd,
-        net_profit_usd=proceeds_usd - fee_usd - ladder.paid_usd,
-    )
+    profit_usd = qty * price - fee_usd - ladder.paid_usd
+    return PlannedSale(price=price, qty=qty, fee_usd=fee_usd, net_profit_usd=profit_usd)

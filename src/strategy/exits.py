@@ -26,9 +26,7 @@ def compute_take_profit_price(asset: DcaAsset, average_price: Decimal) -> Decima
 
 
 def compute_exit_price(asset: DcaAsset, cycle: DcaCycle) -> Decimal | None:
-    """USD: the lowest bid at which the cycle's coins are sold. None where no average price is
-    known: a target could not be told.
-    """
+    """USD: the lowest bid at which the cycle's coins are sold; None without an average price."""
     if cycle.close_requested:
         return ANY_SELL_PRICE
     if cycle.average_purchase_price <= 0:

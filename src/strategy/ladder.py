@@ -71,7 +71,6 @@ def get_order_number(cycle: DcaCycle, purpose: Purpose) -> int:
 
 def compute_buy_usd(state: TradingState, purpose: Purpose) -> Decimal:
     """USD of the next buy: as configured, less what dust already took from the ladder's budget.
-
     Filled plus open buys of a cycle never exceed the whole ladder.
     """
     amount = compute_order_usd(state.asset, get_order_number(state.cycle, purpose))
@@ -81,9 +80,8 @@ def compute_buy_usd(state: TradingState, purpose: Purpose) -> Decimal:
 def compute_next_buy_usd(
     state: TradingState, rules: AssetRules | None, fee_rate: Decimal
 ) -> Decimal:
-    """USD of the buy that the cycle waits for; nothing when the ladder is used up.
-
-    Dust waits for a base order. Without rules any coins count as held.
+    """USD of the buy that the cycle waits for; nothing when the ladder is used up. Dust waits for a
+    base order. Without rules any coins count as held.
     """
     return compute_buy_usd(state, _next_purpose(state.cycle, rules, fee_rate))
 
@@ -92,7 +90,6 @@ def compute_remaining_usd(
     state: TradingState, rules: AssetRules | None, fee_rate: Decimal
 ) -> Decimal:
     """USD that the buys still to come of this cycle cost at most; nothing where buying is off.
-
     Without rules any coins count as held.
     """
     asset, cycle = state.asset, state.cycle

@@ -36,15 +36,12 @@ class Fact(StrEnum):
     SELL_FILLED_LATE = "sell_filled_late"
     ORDER_MISSING = "order_missing"  # the exchange knows neither the order nor the id it would have
     COOLDOWN_OVER = "cooldown_over"
-    POSITION_GONE = "position_gone"  # coins in the books, none on the exchange
+    POSITION_GONE = "position_gone"  # coins in the database, none on the exchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What a change depends on besides cycle and order.
-
-    `coin_fees` are those of the cycle's ended buys.
-    """
+    """What a change needs besides cycle and order. `coin_fees`: of the cycle's ended buys."""
 
     asset: DcaAsset
     rules: AssetRules
@@ -54,6 +51,10 @@ class Circumstances:
     after_error: bool = False
     coin_fees: Decimal = Decimal(0)
 
+    def is_dust(self, quantity: Decimal) -> bool:
+        """Whether `quantity` (as filled) leaves too little to be sold."""
+        return is_dust(quantity, self.rules, self.fee_rate)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -61,14 +62,14 @@ class Outcome:
     the order that goes on in place of its own.
     """
 
-    around: Circumstances
+    circumstances: Circumstances
     quantity: Decimal
     sold_qty: Decimal = Decimal(0)
     replaced_by: str | None = None
 
     @property
     def holds_nothing(self) -> bool:
-        return is_dust(self.quantity, self.around.rules, self.around.fee_rate)
+        return self.circumstances.is_dust(self.quantity)
 
 
 # The guards. Each gets the cycle as it was before the fact, and the outcome.
@@ -83,9 +84,9 @@ def is_sold_out(cycle: DcaCycle, outcome: Outcome) -> bool:
     """Something was sold, and what is left is no more than the coin fees explain, or cannot be
     sold. (A filled sell, too, can leave coins: a position that lagged named too few.)
     """
-    around, sold_qty = outcome.around, outcome.sold_qty
-    return sold_qty > 0 and is_explained_by_fees(
-        cycle.quantity, cycle.quantity - sold_qty, around.coin_fees, around.rules, around.fee_rate
+    left, facts = cycle.quantity - outcome.sold_qty, outcome.circumstances
+    return outcome.sold_qty > 0 and is_explained_by_fees(
+        cycle.quantity, left, facts.coin_fees, facts.rules, facts.fee_rate
     )
 
 
@@ -98,8 +99,8 @@ def is_closed_by_user(cycle: DcaCycle, outcome: Outcome) -> bool:
 
 def was_sold_meanwhile(cycle: DcaCycle, outcome: Outcome) -> bool:
     """Its coins were sold by a fill that came late, beside the order that ended now: in `watching`
-    it would buy again. A reference price is only noted by a fill that is more than dust: where dust
-    is left of it, the rest was sold.
+    it would buy again. Only a fill that is more than dust notes a reference price: where one is
+    noted and only dust is left, the coins were sold.
     """
     was_bought = cycle.quantity > 0 and cycle.last_order_fill_price is not None
     return was_bought and outcome.holds_nothing
@@ -107,9 +108,9 @@ def was_sold_meanwhile(cycle: DcaCycle, outcome: Outcome) -> bool:
 
 def is_cooling_down(cycle: DcaCycle, outcome: Outcome) -> bool:
     """Nothing is held and the cooldown is not over: an early restart came to nothing."""
-    around = outcome.around
-    rests = around.cooldown_until is not None and around.now < around.cooldown_until
-    return rests and not around.after_error and outcome.holds_nothing
+    facts = outcome.circumstances
+    waits = facts.cooldown_until is not None and facts.now < facts.cooldown_until
+    return waits and not facts.after_error and outcome.holds_nothing
 
 
 class Way(NamedTuple):
@@ -123,13 +124,9 @@ _S, _F = CycleStatus, Fact
 _BUYING, _SELLING = (Way(_S.BUYING),), (Way(_S.SELLING),)
 _WATCHING, _ERROR, _STAYS = (Way(_S.WATCHING),), (Way(_S.ERROR),), (Way(None),)
 _COMPLETE_IF_SOLD = Way(_S.COMPLETE, is_sold_out)
-_AT_REST = (Way(_S.COOLDOWN, is_cooling_down), *_WATCHING)
-_AFTER_SELL = (_COMPLETE_IF_SOLD, *_AT_REST)
-_AFTER_BUY = (
-    Way(_S.COMPLETE, is_closed_by_user),
-    Way(_S.COMPLETE, was_sold_meanwhile),
-    *_AT_REST,
-)
+_IDLE = (Way(_S.COOLDOWN, is_cooling_down), *_WATCHING)
+_AFTER_SELL = (_COMPLETE_IF_SOLD, *_IDLE)
+_AFTER_BUY = (Way(_S.COMPLETE, is_closed_by_user), Way(_S.COMPLETE, was_sold_meanwhile), *_IDLE)
 _BUY_GOES_ON = (Way(_S.BUYING, has_replacement), *_AFTER_BUY)
 _SELL_GOES_ON = (Way(_S.SELLING, has_replacement), *_AFTER_SELL)
 
@@ -189,12 +186,12 @@ def fact_of(order: ExchangeOrder) -> Fact:
             return Fact.BUY_OPENED if buys else Fact.SELL_OPENED
 
 
-def outcome_of(cycle: DcaCycle, order: ExchangeOrder, around: Circumstances) -> Outcome:
+def outcome_of(cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstances) -> Outcome:
     """What `cycle` is left with after the fills of `order`."""
     buys = order.side is Side.BUY
     after = cycle.quantity + order.filled_qty if buys else cycle.quantity - order.filled_qty
     return Outcome(
-        around=around,
+        circumstances=circumstances,
         quantity=max(Decimal(0), after),
         sold_qty=Decimal(0) if buys else order.filled_qty,
         replaced_by=order.replaced_by,

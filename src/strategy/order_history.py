@@ -1,10 +1,9 @@
-"""What lists of orders prove: which orders there are, and of which cycles none can be missing.
-Pure.
+"""What lists of orders prove: which orders exist, and which cannot. Pure.
 
-A list proves something from one moment on: every order that was submitted after it is there. The
-one order that a cycle's state can have was submitted after the order before it, and never before
-the cycle's row was made, also where the database is an old backup. So a list that reaches back far
-enough and lacks that order's id is as good as the exchange's own 404 for it.
+A list holds every order that was submitted after some moment. The one order that a cycle's state
+can have was submitted after the order before it, and never before the cycle's row was made, also
+where the database is an old backup. So a list that reaches back far enough and lacks that order's
+id is as good as the exchange's own 404 for it.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ class OrderHistory:
         return sorted(self._by_id.values(), key=lambda order: order.submitted_at or BEGINNING)
 
     def unreadable(self) -> list[UnreadableOrder]:
-        """Those that exist, and nobody can say what became of them."""
+        """Those that exist and cannot be read."""
         return list(self._unreadable.values())
 
     def has(self, order_id: str) -> bool:

@@ -1,5 +1,4 @@
-"""The client_order_id: a pure function of a cycle's state, so that one state can have one order at
-most.
+"""The client_order_id, a pure function of a cycle's state: one state can have at most one order.
 
 Alpaca refuses a second order with the same client_order_id, for ever (alpaca-facts: 422, 40010001).
 """

@@ -27,14 +27,14 @@ from strategy.reconciliation_facts import (
     OwnOrder,
     RunningCooldown,
     SentOrder,
-    ToldEnd,
+    StreamedEnd,
     UnclaimedOrder,
     UnreadableFind,
 )
 
 LONG_OPEN = timedelta(minutes=15)
-# Cycles that end in error within an hour, by one run of consistency_checker or by several: more is
-# a sign of an exchange that answers 404 for what is there.
+# Cycles that end in error within an hour: more looks like an exchange that answers 404 for what is
+# there.
 MAX_ENDED_LATELY = 2
 
 
@@ -107,10 +107,10 @@ _OWN_ORDER: tuple[Rule[OwnOrder], ...] = (
          "ERROR once; stays linked (consistency_checker leaves it to the daemon)", "nothing resets a cycle while its order is open", EventKind.ORDER_LONG_OPEN, Severity.ERROR),
     Rule("linked", Action.NOTHING, lambda it: it.is_linked and not it.order.is_ended,
          "buying, selling, and linked to it", "an order is open",
-         "nothing", "its end will be told, or found"),
+         "nothing", "an event or a sweep brings its end"),
     Rule("current", Action.APPLY_ORDER, lambda it: it.is_current,
          "any open, and linked to it or at its seq", "an order is open, or ended",
-         "link it, or book its end", "the event that tells of it was lost, or comes late", EventKind.ORDER_RECOVERED),
+         "link it, or book its end", "its event was lost, or comes late", EventKind.ORDER_RECOVERED),
     Rule("ahead", Action.CATCH_UP, lambda it: it.is_ahead,
          "any open, at an earlier seq", "an order of a later seq",
          "apply the orders between first, oldest first", "a database restored from a backup catches up", EventKind.ORDER_RECOVERED),
@@ -134,7 +134,7 @@ _UNCLAIMED_ORDER: tuple[Rule[UnclaimedOrder], ...] = (
     Rule("unclaimed and empty", Action.NOTHING, lambda it: it.order.filled_qty == 0,
          "no cycle claims it", "an order with our prefix ended without a fill",
          "nothing; a block ends", "no money moved"),
-    Rule("unclaimed and unsettled", Action.WAIT, lambda it: it.may_still_change,
+    Rule("unclaimed and undecided", Action.WAIT, lambda it: it.may_still_change,
          "no cycle claims it", "such an order ended with a fill within the last minute, or the symbol's cycle is in buying or selling, or its position cannot be read",
          "no buys on its symbol, each sweep judges anew", "coins on the move cannot be counted"),
     Rule("unclaimed and explained", Action.NOTHING, lambda it: it.is_explained,
@@ -156,7 +156,7 @@ _CURRENT_ORDER: tuple[Rule[CurrentOrder], ...] = (
     Rule("its order is unreadable", Action.BLOCK, lambda it: it.answer is Answer.UNREADABLE,
          "any open", "its order cannot be read",
          "ERROR once, no buys on its symbol; the cycle waits", "an order that exists is not missing, whatever it says", EventKind.ORDER_UNREADABLE, Severity.ERROR),
-    Rule("its order is never told of", Action.BLOCK, lambda it: it.answer is Answer.NEVER,
+    Rule("no answer for its order", Action.BLOCK, lambda it: it.answer is Answer.NEVER,
          "buying, selling", "no answer about the order for the third time, beside lists that are answered",
          "ERROR once, no buys on its symbol; the cycle waits", "one order must not keep the others from trading", EventKind.ORDER_UNREADABLE, Severity.ERROR),
     Rule("no answer", Action.WAIT, lambda it: it.answer is Answer.NONE,
@@ -167,14 +167,14 @@ _CURRENT_ORDER: tuple[Rule[CurrentOrder], ...] = (
          "nothing", "order_manager cancels it when it is too old, and its end is booked"),
     Rule("its order", Action.APPLY_ORDER, lambda it: it.is_to_apply,
          "any open, and not linked to it, or without its end", "its order is open, or ended",
-         "link it, or book its end; a recovery asks for the next one", "the event that tells of it was lost", EventKind.ORDER_RECOVERED),
+         "link it, or book its end; a recovery asks for the next one", "its event was lost", EventKind.ORDER_RECOVERED),
     Rule("not listed", Action.ASK, lambda it: it.answer is Answer.NOT_LISTED,
          "any open; or buying, selling, and the journal has its end", "no list has the order, and none proves that there is none",
          "ask for it alone: by the id that it would have, and by its own id if a cycle waits for it", "only the exchange's own answer counts"),
     Rule("a list lacks it", Action.NOTHING, lambda it: it.answer is Answer.LIST_LACKS_IT,
          "any open", "a list that reaches back to before the cycle's current order could have been sent, and lacks its id",
          "nothing, as at its own 404; of a cycle in buying or selling it is asked for by itself", "a list of every order since then proves it for 500 cycles in a few requests"),
-    Rule("no order at rest", Action.NOTHING, lambda it: not it.is_waited_for,
+    Rule("no order awaited", Action.NOTHING, lambda it: not it.is_waited_for,
          "watching, cooldown", "404 for the id that its order would have",
          "nothing", "none was sent"),
     Rule("missing once", Action.WAIT, lambda it: not it.is_confirmed,
@@ -196,7 +196,7 @@ _HOLDING: tuple[Rule[Holding], ...] = (
          "read again a few seconds later", "positions lag behind fills", EventKind.POSITION_GONE, Severity.ERROR),
     Rule("too many are gone", Action.HOLD_BACK, lambda it: it.is_gone and it.ended_lately >= MAX_ENDED_LATELY,
          "watching, with coins; two cycles ended in error within an hour", "no position, twice; no open order; 404 for the current id",
-         "nothing more is touched in that hour, ERROR", "so many wrong 404s are an ill exchange; a person looks first", EventKind.POSITION_GONE, Severity.ERROR),
+         "nothing more is touched in that hour, ERROR", "so many 404s can be an exchange in trouble; a person decides first", EventKind.POSITION_GONE, Severity.ERROR),
     Rule("gone", Action.END_IN_ERROR, lambda it: it.is_gone,
          "watching, with coins", "no position, twice; no open order; 404 for the current id",
          "`error`, ERROR, and a new cycle that waits `cooldown_period`", "the coins were sold or moved elsewhere", EventKind.POSITION_GONE, Severity.ERROR),
@@ -213,15 +213,15 @@ _HOLDING: tuple[Rule[Holding], ...] = (
          "watching", "coins that fees, rounding and dust explain",
          "nothing", "dust goes with the next sale"),
 )
-_TOLD_END: tuple[Rule[ToldEnd], ...] = (
+_STREAMED_END: tuple[Rule[StreamedEnd], ...] = (
     Rule("confirmed end", Action.APPLY_ORDER, lambda it: it.is_confirmed,
-         "any", "an update tells of an end, and REST says the same",
+         "any", "an update says that an order ended, and REST says the same",
          "apply it as REST has it", "fills can arrive after `canceled`: the later figure counts"),
     Rule("unconfirmed end", Action.WAIT, lambda it: it.is_ours,
-         "any", "an update tells of the end of an order with our prefix, and REST does not confirm it",
-         "looked at again after 1, 2, 4... seconds up to RECONCILE_SECONDS, then a sweep", "REST lags behind the stream; the symbol's later updates wait behind it"),
+         "any", "an update says that an order with our prefix ended, and REST does not confirm it",
+         "asked again after 1, 2, 4... seconds up to RECONCILE_SECONDS, then a sweep", "REST lags behind the stream; the symbol's later updates wait behind it"),
     Rule("unconfirmed foreign end", Action.ASK, lambda it: True,
-         "any", "an update tells of the end of an order without our prefix, and REST does not confirm it",
+         "any", "an update says that an order without our prefix ended, and REST does not confirm it",
          "a sweep", "hardly ours: nothing waits behind it"),
 )
 _SENT_ORDER: tuple[Rule[SentOrder], ...] = (
@@ -235,10 +235,10 @@ _SENT_ORDER: tuple[Rule[SentOrder], ...] = (
 _COOLDOWN: tuple[Rule[RunningCooldown], ...] = (
     Rule("endless cooldown", Action.ALERT, lambda it: it.endless_because is not None,
          "cooldown, and no cycle before it ended, or one in the future", "(the clock)",
-         "ERROR once", "there is nothing to count its end from; a person looks", EventKind.COOLDOWN_ENDLESS, Severity.ERROR),
+         "ERROR once", "there is nothing to count its end from; a person decides", EventKind.COOLDOWN_ENDLESS, Severity.ERROR),
     Rule("cooldown", Action.NOTHING, lambda it: True,
          "cooldown", "(the clock)",
-         "nothing; its end comes in its time", "the daemon and cooldown_manager see to it"),
+         "nothing until its time has passed", "the daemon and cooldown_manager end it"),
 )
 # fmt: on
 RULES: Mapping[type, tuple[Rule[Any], ...]] = MappingProxyType(
@@ -248,7 +248,7 @@ RULES: Mapping[type, tuple[Rule[Any], ...]] = MappingProxyType(
         UnreadableFind: _UNREADABLE,
         CurrentOrder: _CURRENT_ORDER,
         Holding: _HOLDING,
-        ToldEnd: _TOLD_END,
+        StreamedEnd: _STREAMED_END,
         SentOrder: _SENT_ORDER,
         RunningCooldown: _COOLDOWN,
     }

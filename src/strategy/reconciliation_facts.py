@@ -26,7 +26,7 @@ class Answer(Enum):
     LIST_LACKS_IT = "list lacks it"  # and reaches back to before it could have been sent
     UNREADABLE = "unreadable"
     NONE = "none"
-    NEVER = "never"  # none again and again, while its lists are answered
+    NEVER = "never"  # none three times in a row, while its lists are answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +37,17 @@ class OwnOrder:
     `order_seq` is the number there; None: it is linked. `journaled_qty`: None while the journal
     does not have it. `is_linked`: a cycle that waits is linked to it (left False under the row's
     lock: there the lifecycle's table says what is new). `other_symbol`: that of the cycle's asset,
-    where it is not the order's. `open_for`: given by the daemon, which alerts of it.
-    `unclaimed`: given by consistency_checker; the daemon judges after a sweep.
+    where it is not the order's. `open_for`: set by the daemon, whose alert it is. `unclaimed`: set
+    by consistency_checker; the daemon judges after a sweep.
     """
 
     order: ExchangeOrder
     open_for: timedelta = timedelta(0)
-
     cycle: DcaCycle | None
     order_seq: int | None
     journaled_qty: Decimal | None
     is_linked: bool = False
     other_symbol: str | None = None
-
     unclaimed: UnclaimedOrder | None = None
 
     @property
@@ -84,7 +82,6 @@ class CurrentOrder:
     order: ExchangeOrder | None
     answer: Answer = Answer.GIVEN
     is_confirmed: bool = True
-
     cycle: DcaCycle
     symbol: str = ""
     is_booked: bool = False
@@ -112,8 +109,8 @@ class Holding:
 
     `position_qty` is None on the exchange's own 404. `short_by` and `surplus` are what fees,
     rounding and the dust of earlier cycles do not explain. `current_order` is the one order that
-    the cycle's state can have. `is_confirmed`: it was so in the snapshot before, too.
-    `ended_lately`: how many cycles ended in error within the last hour.
+    the cycle's state can have. `is_confirmed`: so in the snapshot before, too. `ended_lately`: how
+    many cycles ended in error within the last hour.
     """
 
     position_qty: Decimal | None
@@ -123,7 +120,6 @@ class Holding:
     open_orders: int = 0
     current_order: ExchangeOrder | None = None
     is_confirmed: bool = True
-
     cycle: DcaCycle
     symbol: str
     database_holds_dust: bool
@@ -138,9 +134,7 @@ class Holding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnclaimedOrder:
     """An order with our prefix that no cycle claims, beside the coins of its symbol.
-
-    `may_still_change`: those cannot be counted now. `is_explained`: the account has as many as the
-    cycles.
+    `may_still_change`: those cannot be counted now. `is_explained`: the cycles have as many.
     """
 
     order: ExchangeOrder
@@ -160,8 +154,8 @@ class UnreadableFind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldEnd:
-    """The stream told of an order's end; `is_confirmed`: REST says the same."""
+class StreamedEnd:
+    """The stream says that an order ended; `is_confirmed`: REST says the same."""
 
     is_confirmed: bool
     is_ours: bool
@@ -169,8 +163,7 @@ class ToldEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentOrder:
-    """An order was sent, nobody knows whether it arrived, and the exchange has none of its id.
-
+    """An order was sent, with an unknown outcome, and the exchange has none of its id.
     `is_confirmed`: it said so before, long enough ago.
     """
 
@@ -190,7 +183,7 @@ Facts = (
     | Holding
     | UnclaimedOrder
     | UnreadableFind
-    | ToldEnd
+    | StreamedEnd
     | SentOrder
     | RunningCooldown
 )

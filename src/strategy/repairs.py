@@ -1,7 +1,6 @@
-"""Changes of a cycle that no live event makes: what sweeps and caretakers find. Pure.
+"""Changes of a cycle that no live event makes: what sweeps and caretakers find by comparing. Pure.
 
-The same table of transitions decides (see lifecycle); these facts come from comparing, not from the
-stream.
+The same table of transitions decides (see lifecycle).
 """
 
 from __future__ import annotations
@@ -11,44 +10,41 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from domain.cycle import DcaCycle
-from domain.events import Event, EventKind, Severity
+from domain.events import EventKind, Severity
 from domain.journal import LATE_FILL, JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
-from strategy.booking import CycleChange, build_journal_entry, compute_fill_updates, lead_to
+from strategy.booking import (
+    CycleChange,
+    build_event,
+    build_journal_entry,
+    compute_fill_updates,
+    lead_to,
+)
 from strategy.lifecycle import Circumstances, Fact, Outcome, outcome_of, target_of
-from strategy.sizing import is_dust, round_stored
+from strategy.sizing import round_stored
 
 
-def compute_missing_order_change(cycle: DcaCycle, around: Circumstances) -> CycleChange:
-    """No such order exists: back to rest. `order_seq` stays, because nothing ended.
+def compute_missing_order_change(cycle: DcaCycle, circumstances: Circumstances) -> CycleChange:
+    """No such order exists: the cycle waits no more. `order_seq` stays, because nothing ended.
 
     Raises:
         ForbiddenTransition: when the cycle waits for no order.
     """
-    outcome = Outcome(around=around, quantity=cycle.quantity)
+    outcome = Outcome(circumstances=circumstances, quantity=cycle.quantity)
     target = target_of(cycle, Fact.ORDER_MISSING, outcome)
-    change = CycleChange(
-        cycle_updates={"latest_order_id": None},
-        events=(
-            Event(
-                kind=EventKind.ORDER_MISSING,
-                severity=Severity.WARNING,
-                reason=(
-                    f"cycle was {cycle.status} with order {cycle.latest_order_id},"
-                    " which does not exist or was booked already"
-                ),
-                asset_id=cycle.asset_id,
-                symbol=around.asset.asset_symbol,
-                cycle_id=cycle.id,
-                order_id=cycle.latest_order_id,
-            ),
-        ),
+    symbol, order_id = circumstances.asset.asset_symbol, cycle.latest_order_id
+    reason = (
+        f"cycle was {cycle.status} with order {order_id},"
+        " which does not exist or was booked already"
     )
-    return lead_to(target, change, around.now)
+    kind, severity = EventKind.ORDER_MISSING, Severity.WARNING
+    event = build_event(kind, severity, cycle, symbol, reason, order_id=order_id)
+    change = CycleChange(cycle_updates={"latest_order_id": None}, events=(event,))
+    return lead_to(target, change, circumstances.now)
 
 
 def compute_cooldown_over_change(cycle: DcaCycle) -> CycleChange:
-    """The rest is over.
+    """Back to `watching`.
 
     Raises:
         ForbiddenTransition: when the cycle is not in cooldown.
@@ -56,32 +52,23 @@ def compute_cooldown_over_change(cycle: DcaCycle) -> CycleChange:
     return CycleChange(cycle_updates={"status": target_of(cycle, Fact.COOLDOWN_OVER)})
 
 
-def compute_position_gone_change(cycle: DcaCycle, around: Circumstances) -> CycleChange:
-    """The exchange holds nothing of what the books say: end in `error` and start anew, a person is
-    told.
+def compute_position_gone_change(cycle: DcaCycle, circumstances: Circumstances) -> CycleChange:
+    """The exchange holds nothing of what the database says: an alert, the end in `error`, and a new
+    cycle.
 
     Raises:
         ForbiddenTransition: while an order is under way or the cycle has ended.
     """
     target = target_of(cycle, Fact.POSITION_GONE)
-    change = CycleChange(
-        cycle_updates={"latest_order_id": None},
-        events=(
-            Event(
-                kind=EventKind.POSITION_GONE,
-                severity=Severity.ERROR,
-                reason=(
-                    f"the cycle holds {cycle.quantity.normalize():f} coins, the exchange none:"
-                    " it ended in error, a new one waits"
-                    f" {around.asset.cooldown_period} s before it buys"
-                ),
-                asset_id=cycle.asset_id,
-                symbol=around.asset.asset_symbol,
-                cycle_id=cycle.id,
-            ),
-        ),
+    asset = circumstances.asset
+    reason = (
+        f"the cycle holds {cycle.quantity.normalize():f} coins, the exchange none: it ended in"
+        f" error, a new one waits {asset.cooldown_period} s before it buys"
     )
-    return lead_to(target, change, around.now)
+    kind, severity = EventKind.POSITION_GONE, Severity.ERROR
+    event = build_event(kind, severity, cycle, asset.asset_symbol, reason)
+    change = CycleChange(cycle_updates={"latest_order_id": None}, events=(event,))
+    return lead_to(target, change, circumstances.now)
 
 
 def compute_correction(
@@ -89,13 +76,13 @@ def compute_correction(
     order: ExchangeOrder,
     journaled: list[JournalEntry],
     order_seq: int,
-    around: Circumstances,
+    circumstances: Circumstances,
 ) -> CycleChange | None:
-    """More was filled of an ended order than the journal says: book the difference. None when
-    nothing is missing.
+    """More was filled of an ended order than the journal says: book the difference, with an alert.
+    None when nothing is missing.
 
-    A closed cycle keeps its row: the fill is journaled and a person is told. A late sell that
-    leaves only dust completes the cycle, as it would have in time.
+    Of a closed cycle only the journal changes. A late sell that leaves only dust completes the
+    cycle, as it would have in time.
     """
     known_qty = sum((entry.filled_qty for entry in journaled), Decimal(0))
     extra_qty = order.filled_qty - known_qty
@@ -110,60 +97,52 @@ def compute_correction(
         extra_price = order.filled_avg_price
     late = replace(order, filled_qty=extra_qty, filled_avg_price=extra_price)
     fact = Fact.BUY_FILLED_LATE if order.side is Side.BUY else Fact.SELL_FILLED_LATE
-    target = target_of(cycle, fact, outcome_of(cycle, late, around))
-    purpose = journaled[0].purpose if journaled else _purpose_of_late(cycle, order, around)
-    entry = build_journal_entry(cycle, late, purpose, around, LATE_FILL)
+    target = target_of(cycle, fact, outcome_of(cycle, late, circumstances))
+    purpose = journaled[0].purpose if journaled else _purpose_of_late(cycle, order, circumstances)
+    entry = build_journal_entry(cycle, late, purpose, circumstances, LATE_FILL)
     if journaled:
         entry = replace(entry, client_order_id=f"{order.client_order_id}/c{len(journaled)}")
+    reason = (
+        f"{order.side} order {order.client_order_id} had ended ({order.status}) and filled"
+        f" {extra_qty.normalize():f} more at {extra_price.normalize():f}; cycle is {cycle.status}"
+    )
+    kind, severity = EventKind.FILL_CORRECTED, Severity.ERROR
+    key = f"c{len(journaled)}"  # of one order the second is another alert
+    event = build_event(
+        kind, severity, cycle, order.symbol, reason, order_id=order.id, dedupe_key=key
+    )
     change = CycleChange(
-        cycle_updates=_correction_updates(cycle, late, known_qty, around),
+        cycle_updates=_correction_updates(cycle, late, known_qty, circumstances),
         journal=replace(entry, order_seq=order_seq),
-        events=(
-            Event(
-                kind=EventKind.FILL_CORRECTED,
-                severity=Severity.ERROR,
-                reason=(
-                    f"{order.side} order {order.client_order_id} had ended ({order.status}) and"
-                    f" filled {extra_qty.normalize():f} more at {extra_price.normalize():f};"
-                    f" cycle is {cycle.status}"
-                ),
-                asset_id=cycle.asset_id,
-                symbol=order.symbol,
-                cycle_id=cycle.id,
-                order_id=order.id,
-                dedupe_key=f"c{len(journaled)}",  # of one order the second is another alert
-            ),
-        ),
+        events=(event,),
     )
     if target is cycle.status:
         return change
-    # Left open it would buy again without its rest, on a budget that is spent already.
+    # Left open it would buy again without its cooldown, on a budget that is spent already.
     ended = replace(
         change,
         cycle_updates={"latest_order_id": None},
         asset_updates={"last_sell_price": order.filled_avg_price},
     )
-    return lead_to(target, ended, order.ended_at or around.now)
+    return lead_to(target, ended, order.ended_at or circumstances.now)
 
 
-def _purpose_of_late(cycle: DcaCycle, order: ExchangeOrder, around: Circumstances) -> Purpose:
+def _purpose_of_late(
+    cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstances
+) -> Purpose:
     if order.side is Side.SELL:
         return Purpose.TAKE_PROFIT
-    held = not is_dust(cycle.quantity, around.rules, around.fee_rate)
-    return Purpose.SAFETY if held else Purpose.BASE
+    return Purpose.BASE if circumstances.is_dust(cycle.quantity) else Purpose.SAFETY
 
 
 def _correction_updates(
-    cycle: DcaCycle, late: ExchangeOrder, known_qty: Decimal, around: Circumstances
+    cycle: DcaCycle, late: ExchangeOrder, known_qty: Decimal, circumstances: Circumstances
 ) -> dict[str, Any]:
     if not cycle.is_open:
         return {}
     if late.side is Side.SELL:
         return {"quantity": max(Decimal(0), cycle.quantity - late.filled_qty)}
-    held_before = not is_dust(cycle.quantity, around.rules, around.fee_rate)
-    updates = compute_fill_updates(
-        cycle, late.filled_qty, late.filled_avg_price, held_before, around
-    )
-    if not is_dust(known_qty, around.rules, around.fee_rate):
+    updates = compute_fill_updates(cycle, late, circumstances)
+    if not circumstances.is_dust(known_qty):
         updates.pop("safety_orders", None)  # the order was counted when its first part was booked
     return updates

@@ -70,8 +70,7 @@ def size_buy(amount_usd: Decimal, ask: Decimal, rules: AssetRules) -> SizedBuy:
     if ask <= 0:
         raise SizingError("there is no ask price to buy at")
     amount = min(amount_usd, MAXIMUM_ORDER_USD)
-    # Up: floored, the limit could lie below the ask and rest unfilled. Less than one increment is
-    # added.
+    # Up, by less than one increment: floored, the limit could lie below the ask and stay unfilled.
     limit_price = round_to_increment(ask, rules.price_increment, ROUND_CEILING)
     with localcontext(WIDE):
         qty = floor_quantity(amount / limit_price, rules)
@@ -140,8 +139,5 @@ def _explained(
 
 
 def minimum_base_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:
-    """The least base order that leaves a sellable position.
-
-    1.1 x the exchange's minimum, fee added.
-    """
+    """USD of the least base order that leaves a sellable position, with a tenth to spare."""
     return Decimal("1.1") * max(rules.min_cost_usd, rules.min_order_size * price) / (1 - fee_rate)

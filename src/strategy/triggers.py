@@ -1,7 +1,4 @@
-"""When to buy and when to sell.
-
-Pure: state in, prices and decisions out; no clock, no I/O, no logging.
-"""
+"""When to buy and when to sell. Pure: state in, prices and decisions out."""
 
 from __future__ import annotations
 
@@ -24,12 +21,11 @@ ANY_PRICE = Decimal("Infinity")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triggers:
-    """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >= the
-    other.
+    """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >=
+    `sell_at_or_above`; None: never.
 
-    None means never. `buy_not_before` holds a buy back until then whatever the price. While a buy
-    rests, a bid at or above `cancel_buy_at_or_above` asks for its cancellation: nothing can be sold
-    before it has ended.
+    `buy_not_before` holds a buy back until then whatever the price. While a buy is open, a bid at
+    or above `cancel_buy_at_or_above` asks for its cancellation: nothing can be sold before it ends.
     """
 
     buy_at_or_below: Decimal | None = None
@@ -45,8 +41,7 @@ NEVER = Triggers()
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do now. `amount_usd` is set for buys; a take profit sells the whole position.
-
-    `cancels_buy`: the take profit is reached while a buy rests, which is canceled first.
+    `cancels_buy`: the take profit is reached while a buy is open, which is canceled first.
     """
 
     side: Side
@@ -69,8 +64,8 @@ def compute_early_restart_trigger(asset: DcaAsset) -> Decimal | None:
 
 
 def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Triggers:
-    """The prices that matter in `state`. An order under way (buying, selling) waits for its end,
-    but a buy that rests does not keep what is held from its take profit.
+    """The prices that matter in `state`. A cycle in buying or selling waits for its order's end,
+    but an open buy does not keep what is held from its take profit.
     """
     asset, cycle = state.asset, state.cycle
     if state.other_symbol:
@@ -112,9 +107,7 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
 
 
 def decide_close(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Decision | None:
-    """The sale that the user asked for, or None. It needs no quote: a mute market is no reason to
-    keep what is to be sold.
-    """
+    """The sale that the user asked for, or None. It needs no quote."""
     sells_at = compute_triggers(state, rules, fee_rate).sell_at_or_above
     if not state.cycle.close_requested or sells_at is None:
         return None
@@ -130,10 +123,7 @@ def decide(
     ask: Decimal,
     now: datetime,
 ) -> Decision | None:
-    """What `state` asks for at this quote, or None.
-
-    A safety order goes before a take profit (phase 6).
-    """
+    """What `state` asks for at this quote: a safety order before a take profit (phase 6)."""
     triggers = compute_triggers(state, rules, fee_rate)
     waits = triggers.buy_not_before is not None and now < triggers.buy_not_before
     if triggers.buy_at_or_below is not None and ask <= triggers.buy_at_or_below and not waits:

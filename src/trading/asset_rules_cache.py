@@ -1,7 +1,4 @@
-"""Increments and minimum sizes per symbol, fetched once and refreshed.
-
-They change over time (alpaca-facts).
-"""
+"""Increments and minimum sizes per symbol, fetched once and refreshed, because they change."""
 
 from __future__ import annotations
 
@@ -27,10 +24,7 @@ AWAY_SECONDS = 30
 
 
 class AssetRulesCache:
-    """Thread-safe. Old rules are better than none.
-
-    A failed refresh keeps them and tries again later.
-    """
+    """Thread-safe. Old rules are better than none: a failed refresh keeps them."""
 
     def __init__(self, client: TradingClient, min_cost_usd: Decimal) -> None:
         self._client = client
@@ -42,15 +36,13 @@ class AssetRulesCache:
         self._unknown: dict[str, float] = {}  # symbols that Alpaca does not know, until when
 
     def find(self, symbol: str) -> AssetRules | None:
-        """The rules of `symbol` if they are known and fresh. Asks nobody, waits for nothing."""
+        """The rules of `symbol` if they are known and fresh. Makes no request, does not wait."""
         with self._lock:
             known = self._known.get(symbol)
         return known[0] if known is not None and time.monotonic() < known[1] else None
 
     def prefetch(self, symbols: Iterable[str]) -> None:
-        """Where the rules of many are wanted, one list brings those of all. Blocking; what it does
-        not bring `get` asks for.
-        """
+        """Where the rules of many are needed, one list brings them. Blocking."""
         missing = [symbol for symbol in symbols if self.find(symbol) is None]
         with self._lock:
             if len(missing) < MANY or time.monotonic() < self._list_not_before:

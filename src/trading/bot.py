@@ -80,7 +80,7 @@ class Bot:
         self._refresh_wanted = asyncio.Event()
         self._started_at = time.monotonic()
         self._last_sweep_at: float | None = None
-        self._sweep_trouble: str | None = None
+        self._troubles: dict[LogEvent, str] = {}
 
     # Called from any thread.
 
@@ -110,10 +110,7 @@ class Bot:
         return self._account_lock.hold()
 
     async def keep_reconciled(self) -> None:
-        """Recover at the start and after each connect.
-
-        Sweep every RECONCILE_SECONDS and on request.
-        """
+        """Recover at the start and after each connect; sweep every RECONCILE_SECONDS."""
         while True:
             self._sweep_wanted.clear()
             wants_recovery = self._recovery_wanted or self._has_missed_sweeps()
@@ -123,12 +120,12 @@ class Bot:
                 result = await self._loop.run_in_executor(self._sweep_thread, work)
             except (ExchangeError, DatabaseError) as error:
                 self._recovery_wanted |= wants_recovery
-                log_event(log, LogEvent.SWEEP_POSTPONED, reason=error)
-                self._sweep_trouble = str(error)
+                self._note_edge(LogEvent.SWEEP_POSTPONED, LogEvent.SWEEP_RESUMED, error)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._sweep_wanted.set()
                 continue
-            self._last_sweep_at, self._sweep_trouble = time.monotonic(), None
+            self._last_sweep_at = time.monotonic()
+            self._note_edge(LogEvent.SWEEP_POSTPONED, LogEvent.SWEEP_RESUMED, None)
             source = "recovery" if wants_recovery else "sweep"
             log_sweep(result, source, datetime.now(UTC))
             if not self._recovered:
@@ -138,18 +135,26 @@ class Bot:
             await self._reconnect_if_stalled(result)
             await wait_for_event(self._sweep_wanted, self._settings.reconcile_seconds)
 
+    def _note_edge(self, begun: LogEvent, ended: LogEvent, error: Exception | None) -> None:
+        """What fails every few seconds in an outage is logged when that begins and when it ends."""
+        if (error is None) is (begun in self._troubles):
+            log_event(log, ended if error is None else begun, reason=error)
+        self._troubles.pop(begun, None)
+        if error is not None:
+            self._troubles[begun] = str(error)
+
     def _has_missed_sweeps(self) -> bool:
-        """A sweep looks back an hour: after a longer outage only a recovery finds everything."""
+        """A sweep reads the last hour: after a longer outage only a recovery finds everything."""
         last = self._last_sweep_at
         return last is not None and time.monotonic() - last > LATE_FILL_WINDOW.total_seconds() / 2
 
     async def _reconnect_if_stalled(self, result: SweepResult) -> None:
-        """Facts that a sweep found and a connected stream did not tell: that stream is mute."""
+        """A connected stream that did not send what a sweep found is stalled."""
         health = self.streams.trade_health
         missed = find_missed(result.changed, datetime.now(UTC))
         silent_seconds = time.monotonic() - (health.last_message_at or 0.0)
         if missed and health.is_connected and silent_seconds > EVENT_DUE.total_seconds():
-            await self.streams.reconnect_trade_stream("mute: a sweep found what it did not tell")
+            await self.streams.reconnect_trade_stream("stalled: a sweep found what it did not send")
 
     async def keep_triggers_fresh(self) -> None:
         """Read the database every few seconds and after every change; subscribe new assets."""
@@ -159,8 +164,9 @@ class Bot:
                 states = await self._loop.run_in_executor(self._refresh_thread, self._load_states)
                 await self.market.refresh(states)
                 await self.streams.watch(self.market.symbols())
+                self._note_edge(LogEvent.REFRESH_POSTPONED, LogEvent.REFRESH_RESUMED, None)
             except DatabaseError as error:
-                log_event(log, LogEvent.REFRESH_POSTPONED, reason=error)
+                self._note_edge(LogEvent.REFRESH_POSTPONED, LogEvent.REFRESH_RESUMED, error)
             await wait_for_event(self._refresh_wanted, self._settings.refresh_seconds)
 
     def _load_states(self) -> list[TradingState]:
@@ -169,7 +175,7 @@ class Bot:
         return states
 
     async def keep_account(self) -> None:
-        """Make sure that the account is still ours alone, before the server takes us for dead."""
+        """Hold the account's lock, often enough that the server does not end our session."""
         while True:
             await self._check_account_lock()
             await asyncio.sleep(min(self._settings.heartbeat_seconds, LOCK_IDLE_SECONDS / 4))
@@ -196,9 +202,7 @@ class Bot:
             trouble = f"cannot hold the account's lock: {error}"
         if trouble != self._lock_trouble:
             log_event(
-                log,
-                LogEvent.ORDERS_HALTED if trouble else LogEvent.ORDERS_RESUMED,
-                reason=trouble,
+                log, LogEvent.ORDERS_HALTED if trouble else LogEvent.ORDERS_RESUMED, reason=trouble
             )
             self._lock_trouble = trouble
         if is_taken:
@@ -211,7 +215,7 @@ class Bot:
         if self._lock_trouble:
             stalls.hold(THE_DAEMON, self._lock_trouble, now, cure="is the database up?")
         elif now - compared_at > self._settings.sweep_overdue_seconds:
-            trouble = self._sweep_trouble or "it takes longer than that"
+            trouble = self._troubles.get(LogEvent.SWEEP_POSTPONED, "it takes longer than that")
             reason = f"it cannot compare with the exchange: {trouble}"
             cure = "it goes on trying by itself; scripts/doctor"
             stalls.hold(THE_DAEMON, reason, now, since=compared_at, cure=cure)

@@ -1,5 +1,5 @@
-"""Brakes that do not depend on the strategy being right: checked before every buy, never before a
-sell.
+"""The buy limits, which do not depend on the strategy being right: checked before every buy, never
+before a sell.
 
 Owns: the reasons not to buy (pause, unclaimed orders, MAX_BUY_USD_PER_DAY, MAX_POSITION_USD,
 MAX_OPEN_CYCLES) and what each limit counts: the journal, the open orders, and buys so young
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -30,43 +30,29 @@ from models.trading_state import load_all_trading_states
 from runtime.operator_flags import is_paused
 from strategy.order_identity import may_be_ours
 from strategy.sizing import is_dust
+from trading.placement import Placement, Skip
 from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
 
-PAUSE_SECONDS = 3.0  # a look at a file costs nothing, and whoever resumes does not want to wait
+PAUSE_SECONDS = 3.0  # reading a file costs nothing, and whoever resumes does not want to wait
 YOUNG_SECONDS = 300.0  # by then the journal or the list of open orders has it
-
-
-@dataclass(frozen=True, slots=True)
-class BuyBlock:
-    """Why there are no buys now, how loudly that is said, and when to look again.
-
-    `is_requested`: the user wants it so.
-    """
-
-    reason: str
-    level: int = logging.WARNING
-    backs_off_seconds: float = 30.0
-    is_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What the buy limits count, in USD and cycles.
-
-    `on_order_usd` is not yet in the journal, by symbol.
-    """
+    """What the buy limits count. `on_order_usd`, by symbol, is not yet in the journal."""
 
     bought_today_usd: Decimal
     on_order_usd: dict[str, Decimal]
-    open_symbols: frozenset[str]  # they hold what can be sold, or a buy of theirs is on its way
+    open_symbols: frozenset[str]  # of these something can be sold, or a buy was sent
 
     @property
     def open_cycles(self) -> int:
         return len(self.open_symbols)
 
 
+@dataclass(eq=False)
 class BuyLimits:
     """Thread-safe. Between the check and the order's acceptance `held()` keeps other buys out.
 
@@ -75,37 +61,28 @@ class BuyLimits:
         rules_of: an asset's rules, which say what of it is dust; None where they are unknown.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        client: TradingClient,
-        blocked_symbols: Callable[[], set[str]] = set,
-        *,
-        rules_of: Callable[[str], AssetRules | None],
-    ) -> None:
-        self._settings = settings
-        self._client = client
-        self._blocked_symbols = blocked_symbols
-        self._rules_of = rules_of
-        self._lock = threading.Lock()
-        self._young: dict[str, tuple[str, Decimal, float]] = {}  # id -> symbol, USD, sent at
+    settings: Settings
+    client: TradingClient
+    blocked_symbols: Callable[[], set[str]] = set
+    _: KW_ONLY
+    rules_of: Callable[[str], AssetRules | None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    # client_order_id -> symbol, USD, sent at
+    _young: dict[str, tuple[str, Decimal, float]] = field(default_factory=dict)
 
     @property
     def has_buy_limits(self) -> bool:
         """Whether any limit is set: without one nothing is asked and nothing waits."""
         limits = (
-            self._settings.max_buy_usd_per_day,
-            self._settings.max_position_usd,
-            self._settings.max_open_cycles,
+            self.settings.max_buy_usd_per_day,
+            self.settings.max_position_usd,
+            self.settings.max_open_cycles,
         )
         return any(limit is not None for limit in limits)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """One buy at a time from check to acceptance.
-
-        Two symbols must not share the last dollar.
-        """
+        """One buy at a time from check to acceptance: two must not spend the same last dollar."""
         if not self.has_buy_limits:
             yield
             return
@@ -123,26 +100,26 @@ class BuyLimits:
 
     def why_no_buys(
         self, state: TradingState, purpose: Purpose, amount_usd: Decimal
-    ) -> BuyBlock | None:
-        """The reason not to spend `amount_usd` on this asset now, or None. Blocking.
+    ) -> Placement | None:
+        """Why `amount_usd` cannot be spent on this asset now, or None. Blocking.
 
         Raises:
-            ExchangeError, DatabaseError: cannot tell, so no buy.
+            ExchangeError, DatabaseError: nothing certain is known, so no buy.
         """
         symbol = state.asset.asset_symbol
-        if is_paused(self._settings.run_dir):
+        if is_paused(self.settings.run_dir):
             reason = "buying is paused: scripts/bot resume"
-            return BuyBlock(reason, logging.INFO, PAUSE_SECONDS, is_requested=True)
-        if symbol in self._blocked_symbols():
-            return BuyBlock("an order of ours on this symbol belongs to no cycle: see dca_events")
+            return Skip(reason, PAUSE_SECONDS, logging.INFO, is_requested=True).placement
+        if symbol in self.blocked_symbols():
+            reason = "an order of ours on this symbol belongs to no cycle: see dca_events"
+            return Skip(reason).placement
         if not self.has_buy_limits:
             return None
-        usage = self.load_usage()
-        buy_limit = _exceeded(self._settings, usage, state, purpose, amount_usd)
-        if buy_limit is None:
+        limit = _exceeded(self.settings, self.load_usage(), state, purpose, amount_usd)
+        if limit is None:
             return None
-        reason = f"buy limit: {buy_limit}, no buys; sells go on"
-        return BuyBlock(reason, logging.ERROR, is_requested=True)
+        reason = f"buy limit: {limit}, no buys; sells go on"
+        return Skip(reason, level=logging.ERROR, is_requested=True).placement
 
     def load_usage(self, open_orders: Sequence[ExchangeOrder] | None = None) -> Usage:
         """What counts against the buy limits now. Blocking.
@@ -151,11 +128,11 @@ class BuyLimits:
             open_orders: all open orders, where the caller has just fetched them.
 
         Raises:
-            ExchangeError, DatabaseError: cannot tell.
+            ExchangeError, DatabaseError: nothing certain is known.
         """
         connection, unreadable = thread_connection(), list[UnreadableOrder]()
         if open_orders is None:
-            open_orders = fetch_orders(self._client, status="open", on_unreadable=unreadable.append)
+            open_orders = fetch_orders(self.client, status="open", on_unreadable=unreadable.append)
         open_buys = [order for order in open_orders if order.side is Side.BUY]
         on_order: dict[str, Decimal] = {}
         for order in open_buys:
@@ -169,13 +146,12 @@ class BuyLimits:
         symbols = {state.asset.asset_symbol for state in states}
         if ours := [one for one in unreadable if may_be_ours(one, linked, symbols)]:
             raise UnreadableAnswer(f"what order {ours[0].client_order_id} costs cannot be read")
-        # A buy that was sent a moment ago stands in no cycle yet.
         in_cycles = {s.asset.asset_symbol for s in states if self._is_invested(s)}
-        on_its_way = symbols & set(on_order)
         return Usage(
             bought_today_usd=get_bought_usd_since(connection, midnight),
             on_order_usd=on_order,
-            open_symbols=frozenset(in_cycles | on_its_way),
+            # A buy that was sent a moment ago stands in no cycle yet.
+            open_symbols=frozenset(in_cycles | symbols & on_order.keys()),
         )
 
     def _is_invested(self, state: TradingState) -> bool:
@@ -183,13 +159,13 @@ class BuyLimits:
         cycle, symbol = state.cycle, state.asset.asset_symbol
         if not cycle.is_open or cycle.status is CycleStatus.BUYING or cycle.quantity <= 0:
             return cycle.is_open and cycle.status is CycleStatus.BUYING
-        if self._settings.max_open_cycles is None:
-            return True  # nobody asks
+        if self.settings.max_open_cycles is None:
+            return True  # no limit counts them
         try:
-            rules = self._rules_of(symbol)
-        except ExchangeRefused:  # Alpaca knows the coin no more: what can be sold cannot be told
+            rules = self.rules_of(symbol)
+        except ExchangeRefused:  # Alpaca knows the coin no more, nor what can be sold of it
             return True
-        return rules is None or not is_dust(cycle.quantity, rules, self._settings.taker_fee_rate)
+        return rules is None or not is_dust(cycle.quantity, rules, self.settings.taker_fee_rate)
 
     def _forget_old(self, open_ids: set[str]) -> None:
         old = {i for i, (_, _, at) in self._young.items() if time.monotonic() - at > YOUNG_SECONDS}
@@ -207,10 +183,7 @@ def _cost_usd(order: ExchangeOrder) -> Decimal:
 def _exceeded(
     settings: Settings, usage: Usage, state: TradingState, purpose: Purpose, amount_usd: Decimal
 ) -> str | None:
-    """Which buy limit this buy would exceed.
-
-    The text stays the same while it holds: it is said once.
-    """
+    """Which buy limit this buy would exceed. The text stays the same meanwhile: it is said once."""
     limit = settings.max_buy_usd_per_day
     on_order_usd = sum(usage.on_order_usd.values(), Decimal(0))
     if limit is not None and usage.bought_today_usd + on_order_usd + amount_usd > limit:

@@ -1,8 +1,8 @@
 """Writes what the exchange says about an order into the database: one locked, checked, whole
 transaction.
 
-Owns: finding the cycle an order belongs to, and applying a lifecycle change with all its parts. The
-only module that changes a cycle while the bot runs. Never decides what a change is (strategy
+Owns: finding the cycle that claims an order, and applying a lifecycle change with all its parts.
+The only module that changes a cycle while the bot runs. Never decides what a change is (strategy
 does) and never asks the exchange.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from operator import attrgetter
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -25,7 +26,12 @@ from domain.trading_state import TradingState
 from models.asset_config import get_asset_by_id, update_asset_config
 from models.cycle_data import create_cycle, get_cycle_by_latest_order, lock_cycle, update_cycle
 from models.events import append_event, end_alerts, was_written
-from models.order_journal import append_journal_entry, get_entries_of_order
+from models.order_journal import (
+    BookedOrder,
+    append_journal_entry,
+    get_booked_orders,
+    get_entries_of_order,
+)
 from models.trading_state import load_trading_state_of_cycle
 from strategy.booking import CycleChange, compute_order_change
 from strategy.lifecycle import Circumstances, ForbiddenTransition, fact_of
@@ -49,7 +55,7 @@ class Applied(Enum):
     UNCLAIMED = "unclaimed"  # it has our prefix, and no cycle can claim it
     NOT_OURS = "not_ours"
     FORBIDDEN = "forbidden"
-    UNRESOLVED = "unresolved"  # it ends the cycle, if no order of the cycle is on its way
+    UNRESOLVED = "unresolved"  # it ends the cycle, but an order of the cycle may be on its way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +82,8 @@ def apply_order(
 
     Args:
         find_current: asks the exchange for the one order that the cycle's state can have. A fill
-            that comes after its order had ended can end a cycle that has sent its next order
-            already: that order is applied first. Without it such a fill is left UNRESOLVED.
+            that comes after its order's end can end a cycle that has sent its next order already:
+            that order is applied first. Without `find_current` such a fill is left UNRESOLVED.
 
     Raises:
         DatabaseError: nothing was written.
@@ -106,7 +112,7 @@ def _apply(
     now: datetime,
     is_alone: bool,
 ) -> Result:
-    cycle, claimed_seq = _find_cycle(connection, order)
+    cycle, claimed_seq = _lock_claim(connection, order)
     journaled = get_entries_of_order(connection, order.id)
     state = _state_of(connection, cycle) if cycle is not None else None
     symbol = state.asset.asset_symbol if state is not None else order.symbol
@@ -120,15 +126,15 @@ def _apply(
     action = plan(own).action
     if own.cycle is None or state is None or action is Action.BLOCK:
         return Result(applied=_unclaimed(connection, own, action))
-    around = circumstances(state, rules, fee_rate, now)
+    circumstances = circumstances_of(state, rules, fee_rate, now)
     match action:
         case Action.APPLY_ORDER:
-            return _apply_current(connection, own.cycle, order, around)
+            return _apply_current(connection, own.cycle, order, circumstances)
         case Action.CATCH_UP:
             return Result(applied=Applied.AHEAD, cycle=cycle)
         case Action.BOOK_LATE_FILL:
             seq = journaled[0].order_seq if journaled else (claimed_seq or 0)
-            change = compute_correction(own.cycle, order, journaled, seq, around)
+            change = compute_correction(own.cycle, order, journaled, seq, circumstances)
         case _:
             change = None
     if change is None:
@@ -143,10 +149,10 @@ def _apply_current(
     connection: MySQLConnectionAbstract,
     cycle: DcaCycle,
     order: ExchangeOrder,
-    around: Circumstances,
+    circumstances: Circumstances,
 ) -> Result:
     try:
-        change = compute_order_change(cycle, order, around)
+        change = compute_order_change(cycle, order, circumstances)
     except ForbiddenTransition as error:
         reason = f"order {order.client_order_id}: {error}"
         key = f"{order.client_order_id} {fact_of(order)}"
@@ -158,26 +164,36 @@ def _apply_current(
     return Result(applied=Applied.CHANGED, cycle=cycle, change=change)
 
 
-def _find_cycle(
+def _lock_claim(
     connection: MySQLConnectionAbstract, order: ExchangeOrder
 ) -> tuple[DcaCycle | None, int | None]:
-    """The cycle that claims `order`, locked, and the seq that its client id names (None: by order
-    id).
+    """As `find_claim`, with the cycle's row locked."""
+    if (linked := get_cycle_by_latest_order(connection, order.id)) is not None:
+        linked = lock_cycle(connection, linked.id)
+        if linked is not None and linked.latest_order_id == order.id:
+            return linked, None
+    booked = get_booked_orders(connection, {order.id}).get(order.id)
+    return find_claim(order, None, booked, lambda cycle_id: lock_cycle(connection, cycle_id))
 
-    By the open order's id first: orders placed by hand in the plan's tests carry no id of ours.
+
+def find_claim(
+    order: ExchangeOrder,
+    linked: DcaCycle | None,
+    booked: BookedOrder | None,
+    find_cycle: Callable[[int], DcaCycle | None],
+) -> tuple[DcaCycle | None, int | None]:
+    """The cycle that claims `order`, and which of its orders that is (None: the one it waits for).
+
+    By its link first (orders placed by hand in the plan's tests carry no id of ours), then by the
+    journal, then by its own id.
     """
-    linked = get_cycle_by_latest_order(connection, order.id)
     if linked is not None:
-        cycle = lock_cycle(connection, linked.id)
-        if cycle is not None and cycle.latest_order_id == order.id:
-            return cycle, None
-    if entries := get_entries_of_order(connection, order.id):
-        return lock_cycle(connection, entries[0].cycle_id), entries[0].order_seq
+        return linked, None
+    if booked is not None:
+        return find_cycle(booked.cycle_id), booked.order_seq
     identity = parse_client_order_id(order.client_order_id)
-    if identity is None:
-        return None, None
-    cycle = lock_cycle(connection, identity.cycle_id)
-    if cycle is None or cycle.order_key != identity.order_key:
+    cycle = find_cycle(identity.cycle_id) if identity is not None else None
+    if identity is None or cycle is None or cycle.order_key != identity.order_key:
         return None, None
     return cycle, identity.order_seq
 
@@ -190,7 +206,7 @@ def _state_of(connection: MySQLConnectionAbstract, cycle: DcaCycle) -> TradingSt
     return TradingState(asset=asset, cycle=cycle) if asset else None
 
 
-def circumstances(
+def circumstances_of(
     state: TradingState, rules: AssetRules, fee_rate: Decimal, now: datetime
 ) -> Circumstances:
     """What a change depends on, from a state that was read in the same transaction."""
@@ -237,7 +253,6 @@ def _unclaimed(connection: MySQLConnectionAbstract, own: OwnOrder, action: Actio
 
 
 def apply_to_cycle(
-    cycle_id: int,
     compute: Callable[[DcaCycle, Circumstances], CycleChange | None],
     *,
     expected: DcaCycle,
@@ -245,25 +260,23 @@ def apply_to_cycle(
     fee_rate: Decimal,
     now: datetime,
 ) -> Result:
-    """Apply a change found by comparing, if the row is still the one that was compared.
+    """Apply a change found by comparing, if the row still is as `expected`.
 
     Raises:
         DatabaseError: nothing was written.
     """
 
     def work(connection: MySQLConnectionAbstract) -> Result:
-        cycle = lock_cycle(connection, cycle_id)
+        cycle, change = lock_cycle(connection, expected.id), None
         if cycle is None or not _is_same_state(cycle, expected):
             return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
-        state = load_trading_state_of_cycle(connection, cycle)
-        if state is None:
-            return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
-        if state.other_symbol:  # what is dust of one coin is a fortune of another
-            return Result(applied=Applied.FORBIDDEN, cycle=cycle)
-        try:
-            change = compute(cycle, circumstances(state, rules, fee_rate, now))
-        except ForbiddenTransition:
-            return Result(applied=Applied.FORBIDDEN, cycle=cycle)
+        if (state := load_trading_state_of_cycle(connection, cycle)) is not None:
+            if state.other_symbol:  # what is dust of one coin is a fortune of another
+                return Result(applied=Applied.FORBIDDEN, cycle=cycle)
+            try:
+                change = compute(cycle, circumstances_of(state, rules, fee_rate, now))
+            except ForbiddenTransition:
+                return Result(applied=Applied.FORBIDDEN, cycle=cycle)
         if change is None:
             return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
         write_change(connection, cycle, change)
@@ -276,21 +289,17 @@ def apply_to_cycle(
 
 
 def _is_same_state(cycle: DcaCycle, expected: DcaCycle) -> bool:
-    return (
-        cycle.status is expected.status
-        and cycle.order_seq == expected.order_seq
-        and cycle.latest_order_id == expected.latest_order_id
-        and cycle.quantity == expected.quantity
-    )
+    state = attrgetter("status", "order_seq", "latest_order_id", "quantity")
+    return bool(state(cycle) == state(expected))
 
 
 def announce(events: tuple[Event, ...]) -> None:
-    """One log line for each event, at its severity: an ERROR is what a person is told."""
+    """One log line for each event, at its severity: an ERROR is mailed."""
     for event in events:
         log_event(
             log,
             LogEvent[event.kind.name],
-            level=_LEVELS[event.severity],
+            level=logging.getLevelNamesMapping()[event.severity.name],
             symbol=event.symbol,
             cycle=event.cycle_id,
             order=event.order_id,
@@ -299,8 +308,8 @@ def announce(events: tuple[Event, ...]) -> None:
         )
 
 
-def tell(connection: MySQLConnectionAbstract, event: Event) -> None:
-    """Its row and its line.
+def record_event(connection: MySQLConnectionAbstract, event: Event) -> None:
+    """Write its row and its log line.
 
     Raises:
         DatabaseError: nothing was written.
@@ -319,7 +328,7 @@ def alert_once(
     order_id: str | None = None,
     key: str | None = None,
 ) -> None:
-    """An ERROR for a person: every sweep sees the same oddity again; one row and one line say it.
+    """An ERROR with one row and one line, although every sweep finds it again.
 
     Raises:
         DatabaseError: nothing was written.
@@ -334,14 +343,7 @@ def alert_once(
         dedupe_key=key,
     )
     if not was_written(connection, event):
-        tell(connection, event)
-
-
-_LEVELS = {
-    Severity.INFO: logging.INFO,
-    Severity.WARNING: logging.WARNING,
-    Severity.ERROR: logging.ERROR,
-}
+        record_event(connection, event)
 
 
 def _report(result: Result, order: ExchangeOrder, source: str) -> None:

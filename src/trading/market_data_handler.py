@@ -1,9 +1,9 @@
 """Quotes in, crossed triggers out: newest quote per symbol -> strategy -> an order. Phases 4 to 6
 of the plan.
 
-Owns: one worker per symbol that never overlaps itself, and what of its quotes is told. A quote
-costs a few comparisons (symbol_watch); everything slow runs in the worker's thread. Writes nothing
-to the database.
+Owns: one worker per symbol that never overlaps itself, and what is said of a symbol that cannot
+trade. A quote costs a few comparisons (quote_watch); everything slow runs in the worker's thread.
+Writes nothing to the database.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from domain.wire import WireError
 from strategy.asset_checks import find_state_problem
 from strategy.triggers import NEVER, compute_triggers
 from trading.asset_rules_cache import AssetRulesCache
-from trading.order_placement import OrderPlacer, Outcome, Placement
+from trading.order_placement import OrderPlacer
+from trading.placement import Outcome, Placement, Skip
 from trading.quote_watch import SymbolWatch
 from trading.stall_watch import StallWatch
 from utils.alpaca_client_rest import ExchangeError, ExchangeRefused
@@ -62,10 +63,7 @@ class MarketDataHandler:
         self._lives_since = 0.0  # since when the stream as a whole is not silent
 
     async def on_crypto_quote(self, q: Any) -> None:
-        """Take one quote: a raw dict of the wire or the SDK's `Quote`.
-
-        Never raises, never waits.
-        """
+        """Take a quote: a raw dict of the wire or the SDK's `Quote`. Never raises, never waits."""
         now = time.monotonic()
         try:
             if type(q) is dict:
@@ -104,11 +102,11 @@ class MarketDataHandler:
                 self._note_untradable(watch, state, rules)
                 continue
             if watch.state is not None and watch.state.asset != state.asset:
-                self._end_rest(watch)  # what kept it from trading may be cured
+                self._end_backoff(watch)  # what kept it from trading may be cured
             watch.state = state
             triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
             if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
-                triggers = replace(triggers, buy_at_or_below=None)  # the next refresh looks again
+                triggers = replace(triggers, buy_at_or_below=None)  # until a later refresh
             watch.set_triggers(triggers)
             self._note_state(watch, state)
         for symbol in self._watches.keys() - present:
@@ -116,9 +114,8 @@ class MarketDataHandler:
             self.stalls.release(symbol, "it is configured no more")
 
     async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | str:
-        """All at once: one that the exchange is slow to tell must not keep the others waiting.
-
-        A text says why there is nothing to ask for: the state itself cannot be traded.
+        """For all at once: a slow answer about one must not keep the others waiting. A text says
+        why nothing was asked: the state itself cannot be traded.
         """
         if problem := find_state_problem(state):
             return problem
@@ -131,18 +128,14 @@ class MarketDataHandler:
             return error
 
     def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
-        """What the user wants sold now waits for no quote, and for no better configuration.
-
-        Not where it could not be sold anyway, which is said already.
-        """
-        rests = time.monotonic() < watch.backs_off_until[Side.SELL]
-        if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not rests:
+        """What the user wants sold now waits for no quote, and for no better configuration."""
+        backs_off = time.monotonic() < watch.backs_off_until[Side.SELL]
+        if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not backs_off:
             watch.wake.set()
 
     def order_changed(self, order: ExchangeOrder) -> None:
-        """An order's state was written.
-
-        The next quote may act at once; rejections make the symbol rest.
+        """An order's state was written: the next quote may act at once; after a rejection the
+        symbol backs off.
         """
         guard, now = self._placer.guard(order.symbol), time.monotonic()
         watch = self._watches.get(order.symbol)
@@ -153,12 +146,12 @@ class MarketDataHandler:
             self.stalls.release(order.symbol, "an order was filled")
         if watch is None:
             return
-        self._end_rest(watch)
+        self._end_backoff(watch)
         if order.status == "rejected":
             reason = f"the exchange rejects its {order.side} orders"
             self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
 
-    def _end_rest(self, watch: SymbolWatch) -> None:
+    def _end_backoff(self, watch: SymbolWatch) -> None:
         """The next quote may act at once, but for what was refused."""
         guard, now = self._placer.guard(watch.symbol), time.monotonic()
         for side in Side:
@@ -172,7 +165,7 @@ class MarketDataHandler:
         return self._watches[symbol]
 
     async def _work(self, watch: SymbolWatch) -> None:
-        """Look once per wake-up. One sick symbol rests, the others go on."""
+        """Decide once per wake-up. A failing symbol backs off, the others go on."""
         while True:
             await watch.wake.wait()
             watch.wake.clear()
@@ -182,18 +175,11 @@ class MarketDataHandler:
             try:
                 placement = await self._consider(watch)
             except DatabaseError as error:
-                placement = Placement(
-                    outcome=Outcome.SKIPPED,
-                    reason=str(error),
-                    backs_off_seconds=DATABASE_WAIT_SECONDS,
-                )
+                placement = Skip(str(error), DATABASE_WAIT_SECONDS).placement
             except Exception:  # noqa: BLE001 - the top of a task: one symbol's fault must not end the others
                 log_event(log, LogEvent.WORKER_FAILED, symbol=watch.symbol, traceback=True)
-                placement = Placement(
-                    outcome=Outcome.SKIPPED,
-                    reason="a fault of this program: see worker.failed in the log",
-                    backs_off_seconds=FAILURE_WAIT_SECONDS,
-                )
+                reason = "a fault of this program: see worker.failed in the log"
+                placement = Skip(reason, FAILURE_WAIT_SECONDS).placement
             finally:
                 self._busy -= 1
                 if self._busy == 0:
@@ -204,9 +190,8 @@ class MarketDataHandler:
             self._report(watch, placement)
 
     async def _consider(self, watch: SymbolWatch) -> Placement:
-        """Where a buy limit is set, buys have their turn one after another: whoever waits for it
-        holds no thread, or sells and bookings would wait for buyers. It does not keep its own
-        symbol from a sale either.
+        """Where a buy limit is set, buys take turns. Who waits for a turn holds no thread, or sells
+        and bookings would wait for buyers, and does not keep its own symbol from a sale.
         """
         consider = partial(self._placer.consider, watch.symbol, lambda: self._usable_quote(watch))
         while (placement := await asyncio.to_thread(consider)).outcome is Outcome.NEEDS_TURN:
@@ -241,40 +226,39 @@ class MarketDataHandler:
 
     def _report(self, watch: SymbolWatch, placement: Placement) -> None:
         """What became of a crossed trigger, for the log and for who asks what is held back."""
-        reason, cure = placement.reason, placement.cure
         if placement.side is None and watch.unusable is not None:
             reason, cure = watch.unusable
+            placement = replace(placement, reason=reason, cure=cure)
         match placement.outcome:
             case Outcome.SKIPPED:
-                self._note(
-                    watch, reason, placement.level, cure=cure, is_requested=placement.is_requested
-                )
+                self._note(watch, placement)
                 return
             case Outcome.REFUSED | Outcome.UNKNOWN:
-                # Unknown, too: orders that nobody answers for hours are none. A fill ends it.
-                self.stalls.hold(watch.symbol, reason, time.monotonic(), cure=cure)
+                # Unknown, too: an order without an answer for hours trades nothing. A fill ends it.
+                self._hold(watch, placement)
             case Outcome.SENT:
                 self.stalls.trying(watch.symbol)
             case Outcome.WAITING:
                 return
         watch.last_reason = ""
 
-    def _note(
-        self,
-        watch: SymbolWatch,
-        reason: str,
-        level: int,
-        *,
-        cure: str | None = None,
-        is_requested: bool = False,
-    ) -> None:
-        """A reason to wait is logged when it changes; when it lasts, a person is told."""
-        self.stalls.hold(
-            watch.symbol, reason, time.monotonic(), cure=cure, is_requested=is_requested
-        )
+    def _note(self, watch: SymbolWatch, skipped: Placement) -> None:
+        """A reason to wait is logged when it changes; when it lasts, that is an alert."""
+        self._hold(watch, skipped)
+        level, reason = skipped.level, skipped.reason
         if reason != watch.last_reason:
             watch.last_reason = reason
             log_event(log, LogEvent.ORDER_SKIPPED, level=level, symbol=watch.symbol, reason=reason)
+
+    def _hold(self, watch: SymbolWatch, placement: Placement) -> None:
+        self.stalls.hold(
+            watch.symbol,
+            placement.reason,
+            time.monotonic(),
+            cure=placement.cure,
+            is_requested=placement.is_requested,
+            has_foreign_coins=placement.has_foreign_coins,
+        )
 
     def _note_untradable(
         self, watch: SymbolWatch, state: TradingState, problem: str | ExchangeError
@@ -285,14 +269,14 @@ class MarketDataHandler:
         passes = isinstance(problem, ExchangeError) and not isinstance(problem, ExchangeRefused)
         cure = f"scripts/assets edit {watch.symbol}" if isinstance(problem, str) else None
         level = logging.WARNING if passes else logging.ERROR
-        self._note(watch, f"asset cannot be traded: {problem}", level, cure=cure)
+        skip = Skip(f"asset cannot be traded: {problem}", level=level, cure=cure)
+        self._note(watch, skip.placement)
         if not _is_traded(state):
             self.stalls.release(watch.symbol, "it is disabled and holds nothing")
 
     def _note_state(self, watch: SymbolWatch, state: TradingState) -> None:
         """What the newest state and quote say of what held the asset back."""
-        now = time.monotonic()
-        heard_at = self.last_quote_at
+        now, heard_at = time.monotonic(), self.last_quote_at
         stream_lives = heard_at is not None and now - heard_at < self._silence_seconds
         blind_since = max(watch.received_at, self._lives_since)
         max_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
@@ -329,8 +313,8 @@ class MarketDataHandler:
         watch.unusable = None
         return quote
 
-    async def settled(self) -> None:
-        """Wait until no worker has anything to do (for tests and the end of the program)."""
+    async def wait_until_idle(self) -> None:
+        """Wait until no worker has anything to do (for tests)."""
         await asyncio.sleep(0)
         while self._busy or any(watch.wake.is_set() for watch in self._watches.values()):
             await (self._idle.wait() if self._busy else asyncio.sleep(0))

@@ -5,7 +5,7 @@ Reads only; what follows is the planner's (strategy/reconciliation).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from alpaca.trading.client import TradingClient
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -13,9 +13,10 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from domain.cycle import WAITING_STATUSES, DcaCycle
 from domain.orders import ExchangeOrder
 from models.cycle_data import get_cycles_by_ids
-from models.order_journal import BookedOrder, get_booked_orders
+from models.order_journal import get_booked_orders
 from strategy.order_identity import compute_client_order_id, parse_client_order_id
 from strategy.reconciliation_facts import OwnOrder
+from trading.cycle_changes import find_claim
 from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
 
 
@@ -36,9 +37,29 @@ def read_claims(
     wanted = {one.cycle_id for one in journal.values()}
     wanted |= {one.cycle_id for one in identities if one is not None}
     cycles |= get_cycles_by_ids(connection, wanted - cycles.keys())
-    return [
-        _claimed(order, linked.get(order.id), journal.get(order.id), cycles) for order in orders
-    ]
+    claims = []
+    for order in orders:
+        link, booked = linked.get(order.id), journal.get(order.id)
+        cycle, seq = find_claim(order, link, booked, cycles.get)
+        claims.append(
+            OwnOrder(
+                order=order,
+                cycle=cycle,
+                order_seq=seq,
+                journaled_qty=booked.filled_qty if booked is not None else None,
+                is_linked=link is not None and link.status in WAITING_STATUSES,
+            )
+        )
+    return claims
+
+
+def fetch_current_order(client: TradingClient, cycle: DcaCycle) -> ExchangeOrder | None:
+    """The one order that `cycle`'s state can have, or None on the exchange's own 404.
+
+    Raises:
+        ExchangeError: nothing certain was answered.
+    """
+    return fetch_order_by_client_id(client, compute_client_order_id(cycle))
 
 
 def fetch_order_of(client: TradingClient, cycle: DcaCycle) -> ExchangeOrder | None:
@@ -48,7 +69,7 @@ def fetch_order_of(client: TradingClient, cycle: DcaCycle) -> ExchangeOrder | No
         ExchangeError: nothing certain was answered.
     """
     order = fetch_order(client, cycle.latest_order_id) if cycle.latest_order_id else None
-    return order or fetch_order_by_client_id(client, compute_client_order_id(cycle))
+    return order or fetch_current_order(client, cycle)
 
 
 def is_booked(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> bool:
@@ -59,26 +80,3 @@ def is_booked(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> bool
     """
     booked = get_booked_orders(connection, {order.id} if order.is_ended else ()).get(order.id)
     return booked is not None and booked.filled_qty >= order.filled_qty
-
-
-def _claimed(
-    order: ExchangeOrder,
-    linked: DcaCycle | None,
-    booked: BookedOrder | None,
-    cycles: Mapping[int, DcaCycle],
-) -> OwnOrder:
-    """By its link first, then by the journal, then by its own id."""
-    cycle, seq = linked, None
-    if cycle is None and booked is not None:
-        cycle, seq = cycles.get(booked.cycle_id), booked.order_seq
-    elif cycle is None and (identity := parse_client_order_id(order.client_order_id)):
-        cycle, seq = cycles.get(identity.cycle_id), identity.order_seq
-        if cycle is not None and cycle.order_key != identity.order_key:
-            cycle = None
-    return OwnOrder(
-        order=order,
-        cycle=cycle,
-        order_seq=seq,
-        journaled_qty=booked.filled_qty if booked is not None else None,
-        is_linked=linked is not None and linked.status in WAITING_STATUSES,
-    )

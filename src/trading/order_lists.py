@@ -32,14 +32,14 @@ class OrderLists:
     def __init__(self, client: TradingClient) -> None:
         self._client = client
         self._unfinished: OrderHistory | None = None
-        # Every order of ours that was submitted before is booked, linked or told of. None: unknown.
+        # Every order of ours submitted before is booked, linked or an alert. None: unknown.
         self._compared_at: datetime | None = None
 
     def read_recent(
         self, cycles: Sequence[DcaCycle], known: Sequence[ExchangeOrder], now: datetime
     ) -> OrderHistory:
-        """Every order that ended within the last hour, and the open ones where a cycle of `cycles`
-        or one of the `known` orders waits for longer than that.
+        """Every order that ended within the last hour, and the open ones, where one of `cycles`
+        waits, or one of `known` is open, for longer than that.
 
         Raises:
             ExchangeError, DatabaseError: nothing is known.
@@ -57,9 +57,9 @@ class OrderLists:
         return history
 
     def read_far(self, cycles: Sequence[DcaCycle], now: datetime) -> OrderHistory:
-        """The newest orders, the open ones, and older ones as long as another page can answer more
-        questions than pages were read back: that costs at most twice what the best mixture of pages
-        and single questions would.
+        """The newest orders, the open ones, and older ones as long as more questions are left than
+        pages were read back: that costs at most twice what the best mixture of pages and single
+        questions would.
 
         Raises:
             ExchangeError, DatabaseError: not finished; the next call goes on where this one
@@ -101,7 +101,7 @@ class OrderLists:
         return history.say_of(cycle, earliest_submission(cycle, previous, self._compared_at, now))
 
     def compared(self, history: OrderHistory, *, is_whole: bool) -> None:
-        """All that `history` holds was compared: the next recovery needs to reach back no further.
+        """All of `history` was compared: the next recovery needs to reach back no further.
 
         Args:
             is_whole: nothing in it was unreadable.
@@ -120,8 +120,8 @@ class OrderLists:
         cycles: Mapping[int, DcaCycle],
         window_start: datetime,
     ) -> None:
-        """One page further back. Of what is older than a sweep would look, only the orders that an
-        open cycle can still have count: the others were booked, or told of, in their time.
+        """One page further back. Of what is older than a sweep reads, only the orders that an open
+        cycle can still have count: the others were booked, or an alert, in their time.
         """
         page = fetch_order_page(self._client, before)
         orders = [
@@ -133,7 +133,7 @@ class OrderLists:
         history.reaches = page.reaches or BEGINNING
 
     def _add_open_orders(self, history: OrderHistory) -> None:
-        """Those that rest for longer than the list reaches."""
+        """Those that have been open for longer than the list reaches."""
         unreadable: list[UnreadableOrder] = []
         orders = fetch_orders(self._client, status="open", on_unreadable=unreadable.append)
         history.add(orders, unreadable)
@@ -142,11 +142,7 @@ class OrderLists:
 def _window_start(cycles: Sequence[DcaCycle], now: datetime) -> datetime:
     """From when one list holds every order that ended within the last hour."""
     recent = get_entries_ended_since(thread_connection(), now - LATE_FILL_WINDOW)
-    moments = [entry.submitted_at for entry in recent if entry.submitted_at]
-    moments += [
-        cycle.updated_at
-        for cycle in cycles
-        if cycle.updated_at and cycle.status in WAITING_STATUSES
-    ]
-    earliest = min([now - LATE_FILL_WINDOW, *(moment - timedelta(minutes=1) for moment in moments)])
-    return max(earliest, now - MAX_WINDOW)
+    moments = [entry.submitted_at for entry in recent]
+    moments += [cycle.updated_at for cycle in cycles if cycle.status in WAITING_STATUSES]
+    before = [moment - timedelta(minutes=1) for moment in moments if moment]
+    return max(min([now - LATE_FILL_WINDOW, *before]), now - MAX_WINDOW)

@@ -1,8 +1,7 @@
 """What one symbol's last order attempt means for the next one. Memory only; time is an argument
 (monotonic seconds).
 
-It saves requests and spaces them; that no order is placed twice does not rest on it (see
-order_identity).
+It saves requests and spaces them; that no order is placed twice is due to order_identity.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MAX_BACKOFF_SECONDS = 300.0
 MAX_DOUBLINGS = 10
 REFUSALS_UNTIL_PAUSE = 5
 PAUSE_SECONDS = 3600.0
-MAX_CANCEL_REQUESTS = 5  # of one order; then it is order_manager's matter
+MAX_CANCEL_REQUESTS = 5  # of one order; then it is left to order_manager
 FIRST_CANCEL_SECONDS = 2.0  # how long a cancel request may take; twice as long each time
 
 
@@ -42,7 +41,7 @@ class PlacementGuard:
         self._cancel_again_at = 0.0
 
     def is_waiting_for(self, identity: str) -> bool:
-        """Whether an order with this id was sent and its outcome has not been settled."""
+        """Whether an order with this id was sent and what became of it is not known."""
         return self._identity == identity
 
     def seconds_until_ask(self, now: float) -> float:
@@ -50,7 +49,7 @@ class PlacementGuard:
         return max(0.0, self._ask_at - now)
 
     def seconds_until_allowed(self, side: Side, now: float) -> float:
-        """How long orders of this side still rest after refusals. The other side goes on."""
+        """For how long orders of this side still back off. The other side goes on."""
         return max(0.0, self._allowed_at[side] - now)
 
     def sending(self, identity: str, now: float) -> None:
@@ -63,17 +62,11 @@ class PlacementGuard:
         self._identity = None
 
     def unknown(self, now: float) -> None:
-        """The POST had no certain outcome.
-
-        Ask at once, and send nothing until two 404s lie far enough apart.
-        """
+        """The POST had no certain outcome: ask at once; two 404s far enough apart end the wait."""
         self._ask_at = now
 
     def found(self, now: float) -> None:
-        """The exchange has the order.
-
-        Its events and the sweeps move the row; ask again if they do not.
-        """
+        """The exchange has the order: ask again if neither an event nor a sweep moves the row."""
         self._first_not_found_at = None
         self._ask_at = now + LINK_SECONDS
 
@@ -88,9 +81,8 @@ class PlacementGuard:
         self._ask_at = self._first_not_found_at + seconds
 
     def refused(self, side: Side, now: float) -> None:
-        """A refusal or rejection: rest, longer each time; five buys in a row pause.
-
-        Sells are never paused, but each five in a row are told to a person.
+        """A refusal or rejection: back off, longer each time. Each five in a row are an alert, and
+        five buys a pause.
         """
         self._identity = None
         self.refusals[side] += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import InitVar, dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -18,44 +19,32 @@ from strategy.triggers import Triggers
 _INFINITY = float("inf")
 
 
+@dataclass(slots=True, eq=False)
 class SymbolWatch:
     """The newest quote of one symbol and the prices that matter. Changed in the event loop only."""
 
-    __slots__ = (
-        "_high",
-        "_jump",
-        "_low",
-        "_suspect",
-        "ask",
-        "backs_off_until",
-        "bid",
-        "buy_below",
-        "last_reason",
-        "newest",
-        "received_at",
-        "sell_above",
-        "state",
-        "symbol",
-        "unusable",
-        "wake",
-    )  # fmt: skip
+    symbol: str
+    max_jump_percent: InitVar[Decimal]
+    buy_below: float = -_INFINITY
+    sell_above: float = _INFINITY
+    backs_off_until: dict[Side, float] = field(default_factory=lambda: dict.fromkeys(Side, 0.0))
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    newest: Any = None
+    bid: float = 0.0  # of the newest quote
+    ask: float = _INFINITY
+    # When the newest quote came; before the first, since when it is watched.
+    received_at: float = field(default_factory=time.monotonic)
+    state: TradingState | None = None
+    last_reason: str = ""
+    # Why the newest quote cannot be traded on, and the cure; None: it can.
+    unusable: tuple[str, str | None] | None = None
+    _jump: float = field(init=False)
+    _low: float = 0.0
+    _high: float = _INFINITY
+    _suspect: float | None = None
 
-    def __init__(self, symbol: str, max_jump_percent: Decimal) -> None:
-        self.symbol = symbol
-        self.buy_below = -_INFINITY
-        self.sell_above = _INFINITY
-        self.backs_off_until = {side: 0.0 for side in Side}
-        self.wake = asyncio.Event()
-        self.newest: Any = None
-        self.bid, self.ask = 0.0, _INFINITY  # of the newest quote
-        self.received_at = time.monotonic()  # of the newest quote; before the first, the beginning
-        self.state: TradingState | None = None
-        self.last_reason = ""
-        # Why the newest quote cannot be traded on, and the cure; None: it can.
-        self.unusable: tuple[str, str | None] | None = None
+    def __post_init__(self, max_jump_percent: Decimal) -> None:
         self._jump = float(max_jump_percent) / 100
-        self._low, self._high = 0.0, _INFINITY
-        self._suspect: float | None = None
 
     def set_triggers(self, triggers: Triggers) -> None:
         """Floats for the hot comparison, a hair too generous; the worker confirms in Decimal."""
@@ -65,10 +54,7 @@ class SymbolWatch:
         self.sell_above = _INFINITY if sell is None else float(sell) * (1 - 1e-12)
 
     def accept(self, quote: Any, bid: float, ask: float, now: float) -> bool:
-        """Take a sane quote as the newest.
-
-        True when it crosses a trigger and the worker should look.
-        """
+        """Take a sane quote as the newest. True when it crosses a trigger: the worker's turn."""
         if not 0.0 < bid <= ask < _INFINITY:
             return False
         if (bid < self._low or ask > self._high) and not self._is_confirmed(bid):

@@ -1,9 +1,8 @@
-"""What the exchange says, compared with what the database remembers: start-up, reconnect, sweep,
-consistency_checker.
+"""Compares what the exchange says with what the database has: at the start, after a reconnect, in
+every sweep, and for consistency_checker.
 
-Owns: finding facts that the stream lost. Every repair is the same lifecycle change that an event
-would have made. A failed or partial answer raises and changes nothing; it never counts as
-"empty".
+Owns: finding what the stream lost. Every repair is the lifecycle change that an event would have
+made. A failed or partial answer raises and changes nothing; it never counts as "empty".
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 from alpaca.trading.client import TradingClient
 
@@ -26,13 +26,13 @@ from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import Answer, CurrentOrder, OwnOrder
 from trading.asset_rules_cache import AssetRulesCache
 from trading.cycle_changes import Applied, Result, alert_once, apply_order
-from trading.order_claims import read_claims
+from trading.order_claims import fetch_current_order, read_claims
 from trading.order_lists import OrderLists
 from trading.sweep_result import SweepResult
 from trading.unclaimed_orders import UnclaimedOrders
 from trading.waiting_cycles import WaitingCycles
 from utils.alpaca_client_rest import ExchangeRefused, ExchangeUnavailable, UnreadableAnswer
-from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
+from utils.alpaca_queries import fetch_order
 from utils.db_utils import (
     DatabaseError,
     DatabaseUnavailable,
@@ -79,11 +79,11 @@ class Reconciler:
         )
 
     def blocked_symbols(self) -> set[str]:
-        """Symbols on which an order of ours exists that no cycle claims: no buys there."""
+        """Symbols without buys, because of an order of ours that no cycle claims."""
         return self._unclaimed.blocked_symbols()
 
     def note_unclaimed(self, order: ExchangeOrder) -> None:
-        """The stream told of an order that no cycle claims: the next sweep judges it."""
+        """No cycle claims this order of the stream: the next sweep judges it."""
         self._unclaimed.found(order)
 
     def resolve(self, cycle: DcaCycle) -> bool:
@@ -93,11 +93,10 @@ class Reconciler:
         Raises:
             ExchangeError, DatabaseError: nothing certain is known.
         """
-        order = fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
-        if order is None:
-            return False
-        self._apply(order, "lookup", SweepResult())
-        return True
+        order = fetch_current_order(self._client, cycle)
+        if order is not None:
+            self._apply(order, "lookup", SweepResult())
+        return order is not None
 
     def recover(self) -> SweepResult:
         """Start-up and reconnect: a sweep, and every order that an open cycle could have sent is
@@ -109,7 +108,6 @@ class Reconciler:
         now = datetime.now(UTC)
         cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
         history = self._lists.read_far(cycles, now)
-        self._rules.prefetch({order.symbol for order in history.orders()})
         return self._compare(history, cycles, now, searches=True)
 
     def sweep(self) -> SweepResult:
@@ -122,17 +120,17 @@ class Reconciler:
         now = datetime.now(UTC)
         cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
         history = self._lists.read_recent(cycles, self._unclaimed.known(), now)
-        self._rules.prefetch({order.symbol for order in history.orders()})
         return self._compare(history, cycles, now, searches=False)
 
     def _compare(
         self, history: OrderHistory, cycles: list[DcaCycle], now: datetime, *, searches: bool
     ) -> SweepResult:
-        """Apply what was listed, oldest first; then look after what the lists leave open.
+        """Apply what was listed, oldest first; then resolve what the lists leave open.
 
         Args:
             searches: for every open cycle, not only for those whose later orders were listed.
         """
+        self._rules.prefetch({order.symbol for order in history.orders()})
         linked = {cycle.latest_order_id for cycle in cycles if cycle.latest_order_id}
         self._unclaimed.note_unreadable(history, linked)
         connection, orders = thread_connection(), history.orders()
@@ -146,15 +144,15 @@ class Reconciler:
             for cycle in now_open if searches else lagging:
                 self._catch_up(cycle, history, submissions, result)
         booked = {own.order.id for own in claims if own.journaled_qty is not None}
-        self._waiting.settle(history, cycles, booked, now, result)
+        self._waiting.resolve(history, cycles, booked, now, result)
         self._ask_about_unclaimed(history, result)
         self._unclaimed.judge()
         self._lists.compared(history, is_whole=not self._unclaimed.has_unreadable)
         return result
 
     def _apply_listed(self, claims: list[OwnOrder], now: datetime, result: SweepResult) -> set[int]:
-        """What is planned here is planned again under the lock of its row. Returns the ids of the
-        cycles that are several orders behind.
+        """What is planned here is planned again under the lock of its row. The ids of the cycles
+        that are several orders behind.
         """
         held = {order.id for order in self._unclaimed.known()}
         behind: set[int] = set()
@@ -163,14 +161,8 @@ class Reconciler:
             rule = plan(replace(own, open_for=now - (order.submitted_at or now)))
             if rule.kind is EventKind.ORDER_LONG_OPEN:
                 reason = f"order {order.client_order_id} is {order.status} for more than 15 minutes"
-                alert_once(
-                    thread_connection(),
-                    rule.kind,
-                    reason,
-                    order.symbol,
-                    order_id=order.id,
-                    key=order.status,
-                )
+                connection, symbol, key = thread_connection(), order.symbol, order.status
+                alert_once(connection, rule.kind, reason, symbol, order_id=order.id, key=key)
             elif rule.action is not Action.NOTHING or order.id in held:
                 applied = self._apply(order, "sweep", result)
                 if applied.applied is Applied.AHEAD and applied.cycle is not None:
@@ -184,8 +176,8 @@ class Reconciler:
         submissions: dict[int, datetime],
         result: SweepResult,
     ) -> None:
-        """A database restored from a backup can be several orders behind: one after another, until
-        it is certain that there is no more.
+        """Apply one order after another until it is certain that there is no more: a database
+        restored from a backup can be several behind.
         """
         current: DcaCycle | None = cycle
         for _ in range(MAX_CATCH_UP_ORDERS):
@@ -207,19 +199,19 @@ class Reconciler:
                 submissions[current.id] = order.submitted_at
 
     def _ask(self, facts: CurrentOrder, history: OrderHistory, result: SweepResult) -> CurrentOrder:
-        identity, order, answer = compute_client_order_id(facts.cycle), None, Answer.GIVEN
+        order, answer = None, Answer.GIVEN
         try:
-            order = fetch_order_by_client_id(self._client, identity)
+            order = fetch_current_order(self._client, facts.cycle)
         except UnreadableAnswer as error:
             answer = Answer.UNREADABLE
             self._cannot_read(facts.cycle, error, result)
         # What was found joins the list: this may be cut off before it is booked.
         history.add([order] if order else [])
-        history.asked.add(identity)
+        history.asked.add(compute_client_order_id(facts.cycle))
         return replace(facts, order=order, answer=answer)
 
     def _ask_about_unclaimed(self, history: OrderHistory, result: SweepResult) -> None:
-        """Those that are too old for the list: their block must end when they do."""
+        """About those that are too old for the list: their block must end when they do."""
         for known in self._unclaimed.known():
             if history.has(known.id):
                 continue
@@ -245,7 +237,7 @@ class Reconciler:
                 self._fee_rate,
                 datetime.now(UTC),
                 source=source,
-                find_current=self._find_current,
+                find_current=partial(fetch_current_order, self._client),
             )
             if applied.applied is Applied.UNCLAIMED:
                 self._unclaimed.found(order)
@@ -260,22 +252,13 @@ class Reconciler:
             result.changed.append(order)
         return applied
 
-    def _find_current(self, cycle: DcaCycle) -> ExchangeOrder | None:
-        return fetch_order_by_client_id(self._client, compute_client_order_id(cycle))
-
     def _unwritable(self, order: ExchangeOrder, error: Exception) -> Result:
-        """The tables refuse this one order, or Alpaca knows its coin no more: its symbol rests, a
-        person is told, the others go on.
-
-        Or one sick order would keep every sweep and every start from its end.
+        """The tables refuse this one order, or Alpaca knows its coin no more: an alert, and no buys
+        on its symbol. All others go on.
         """
         reason = f"order {order.client_order_id} ({order.id}) cannot be written: {error}: buys wait"
         alert_once(
-            thread_connection(),
-            EventKind.ORDER_UNWRITABLE,
-            reason,
-            order.symbol,
-            order_id=order.id,
+            thread_connection(), EventKind.ORDER_UNWRITABLE, reason, order.symbol, order_id=order.id
         )
         self._unclaimed.found_unwritable(order)
         return Result(applied=Applied.FORBIDDEN)

@@ -16,9 +16,7 @@ EVENT_DUE = timedelta(seconds=15)  # an event this late was not late but lost
 
 @dataclass(slots=True)
 class SweepResult:
-    """What a sweep did: orders whose change it wrote, cycles it reset, and what it could not settle
-    yet.
-    """
+    """Orders whose change it wrote, cycles that it reset, and cycles that it could not resolve."""
 
     changed: list[ExchangeOrder] = field(default_factory=list)
     reset_cycles: int = 0
@@ -33,25 +31,24 @@ def find_missed(orders: list[ExchangeOrder], now: datetime) -> list[ExchangeOrde
 
 
 def log_sweep(result: SweepResult, source: str, now: datetime) -> None:
-    """One line, if the sweep did anything.
-
-    What happened a moment ago is being told by an event as well: the list was read before that was
-    booked, and nothing had to be repaired.
+    """One line, if the sweep did anything. What happened a moment ago was no repair: its event was
+    about to be booked when the list was read.
     """
-    untold = result.changed if source == "recovery" else find_missed(result.changed, now)
-    if untold or result.reset_cycles:
+    missed = result.changed if source == "recovery" else find_missed(result.changed, now)
+    if missed or result.reset_cycles:
         event = LogEvent.SWEEP_REPAIRED
     elif result.changed:
         event = LogEvent.EVENTS_OVERTAKEN
-    else:
+    elif result.unresolved_cycles:
         event = LogEvent.SWEEP_UNRESOLVED
-    if result.changed or result.reset_cycles or result.unresolved_cycles:
-        log_event(
-            log,
-            event,
-            source=source,
-            orders=result.orders_seen,
-            changed=len(result.changed),
-            reset=result.reset_cycles,
-            unresolved=result.unresolved_cycles,
-        )
+    else:
+        return
+    log_event(
+        log,
+        event,
+        source=source,
+        orders=result.orders_seen,
+        changed=len(result.changed),
+        reset=result.reset_cycles,
+        unresolved=result.unresolved_cycles,
+    )

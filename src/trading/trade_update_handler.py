@@ -2,9 +2,9 @@
 
 Owns: the queue between the stream and the database. The stream's callback only posts; the worker
 applies at its own pace, in threads of its own. An update is a hint: an order that ended is read
-once over REST first. Where REST lags behind, it is looked at again after 1, 2, 4... seconds, and
-the later updates of that symbol wait behind it; whatever cannot be applied now (database or
-exchange away) asks for a sweep, which finds it again.
+over REST first. Where REST lags behind, it is read again after 1, 2, 4... seconds, and the later
+updates of that symbol wait; for what cannot be applied now (database or exchange away) a sweep is
+requested, which finds it again.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from alpaca.trading.client import TradingClient
 
 from domain.orders import ExchangeOrder, TradeUpdate
 from domain.wire import ForeignAssetClass, WireError
-from strategy.order_identity import compute_client_order_id, has_our_prefix
+from strategy.order_identity import has_our_prefix
 from strategy.reconciliation import Action, plan
-from strategy.reconciliation_facts import ToldEnd
+from strategy.reconciliation_facts import StreamedEnd
 from trading.asset_rules_cache import AssetRulesCache
 from trading.cycle_changes import Applied, apply_order
+from trading.order_claims import fetch_current_order
 from utils.alpaca_client_rest import ExchangeError
-from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
+from utils.alpaca_queries import fetch_order
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
 QUEUE_SIZE = 1000
-THREADS = 4  # one for what comes, the others for what is looked at again
+THREADS = 4  # one for what comes, the others for what is read again
 FIRST_CONFIRM_SECONDS = 1.0
 _ENDING_EVENTS = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
 
@@ -49,6 +52,7 @@ def _doubling(first_seconds: float, in_all_seconds: float) -> Iterator[float]:
         seconds *= 2
 
 
+@dataclass(eq=False)
 class TradeUpdateHandler:
     """`on_crypto_trade_update` for the trade stream, and the worker behind it.
 
@@ -56,51 +60,40 @@ class TradeUpdateHandler:
         on_change: called from the worker's thread with each order whose change was written.
         request_sweep: called when an update could not be applied and a sweep must find it again.
         on_unclaimed: called with an order of ours that no cycle claims; a sweep is to judge it.
-        confirm_end_seconds: for how long an end that REST does not confirm is looked at again
-            before a sweep is asked for.
+        confirm_end_seconds: for how long an end that REST does not confirm is read again before a
+            sweep is requested.
     """
 
-    def __init__(
-        self,
-        client: TradingClient,
-        rules: AssetRulesCache,
-        fee_rate: Decimal,
-        *,
-        on_change: Callable[[ExchangeOrder], None] = lambda order: None,
-        request_sweep: Callable[[str], None] = lambda reason: None,
-        on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None,
-        confirm_end_seconds: float = 0.0,
-    ) -> None:
-        self._client = client
-        self._rules = rules
-        self._fee_rate = fee_rate
-        self._on_change = on_change
-        self._request_sweep = request_sweep
-        self._on_unclaimed = on_unclaimed
-        self._confirm_end_seconds = confirm_end_seconds
-        self._queue: asyncio.Queue[TradeUpdate] = asyncio.Queue(QUEUE_SIZE)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bot-fills")
-        # By symbol: the one that REST does not confirm yet, and those that came after it.
-        self._behind: dict[str, deque[TradeUpdate]] = {}
-        self._confirming: set[asyncio.Task[None]] = set()
+    client: TradingClient
+    rules: AssetRulesCache
+    fee_rate: Decimal
+    _: KW_ONLY
+    on_change: Callable[[ExchangeOrder], None] = lambda order: None
+    request_sweep: Callable[[str], None] = lambda reason: None
+    on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None
+    confirm_end_seconds: float = 0.0
+    _queue: asyncio.Queue[TradeUpdate] = field(default_factory=lambda: asyncio.Queue(QUEUE_SIZE))
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="bot-fills")
+    )
+    # By symbol: the one that REST does not confirm yet, and those that came after it.
+    _behind: dict[str, deque[TradeUpdate]] = field(default_factory=dict)
+    _confirming: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
-        """Take one update: the raw message or the SDK's `TradeUpdate`.
-
-        Never raises, never waits.
-        """
+        """Take an update: the raw message or the SDK's `TradeUpdate`. Never raises, never waits."""
         try:
             self._queue.put_nowait(TradeUpdate.from_wire(tu))
         except ForeignAssetClass as error:
             log_event(log, LogEvent.UPDATE_FOREIGN, reason=error)
         except WireError as error:
             log_event(log, LogEvent.UPDATE_MALFORMED, reason=error)
-            self._request_sweep("malformed trade update")
+            self.request_sweep("malformed trade update")
         except asyncio.QueueFull:
-            self._request_sweep("too many trade updates at once")
+            self.request_sweep("too many trade updates at once")
 
     async def run(self) -> None:
-        """Apply updates one after another, for ever."""
+        """Apply updates one after another, until canceled."""
         try:
             while True:
                 await self._take(await self._queue.get())
@@ -114,7 +107,7 @@ class TradeUpdateHandler:
             if len(behind) < QUEUE_SIZE:
                 behind.append(update)
                 return
-            self._request_sweep("too many trade updates at once")
+            self.request_sweep("too many trade updates at once")
         elif not await self._is_done(update):
             self._behind[symbol] = deque([update])
             task = asyncio.create_task(self._confirm_end(symbol), name=f"unconfirmed {symbol}")
@@ -124,15 +117,15 @@ class TradeUpdateHandler:
         self._queue.task_done()
 
     async def _confirm_end(self, symbol: str) -> None:
-        """Until the exchange confirms, or long enough; then the later ones, as they came."""
+        """Try until the exchange confirms, or long enough; then the later ones, as they came."""
         behind = self._behind[symbol]
         while behind:
-            for seconds in _doubling(FIRST_CONFIRM_SECONDS, self._confirm_end_seconds):
+            for seconds in _doubling(FIRST_CONFIRM_SECONDS, self.confirm_end_seconds):
                 await asyncio.sleep(seconds)  # nothing announces that a replica has caught up
                 if await self._is_done(behind[0]):
                     break
             else:
-                self._request_sweep("the exchange does not confirm an update")
+                self.request_sweep("the exchange does not confirm an update")
             self._drop_first(behind)
             while behind and await self._is_done(behind[0]):
                 self._drop_first(behind)
@@ -156,14 +149,14 @@ class TradeUpdateHandler:
                 id=update.order.client_order_id,
                 reason=error,
             )
-            self._request_sweep("an update could not be applied")
+            self.request_sweep("an update could not be applied")
         except Exception:  # noqa: BLE001 - the top of a task: the sweep does what this one could not
             log_event(log, LogEvent.UPDATE_FAILED, id=update.order.client_order_id, traceback=True)
-            self._request_sweep("an update failed")
+            self.request_sweep("an update failed")
         return True
 
-    async def settled(self) -> None:
-        """Wait until every update so far has been applied or handed to a sweep."""
+    async def wait_until_idle(self) -> None:
+        """Wait until every update so far has been applied or left to a sweep (for tests)."""
         await self._queue.join()
 
     def apply(self, update: TradeUpdate) -> Applied | None:
@@ -185,46 +178,40 @@ class TradeUpdateHandler:
             id=order.client_order_id,
         )
         if update.event in _ENDING_EVENTS or order.is_ended:
-            fetched = fetch_order(self._client, order.id)
+            fetched = fetch_order(self.client, order.id)
             is_confirmed = fetched is not None and fetched.is_ended
             is_ours = has_our_prefix(order.client_order_id)
-            action = plan(ToldEnd(is_confirmed=is_confirmed, is_ours=is_ours)).action
+            action = plan(StreamedEnd(is_confirmed=is_confirmed, is_ours=is_ours)).action
             if action is Action.WAIT:
                 return None
             if fetched is None or action is not Action.APPLY_ORDER:
-                self._request_sweep("the exchange does not confirm an update")
+                self.request_sweep("the exchange does not confirm an update")
                 return Applied.NOTHING_NEW
             order = fetched
         result = apply_order(
             order,
-            self._rules.get(order.symbol),
-            self._fee_rate,
+            self.rules.get(order.symbol),
+            self.fee_rate,
             datetime.now(UTC),
             source="stream",
-            find_current=lambda cycle: fetch_order_by_client_id(
-                self._client, compute_client_order_id(cycle)
-            ),
+            find_current=partial(fetch_current_order, self.client),
         )
         match result.applied:
             case Applied.CHANGED | Applied.CORRECTED:
-                self._on_change(order)
+                self.on_change(order)
             case Applied.AHEAD:
-                self._request_sweep("an order is ahead of its cycle")
+                self.request_sweep("an order is ahead of its cycle")
             case Applied.NOT_OURS:
-                self._warn_untracked(update, order)
+                _warn_untracked(update, order)
             case Applied.UNCLAIMED:
-                self._on_unclaimed(order)
-                self._request_sweep("no cycle claims an order")
+                self.on_unclaimed(order)
+                self.request_sweep("no cycle claims an order")
             case Applied.NOTHING_NEW | Applied.FORBIDDEN | Applied.UNRESOLVED:
                 pass
         return result.applied
 
-    def _warn_untracked(self, update: TradeUpdate, order: ExchangeOrder) -> None:
-        if update.event in _ENDING_EVENTS:
-            log_event(
-                log,
-                LogEvent.UPDATE_IGNORED,
-                symbol=order.symbol,
-                order=order.id,
-                reason=f"Received {update.event} for order {order.id} not actively tracked",
-            )
+
+def _warn_untracked(update: TradeUpdate, order: ExchangeOrder) -> None:
+    if update.event in _ENDING_EVENTS:
+        reason = f"Received {update.event} for order {order.id} not actively tracked"
+        log_event(log, LogEvent.UPDATE_IGNORED, symbol=order.symbol, order=order.id, reason=reason)

@@ -1,16 +1,15 @@
 """Orders with our prefix that no cycle claims, or that cannot be booked or read, and the symbols
 on which buys wait because of them.
 
-Owns: who blocks and until when. Found, an order blocks at once; at the end of each sweep, when the
-database is as good as it gets, it is judged (strategy/reconciliation): a person is told, or it is
-let be.
+Owns: which orders block, and until when. An order blocks as soon as it is found. When all else of a
+sweep is applied, it is judged (strategy/reconciliation): harmless, or an alert.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -50,19 +49,19 @@ def alert_unclaimed(order: ExchangeOrder) -> None:
     alert_once(thread_connection(), kind, reason, order.symbol, order_id=order.id)
 
 
+@dataclass(eq=False)
 class UnclaimedOrders:
-    """Of one account. Asked and told of orders from any thread; one sweep at a time judges."""
+    """Of one account. Any thread may note and read orders; one sweep judges at a time."""
 
-    def __init__(self, client: TradingClient, rules: AssetRulesCache, fee_rate: Decimal) -> None:
-        self._client = client
-        self._rules = rules
-        self._fee_rate = fee_rate
-        self._unclaimed: dict[str, ExchangeOrder] = {}  # by its id
-        self._unwritable: dict[str, ExchangeOrder] = {}
-        self._unreadable: dict[str, UnreadableOrder] = {}
-        # What the last sweep let be, as it was filled then. Each sweep judges anew, but those do
-        # not block until it has.
-        self._let_be: dict[str, Decimal] = {}
+    client: TradingClient
+    rules: AssetRulesCache
+    fee_rate: Decimal
+    _unclaimed: dict[str, ExchangeOrder] = field(default_factory=dict)  # by its id
+    _unwritable: dict[str, ExchangeOrder] = field(default_factory=dict)
+    _unreadable: dict[str, UnreadableOrder] = field(default_factory=dict)
+    # What the last sweep found harmless, as it was filled then. Each sweep judges anew; until then
+    # those do not block.
+    _harmless: dict[str, Decimal] = field(default_factory=dict)
 
     def blocked_symbols(self) -> set[str]:
         """Symbols on which there are no buys."""
@@ -70,7 +69,7 @@ class UnclaimedOrders:
         return unreadable | {
             order.symbol
             for order in self.known()
-            if order.id in self._unwritable or self._let_be.get(order.id) != order.filled_qty
+            if order.id in self._unwritable or self._harmless.get(order.id) != order.filled_qty
         }
 
     def known(self) -> list[ExchangeOrder]:
@@ -89,13 +88,13 @@ class UnclaimedOrders:
 
     @property
     def has_unreadable(self) -> bool:
-        """Whether nobody can say what became of some order."""
+        """Whether some order cannot be read."""
         return bool(self._unreadable)
 
     def note_unreadable(self, history: OrderHistory, linked: Collection[str]) -> None:
-        """Of the listed orders that cannot be read, those that concern us: a person is told, buys
-        on their symbols wait, until the exchange speaks clearly of them. Those too old for the list
-        are asked for again, and join `history` where that helps.
+        """Of the listed orders that cannot be read, those that concern us: an alert, and no buys on
+        their symbols until they can be. Those too old for the list are asked for again, and join
+        `history` where that helps.
 
         Raises:
             ExchangeError, DatabaseError: not finished; the next sweep notes them again.
@@ -108,7 +107,7 @@ class UnclaimedOrders:
             if history.has(order_id):
                 continue
             try:
-                order = fetch_order(self._client, order_id)
+                order = fetch_order(self.client, order_id)
             except UnreadableAnswer:
                 ours[order_id] = one
             else:
@@ -116,7 +115,7 @@ class UnclaimedOrders:
         for order_id in self._unreadable.keys() - ours:
             kinds = (EventKind.ORDER_UNREADABLE,)
             end_alerts(thread_connection(), order_id[:64], kinds, "the order can be read again")
-        self._unreadable = {one.id: self._told(one) for one in ours.values()}
+        self._unreadable = {one.id: self._alert_unreadable(one) for one in ours.values()}
 
     def cannot_read_order_of(self, cycle: DcaCycle, problem: str) -> None:
         """The exchange's answer about the one order of `cycle` cannot be read.
@@ -125,16 +124,12 @@ class UnclaimedOrders:
             DatabaseError: not noted.
         """
         identity = compute_client_order_id(cycle)
-        order = UnreadableOrder(
-            id=cycle.latest_order_id or identity,
-            client_order_id=identity,
-            symbol=None,
-            problem=problem,
-        )
-        self._unreadable[order.id] = self._told(order)
+        order_id = cycle.latest_order_id or identity
+        order = UnreadableOrder(id=order_id, client_order_id=identity, symbol=None, problem=problem)
+        self._unreadable[order_id] = self._alert_unreadable(order)
 
-    def _told(self, order: UnreadableOrder) -> UnreadableOrder:
-        """A person knows of it; with its symbol, where the database has that."""
+    def _alert_unreadable(self, order: UnreadableOrder) -> UnreadableOrder:
+        """The order with its symbol, where the database has that."""
         connection = thread_connection()
         if order.symbol is None:
             identity = parse_client_order_id(order.client_order_id)
@@ -154,20 +149,20 @@ class UnclaimedOrders:
         self._unwritable.pop(order_id, None)
 
     def judge(self) -> None:
-        """Tell of those that matter, and let the harmless be. What cannot be judged now blocks.
+        """An alert for each that matters; the harmless block no more. What cannot be judged blocks.
 
         Raises:
             DatabaseError: not finished; the next sweep judges again.
         """
         account = self._listed_quantities()
-        let_be = {}
+        harmless = {}
         for order in list(self._unclaimed.values()):
             action = self._judged(order, account)
             if action is Action.BLOCK:
                 alert_unclaimed(order)
             elif action is Action.NOTHING:
-                let_be[order.id] = order.filled_qty
-                if order.id not in self._let_be:
+                harmless[order.id] = order.filled_qty
+                if order.id not in self._harmless:
                     reason = "no cycle claims it, and all coins of the account are explained"
                     end_alerts(thread_connection(), order.id, (EventKind.ORDER_UNCLAIMED,), reason)
                     log_event(
@@ -177,8 +172,8 @@ class UnclaimedOrders:
                         id=order.client_order_id,
                         reason=reason,
                     )
-        self._let_be = let_be
-        for order_id in let_be:  # the next sweep finds it again, as long as it is recent
+        self._harmless = harmless
+        for order_id in harmless:  # the next sweep finds it again, as long as it is recent
             self._unclaimed.pop(order_id, None)
 
     def _listed_quantities(self) -> dict[str, Decimal | None]:
@@ -189,7 +184,7 @@ class UnclaimedOrders:
         if len(symbols) <= 1:
             return {}
         try:
-            positions = fetch_positions(self._client, on_unreadable=lambda symbol: None)
+            positions = fetch_positions(self.client, on_unreadable=lambda symbol: None)
         except ExchangeError as error:
             log_event(log, LogEvent.ORDER_UNJUDGED, reason=error)
             return dict.fromkeys(symbols)
@@ -205,7 +200,7 @@ class UnclaimedOrders:
         try:
             if order.is_ended:
                 facts = self._measured(order, account)
-        except ExchangeError as error:  # one sick symbol must not keep the sweep from its end
+        except ExchangeError as error:  # one symbol must not keep the sweep from its end
             log_event(log, LogEvent.ORDER_UNJUDGED, symbol=symbol, reason=error)
         return plan(facts).action
 
@@ -213,13 +208,13 @@ class UnclaimedOrders:
         symbol = order.symbol
         if symbol not in account:
             account[symbol] = None
-            position = fetch_position(self._client, symbol)
+            position = fetch_position(self.client, symbol)
             account[symbol] = position.qty if position is not None else Decimal(0)
         if (account_qty := account[symbol]) is None:
             return UnclaimedOrder(order=order, may_still_change=True)
-        rules = self._rules.get(symbol)
+        rules = self.rules.get(symbol)
         state = load_trading_state(thread_connection(), symbol)
         if state is not None:
             [state] = with_leftovers(thread_connection(), [state])
         now = datetime.now(UTC)
-        return measure_unclaimed(order, state, account_qty, rules, self._fee_rate, now)
+        return measure_unclaimed(order, state, account_qty, rules, self.fee_rate, now)

@@ -1,14 +1,15 @@
 """Cycles in buying or selling whose order no list has, or whose order was booked already: asked
 about one by one, until their order is found or certainly missing.
 
-Owns: since when an order is missing, and whose turn it is to be asked about. Only so many are asked
-about in one sweep; the others wait on: a cycle that waits sends nothing.
+Owns: since when an order is missing, and whose turn it is to be asked about. One sweep asks about
+so many only; the others go on waiting, and a cycle that waits sends nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
 from alpaca.trading.client import TradingClient
@@ -39,37 +40,26 @@ MAX_LOST_CYCLES = 30  # two questions each, and a minute has 160 for reads of al
 _State = tuple[int, int, str | None]
 
 
+@dataclass(eq=False)
 class WaitingCycles:
     """Of one account; for one sweep at a time.
 
-    Args:
-        confirm_seconds: how far apart two 404s of the same order must lie before its cycle is
-            reset.
-        apply_order: writes what was found.
-        cannot_read: the answer about a cycle's order cannot be read.
+    `confirm_seconds`: how far apart two 404s of the same order must lie before its cycle is reset.
+    `apply_order` writes what was found; `cannot_read` notes an answer that cannot be read.
     """
 
-    def __init__(
-        self,
-        client: TradingClient,
-        rules: AssetRulesCache,
-        fee_rate: Decimal,
-        *,
-        confirm_seconds: float,
-        apply_order: Callable[[ExchangeOrder, str, SweepResult], object],
-        cannot_read: Callable[[DcaCycle, ExchangeUnavailable, SweepResult], None],
-    ) -> None:
-        self._client = client
-        self._rules = rules
-        self._fee_rate = fee_rate
-        self._confirm = timedelta(seconds=confirm_seconds)
-        self._apply_order = apply_order
-        self._cannot_read = cannot_read
-        self._unanswered: dict[int, int] = {}  # by cycle
-        self._missing_since: dict[_State, datetime] = {}
-        self._asked_at: dict[_State, datetime] = {}
+    client: TradingClient
+    rules: AssetRulesCache
+    fee_rate: Decimal
+    _: KW_ONLY
+    confirm_seconds: float
+    apply_order: Callable[[ExchangeOrder, str, SweepResult], object]
+    cannot_read: Callable[[DcaCycle, ExchangeUnavailable, SweepResult], None]
+    _unanswered: dict[int, int] = field(default_factory=dict)  # by cycle
+    _missing_since: dict[_State, datetime] = field(default_factory=dict)
+    _asked_at: dict[_State, datetime] = field(default_factory=dict)
 
-    def settle(
+    def resolve(
         self,
         history: OrderHistory,
         before: Collection[DcaCycle],
@@ -77,7 +67,7 @@ class WaitingCycles:
         now: datetime,
         result: SweepResult,
     ) -> None:
-        """Find, or give up, the orders that `history` leaves open.
+        """Find the orders that `history` lacks, or give them up.
 
         Args:
             before: the cycles as they were before the lists were read: one that moved on since is
@@ -94,41 +84,41 @@ class WaitingCycles:
                 continue
             match plan(_as_listed(cycle, history, booked)).action:
                 case Action.BLOCK:
-                    result.unresolved_cycles += 1  # a person was told when the list was read
+                    result.unresolved_cycles += 1  # the alert was sent when the list was read
                 case Action.ASK:
                     lost.append(cycle)
                 case _:
                     pass  # listed: applied as one of the list
-        # What was seen in the meantime must be missed anew.
+        # What was found in the meantime counts as missing for the first time after that.
         keys = {_state_of(cycle) for cycle in lost}
         for memory in (self._missing_since, self._asked_at):
             for key in memory.keys() - keys:
                 del memory[key]
         if lost:
             assets = get_all_assets(thread_connection())
-            self._rules.prefetch(asset.asset_symbol for asset in assets)
+            self.rules.prefetch(asset.asset_symbol for asset in assets)
         lost.sort(key=lambda cycle: self._asked_at.get(_state_of(cycle), BEGINNING))
         for cycle in lost[:MAX_LOST_CYCLES]:
             self._asked_at[_state_of(cycle)] = now
-            self._settle_one(cycle, now, result)
+            self._resolve_one(cycle, now, result)
         result.unresolved_cycles += len(lost[MAX_LOST_CYCLES:])
 
-    def _settle_one(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
+    def _resolve_one(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
         try:
-            order = fetch_order_of(self._client, cycle)
+            order = fetch_order_of(self.client, cycle)
         except RateLimited:
             raise
         except ExchangeUnavailable as error:
             facts = CurrentOrder(cycle=cycle, order=None, answer=self._answer_of(error, cycle))
             if plan(facts).action is not Action.BLOCK:
                 raise
-            self._cannot_read(cycle, error, result)
+            self.cannot_read(cycle, error, result)
             return
         self._unanswered.pop(cycle.id, None)
         facts = self._facts_of(cycle, order, now)
         match plan(facts).action:
             case Action.APPLY_ORDER if facts.order is not None:
-                self._apply_order(facts.order, "lookup", result)
+                self.apply_order(facts.order, "lookup", result)
             case Action.WAIT:
                 result.unresolved_cycles += 1
             case Action.RESET_CYCLE:
@@ -151,7 +141,7 @@ class WaitingCycles:
             self._missing_since.pop(_state_of(cycle), None)
             return CurrentOrder(cycle=cycle, order=order)
         since = self._missing_since.setdefault(_state_of(cycle), now)
-        is_confirmed = now - since >= self._confirm
+        is_confirmed = (now - since).total_seconds() >= self.confirm_seconds
         return CurrentOrder(cycle=cycle, order=order, is_booked=has_end, is_confirmed=is_confirmed)
 
     def _reset(self, cycle: DcaCycle, now: datetime, result: SweepResult) -> None:
@@ -159,25 +149,24 @@ class WaitingCycles:
         if asset is None:
             return
         try:
-            rules = self._rules.get(asset.asset_symbol)
-        except ExchangeRefused:  # a coin that Alpaca knows no more: said where its rules are needed
+            rules = self.rules.get(asset.asset_symbol)
+        except ExchangeRefused:  # Alpaca knows the coin no more: the daemon's refresh says so
             result.unresolved_cycles += 1
             return
         self._missing_since.pop(_state_of(cycle), None)
         outcome = apply_to_cycle(
-            cycle.id,
             compute_missing_order_change,
             expected=cycle,
             rules=rules,
-            fee_rate=self._fee_rate,
+            fee_rate=self.fee_rate,
             now=now,
         )
         result.reset_cycles += outcome.applied is Applied.CHANGED
 
 
 def _as_listed(cycle: DcaCycle, history: OrderHistory, booked: Collection[str]) -> CurrentOrder:
-    """No list proves that the order is missing that a cycle waits for: others can be on their way,
-    and its id need not be one of ours.
+    """No list proves that the order that a cycle waits for is missing: its id need not be one of
+    ours, and another can be on its way.
     """
     order = history.get(cycle.latest_order_id)
     has_end = cycle.latest_order_id in booked

@@ -103,8 +103,8 @@ def test_stuck_buying_cycle_no_order_on_alpaca(
     assert (after.status, after.latest_order_id) == (CycleStatus.WATCHING, None)
     assert after.order_seq == cycle.order_seq, "nothing ended"
     assert events(db_conn) == [("order_missing", "warning")]
-    told = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(told) == (1 if order_id is None else 0)
+    alerts = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(alerts) == (1 if order_id is None else 0)
 
 
 def test_a_filled_order_of_a_stuck_cycle_is_booked(check, quoted, client, db_conn, make_asset):
@@ -233,7 +233,7 @@ def test_a_cycle_of_a_disabled_asset_is_checked_too(check, quoted, db_conn, make
     assert get_cycle(db_conn, cycle.id).status == "error"
 
 
-def test_dust_in_the_books_without_a_position_is_left_alone(check, quoted, db_conn, make_asset):
+def test_dust_in_the_database_without_a_position_is_left_alone(check, quoted, db_conn, make_asset):
     hold(db_conn, make_asset(), "0.0000001")
     assert check().plan == []
 
@@ -267,7 +267,7 @@ def test_an_empty_or_partial_list_of_positions_is_not_believed(
 
 
 def test_one_wrong_404_is_not_believed(check, quoted, client, db_conn, make_asset):
-    """A position that lags behind its fill, for the length of one look."""
+    """A position that lags behind its fill, for the length of one snapshot."""
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     buy(client, cycle)
     quoted.finish()
@@ -318,10 +318,10 @@ def test_an_order_under_way_on_the_symbol_holds_the_end_back(
     assert get_cycle(db_conn, cycle.id) == cycle
 
 
-def test_a_row_that_is_touched_between_the_looks_is_read_again(
+def test_a_row_that_is_touched_between_the_snapshots_is_read_again(
     settings, quoted, db_conn, make_asset, monkeypatch
 ):
-    """Waited out and read again, not skipped: the third look agrees with the second."""
+    """Waited out and read again, not skipped: the third snapshot agrees with the second."""
     asset = make_asset()
     cycle = hold(db_conn, asset, "0.1")
     touched = []
@@ -341,7 +341,7 @@ def test_a_row_that_is_touched_between_the_looks_is_read_again(
     assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.2")
 
 
-def test_a_row_that_never_rests_is_left_to_the_next_run(
+def test_a_row_that_always_changes_is_left_to_the_next_run(
     settings, quoted, db_conn, make_asset, monkeypatch
 ):
     cycle = hold(db_conn, make_asset(), "0.1")
@@ -483,7 +483,7 @@ def test_many_positions_that_seem_to_be_gone_stay_within_the_allowance(
     assert quoted.state()["requests"]["total"] - before <= 70
 
 
-def test_after_the_second_cycle_that_ends_in_error_nothing_more_is_touched_and_a_person_is_told(
+def test_after_the_second_cycle_that_ends_in_error_an_alert_is_sent_and_nothing_more_touched(
     check, settings, quoted, db_conn, make_asset, caplog, monkeypatch
 ):
     """An exchange that says 404 for every position, run after run."""
@@ -501,9 +501,9 @@ def test_after_the_second_cycle_that_ends_in_error_nothing_more_is_touched_and_a
         assert [step["action"] for step in run.failed] == ["hold back"]
     kinds = [kind for kind, severity in events(db_conn) if severity == "error"]
     assert kinds == ["position_gone", "position_gone", "positions_doubted"]
-    told = [one.getMessage() for one in caplog.records if "positions.doubted" in one.getMessage()]
-    assert len(told) == 1
-    assert "SOL/USD" in told[0]
+    alerts = [one.getMessage() for one in caplog.records if "positions.doubted" in one.getMessage()]
+    assert len(alerts) == 1
+    assert "SOL/USD" in alerts[0]
     monkeypatch.setattr(consistency_checking, "HOLD_SECONDS", 0.0)
     check_consistency(real_run(settings))
     assert ended() == 4, "the user sold them: it goes on when the time has passed"
@@ -524,7 +524,7 @@ def test_many_cycles_that_wait_for_lost_orders_are_freed_within_the_allowance(
         check_consistency(run)
         freed.append(len(run.done))
         after = quoted.state()["requests"]["by_route"]["GET /v2/orders/{order_id}"]
-        assert after - before <= 2 * 3, "two looks"
+        assert after - before <= 2 * 3, "two snapshots"
     assert freed == [3, 3, 1]
 
 

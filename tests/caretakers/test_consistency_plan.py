@@ -1,4 +1,4 @@
-"""What follows from a disagreement of books and exchange: the planner's table, line by line."""
+"""What follows from a difference of database and exchange: the planner's table, line by line."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from builders import NOW, OTHER_ORDER_ID, build_cycle, build_order, build_state
-from caretakers.plans.consistency_checker import World, confirmed, plan_repairs
+from caretakers.plans.consistency_checker import Snapshot, confirmed, plan_repairs
 from domain.events import Severity
 from strategy.reconciliation import Action
 from strategy.reconciliation_facts import CurrentOrder, Holding, OwnOrder
@@ -17,8 +17,8 @@ PART = {"status": "canceled", "filled_qty": "0.001", "filled_avg_price": "50000"
 
 
 def actions(**parts):
-    world = World(now=NOW, **{name: tuple(items) for name, items in parts.items()})
-    return [(one.action, one.kind) for one in plan_repairs(world)]
+    snapshot = Snapshot(now=NOW, **{name: tuple(items) for name, items in parts.items()})
+    return [(one.action, one.kind) for one in plan_repairs(snapshot)]
 
 
 def waiting(status="buying", order=None, **columns):
@@ -102,7 +102,7 @@ def test_coins_that_do_not_fit(fields, expected):
 
 
 def own(order, cycle="the order's", **fields):
-    """An order that the books do not have, of the plain cycle at seq 0."""
+    """An order that the database does not have, of the plain cycle at seq 0."""
     plain = {
         "order": order,
         "cycle": build_cycle() if cycle == "the order's" else cycle,
@@ -158,25 +158,25 @@ def test_one_order_is_one_finding_however_it_was_found():
     )
 
 
-def test_a_rest_without_end_is_reported_and_a_common_one_is_not():
-    resting = build_cycle(status="cooldown")
-    common = build_state(cycle=resting, previous_completed_at=NOW)
+def test_a_cooldown_without_end_is_reported_and_a_common_one_is_not():
+    cooling = build_cycle(status="cooldown")
+    common = build_state(cycle=cooling, previous_completed_at=NOW)
     assert actions(cooldowns=[common]) == []
-    endless = build_state(cycle=resting)
+    endless = build_state(cycle=cooling)
     assert actions(cooldowns=[endless]) == [(Action.ALERT, "cooldown_endless")]
 
 
 def test_what_was_reported_of_a_cycle_is_not_reported_again_and_repairs_are_not_held_back():
     short = holding(**THERE, short_by=Decimal("0.01"))
     reported = frozenset({(42, "position_short"), (42, "position_gone")})
-    world = World(now=NOW, holdings=(short,), reported=reported)
-    assert plan_repairs(world) == []
-    gone = World(now=NOW, holdings=(holding(),), reported=reported)
+    snapshot = Snapshot(now=NOW, holdings=(short,), reported=reported)
+    assert plan_repairs(snapshot) == []
+    gone = Snapshot(now=NOW, holdings=(holding(),), reported=reported)
     assert [one.action for one in plan_repairs(gone)] == [Action.END_IN_ERROR]
 
 
 def findings(**parts):
-    return plan_repairs(World(now=NOW, **{name: tuple(items) for name, items in parts.items()}))
+    return plan_repairs(Snapshot(now=NOW, **{name: tuple(items) for name, items in parts.items()}))
 
 
 @pytest.mark.parametrize(
@@ -188,20 +188,20 @@ def findings(**parts):
         {"id": 43},
     ],
 )
-def test_only_what_two_looks_found_in_the_same_state_is_a_fact(change):
+def test_only_what_two_snapshots_found_in_the_same_state_is_a_fact(change):
     first = findings(holdings=[holding()])
     assert confirmed(first, findings(holdings=[holding()])) == first
     touched = holding(cycle=build_cycle(**{"quantity": Decimal("0.1")} | change))
     assert confirmed(first, findings(holdings=[touched])) == []
 
 
-def test_an_order_that_fills_on_between_two_looks_is_not_settled_yet():
+def test_an_order_that_fills_on_between_two_snapshots_is_no_fact_yet():
     first = findings(orders=[own(build_order(**PART))])
     more = findings(orders=[own(build_order(**PART | {"filled_qty": "0.0015"}))])
     assert confirmed(first, more) == []
 
 
-def test_people_are_told_where_they_must_act():
+def test_an_error_is_what_a_person_must_act_on():
     def severity(**parts):
         return [one.severity for one in findings(**parts)]
 

@@ -1,4 +1,4 @@
-"""When a rest is over, and cooldown_manager's work on a real database."""
+"""When a cooldown is over, and cooldown_manager's work on a real database."""
 
 import time
 from dataclasses import replace
@@ -29,8 +29,8 @@ def run_now(db_conn):
     return run
 
 
-def add_rest(db_conn, asset, ended_seconds_ago, status="complete"):
-    """A cycle that ended so long ago, and the resting one after it."""
+def add_cooldown(db_conn, asset, ended_seconds_ago, status="complete"):
+    """A cycle that ended so long ago, and the cooling one after it."""
     ended_at = datetime.now(UTC) - timedelta(seconds=ended_seconds_ago)
     create_cycle(db_conn, asset.id, status, completed_at=ended_at)
     return create_cycle(db_conn, asset.id, "cooldown")
@@ -38,28 +38,28 @@ def add_rest(db_conn, asset, ended_seconds_ago, status="complete"):
 
 @pytest.mark.parametrize("ended_as", ["complete", "error"])
 def test_cooldown_expired(run_now, db_conn, make_asset, ended_as):
-    resting = add_rest(db_conn, make_asset(cooldown_period=60), 70, ended_as)
+    cooling = add_cooldown(db_conn, make_asset(cooldown_period=60), 70, ended_as)
     run = run_now()
-    assert [step["cycle"] for step in run.done] == [resting.id]
-    after = get_cycle(db_conn, resting.id)
-    assert after == replace(resting, status="watching", updated_at=after.updated_at)
+    assert [step["cycle"] for step in run.done] == [cooling.id]
+    after = get_cycle(db_conn, cooling.id)
+    assert after == replace(cooling, status="watching", updated_at=after.updated_at)
     assert run_now().plan == [], "a second run does nothing"
 
 
 def test_cooldown_not_expired(run_now, db_conn, make_asset):
-    resting = add_rest(db_conn, make_asset(cooldown_period=60), 50)
+    cooling = add_cooldown(db_conn, make_asset(cooldown_period=60), 50)
     assert run_now().plan == []
-    assert get_cycle(db_conn, resting.id) == resting
+    assert get_cycle(db_conn, cooling.id) == cooling
 
 
 def test_cooldown_no_valid_previous_cycle(run_now, db_conn, make_asset):
     asset = make_asset(cooldown_period=1)
     create_cycle(db_conn, asset.id, "complete")  # without completed_at
-    resting = create_cycle(db_conn, asset.id, "cooldown")
-    late = create_cycle(db_conn, asset.id, "complete", completed_at=NOW)  # after the resting one
-    assert late.id > resting.id
+    cooling = create_cycle(db_conn, asset.id, "cooldown")
+    late = create_cycle(db_conn, asset.id, "complete", completed_at=NOW)  # after the cooling one
+    assert late.id > cooling.id
     assert run_now().plan == []
-    assert get_cycle(db_conn, resting.id) == resting
+    assert get_cycle(db_conn, cooling.id) == cooling
 
 
 def test_the_newest_end_before_the_resting_cycle_counts(run_now, db_conn, make_asset):
@@ -69,31 +69,31 @@ def test_the_newest_end_before_the_resting_cycle_counts(run_now, db_conn, make_a
         db_conn, asset.id, "complete", completed_at=moment - timedelta(seconds=10)
     )  # the newest end, though not the newest row
     create_cycle(db_conn, asset.id, "error", completed_at=moment - timedelta(days=1))
-    resting = create_cycle(db_conn, asset.id, "cooldown")
+    cooling = create_cycle(db_conn, asset.id, "cooldown")
     assert run_now().plan == []
     [cooldown] = load_cooldowns(db_conn)
-    assert cooldown.cycle == resting
+    assert cooldown.cycle == cooling
     assert moment - cooldown.previous_completed_at == timedelta(seconds=10)
 
 
-def test_two_rows_of_one_moment_are_told_apart_by_their_ids(run_now, db_conn, make_asset):
+def test_two_rows_of_one_moment_are_ordered_by_their_ids(run_now, db_conn, make_asset):
     asset = make_asset(cooldown_period=1)
-    resting = add_rest(db_conn, asset, 10)
+    cooling = add_cooldown(db_conn, asset, 10)
     execute_query("UPDATE dca_cycles SET created_at = '2024-03-01 12:00:00'", db_conn=db_conn)
-    assert [step["cycle"] for step in run_now().done] == [resting.id]
+    assert [step["cycle"] for step in run_now().done] == [cooling.id]
 
 
-def test_assets_rest_each_by_their_own_period_disabled_ones_too(run_now, db_conn, make_asset):
-    over = add_rest(db_conn, make_asset(cooldown_period=60, is_enabled=False), 70)
-    add_rest(db_conn, make_asset("ETH/USD", cooldown_period=3600), 70)
-    at_once = add_rest(db_conn, make_asset("SOL/USD", cooldown_period=0), 0)
+def test_assets_cool_down_each_by_their_own_period_disabled_ones_too(run_now, db_conn, make_asset):
+    over = add_cooldown(db_conn, make_asset(cooldown_period=60, is_enabled=False), 70)
+    add_cooldown(db_conn, make_asset("ETH/USD", cooldown_period=3600), 70)
+    at_once = add_cooldown(db_conn, make_asset("SOL/USD", cooldown_period=0), 0)
     assert [step["cycle"] for step in run_now().done] == [over.id, at_once.id]
 
 
 def test_a_dry_run_changes_nothing(run_now, db_conn, make_asset):
-    resting = add_rest(db_conn, make_asset(cooldown_period=60), 70)
-    assert [step["cycle"] for step in run_now(dry=True).plan] == [resting.id]
-    assert get_cycle(db_conn, resting.id) == resting
+    cooling = add_cooldown(db_conn, make_asset(cooldown_period=60), 70)
+    assert [step["cycle"] for step in run_now(dry=True).plan] == [cooling.id]
+    assert get_cycle(db_conn, cooling.id) == cooling
 
 
 @pytest.mark.parametrize(
@@ -102,20 +102,20 @@ def test_a_dry_run_changes_nothing(run_now, db_conn, make_asset):
 )
 def test_a_cycle_that_was_touched_meanwhile_is_left_alone(db_conn, make_asset, change):
     """An early restart bought between reading and writing."""
-    resting = add_rest(db_conn, make_asset(cooldown_period=60), 70)
-    cooldown = load_cooldown(db_conn, resting.id)
-    update_cycle(db_conn, resting.id, change)
-    before = get_cycle(db_conn, resting.id)
+    cooling = add_cooldown(db_conn, make_asset(cooldown_period=60), 70)
+    cooldown = load_cooldown(db_conn, cooling.id)
+    update_cycle(db_conn, cooling.id, change)
+    before = get_cycle(db_conn, cooling.id)
     assert not end_cooldown(cooldown, datetime.now(UTC))
-    assert get_cycle(db_conn, resting.id) == before
+    assert get_cycle(db_conn, cooling.id) == before
 
 
 def test_a_period_that_was_made_longer_meanwhile_counts(db_conn, make_asset):
-    resting = add_rest(db_conn, make_asset(cooldown_period=60), 70)
-    cooldown = load_cooldown(db_conn, resting.id)
+    cooling = add_cooldown(db_conn, make_asset(cooldown_period=60), 70)
+    cooldown = load_cooldown(db_conn, cooling.id)
     execute_query("UPDATE dca_assets SET cooldown_period = 3600", db_conn=db_conn)
     assert not end_cooldown(cooldown, datetime.now(UTC))
-    assert get_cycle(db_conn, resting.id) == resting
+    assert get_cycle(db_conn, cooling.id) == cooling
 
 
 @pytest.mark.parametrize("zone", ["+05:30", "-08:00"])
@@ -128,8 +128,8 @@ def test_the_time_zones_of_server_and_machine_play_no_part(
         with monkeypatch.context() as elsewhere:
             elsewhere.setenv("TZ", "Pacific/Auckland")
             time.tzset()
-            add_rest(db_conn, make_asset(cooldown_period=3600), 1800)
-            over = add_rest(db_conn, make_asset("ETH/USD", cooldown_period=1200), 1800)
+            add_cooldown(db_conn, make_asset(cooldown_period=3600), 1800)
+            over = add_cooldown(db_conn, make_asset("ETH/USD", cooldown_period=1200), 1800)
             assert [step["cycle"] for step in run_now().done] == [over.id]
     finally:
         execute_query("SET GLOBAL time_zone = 'SYSTEM'", db_conn=db_conn)
@@ -142,7 +142,7 @@ def build_cooldown(seconds=60, ended_at=NOW - timedelta(seconds=60)):
 
 
 @pytest.mark.parametrize("transition", ["2026-03-08T09:30Z", "2026-11-01T08:30Z"])
-def test_a_rest_across_the_change_of_daylight_saving_lasts_its_seconds(transition):
+def test_a_cooldown_across_the_change_of_daylight_saving_lasts_its_seconds(transition):
     """Two hours are two hours, though the clocks on the wall say one or three."""
     ended_at = datetime.fromisoformat(transition)
     rest = build_cooldown(7200, ended_at)
@@ -152,7 +152,7 @@ def test_a_rest_across_the_change_of_daylight_saving_lasts_its_seconds(transitio
         assert not is_cooldown_over(rest, (ended_at + timedelta(seconds=7199)).astimezone(zone))
 
 
-def test_a_rest_is_over_at_its_very_second():
+def test_a_cooldown_is_over_at_its_very_second():
     rest = build_cooldown()
     assert plan_cooldown_ends([rest], NOW) == [rest]
     assert plan_cooldown_ends([rest], NOW - timedelta(microseconds=1)) == []
@@ -164,7 +164,7 @@ def test_periods_and_ends_at_the_edge_of_the_calendar_do_not_break_it():
     assert not is_cooldown_over(build_cooldown(2**31 - 1), NOW)
 
 
-def test_a_rest_without_an_end_to_count_from_is_known_as_endless():
+def test_a_cooldown_without_an_end_to_count_from_is_known_as_endless():
     assert why_endless(build_cooldown(), NOW) is None
     assert "no cycle before it" in why_endless(build_cooldown(ended_at=None), NOW)
     in_future = build_cooldown(ended_at=NOW + timedelta(hours=2))

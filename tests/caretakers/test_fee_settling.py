@@ -206,7 +206,7 @@ def test_what_is_not_posted_yet_keeps_its_estimate_and_is_found_by_a_later_run(
 
 
 @pytest.mark.parametrize("days_ago", [6])
-def test_fees_that_never_come_whole_stay_estimates_and_are_told_once(
+def test_fees_that_never_come_whole_stay_estimates_and_are_reported_once(
     settings, exchange, traded, db_conn
 ):
     exchange.arm("fee_split", seconds=100 * DAY)
@@ -215,9 +215,9 @@ def test_fees_that_never_come_whole_stay_estimates_and_are_told_once(
     run = settle(settings)
     assert [step["action"] for step in run.done] == ["report", "report"]
     assert traded() == before
-    told = [event for event in get_events(db_conn) if event["kind"] != "sale_incomplete"]
-    assert {event["kind"] for event in told} == {"fees_incomplete"}
-    assert all("the estimates stay" in event["reason"] for event in told)
+    written = [event for event in get_events(db_conn) if event["kind"] != "sale_incomplete"]
+    assert {event["kind"] for event in written} == {"fees_incomplete"}
+    assert all("the estimates stay" in event["reason"] for event in written)
     assert settle(settings).plan == []
 
 

@@ -98,7 +98,7 @@ def test_ages_are_counted_by_the_exchanges_clock(settings, exchange, client, db_
     assert status_of(client, order_id) == "new"
 
 
-def test_a_sell_that_rests_is_canceled_for_its_cycle_to_sell_again(
+def test_a_sell_that_stays_open_is_canceled_for_its_cycle_to_sell_again(
     settings, quoted, client, db_conn, make_asset
 ):
     asset = make_asset()
@@ -187,7 +187,7 @@ def test_a_dry_run_plans_the_same_and_does_nothing(settings, quoted, client, db_
     assert get_events(db_conn) == []
 
 
-def test_a_request_that_fails_is_told_and_the_others_are_made(
+def test_a_request_that_fails_is_reported_and_the_others_are_made(
     settings, quoted, client, db_conn, make_asset
 ):
     make_asset()

@@ -26,7 +26,7 @@ def aged_order(seconds, **fields):
     return build_order(**{"submitted_at": since, "created_at": since, **fields})
 
 
-def around(**fields):
+def surroundings(**fields):
     plain = {"now": NOW, "stale_seconds": LIMIT_SECONDS, "symbols": frozenset({"BTC/USD"})}
     return Surroundings(**plain | fields)
 
@@ -84,7 +84,7 @@ def test_identify_orphaned_orders():
 def test_an_order_is_canceled_when_it_is_overdue_and_stale_stuck_or_orphaned(
     fields, claims, age, fault
 ):
-    repairs = plan_order_repairs([aged_order(age, **fields)], around(claims=claims))
+    repairs = plan_order_repairs([aged_order(age, **fields)], surroundings(claims=claims))
     assert [(one.action, one.fault) for one in repairs] == (
         [(OrderAction.CANCEL, fault)] if fault else []
     )
@@ -92,18 +92,21 @@ def test_an_order_is_canceled_when_it_is_overdue_and_stale_stuck_or_orphaned(
 
 def test_an_order_without_any_time_is_left_alone():
     order = build_order(submitted_at=None, created_at=None)
-    assert plan_order_repairs([order], around()) == []
+    assert plan_order_repairs([order], surroundings()) == []
 
 
 def test_the_age_counts_from_the_submission_and_only_without_it_from_the_creation():
     old, new = NOW - timedelta(hours=1), NOW
-    assert plan_order_repairs([build_order(submitted_at=new, created_at=old)], around()) == []
-    assert len(plan_order_repairs([build_order(submitted_at=None, created_at=old)], around())) == 1
+    assert plan_order_repairs([build_order(submitted_at=new, created_at=old)], surroundings()) == []
+    assert (
+        len(plan_order_repairs([build_order(submitted_at=None, created_at=old)], surroundings()))
+        == 1
+    )
 
 
 def test_the_oldest_order_comes_first():
     orders = [aged_order(400, id="b"), aged_order(900, id="a"), aged_order(500, id="c")]
-    planned = plan_order_repairs(orders, around())
+    planned = plan_order_repairs(orders, surroundings())
     assert [one.order.id for one in planned] == ["a", "c", "b"]
 
 
@@ -123,14 +126,16 @@ def test_the_oldest_order_comes_first():
 def test_a_cancellation_is_asked_for_once_and_reported_when_it_lasts(status, asked, action):
     order = aged_order(301, status=status)
     known = {} if asked is None else {order.id: asked}
-    repairs = plan_order_repairs([order], around(asked=known))
+    repairs = plan_order_repairs([order], surroundings(asked=known))
     assert [one.action for one in repairs] == ([] if action is None else [action])
 
 
 def test_a_cancellation_that_lasts_is_reported_once():
     order = aged_order(301, status="pending_cancel")
     asked = {order.id: AskedSeconds(9999, 9999)}
-    assert plan_order_repairs([order], around(asked=asked, reported=frozenset({order.id}))) == []
+    assert (
+        plan_order_repairs([order], surroundings(asked=asked, reported=frozenset({order.id}))) == []
+    )
 
 
 def test_a_cycle_claims_the_order_that_its_state_can_have_and_no_earlier_one():
@@ -138,7 +143,7 @@ def test_a_cycle_claims_the_order_that_its_state_can_have_and_no_earlier_one():
     earlier = aged_order(301, id="x", side="sell", client_order_id=f"dca-42-{cycle.order_key}-2")
     current = aged_order(301, id="y", side="sell", client_order_id=f"dca-42-{cycle.order_key}-3")
     claims = Claims(client_order_ids=frozenset({current.client_order_id}))
-    planned = plan_order_repairs([earlier, current], around(claims=claims))
+    planned = plan_order_repairs([earlier, current], surroundings(claims=claims))
     assert {one.order.id: one.fault for one in planned} == {
         "x": Fault.ORPHAN,
         "y": Fault.STUCK_SELL,

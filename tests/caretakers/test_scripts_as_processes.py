@@ -24,17 +24,17 @@ SCRIPTS = ("order_manager", "cooldown_manager", "consistency_checker")
 
 
 @pytest.fixture
-def world(bot_environment, exchange, db_conn, make_asset):
-    """One thing to do for each script: a stale order, a rest that is over, a stuck cycle."""
+def read_records(bot_environment, exchange, db_conn, make_asset):
+    """One thing to do for each script: a stale order, a cooldown that is over, a stuck cycle."""
     exchange.push_quote("BTC/USD", 50000, 50001)
     place_limit_buy_order(get_trading_client(), "BTC/USD", Decimal("0.02"), 1000)
     exchange.finish()
     exchange.arm("skew_clock", seconds=3600)
-    resting = make_asset(cooldown_period=60)
+    cooling = make_asset(cooldown_period=60)
     ended_at = datetime.now(UTC) - timedelta(seconds=70)
-    create_cycle(db_conn, resting.id, "complete", completed_at=ended_at)
+    create_cycle(db_conn, cooling.id, "complete", completed_at=ended_at)
     cycles = {
-        "cooldown_manager": create_cycle(db_conn, resting.id, "cooldown"),
+        "cooldown_manager": create_cycle(db_conn, cooling.id, "cooldown"),
         "consistency_checker": create_cycle(
             db_conn, make_asset("ETH/USD").id, "buying", latest_order_id="fake_id"
         ),
@@ -59,12 +59,12 @@ def what_is_planned(shown):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_plans_does_and_then_has_nothing_left_to_do(
-    script, world, bot_environment, exchange, db_conn
+    script, read_records, bot_environment, exchange, db_conn
 ):
-    before = world()
+    before = read_records()
     planned = run_script(script, "--dry-run", "--json", environment=bot_environment)
     assert (planned.code, planned.errors) == (0, "")
-    assert world() == before, "a dry run changes nothing"
+    assert read_records() == before, "a dry run changes nothing"
     assert get_meta(db_conn, "alpaca_account_id") is None
     assert execute_query("SELECT COUNT(*) n FROM dca_events", fetch_one=True, db_conn=db_conn) == {
         "n": 0
@@ -78,12 +78,12 @@ def test_a_script_plans_does_and_then_has_nothing_left_to_do(
     assert shown["script"] == script
     assert what_is_planned(shown) == what_is_planned(planned.json)
     assert (len(shown["plan"]), len(shown["done"]), shown["failed"]) == (1, 1, [])
-    after = world()
+    after = read_records()
     assert after != before
 
     again = run_script(script, environment=bot_environment)
     assert (again.code, again.output) == (0, f"{script}: nothing to do\n")
-    assert world() == after
+    assert read_records() == after
     [record] = load_script_runs(get_settings().run_dir)
     assert (record.script, record.exit_code, record.done) == (script, 0, 0)
     log = (get_settings().log_dir / f"{script}.log").read_text()
@@ -120,15 +120,15 @@ def test_a_database_that_is_away_is_one_clear_line_and_exit_code_1(bot_environme
 
 
 def test_an_exchange_that_is_away_is_one_clear_line_and_changes_nothing(
-    world, bot_environment, db_conn
+    read_records, bot_environment, db_conn
 ):
-    before = world()
+    before = read_records()
     away = bot_environment | {"ALPACA_TRADING_URL": "http://127.0.0.1:9"}
     outcomes = run_together(("order_manager", "consistency_checker"), away)
     for script, outcome in outcomes.items():
         line = f"{script}: could not finish: no answer: ConnectionError\n"
         assert outcome == (1, "", line)
-    assert world() == before
+    assert read_records() == before
 
 
 def test_wrong_keys_are_said_plainly(bot_environment, exchange, db_conn):
@@ -141,7 +141,7 @@ def test_wrong_keys_are_said_plainly(bot_environment, exchange, db_conn):
 
 
 def test_the_cooldown_manager_needs_no_exchange_and_does_not_load_its_sdk(
-    world, bot_environment, db_conn
+    read_records, bot_environment, db_conn
 ):
     away = bot_environment | {"ALPACA_TRADING_URL": "http://127.0.0.1:9"}
     outcome = run_script("cooldown_manager", environment=away)
@@ -151,7 +151,7 @@ def test_the_cooldown_manager_needs_no_exchange_and_does_not_load_its_sdk(
     assert subprocess.run([sys.executable, "-c", probe]).returncode == 0
 
 
-def test_two_runs_at_once_are_one(world, bot_environment, db_conn):
+def test_two_runs_at_once_are_one(read_records, bot_environment, db_conn):
     """The second says so and leaves; the work is done once."""
     slow = bot_environment | {"UNKNOWN_OUTCOME_SECONDS": "2"}
     with start_script("consistency_checker", environment=slow) as first:
@@ -170,7 +170,7 @@ def test_two_runs_at_once_are_one(world, bot_environment, db_conn):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_killed_run_leaves_what_the_next_one_completes(
-    seed, world, bot_environment, exchange, db_conn
+    seed, read_records, bot_environment, exchange, db_conn
 ):
     chance = random.Random(seed)
     scripts = ("consistency_checker", "order_manager")
@@ -182,7 +182,7 @@ def test_a_killed_run_leaves_what_the_next_one_completes(
     for script, (code, _, errors) in run_together(scripts, bot_environment).items():
         assert (script, code, errors) == (script, 0, "")
     exchange.finish()
-    orders, rows = world()
+    orders, rows = read_records()
     assert [status for _, status in orders] == ["canceled"]
     assert rows[1].status == "watching"
     assert get_latest_cycle(db_conn, rows[1].asset_id) == rows[1], "no second new cycle"

@@ -1,4 +1,4 @@
-"""The watchdog with real daemons: killed, suspended, blocked, mute, crashing, told to stop."""
+"""The watchdog with real daemons: killed, suspended, blocked, silent, crashing, asked to stop."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from caretakers.plans.watchdog import Memory
+from caretakers.watchdog import MEMORY_NAME, load_memory
 from config import PROJECT_ROOT, get_settings, reset_settings
 from daemon_process import DaemonProcess, wait_until, wait_until_it_buys
 from mail_server import MailServer, mail_environment
@@ -33,6 +35,7 @@ from runtime.daemon_process import (
 from runtime.heartbeat import load_heartbeat
 from runtime.operator_flags import STOPPED, set_flag
 from runtime.pid_file import PidFile, PidRecord, read_pid_file
+from utils.state_file import read_boot_id
 
 Environment = dict[str, str]
 WATCHDOG = PROJECT_ROOT / "scripts" / "watchdog.py"
@@ -227,15 +230,15 @@ def test_a_lost_stream_is_given_time_and_then_restarted_but_only_while_the_excha
     assert len(daemons(environment)) == 1
 
 
-def test_a_daemon_that_cannot_start_is_told_once_and_tried_less_and_less(environment, cycle):
+def test_a_daemon_that_cannot_start_is_one_alert_and_tried_less_and_less(environment, cycle):
     with MailServer("plain") as server:
         mail = {
             name: value
             for name, value in mail_environment(Path(environment["LOG_DIR"]), server.port).items()
             if name.startswith(("SMTP", "ALERT"))
         }
-        sick = environment | mail | {"ALPACA_SECRET_KEY": "wrong-secret-value"}
-        runs = [watchdog(sick) for _ in range(5)]
+        broken = environment | mail | {"ALPACA_SECRET_KEY": "wrong-secret-value"}
+        runs = [watchdog(broken) for _ in range(5)]
         assert [run.returncode for run in runs] == [1] * 5
         assert "it ended at once with code 1" in runs[0].stderr
         assert "Alpaca refused the keys" in runs[0].stderr
@@ -246,14 +249,14 @@ def test_a_daemon_that_cannot_start_is_told_once_and_tried_less_and_less(environ
         assert len([body for body in server.bodies if "daemon.start_failed" in body]) == 1
         assert len(server.mails) == 2, "and the daemon's own reason, also once"
 
-        assert watchdog(sick, "--dry-run").stdout.startswith("watchdog: would wait: 3 starts")
+        assert watchdog(broken, "--dry-run").stdout.startswith("watchdog: would wait: 3 starts")
         memory_path = get_settings().run_dir / "watchdog.json"
         memory = json.loads(memory_path.read_text())
         memory_path.write_text(json.dumps(memory | {"last_start_at": time.monotonic() - 61}))
         assert watchdog(environment | mail).returncode == 0, "the keys are right now"
         wait_until(is_trading)
         memory = json.loads(memory_path.read_text())
-        assert memory["told_at"] is not None, "not over before it has lived for a while"
+        assert memory["alerted_at"] is not None, "not over before it has lived for a while"
     assert len(daemons(environment)) == 1
     for text in (log_of(environment), log_of(environment, "main_app.out"), *server.bodies):
         assert "wrong-secret-value" not in text
@@ -398,6 +401,14 @@ def test_it_survives_what_a_dead_machine_leaves_behind(environment, cycle):
     assert watchdog(environment).returncode == 0
     [process] = daemons(environment)
     assert load_beat_of(process, get_settings()) is not None
+
+
+def test_the_memory_of_another_version_is_read_as_far_as_it_is_known(environment):
+    settings = get_settings()
+    state = {"boot_id": read_boot_id(), "starts": 2, "told_at": 12.5, "unknown_field": 1}
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    (settings.run_dir / MEMORY_NAME).write_text(json.dumps(state))
+    assert load_memory(settings) == Memory(starts=2, alerted_at=12.5)
 
 
 def test_the_identity_of_a_process_survives_a_change_of_the_wall_clock(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""When a daemon is started, restarted, left alone, and when a person is told: tables only."""
+"""When a daemon is started, restarted, left alone, and when an alert is due: tables only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def beating(**changes: object) -> DaemonSnapshot:
 
 
 @pytest.mark.parametrize(
-    ("look", "verdict", "is_hung"),
+    ("daemon", "verdict", "is_hung"),
     [
         (RUNS, Verdict.WELL, False),
         (GONE, Verdict.START, False),
@@ -58,14 +58,14 @@ def beating(**changes: object) -> DaemonSnapshot:
         (beating(trade_lost_seconds=4000, sweep_age_seconds=200), Verdict.UNWELL, False),
         (beating(trade_lost_seconds=4000, sweep_age_seconds=None), Verdict.UNWELL, False),
         (beating(trade_lost_seconds=4000, state="halted"), Verdict.UNWELL, False),
-        # It lives and something keeps it from trading: it tells that itself, no start heals it.
+        # It lives and something keeps it from trading: the alert is its own, no start heals it.
         (beating(stall="no market"), Verdict.STALLED, False),
         (beating(stall="no exchange", state="halted"), Verdict.STALLED, False),
         (beating(stall="no exchange", state="recovering"), Verdict.STALLED, False),
         (beating(stall="no market", data_lost_seconds=599), Verdict.STALLED, False),
         (beating(stall="no market", data_lost_seconds=600), Verdict.RESTART, False),
         (beating(stall="no market", age_seconds=31), Verdict.RESTART, True),
-        # Connected but silent: once, because a market can be quiet.
+        # Connected but silent: once, because a market can be silent.
         (beating(quote_age_seconds=599), Verdict.WELL, False),
         (beating(quote_age_seconds=600), Verdict.RESTART, False),
         (beating(quote_age_seconds=None), Verdict.UNWELL, False),
@@ -74,20 +74,20 @@ def beating(**changes: object) -> DaemonSnapshot:
         (beating(quote_age_seconds=4000, has_symbols=False), Verdict.WELL, False),
     ],
 )
-def test_what_is_seen_decides_what_is_done(look: DaemonSnapshot, verdict: Verdict, is_hung: bool):
-    plan = plan_watch(look, Memory(), LIMITS, NOW)
+def test_what_is_seen_decides_what_is_done(daemon: DaemonSnapshot, verdict: Verdict, is_hung: bool):
+    plan = plan_watch(daemon, Memory(), LIMITS, NOW)
     assert (plan.verdict, plan.is_hung) == (verdict, is_hung), plan.reason
     assert plan.reason
 
 
-def run_every_minute(minutes: int, looks: object) -> list[Verdict]:
-    """The verdicts of a watchdog run by cron, which sees one look after another."""
+def run_every_minute(minutes: int, snapshots: object) -> list[Verdict]:
+    """The verdicts of a watchdog run by cron, which takes one snapshot after another."""
     memory, seen = Memory(), []
     for minute in range(minutes):
         now = NOW + 60 * minute
-        look = looks(minute) if callable(looks) else looks
-        plan = plan_watch(look, memory, LIMITS, now)
-        memory = remember(memory, look, plan, now)
+        daemon = snapshots(minute) if callable(snapshots) else snapshots
+        plan = plan_watch(daemon, memory, LIMITS, now)
+        memory = remember(memory, daemon, plan, now)
         seen.append(plan.verdict)
     return seen
 
@@ -114,35 +114,35 @@ def test_one_that_beats_but_never_lives_for_a_minute_is_a_crash_loop():
 
 
 def test_a_stop_on_purpose_ends_the_memory_of_failures():
-    memory = Memory(starts=9, last_start_at=NOW - 5, unwell_since=NOW - 5, told_at=NOW - 5)
-    look = replace(GONE, is_stopped_on_purpose=True)
-    memory = remember(memory, look, plan_watch(look, memory, LIMITS, NOW), NOW)
+    memory = Memory(starts=9, last_start_at=NOW - 5, unwell_since=NOW - 5, alerted_at=NOW - 5)
+    daemon = replace(GONE, is_stopped_on_purpose=True)
+    memory = remember(memory, daemon, plan_watch(daemon, memory, LIMITS, NOW), NOW)
     assert memory == Memory()
     assert plan_watch(GONE, memory, LIMITS, NOW).verdict is Verdict.START
 
 
-def test_what_does_not_pass_is_told_once_and_again_when_it_may_be_forgotten():
-    look = beating(state="halted", reason="no database")
+def test_what_does_not_pass_is_an_alert_once_and_again_when_it_may_be_forgotten():
+    daemon = beating(state="halted", reason="no database")
     memory, told_at_minutes = Memory(), []
     for minute in range(0, 800):
         now = NOW + 60 * minute
-        memory = remember(memory, look, plan_watch(look, memory, LIMITS, now), now)
+        memory = remember(memory, daemon, plan_watch(daemon, memory, LIMITS, now), now)
         if is_unwell_for_long(memory, LIMITS, now) and is_alert_due(memory, now):
-            memory = replace(memory, told_at=now)
+            memory = replace(memory, alerted_at=now)
             told_at_minutes.append(minute)
     assert told_at_minutes == [10, 10 + REMIND_SECONDS / 60, 10 + 2 * REMIND_SECONDS / 60]
 
 
-def test_a_stall_is_not_told_by_the_watchdog_and_ends_no_memory_of_what_it_told():
+def test_a_stall_is_no_alert_of_the_watchdog_and_ends_no_memory_of_those_it_sent():
     stalled, memory = beating(stall="no market"), Memory()
     for minute in range(600):
         now = NOW + 60 * minute
         memory = remember(memory, stalled, plan_watch(stalled, memory, LIMITS, now), now)
         assert not is_unwell_for_long(memory, LIMITS, now)
     assert memory == Memory()
-    told = Memory(unwell_since=NOW - 700, told_at=NOW - 50)
-    memory = remember(told, stalled, plan_watch(stalled, told, LIMITS, NOW), NOW)
-    assert memory == Memory(told_at=NOW - 50), "its end is still to be told"
+    alerted = Memory(unwell_since=NOW - 700, alerted_at=NOW - 50)
+    memory = remember(alerted, stalled, plan_watch(stalled, alerted, LIMITS, NOW), NOW)
+    assert memory == Memory(alerted_at=NOW - 50), "its end is still to be logged"
 
 
 def test_trouble_that_passes_is_forgotten():

@@ -245,7 +245,7 @@ def test_a_message_that_is_no_trade_update_is_refused(message):
         TradeUpdate.from_wire(message)
 
 
-def test_updates_of_stocks_and_options_are_told_apart_from_garbage():
+def test_updates_of_stocks_and_options_are_distinguished_from_garbage():
     stock = build_wire_update("fill", asset_class="us_equity", symbol="AAPL")
     legs = build_wire_update("new", asset_class="us_option", symbol=None, side=None)
     for message in (stock, legs):

@@ -142,13 +142,13 @@ async def test_malformed_quotes_never_raise_and_never_wake_on_insane_prices():
             try:
                 quote = Quote.from_wire(watch.symbol, watch.newest)
             except WireError:
-                continue  # such as a broken time: the worker finds no usable quote and rests
+                continue  # such as a broken time: the worker finds no usable quote and backs off
             assert 0 < quote.bid <= quote.ask < Decimal("1e17")
     assert woken > INPUTS / 100
 
 
 def _handler_with(watch: SymbolWatch) -> MarketDataHandler:
-    """A handler that watches one symbol without a worker: the test looks at `wake` itself."""
+    """A handler that watches one symbol without a worker: the test reads `wake` itself."""
     required = ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "DB_USER", "DB_NAME")
     handler = MarketDataHandler(
         load_settings(dict.fromkeys(required, "x")), rules=None, placer=None

@@ -152,7 +152,7 @@ def show_quotes(rig: Rig, *quotes: dict[str, Any]) -> None:
             await market.refresh(states)
             for quote in quotes:
                 await market.on_crypto_quote(quote)
-                await market.settled()
+                await market.wait_until_idle()
         finally:
             await market.stop()
 

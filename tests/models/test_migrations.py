@@ -476,7 +476,7 @@ OLD_ALERTS = [
 
 @pytest.fixture
 def old_alerts(connection: MySQLConnectionAbstract) -> MySQLConnectionAbstract:
-    """A database of version 3 that has told all of them, of a cycle that waits for order `ID`."""
+    """A database of version 3 that has sent all of them, of a cycle that waits for order `ID`."""
     upgrade_from_3(connection)
     run_sql(
         connection,
@@ -491,7 +491,7 @@ def old_alerts(connection: MySQLConnectionAbstract) -> MySQLConnectionAbstract:
 
 
 @pytest.mark.parametrize(("event", "_"), OLD_ALERTS, ids=[one.kind for one, _ in OLD_ALERTS])
-def test_what_an_older_version_told_once_is_not_told_again_in_new_words(old_alerts, event, _):
+def test_an_alert_of_an_older_version_is_not_sent_again_in_new_words(old_alerts, event, _):
     apply_schema(old_alerts)
     assert was_written(old_alerts, event)
     key = event.dedupe_key or ""
@@ -564,7 +564,7 @@ def test_after_an_upgrade_no_cancellation_is_asked_for_again_and_none_is_reporte
         run = real_run(get_settings())
         manage_orders(run)
         assert not run.failed
-    told = [row["kind"] for row in get_events(connection)]
-    assert told == ["order_cancel_lasting", "order_cancel_requested"]
+    kinds = [row["kind"] for row in get_events(connection)]
+    assert kinds == ["order_cancel_lasting", "order_cancel_requested"]
     by_route = exchange.state()["requests"]["by_route"]
     assert by_route["DELETE /v2/orders/{order_id}"] == requests == 1

@@ -304,7 +304,7 @@ def test_cycles_are_found_by_status_oldest_first(db_conn, make_asset):
     assert found == [first, second]
 
 
-def test_the_rest_counts_from_the_last_end_before_the_cycle_also_within_one_instant(
+def test_the_cooldown_counts_from_the_last_end_before_the_cycle_also_within_one_instant(
     db_conn, make_asset
 ):
     asset = make_asset()
@@ -452,7 +452,7 @@ def test_events_come_back_newest_first_and_a_reason_that_is_too_long_is_cut(db_c
     assert rows[0]["reason"] == "r" * 500
 
 
-TOLD = Event(
+ALERT = Event(
     kind=EventKind.ORDER_LONG_OPEN,
     severity=Severity.ERROR,
     reason="it is open for long",
@@ -472,20 +472,20 @@ MARKS = {
 
 
 def test_in_other_words_it_is_the_same_alert(db_conn):
-    append_event(db_conn, TOLD)
-    assert was_written(db_conn, replace(TOLD, reason="nobody takes it", asset_id=None))
-    append_event(db_conn, replace(TOLD, reason="nobody takes it"))
+    append_event(db_conn, ALERT)
+    assert was_written(db_conn, replace(ALERT, reason="nobody takes it", asset_id=None))
+    append_event(db_conn, replace(ALERT, reason="nobody takes it"))
     assert [row.reason for row in get_error_events(db_conn, 60, 9)] == ["nobody takes it"]
     now = datetime.now(UTC)
-    assert was_written(db_conn, TOLD, since=now - timedelta(minutes=1))
-    assert not was_written(db_conn, TOLD, since=now + timedelta(minutes=1))
+    assert was_written(db_conn, ALERT, since=now - timedelta(minutes=1))
+    assert not was_written(db_conn, ALERT, since=now + timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("column", MARKS)
 @pytest.mark.parametrize("is_null", [False, True])
 def test_with_another_value_in_one_column_it_is_another_alert(db_conn, column, is_null):
-    other = replace(TOLD, **{column: None if is_null and column != "kind" else MARKS[column]})
-    append_event(db_conn, TOLD)
+    other = replace(ALERT, **{column: None if is_null and column != "kind" else MARKS[column]})
+    append_event(db_conn, ALERT)
     assert not was_written(db_conn, other)
     append_event(db_conn, other)
     assert was_written(db_conn, other)
@@ -493,28 +493,28 @@ def test_with_another_value_in_one_column_it_is_another_alert(db_conn, column, i
 
 
 def test_identities_are_exact_and_what_is_longer_than_a_column_is_found_again(db_conn):
-    for event in (TOLD, replace(TOLD, dedupe_key="9" * 300)):
+    for event in (ALERT, replace(ALERT, dedupe_key="9" * 300)):
         append_event(db_conn, event)
         assert was_written(db_conn, event)
     for changes in ({"order_id": "4F1C"}, {"dedupe_key": "NEW"}):
-        assert not was_written(db_conn, replace(TOLD, **changes))
+        assert not was_written(db_conn, replace(ALERT, **changes))
 
 
-def test_what_was_ended_needs_nobody_any_more_and_is_told_anew(db_conn):
-    other = replace(TOLD, order_id="another")
-    for event in (TOLD, other):
+def test_an_alert_that_is_over_is_sent_anew_when_it_comes_back(db_conn):
+    other = replace(ALERT, order_id="another")
+    for event in (ALERT, other):
         append_event(db_conn, event)
     end_alerts(db_conn, "4f1c", (EventKind.ORDER_UNCLAIMED,), "of another kind")
     assert len(get_events(db_conn)) == 2
     for _ in range(2):
-        end_alerts(db_conn, "4f1c", (TOLD.kind,), "the order is booked")
+        end_alerts(db_conn, "4f1c", (ALERT.kind,), "the order is booked")
     [end, _, _] = get_events(db_conn)
     assert (end["severity"], end["reason"]) == ("info", "over: the order is booked")
-    assert not was_written(db_conn, TOLD)
+    assert not was_written(db_conn, ALERT)
     assert was_written(db_conn, other)
     assert len(get_error_events(db_conn, 60, 9)) == 1
-    append_event(db_conn, TOLD)
-    assert was_written(db_conn, TOLD)
+    append_event(db_conn, ALERT)
+    assert was_written(db_conn, ALERT)
     assert len(get_error_events(db_conn, 60, 9)) == 2
 
 

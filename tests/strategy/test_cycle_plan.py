@@ -213,7 +213,7 @@ def test_a_disabled_asset_has_the_plan_that_it_would_have():
     assert plan_cycle(disabled, case.rules(), case.fee_rate(), Decimal(case.ask)) == case.plan()
 
 
-def test_the_rest_of_an_open_deal_is_the_rest_of_its_plan():
+def test_the_rest_of_an_open_cycle_is_the_rest_of_its_plan():
     case = CASES["coarse ether"]
     whole = case.plan()
     first = whole.orders[1]
@@ -351,7 +351,7 @@ def test_what_cannot_work_is_refused_with_what_would_be_right(columns, words):
     assert words in finding.text
 
 
-def test_several_faults_are_told_together():
+def test_several_faults_are_reported_together():
     faults = findings_of(Case("60000"), base_order_amount=Decimal(0), max_safety_orders=-1)
     assert len(faults) == 2
 

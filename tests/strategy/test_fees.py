@@ -43,8 +43,8 @@ def test_the_journals_estimate_of_an_order_filled_at_once_is_the_exchanges_charg
         limit_price=price, filled_qty=qty, filled_avg_price=price, status="filled",
         created_at=None, submitted_at=NOW, ended_at=NOW,
     )  # fmt: skip
-    around = Circumstances(asset=build_asset(), rules=build_rules(), fee_rate=RATE, now=NOW)
-    entry = build_journal_entry(build_cycle(), order, Purpose.BASE, around)
+    circumstances = Circumstances(asset=build_asset(), rules=build_rules(), fee_rate=RATE, now=NOW)
+    entry = build_journal_entry(build_cycle(), order, Purpose.BASE, circumstances)
     charged = CHARGED.fee(side=ExchangeSide(side.value), qty=qty, price=price, is_maker=False)
     assert (entry.fee_qty, entry.fee_usd) == (charged.coins, charged.usd)
     assert entry.fee_is_estimated

@@ -55,7 +55,7 @@ from strategy.repairs import (
 from strategy.sizing import is_dust
 
 AROUND = build_circumstances()
-RESTING = build_circumstances(cooldown_until=NOW + timedelta(seconds=30))
+COOLING_DOWN = build_circumstances(cooldown_until=NOW + timedelta(seconds=30))
 
 # The whole machine once more, written down by hand. A dash is a prohibition.
 #   fact             watching   buying     selling    cooldown   complete  error
@@ -124,22 +124,22 @@ def cycle_in(status: CycleStatus):
     return build_cycle(status=status, quantity=Decimal("0.002"), safety_orders=1, order_seq=3)
 
 
-def change_by(fact: Fact, cycle, around=AROUND):
+def change_by(fact: Fact, cycle, circumstances=AROUND):
     order_fields, _ = CASES[fact]
     match fact:
         case Fact.ORDER_MISSING:
-            return compute_missing_order_change(cycle, around)
+            return compute_missing_order_change(cycle, circumstances)
         case Fact.COOLDOWN_OVER:
             return compute_cooldown_over_change(cycle)
         case Fact.POSITION_GONE:
-            return compute_position_gone_change(cycle, around)
+            return compute_position_gone_change(cycle, circumstances)
         case Fact.BUY_FILLED_LATE | Fact.SELL_FILLED_LATE:
             order = build_order(cycle, **order_fields)
-            return compute_correction(cycle, order, [], cycle.order_seq, around)
+            return compute_correction(cycle, order, [], cycle.order_seq, circumstances)
         case _:
             order = build_order(cycle, **order_fields)
             assert fact_of(order) is fact
-            return compute_order_change(cycle, order, around)
+            return compute_order_change(cycle, order, circumstances)
 
 
 def test_the_table_of_the_code_has_the_pairs_of_the_matrix():
@@ -168,9 +168,9 @@ def test_each_pair_is_allowed_with_its_row_changes_or_forbidden(status, fact):
     assert (change.journal is not None) is (is_an_end or fact in LATE)
     if change.journal:
         assert change.journal.order_seq == cycle.order_seq, "the journal names the order's own seq"
-    told = {Fact.ORDER_MISSING: ["order_missing"], Fact.POSITION_GONE: ["position_gone"]}
-    told |= {late: ["fill_corrected"] for late in LATE}
-    assert [event.kind for event in change.events] == told.get(fact, [])
+    expected = {Fact.ORDER_MISSING: ["order_missing"], Fact.POSITION_GONE: ["position_gone"]}
+    expected |= {late: ["fill_corrected"] for late in LATE}
+    assert [event.kind for event in change.events] == expected.get(fact, [])
 
 
 # The guards, each way, and what they choose between.
@@ -179,7 +179,7 @@ PARTLY = {"filled_qty": "0.0005", "filled_avg_price": "51000"}
 HELD, DUST = Decimal("0.002"), Decimal("0.00005")
 OWN_REST = {"cooldown_until": NOW + timedelta(seconds=1)}
 GUARDS = [
-    # guard, what it depends on, the cycle before, the outcome, what is around it
+    # guard, what it depends on, the cycle before, the outcome, the circumstances
     (has_replacement, True, {}, {"replaced_by": OTHER_ORDER_ID}, {}),
     (has_replacement, False, {}, {}, {}),
     (is_sold_out, True, {"quantity": HELD}, {"quantity": 0, "sold_qty": HELD}, {}),
@@ -205,10 +205,10 @@ GUARDS = [
 ]
 
 
-@pytest.mark.parametrize(("guard", "holds", "cycle", "outcome", "around"), GUARDS)
-def test_each_guard_holds_and_does_not(guard, holds, cycle, outcome, around):
+@pytest.mark.parametrize(("guard", "holds", "cycle", "outcome", "circumstances"), GUARDS)
+def test_each_guard_holds_and_does_not(guard, holds, cycle, outcome, circumstances):
     outcome = {"quantity": Decimal(0)} | outcome
-    found = Outcome(around=build_circumstances(**around), **outcome)
+    found = Outcome(circumstances=build_circumstances(**circumstances), **outcome)
     assert guard(build_cycle(**cycle), found) is holds
 
 
@@ -228,12 +228,12 @@ def test_every_target_of_every_row_is_reached_by_some_cycle():
     quantities = [Decimal(0), DUST, HELD]
     for (status, fact), ways in TRANSITIONS.items():
         reached = set()
-        for quantity, asked, replaced_by, sold, rests in itertools.product(
+        for quantity, asked, replaced_by, sold, cools in itertools.product(
             quantities, [True, False], [OTHER_ORDER_ID, None], [True, False], [True, False]
         ):
             cycle = build_cycle(status=status, quantity=quantity, close_requested=asked)
             outcome = Outcome(
-                around=RESTING if rests else AROUND,
+                circumstances=COOLING_DOWN if cools else AROUND,
                 quantity=Decimal(0) if sold else quantity,
                 sold_qty=quantity if sold else Decimal(0),
                 replaced_by=replaced_by,
@@ -271,7 +271,7 @@ def test_an_outcome_is_what_the_fills_leave(fills, quantity, sold_qty):
     cycle = build_cycle(quantity=HELD)
     order = build_order(cycle, replaced_by=OTHER_ORDER_ID, **fills)
     assert outcome_of(cycle, order, AROUND) == Outcome(
-        around=AROUND,
+        circumstances=AROUND,
         quantity=Decimal(quantity),
         sold_qty=Decimal(sold_qty),
         replaced_by=OTHER_ORDER_ID,
@@ -279,22 +279,22 @@ def test_an_outcome_is_what_the_fills_leave(fills, quantity, sold_qty):
 
 
 @pytest.mark.parametrize(
-    ("side", "cycle", "around", "target", "follower"),
+    ("side", "cycle", "circumstances", "target", "follower"),
     [
         ("buy", {"quantity": HELD}, AROUND, "watching", None),
-        ("buy", {}, RESTING, "cooldown", None),
-        ("buy", {"close_requested": True}, RESTING, "complete", "cooldown"),
+        ("buy", {}, COOLING_DOWN, "cooldown", None),
+        ("buy", {"close_requested": True}, COOLING_DOWN, "complete", "cooldown"),
         ("sell", {"quantity": HELD}, AROUND, "watching", None),
         ("sell", {"quantity": HELD / 4}, AROUND, "complete", "cooldown"),
     ],
 )
 def test_a_replaced_order_whose_replacement_is_not_named_ends(
-    side, cycle, around, target, follower
+    side, cycle, circumstances, target, follower
 ):
     cycle = build_cycle(status="watching", **cycle)
     fill = PARTLY if side == "sell" else {}
     order = build_order(cycle, side=side, status="replaced", **fill)
-    change = compute_order_change(cycle, order, around)
+    change = compute_order_change(cycle, order, circumstances)
     assert change.cycle_updates["status"] is CycleStatus(target)
     assert change.cycle_updates["latest_order_id"] is None
     assert change.next_cycle == follower
@@ -417,39 +417,39 @@ def test_a_replaced_order_is_followed_and_what_it_filled_is_booked(side):
     assert updates["quantity"] == Decimal("0.005" if side == "buy" else "0.003")
 
 
-# Resting.
+# In cooldown.
 
 
 @pytest.mark.parametrize(
-    ("why", "around", "fill", "expected"),
+    ("why", "circumstances", "fill", "expected"),
     [
-        ("canceled in cooldown", RESTING, {}, "cooldown"),
-        ("filled dust in cooldown", RESTING, DUST_FILL, "cooldown"),
-        ("bought in cooldown", RESTING, PART_FILL, "watching"),
-        ("the cooldown is over", replace(RESTING, cooldown_until=NOW), {}, "watching"),
+        ("canceled in cooldown", COOLING_DOWN, {}, "cooldown"),
+        ("filled dust in cooldown", COOLING_DOWN, DUST_FILL, "cooldown"),
+        ("bought in cooldown", COOLING_DOWN, PART_FILL, "watching"),
+        ("the cooldown is over", replace(COOLING_DOWN, cooldown_until=NOW), {}, "watching"),
         ("never had one", AROUND, {}, "watching"),
-        ("waits after an error", replace(RESTING, after_error=True), {}, "watching"),
+        ("waits after an error", replace(COOLING_DOWN, after_error=True), {}, "watching"),
     ],
     ids=lambda value: value.replace(" ", "_") if isinstance(value, str) and " " in value else "",
 )
 @pytest.mark.parametrize("status", ["buying", "cooldown"])
-def test_a_canceled_early_restart_goes_back_to_rest_for_what_is_left_of_the_cooldown(
-    why, around, fill, expected, status
+def test_a_canceled_early_restart_waits_for_what_is_left_of_the_cooldown(
+    why, circumstances, fill, expected, status
 ):
     cycle = build_cycle(status=status, latest_order_id=ORDER_ID)
     order = build_order(cycle, status="canceled", **fill)
-    change = compute_order_change(cycle, order, around)
+    change = compute_order_change(cycle, order, circumstances)
     assert change.cycle_updates["status"] is CycleStatus(expected)
 
 
 # Sells.
 
 
-def sold(filled, *, status, quantity="0.004", price="51000", **around):
+def sold(filled, *, status, quantity="0.004", price="51000", **circumstances):
     cycle = build_cycle(status="selling", quantity=Decimal(quantity))
     fill = {"filled_qty": filled, "filled_avg_price": price if Decimal(filled) else None}
     order = build_order(cycle, side="sell", qty=quantity, status=status, **fill)
-    return compute_order_change(cycle, order, replace(AROUND, **around))
+    return compute_order_change(cycle, order, replace(AROUND, **circumstances))
 
 
 @pytest.mark.parametrize("status", ["canceled", "expired", "rejected"])
@@ -471,7 +471,7 @@ def test_a_sell_that_ends_early_keeps_what_was_not_sold(status, filled, left):
     [
         ("canceled", "0.0039", "0", "0.0001 coins could not be sold"),
         ("expired", "0.00391", "0.00001", "0.00008 coins could not be sold"),
-        ("filled", "0.00399", "0.00001", None),  # what is left in the books is the fee
+        ("filled", "0.00399", "0.00001", None),  # what is left in the database is the fee
         ("filled", "0.004", "0", None),
         ("filled", "0.0039", "0", "0.0001 coins could not be sold"),
     ],
@@ -615,10 +615,10 @@ def test_no_change_touches_what_identifies_the_cycle(side, status, cycle_status,
 
 
 def test_an_asset_without_cooldown_still_opens_its_next_cycle_in_cooldown():
-    around = replace(AROUND, asset=build_asset(cooldown_period=0))
+    circumstances = replace(AROUND, asset=build_asset(cooldown_period=0))
     cycle = cycle_in(CycleStatus.SELLING)
     order = build_order(cycle, status="filled", **SOLD_OUT)
-    assert compute_order_change(cycle, order, around).next_cycle == "cooldown"
+    assert compute_order_change(cycle, order, circumstances).next_cycle == "cooldown"
 
 
 def test_a_buy_that_ended_beside_a_late_sale_and_bought_nothing_ends_the_cycle():
@@ -673,7 +673,8 @@ def test_a_whole_base_order_that_cannot_be_sold_again_notes_no_reference_price()
 
 @pytest.mark.parametrize(("filled", "price"), [("0", Decimal(1)), ("0.002", None)])
 def test_a_fill_without_coins_or_without_a_price_updates_nothing(filled, price):
-    assert compute_fill_updates(build_cycle(), Decimal(filled), price, False, AROUND) == {}
+    order = replace(build_order(), filled_qty=Decimal(filled), filled_avg_price=price)
+    assert compute_fill_updates(build_cycle(), order, AROUND) == {}
 
 
 @given(

@@ -17,7 +17,7 @@ from strategy.reconciliation_facts import (
     OwnOrder,
     RunningCooldown,
     SentOrder,
-    ToldEnd,
+    StreamedEnd,
     UnclaimedOrder,
     UnreadableFind,
 )
@@ -142,7 +142,7 @@ ROWS: dict[str, tuple[Action, list[Facts]]] = {
         [UnclaimedOrder(order=OPEN, may_still_change=True, is_explained=True)],
     ),
     "unclaimed and empty": (Action.NOTHING, [UnclaimedOrder(order=EMPTY, may_still_change=True)]),
-    "unclaimed and unsettled": (
+    "unclaimed and undecided": (
         Action.WAIT,
         [UnclaimedOrder(order=FILLED, may_still_change=True, is_explained=True)],
     ),
@@ -164,7 +164,7 @@ ROWS: dict[str, tuple[Action, list[Facts]]] = {
             replace(current, answer=Answer.UNREADABLE, order=FILLED),
         ],
     ),
-    "its order is never told of": (Action.BLOCK, [replace(current, answer=Answer.NEVER)]),
+    "no answer for its order": (Action.BLOCK, [replace(current, answer=Answer.NEVER)]),
     "no answer": (Action.WAIT, [replace(current, answer=Answer.NONE)]),
     "its order is open": (
         Action.NOTHING,
@@ -195,7 +195,7 @@ ROWS: dict[str, tuple[Action, list[Facts]]] = {
             replace(current, answer=Answer.LIST_LACKS_IT, cycle=WATCHING),
         ],
     ),
-    "no order at rest": (
+    "no order awaited": (
         Action.NOTHING,
         [
             replace(current, cycle=WATCHING),
@@ -262,9 +262,9 @@ ROWS: dict[str, tuple[Action, list[Facts]]] = {
             replace(fits, is_confirmed=False),
         ],
     ),
-    "confirmed end": (Action.APPLY_ORDER, [ToldEnd(is_confirmed=True, is_ours=True)]),
-    "unconfirmed end": (Action.WAIT, [ToldEnd(is_confirmed=False, is_ours=True)]),
-    "unconfirmed foreign end": (Action.ASK, [ToldEnd(is_confirmed=False, is_ours=False)]),
+    "confirmed end": (Action.APPLY_ORDER, [StreamedEnd(is_confirmed=True, is_ours=True)]),
+    "unconfirmed end": (Action.WAIT, [StreamedEnd(is_confirmed=False, is_ours=True)]),
+    "unconfirmed foreign end": (Action.ASK, [StreamedEnd(is_confirmed=False, is_ours=False)]),
     "sent, missing once": (Action.WAIT, [SentOrder(is_confirmed=False)]),
     "sent, missing": (Action.NOTHING, [SentOrder(is_confirmed=True)]),
     "endless cooldown": (Action.ALERT, [RunningCooldown(endless_because="no cycle before it")]),
@@ -290,7 +290,7 @@ def test_whatever_the_facts_are_some_row_holds(subject):
     assert RULES[subject][-1].holds(None), "the last row asks nothing"
 
 
-def test_what_is_told_to_a_person_has_a_kind_of_its_own_in_dca_events():
+def test_each_alert_has_a_kind_of_its_own_in_dca_events():
     for rule in ALL_RULES:
         if rule.action.group == "alert":
             assert rule.kind, rule.name

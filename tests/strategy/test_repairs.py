@@ -45,12 +45,12 @@ def test_a_missing_order_frees_the_cycle_and_leaves_its_seq_alone(status):
 
 
 def test_a_missing_early_restart_goes_back_to_its_cooldown():
-    resting = replace(AROUND, cooldown_until=NOW + timedelta(seconds=1))
-    change = compute_missing_order_change(build_cycle(status="buying"), resting)
+    cooling = replace(AROUND, cooldown_until=NOW + timedelta(seconds=1))
+    change = compute_missing_order_change(build_cycle(status="buying"), cooling)
     assert change.cycle_updates["status"] is CycleStatus.COOLDOWN
 
 
-def test_a_vanished_position_ends_in_error_and_tells_a_person():
+def test_a_vanished_position_ends_in_error_with_an_alert():
     cycle = build_cycle(quantity=Decimal("0.1"))
     change = compute_position_gone_change(cycle, AROUND)
     assert change.next_cycle is CycleStatus.WATCHING
@@ -63,8 +63,8 @@ def test_a_vanished_position_ends_in_error_and_tells_a_person():
 # Late fills.
 
 
-def correction(cycle, order, journaled, order_seq=0, around=AROUND):
-    return compute_correction(cycle, order, journaled, order_seq, around)
+def correction(cycle, order, journaled, order_seq=0, circumstances=AROUND):
+    return compute_correction(cycle, order, journaled, order_seq, circumstances)
 
 
 def late_buy(filled="0.002", price="49000", **fields):
@@ -79,7 +79,7 @@ def test_what_the_journal_knows_already_is_no_correction(filled, price):
     assert correction(cycle, late_buy(filled, price), [build_entry(**PART)]) is None
 
 
-def test_a_late_fill_is_booked_with_its_own_price_and_row_and_a_person_is_told():
+def test_a_late_fill_is_booked_with_its_own_price_and_row_and_an_alert():
     cycle = build_cycle(quantity=Decimal("0.001"))
     order = late_buy("0.002", "49000")  # 0.001 at 50,000 was known: the rest came at 48,000
     change = correction(cycle, order, [build_entry(**PART)])
@@ -147,8 +147,10 @@ def test_a_late_sell_of_everything_completes_the_cycle():
     order = build_order(
         side="sell", status="canceled", filled_qty="0.001995", filled_avg_price="51000"
     )
-    around = replace(AROUND, coin_fees=Decimal("0.000005"))
-    change = correction(cycle, order, [build_entry(order, filled_qty=Decimal(0))], around=around)
+    circumstances = replace(AROUND, coin_fees=Decimal("0.000005"))
+    change = correction(
+        cycle, order, [build_entry(order, filled_qty=Decimal(0))], circumstances=circumstances
+    )
     assert dict(change.cycle_updates) == {
         "status": CycleStatus.COMPLETE,
         "completed_at": order.ended_at,

@@ -116,10 +116,10 @@ NOTHING = (None, None, None)
         ("an order is out to sell", {}, {"status": "selling", "quantity": HELD}, NOTHING),
         ("it has ended", {}, {"status": "complete", "quantity": HELD}, NOTHING),
         ("it has ended in error", {}, {"status": "error", "quantity": HELD}, NOTHING),
-        ("it rests", {}, {"status": "cooldown"}, NOTHING),
-        ("it rests and may buy early", EARLY, {"status": "cooldown"}, (49500, Purpose.BASE, None)),
-        ("disabled, rests", EARLY | {"is_enabled": False}, {"status": "cooldown"}, NOTHING),
-        ("rests with coins", EARLY, {"status": "cooldown", "quantity": HELD}, NOTHING),
+        ("in cooldown", {}, {"status": "cooldown"}, NOTHING),
+        ("in cooldown, may buy early", EARLY, {"status": "cooldown"}, (49500, Purpose.BASE, None)),
+        ("disabled, in cooldown", EARLY | {"is_enabled": False}, {"status": "cooldown"}, NOTHING),
+        ("in cooldown with coins", EARLY, {"status": "cooldown", "quantity": HELD}, NOTHING),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -245,7 +245,7 @@ def test_what_is_bought_and_what_is_wanted_stay_within_the_ladder(price, ask, sp
         assert spent + decision.amount_usd <= max(spent, compute_ladder_usd(state.asset))
 
 
-def test_a_buy_that_rests_is_canceled_at_the_take_profit_of_what_is_held():
+def test_an_open_buy_is_canceled_at_the_take_profit_of_what_is_held():
     found = triggers_of(build_state(cycle=build_cycle(status="buying", quantity=HELD)))
     assert found == Triggers(cancel_buy_at_or_above=Decimal(51000))
 

@@ -81,7 +81,7 @@ class BotParts:
         await self.market.refresh(states)
         for quote in quotes:
             await self.market.on_crypto_quote(quote)
-        await self.market.settled()
+        await self.market.wait_until_idle()
 
     def orders(self, status: str = "all") -> list[ExchangeOrder]:
         """The exchange's orders, oldest first."""

@@ -124,8 +124,8 @@ def test_an_order_that_does_not_exist_does_not_leave_a_closed_cycle_open(quantit
     cycle = build_cycle(
         status="buying", quantity=Decimal(quantity), close_requested=True, latest_order_id="gone"
     )
-    resting = build_circumstances(cooldown_until=NOW + timedelta(seconds=30))
-    change = compute_missing_order_change(cycle, resting)
+    cooling = build_circumstances(cooldown_until=NOW + timedelta(seconds=30))
+    change = compute_missing_order_change(cycle, cooling)
     expected = CycleStatus.COMPLETE if closes else CycleStatus.WATCHING
     assert change.cycle_updates["status"] is expected
     assert (change.next_cycle is CycleStatus.COOLDOWN) == closes
@@ -193,7 +193,7 @@ def closing(start, db_conn):
     return get_cycle(db_conn, cycle.id)
 
 
-async def test_it_is_sold_at_a_loss_without_any_quote_and_rests_as_usual(
+async def test_it_is_sold_at_a_loss_without_any_quote_and_cools_down_as_usual(
     parts: BotParts, exchange, db_conn, closing
 ):
     exchange.push_quote("BTC/USD", 30000, 30001)
@@ -204,13 +204,13 @@ async def test_it_is_sold_at_a_loss_without_any_quote_and_rests_as_usual(
     await parts.see()
     assert len(parts.orders()) == 1, "its result is waited for"
     parts.sweep()
-    done, resting = get_cycle(db_conn, closing.id), get_latest_cycle(db_conn, closing.asset_id)
+    done, cooling = get_cycle(db_conn, closing.id), get_latest_cycle(db_conn, closing.asset_id)
     assert (done.status, done.close_requested) == (CycleStatus.COMPLETE, True)
-    assert (resting.status, resting.close_requested) == (CycleStatus.COOLDOWN, False)
+    assert (cooling.status, cooling.close_requested) == (CycleStatus.COOLDOWN, False)
     [entry] = get_entries_of_cycle(db_conn, closing.id)
     assert (entry.purpose, entry.order_seq) == (Purpose.TAKE_PROFIT, 1)
     await parts.see(wire_quote("BTC/USD", 30000, 30001))
-    assert len(parts.orders()) == 1, "the new cycle rests"
+    assert len(parts.orders()) == 1, "the new cycle is in cooldown"
 
 
 async def test_the_second_opinion_on_prices_is_not_asked_for(
@@ -219,7 +219,7 @@ async def test_the_second_opinion_on_prices_is_not_asked_for(
     def ask(symbol: str) -> None:
         raise AssertionError(f"the price of {symbol} does not matter")
 
-    monkeypatch.setattr("trading.order_placement.fetch_latest_quote", ask)
+    monkeypatch.setattr("trading.take_profit_checks.fetch_latest_quote", ask)
     exchange.push_quote("BTC/USD", 30000, 30001)
     await parts.see()
     assert len(parts.orders()) == 1

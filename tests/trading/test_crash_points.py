@@ -49,7 +49,7 @@ class Run:
         await asyncio.to_thread(end_all_connections)
 
     async def quote(self, price: float) -> None:
-        """Quote `price` until nothing changes any more: orders placed, filled, and told."""
+        """Quote `price` until nothing changes: orders placed, filled, and sent as updates."""
 
         async def step(parts: BotParts) -> None:
             for _ in range(4):
@@ -67,7 +67,7 @@ class Run:
                 raise error
 
     async def _deliver(self, parts: BotParts) -> None:
-        """Tell every change of an order once; what a dead process was told is lost."""
+        """Send every change of an order once; what was sent to a dead process is lost."""
         for order in parts.orders():
             state = (order.status, order.filled_qty)
             if self._seen.get(order.id) != state:
@@ -89,7 +89,7 @@ class Run:
         await self.do(step)
 
     async def end(self) -> None:
-        """Two sweeps later everything has settled."""
+        """Two sweeps later everything is booked."""
 
         async def step(parts: BotParts) -> None:
             self._exchange.finish()

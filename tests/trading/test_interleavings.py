@@ -296,7 +296,7 @@ def test_the_size_of_the_search_is_said_in_one_word():
             stories_and_steps(size)
 
 
-def test_any_interleaving_ends_with_the_exchanges_own_books(
+def test_any_interleaving_ends_with_the_exchanges_own_records(
     mariadb_server: PrivateMariaDB, bot_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stories, steps = stories_and_steps(os.environ.get(SIZE_SETTING, USUAL_SIZE))

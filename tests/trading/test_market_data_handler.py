@@ -17,7 +17,7 @@ from config import get_settings, reset_settings
 from domain.orders import Side
 from models.cycle_data import get_cycle, update_cycle
 from strategy.order_identity import compute_client_order_id
-from trading import market_data_handler, order_placement, placement_guard
+from trading import market_data_handler, order_placement, placement_guard, take_profit_checks
 from utils.alpaca_client_rest import place_limit_buy_order
 from utils.db_utils import execute_query
 
@@ -245,10 +245,10 @@ async def test_coins_of_the_users_own_are_not_sold(parts, start):
     assert order.qty == Decimal("0.001995"), "ours is what the fee left of what we bought"
 
 
-async def test_missing_coins_are_looked_for_twice_then_the_rest_is_sold_and_said(
+async def test_missing_coins_are_asked_for_twice_then_the_rest_is_sold_and_reported(
     parts, start, exchange, monkeypatch, caplog
 ):
-    monkeypatch.setattr(order_placement, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(take_profit_checks, "POSITION_LAG_SECONDS", 0)
     start(**HELD, coins="0.001")
     await parts.see(parts.quote_both(51500, 51501))
     [order] = parts.orders()
@@ -261,7 +261,7 @@ async def test_missing_coins_are_looked_for_twice_then_the_rest_is_sold_and_said
 async def test_a_position_that_lags_behind_its_fill_is_sold_whole(
     parts, start, exchange, monkeypatch, caplog
 ):
-    monkeypatch.setattr(order_placement, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(take_profit_checks, "POSITION_LAG_SECONDS", 0)
     start(**HELD)
     exchange.arm("positions_empty", count=1, match={"route": "single"})
     await parts.see(parts.quote_both(51500, 51501))
@@ -271,7 +271,7 @@ async def test_a_position_that_lags_behind_its_fill_is_sold_whole(
 
 
 async def test_without_any_coins_nothing_is_sold(parts, start, monkeypatch):
-    monkeypatch.setattr(order_placement, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(take_profit_checks, "POSITION_LAG_SECONDS", 0)
     start(**HELD, coins="0.000001")
     await parts.see(parts.quote_both(51500, 51501))
     assert parts.orders() == []
@@ -344,11 +344,11 @@ async def test_a_row_that_changed_since_the_triggers_were_computed_decides(parts
     await parts.see()
     update_cycle(db_conn, cycle.id, {"status": "buying"})
     await parts.market.on_crypto_quote(parts.quote_both(50000, 50001))
-    await parts.market.settled()
+    await parts.market.wait_until_idle()
     assert parts.orders() == []
 
 
-async def test_one_coin_without_usable_quotes_is_told_once_and_when_they_are_back(
+async def test_one_coin_without_usable_quotes_is_one_alert_and_a_line_when_they_are_back(
     parts, start, monkeypatch, caplog
 ):
     start(**HELD)
@@ -357,7 +357,7 @@ async def test_one_coin_without_usable_quotes_is_told_once_and_when_they_are_bac
     real, passed = time.monotonic, 0.0
     monkeypatch.setattr(market_data_handler.time, "monotonic", lambda: real() + passed)
 
-    def told():
+    def alerts():
         edges = parts.market.stalls.edges(real() + passed)
         return [(edge.symbol, edge.has_begun, edge.reason) for edge in edges]
 
@@ -365,17 +365,17 @@ async def test_one_coin_without_usable_quotes_is_told_once_and_when_they_are_bac
     await parts.see()
     await parts.see(parts.quote_both(50000, 50001))
     await parts.see()
-    assert told() == [], "the whole stream was away: that is the watchdog's matter"
+    assert alerts() == [], "the whole stream was away: that alert is the watchdog's"
     found = []
     for _ in range(14):
         passed += 50.0
         await parts.see(parts.quote_both(50000, 50001), wire_quote("ETH/USD", 0, 2001))
-        found += told()
+        found += alerts()
     reason = "no usable quote of it comes although the stream lives"
     assert found == [("ETH/USD", True, reason)]
     await parts.see(parts.quote_both(2000, 2001, "ETH/USD"))
     await parts.see()
-    assert told() == [("ETH/USD", False, "the price asks for no order any more")]
+    assert alerts() == [("ETH/USD", False, "the price asks for no order any more")]
 
 
 # One state, one order.
@@ -397,10 +397,10 @@ async def test_a_thousand_quotes_while_a_post_takes_two_seconds_are_one_order(
         await parts.market.on_crypto_quote(quote)
         await asyncio.sleep(0)
     took_seconds = time.monotonic() - began
-    await parts.market.settled()
+    await parts.market.wait_until_idle()
     for _ in range(100):
         await parts.market.on_crypto_quote(quote)
-    await parts.market.settled()
+    await parts.market.wait_until_idle()
     assert took_seconds < 1
     assert posts(exchange) == 1
     assert len(parts.orders()) == 1
@@ -451,7 +451,7 @@ async def test_a_take_profit_that_is_not_confirmed_costs_no_request_of_the_accou
     exchange.push_quote(BTC, 50000, 50001)
     before = exchange.state()["requests"]["total"]
     await parts.market.on_crypto_quote(wire_quote(BTC, 51500, 51501))
-    await parts.market.settled()
+    await parts.market.wait_until_idle()
     assert exchange.state()["requests"]["total"] == before
 
 
@@ -577,7 +577,7 @@ async def test_a_database_that_is_away_costs_a_pause_and_no_order(
     quote = parts.quote_both(50000, 50001)
     execute_query("RENAME TABLE dca_cycles TO away", db_conn=db_conn)
     await parts.market.on_crypto_quote(quote)
-    await parts.market.settled()
+    await parts.market.wait_until_idle()
     assert posts(exchange) == 0
     assert "order.skipped" in caplog.text
     execute_query("RENAME TABLE away TO dca_cycles", db_conn=db_conn)
@@ -585,14 +585,14 @@ async def test_a_database_that_is_away_costs_a_pause_and_no_order(
     assert posts(exchange) == 1
 
 
-async def test_one_sick_symbol_does_not_stop_the_others(parts, start, monkeypatch, caplog):
+async def test_one_failing_symbol_does_not_stop_the_others(parts, start, monkeypatch, caplog):
     start()
     start(symbol="ETH/USD")
     healthy = parts.placer.consider
 
     def consider(symbol, newest_quote, **turn):
         if symbol == BTC:
-            raise ZeroDivisionError("sick")
+            raise ZeroDivisionError("broken")
         return healthy(symbol, newest_quote, **turn)
 
     monkeypatch.setattr(parts.placer, "consider", consider)

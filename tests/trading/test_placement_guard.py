@@ -63,7 +63,7 @@ def test_after_an_unknown_outcome_two_404s_far_enough_apart_free_the_state(
     assert guard.is_waiting_for(ID) is waits
 
 
-def test_a_404_plans_the_second_look_and_a_find_forgets_the_first(guard):
+def test_a_404_plans_the_second_question_and_a_find_forgets_the_first(guard):
     guard.sending(ID, 99)
     guard.unknown(100)
     guard.not_found(100)
@@ -75,19 +75,19 @@ def test_a_404_plans_the_second_look_and_a_find_forgets_the_first(guard):
     assert guard.is_waiting_for(ID), "the 404 before the find does not count"
 
 
-def test_refusals_rest_longer_each_time_and_the_fifth_buy_pauses(guard, caplog):
-    rests = []
+def test_refusals_back_off_longer_each_time_and_the_fifth_buy_pauses(guard, caplog):
+    waits = []
     for _ in range(5):
         guard.sending(ID, 0)
         guard.refused(Side.BUY, 0)
         assert not guard.is_waiting_for(ID)
-        rests.append(guard.seconds_until_allowed(Side.BUY, 0))
-    assert rests == [5, 10, 20, 40, PAUSE_SECONDS]
+        waits.append(guard.seconds_until_allowed(Side.BUY, 0))
+    assert waits == [5, 10, 20, 40, PAUSE_SECONDS]
     [record] = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert record.getMessage().startswith("buying.paused symbol=BTC/USD")
 
 
-def test_one_person_is_told_once_per_five_refusals(guard, caplog):
+def test_five_refusals_are_one_alert(guard, caplog):
     for _ in range(14):
         guard.refused(Side.BUY, 0)
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
@@ -118,7 +118,7 @@ def test_a_filled_order_starts_the_count_from_zero(guard):
     assert guard.seconds_until_allowed(Side.BUY, 0) == 5
 
 
-def test_a_rest_passes(guard):
+def test_a_backoff_passes(guard):
     guard.refused(Side.BUY, 100)
     assert guard.seconds_until_allowed(Side.BUY, 104) == 1
     assert guard.seconds_until_allowed(Side.BUY, 105) == 0

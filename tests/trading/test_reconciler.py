@@ -78,7 +78,7 @@ def test_an_order_whose_events_were_all_lost_is_linked_then_its_fill_applied(par
         (0, "recovery", logging.WARNING, "sweep.repaired"),
     ],
 )
-def test_a_sweep_claims_a_repair_only_of_what_no_event_is_about_to_tell(
+def test_a_sweep_claims_a_repair_only_of_what_no_event_is_about_to_book(
     parts, start, exchange, caplog, hours, source, level, name
 ):
     """The list can be read between the exchange's fill and the booking of its event."""
@@ -187,7 +187,7 @@ def test_a_cycle_is_freed_only_when_its_order_is_missing_twice_some_time_apart(
     assert (event["kind"], event["severity"]) == ("order_missing", "warning")
 
 
-def test_an_order_that_shows_up_between_the_looks_is_linked(sweeper, parts, start, db_conn):
+def test_an_order_that_appears_between_the_sweeps_is_linked(sweeper, parts, start, db_conn):
     cycle = start("buying")
     assert sweeper.sweep().unresolved_cycles == 1
     order_id = buy(parts, cycle, **FAR)
@@ -196,14 +196,14 @@ def test_an_order_that_shows_up_between_the_looks_is_linked(sweeper, parts, star
     assert (found.status, found.latest_order_id) == ("buying", order_id)
 
 
-def test_a_missing_hand_linked_order_is_looked_for_by_our_own_id_too(parts, start, db_conn):
+def test_a_missing_hand_linked_order_is_asked_for_by_our_own_id_too(parts, start, db_conn):
     cycle = start("buying", latest_order_id="fake_id")
     order_id = buy(parts, cycle, **FAR)
     parts.reconciler.sweep()
     assert get_cycle(db_conn, cycle.id).latest_order_id == order_id
 
 
-def test_a_cycle_that_moves_while_it_is_looked_at_is_left_alone(parts, start, db_conn, monkeypatch):
+def test_a_cycle_that_moves_while_it_is_read_is_left_alone(parts, start, db_conn, monkeypatch):
     cycle = start("buying", latest_order_id="fake_id")
     apply_to_cycle = cycle_changes.apply_to_cycle
 
@@ -217,7 +217,7 @@ def test_a_cycle_that_moves_while_it_is_looked_at_is_left_alone(parts, start, db
     assert (found.status, found.latest_order_id) == ("buying", "another")
 
 
-def test_an_open_order_is_never_given_up_however_old_and_a_person_is_told_once(
+def test_an_open_order_is_never_given_up_however_old_and_is_one_alert(
     parts, start, db_conn, exchange, caplog
 ):
     cycle = start()
@@ -261,7 +261,7 @@ def test_a_failed_answer_changes_nothing(parts, start, db_conn, exchange, fault)
     assert get_cycle(db_conn, cycle.id) == cycle
 
 
-def test_a_failed_look_up_of_one_order_changes_nothing(parts, start, db_conn, exchange):
+def test_a_failed_question_about_one_order_changes_nothing(parts, start, db_conn, exchange):
     cycle = start("buying", latest_order_id=FAKE)
     exchange.arm("http_500", match={"path": "/v2/orders:by_client_order_id"})
     with pytest.raises(ExchangeUnavailable):
@@ -390,7 +390,7 @@ def test_a_row_that_cannot_be_locked_in_the_servers_time_is_booked_by_a_later_sw
 
 
 def spoil(exchange, order_id):
-    """From here on the exchange tells of a fill without a price. Returns what undoes that."""
+    """From here on the exchange lists a fill without a price. Returns what undoes that."""
     inside = exchange.server.exchange
     before = []
 
@@ -471,9 +471,7 @@ def test_one_of_ours_that_is_too_old_for_the_list_keeps_no_recovery_from_its_end
     assert parts.reconciler.blocked_symbols() == set()
 
 
-def test_one_order_that_the_exchange_never_tells_of_keeps_no_start_from_its_end(
-    parts, start, exchange, db_conn
-):
+def test_one_order_without_an_answer_keeps_no_start_from_its_end(parts, start, exchange, db_conn):
     start("buying", latest_order_id=FAKE)
     start(symbol="ETH/USD")
     exchange.arm("http_500", match={"path": f"/v2/orders/{FAKE}"})

@@ -85,7 +85,7 @@ def requests_made(exchange):
 
 
 def lose_an_old_order_behind(exchange, db_conn, cycle, count):
-    """All cycles are a month old; one of them bought 20 days ago, and nobody told. Since then the
+    """All cycles are a month old; one of them bought 20 days ago, and no event came. Since then the
     user traded by hand.
     """
     moment = datetime.now(UTC) - timedelta(days=30)
@@ -112,10 +112,10 @@ async def test_500_cycles_recover_from_a_cold_start_and_after_a_reconnect_with_a
         for seq in range(1, 3)
         for number in range(10)
     ]
-    resting = [
+    still_open = [
         (SYMBOLS[number], compute_client_order_id(cycles[number])) for number in range(20, 120)
     ]
-    submit(wide, filled + behind + resting)
+    submit(wide, filled + behind + still_open)
     before = requests_made(wide)
     result = await asyncio.to_thread(bot.reconciler.recover)
     asked = requests_made(wide) - before
@@ -178,7 +178,7 @@ async def test_a_recovery_that_is_cut_off_again_and_again_goes_on_and_ends(
     wide.clear_faults(outage)
     assert attempts > 5
     asked = requests_made(wide) - before
-    # As many pages as questions; each attempt looks at what is new, too, and ends in a failure.
+    # As many pages as questions; each attempt reads what is new, too, and ends in a failure.
     assert asked.total() <= 2 * len(some) + 4 * attempts, asked
     assert asked[ONE_ORDER] >= len(some)
     assert get_cycle(db_conn, some[3].id).order_seq == 1

@@ -110,7 +110,7 @@ async def test_coins_of_the_new_name_are_not_adopted_over_those_of_the_old(
     assert get_cycle(db_conn, bought.id) == bought
 
 
-async def test_the_wish_to_close_is_not_tried_and_told_again_and_again(
+async def test_the_request_to_close_is_not_tried_and_reported_again_and_again(
     parts, db_conn, bought, rename, caplog
 ):
     update_cycle(db_conn, bought.id, {"close_requested": True})

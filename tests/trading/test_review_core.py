@@ -105,7 +105,7 @@ async def test_a_socket_that_breaks_while_it_is_closed_does_not_end_the_daemon(b
         await stream.close()
         assert stream._ws is None
     bot.streams._trade._ws = Broken()
-    await bot.streams.reconnect_trade_stream("mute")
+    await bot.streams.reconnect_trade_stream("stalled")
 
 
 async def test_a_symbol_added_while_the_stream_subscribes_is_subscribed_too(bot):
@@ -128,7 +128,7 @@ async def test_a_symbol_added_while_the_stream_subscribes_is_subscribed_too(bot)
 # The daemon's tasks.
 
 
-async def test_after_a_gap_longer_than_a_sweeps_look_back_the_next_one_is_a_recovery(
+async def test_after_a_gap_longer_than_a_sweep_reads_the_next_one_is_a_recovery(
     bot, exchange, db_conn, start, monkeypatch, caplog
 ):
     caplog.set_level(logging.INFO)
@@ -161,6 +161,50 @@ async def test_after_a_gap_longer_than_a_sweeps_look_back_the_next_one_is_a_reco
     is_down = False
     await until(lambda: get_cycle(db_conn, cycle.id).order_seq == 1)
     work.cancel()
+
+
+async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(bot, start, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(trading_bot, "RETRY_SECONDS", 0.05)
+    tries = {"sweep": 0, "refresh": 0}
+
+    def counted(name, work):
+        def run():
+            tries[name] += 1
+            return work()
+
+        return run
+
+    for work in ("recover", "sweep"):
+        monkeypatch.setattr(bot.reconciler, work, counted("sweep", getattr(bot.reconciler, work)))
+    monkeypatch.setattr(bot, "_load_states", counted("refresh", bot._load_states))
+
+    def has_tried(times):
+        bot._refresh_wanted.set()
+        return min(tries.values()) >= times
+
+    start()
+    loops = [bot.keep_reconciled(), bot.keep_triggers_fresh()]
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    await until(lambda: bot._recovered and has_tried(1))
+    await asyncio.to_thread(execute_query, "RENAME TABLE dca_cycles TO cycles_away")
+    try:
+        bot._sweep_wanted.set()
+        await until(lambda: "sweep.postponed" in caplog.text and "refresh.postponed" in caplog.text)
+        tries.update(sweep=0, refresh=0)
+        await until(lambda: has_tried(4))
+    finally:
+        await asyncio.to_thread(execute_query, "RENAME TABLE cycles_away TO dca_cycles")
+    await until(lambda: "sweep.resumed" in caplog.text and "refresh.resumed" in caplog.text)
+    tries.update(sweep=0, refresh=0)
+    bot._sweep_wanted.set()
+    await until(lambda: has_tried(1))
+    for task in tasks:
+        task.cancel()
+    lines = [message.split()[0] for message in caplog.messages]
+    for name in ("sweep", "refresh"):
+        edges = [line for line in lines if line in (f"{name}.postponed", f"{name}.resumed")]
+        assert edges == [f"{name}.postponed", f"{name}.resumed"]
 
 
 async def test_a_lock_lost_during_recovery_still_halts_when_recovery_is_done(bot, monkeypatch):
@@ -283,7 +327,7 @@ def test_a_late_fill_never_has_a_price_below_zero():
     assert change.cycle_updates["last_order_fill_price"] == Decimal("0.0011")
 
 
-def test_sells_that_are_refused_again_and_again_are_told_to_a_person(caplog):
+def test_sells_that_are_refused_again_and_again_are_an_alert(caplog):
     guard = PlacementGuard(BTC, 30.0)
     for number in range(5):
         guard.refused(Side.SELL, 1000.0 * number)
@@ -309,7 +353,7 @@ def test_a_coin_that_alpaca_delists_is_not_bought_and_its_rules_are_kept(
 # Years.
 
 
-def test_the_state_of_an_asset_is_read_without_looking_at_its_past(db_conn, make_asset):
+def test_the_state_of_an_asset_is_read_without_reading_its_past(db_conn, make_asset):
     for symbol in (BTC, "ETH/USD", "SOL/USD"):
         asset = make_asset(symbol)
         ends = [
@@ -361,7 +405,7 @@ def test_rows_made_by_plain_sql_in_another_time_zone_are_of_this_moment(db_conn,
     assert load_trading_state(db_conn, BTC).previous_status is CycleStatus.COMPLETE
 
 
-# One sick order or symbol.
+# One failing order or symbol.
 
 
 def send(parts, cycle, symbol, qty, price, identity=None):
@@ -419,7 +463,7 @@ def test_orders_of_a_lost_database_are_not_asked_for_one_by_one_for_ever(
     assert parts.reconciler.blocked_symbols() == {BTC}
 
 
-def test_an_order_that_was_seen_between_two_looks_must_be_missed_twice_again(
+def test_an_order_that_was_seen_between_two_sweeps_must_be_missed_twice_again(
     parts, start, db_conn, monkeypatch
 ):
     cycle = start("buying")

@@ -1,5 +1,5 @@
 """Sells on the real exchange and database: at a price that is still there, whole, and not kept from
-it by a buy that rests, a wide spread or what earlier cycles left.
+it by an open buy, a wide spread or what earlier cycles left.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from operations.refused import Refused
 from strategy.order_identity import compute_client_order_id
 from strategy.reconciliation import Action, plan
 from strategy.unclaimed import measure_unclaimed
-from trading import order_placement, placement_guard
+from trading import order_placement, placement_guard, take_profit_checks
 from trading.cycle_changes import Applied, apply_order
 from utils.alpaca_client_rest import place_limit_buy_order
 from utils.alpaca_queries import fetch_position
@@ -59,7 +59,7 @@ async def see_during_the_position(parts: BotParts, exchange, first, then):
     await parts.market.on_crypto_quote(parts.quote_both(*first))
     await until(lambda: count(exchange, POSITION) > before, "the position was not asked for")
     await parts.market.on_crypto_quote(await asyncio.to_thread(parts.quote_both, *then))
-    await parts.market.settled()
+    await parts.market.wait_until_idle()
 
 
 def sells(parts):
@@ -100,7 +100,7 @@ async def test_a_confirmation_that_has_become_old_is_asked_for_again(
     await parts.market.on_crypto_quote(parts.quote_both(51500, 51501))
     await until(lambda: count(exchange, POSITION) > before, "the position was not asked for")
     await asyncio.to_thread(exchange.push_quote, BTC, 47000, 47001)
-    await parts.market.settled()
+    await parts.market.wait_until_idle()
     assert sells(parts) == []
 
 
@@ -122,7 +122,7 @@ async def test_no_sell_is_sent_for_a_cycle_that_was_removed_or_taken_back_meanwh
         execute_query("DELETE FROM dca_assets", db_conn=db_conn)
     else:
         update_cycle(db_conn, cycle.id, {"close_requested": False})
-    await parts.market.settled()
+    await parts.market.wait_until_idle()
     assert sells(parts) == []
 
 
@@ -145,7 +145,7 @@ async def test_a_symbol_that_waits_for_its_turn_to_buy_sells_when_its_target_is_
         await parts.market.on_crypto_quote(await asyncio.to_thread(parts.quote_both, 51500, 51501))
         await until(lambda: sells(parts), "nothing was sold")
         assert parts.market._buy_turn.locked(), "the other buy is still under way"
-        await parts.market.settled()
+        await parts.market.wait_until_idle()
         assert [order.symbol for order in parts.orders() if order.side is Side.BUY] == ["ETH/USD"]
         assert not parts.market._buy_turn.locked()
     finally:
@@ -158,7 +158,7 @@ async def test_a_symbol_that_waits_for_its_turn_to_buy_sells_when_its_target_is_
 async def test_a_position_that_showed_half_leaves_a_cycle_that_sells_the_other_half(
     parts, start, exchange, db_conn, monkeypatch, caplog
 ):
-    monkeypatch.setattr(order_placement, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(take_profit_checks, "POSITION_LAG_SECONDS", 0)
     cycle = start(**HELD, coins="0.001")
     high = parts.quote_both(51500, 51501)
     await parts.see(high)
@@ -179,11 +179,11 @@ async def test_a_position_that_showed_half_leaves_a_cycle_that_sells_the_other_h
     assert entry["filled_qty"] + other["filled_qty"] == Decimal("0.001995")
 
 
-# A buy that rests.
+# An open buy.
 
 
 def rest_a_safety_order(parts, exchange, cycle):
-    """The ask moved on before the limit buy arrived: it rests, and its event has linked it."""
+    """The ask moved on before the limit buy arrived: it is open, and its event has linked it."""
     exchange.push_quote(BTC, 50990, 51000)
     identity = compute_client_order_id(cycle)
     place_limit_buy_order(

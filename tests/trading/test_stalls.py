@@ -1,4 +1,4 @@
-"""What wants to trade and cannot is told when it begins and when it ends; nothing else is told."""
+"""What wants to trade and cannot is an alert when that begins and a line when it ends."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ HELD |= {"last_order_fill_price": Decimal(50000)}
 ALERT_SECONDS = 600.0
 
 
-def told(parts: BotParts, later_seconds: float = 0.0) -> list[tuple[bool, str]]:
+def due_alerts(parts: BotParts, later_seconds: float = 0.0) -> list[tuple[bool, str]]:
     """The alerts that are due: whether a stall begins, and why it is or why it ended."""
     edges = parts.market.stalls.edges(time.monotonic() + later_seconds)
     return [(edge.has_begun, edge.reason) for edge in edges]
 
 
 def wake(parts: BotParts) -> None:
-    """Let the symbol look at once again, whatever it rests for."""
+    """Let the symbol try at once, however long it backs off."""
     for watch in parts.market._watches.values():
         watch.backs_off_until = {side: 0.0 for side in Side}
 
 
-# What counts: each of these is wanted, cannot be had, and is told once after ten minutes.
+# What counts: each of these is wanted, cannot be had, and is one alert after ten minutes.
 
 
 async def wide_spread(parts, start, exchange):
@@ -67,7 +67,7 @@ async def not_tradable(parts, start, exchange):
     known = await asyncio.to_thread(parts.rules.get, BTC)
     fields = {name: getattr(known, name) for name in known.__slots__}
     parts.rules = None
-    parts.placer._rules = SimpleNamespace(
+    parts.placer.rules = SimpleNamespace(
         get=lambda symbol: AssetRules(**fields | {"is_tradable": False})
     )
     await parts.see(parts.quote_both(50000, 50001))
@@ -127,7 +127,7 @@ async def quotes_that_die_before_the_position_is_known(parts, start, exchange):
     ],
     ids=lambda situation: situation.__name__,
 )  # fmt: skip
-async def test_what_keeps_an_asset_from_an_order_it_wants_is_told_once_and_when_it_is_over(
+async def test_what_keeps_an_asset_from_an_order_it_wants_is_one_alert_and_a_line_when_it_is_over(
     parts, start, exchange, situation
 ):
     reason, cure = await situation(parts, start, exchange)
@@ -135,50 +135,51 @@ async def test_what_keeps_an_asset_from_an_order_it_wants_is_told_once_and_when_
     assert (held.symbol, held.is_stalled, held.is_requested) == (BTC, False, False)
     assert reason in held.reason
     assert (cure is None) or (cure in held.cure)
-    assert told(parts, ALERT_SECONDS - 5) == [], "a hiccup is nobody's matter"
+    assert held.has_foreign_coins is (situation is foreign_coins)
+    assert due_alerts(parts, ALERT_SECONDS - 5) == [], "a short one is no alert"
     await parts.see()
-    [(has_begun, words)] = told(parts, ALERT_SECONDS)
+    [(has_begun, words)] = due_alerts(parts, ALERT_SECONDS)
     assert (has_begun, reason in words) == (True, True)
     assert parts.market.stalls.held_back()[0].is_stalled
     await parts.see()
-    assert told(parts, 10 * ALERT_SECONDS) == [], "once, however long it lasts"
+    assert due_alerts(parts, 10 * ALERT_SECONDS) == [], "once, however long it lasts"
     # The market moves on: nothing is wanted any more.
     execute_query("UPDATE dca_assets SET is_enabled = 0", db_conn=None)
     execute_query("UPDATE dca_cycles SET quantity = 0", db_conn=None)
     await parts.see()
-    assert told(parts) == [(False, "it is disabled and holds nothing")]
+    assert due_alerts(parts) == [(False, "it is disabled and holds nothing")]
     assert parts.market.stalls.held_back() == ()
 
 
 async def test_a_price_that_moves_away_ends_it_and_one_that_returns_begins_anew(parts, start):
     start(**HELD)
     await parts.see(parts.quote_both(47000, 49000))
-    assert [has_begun for has_begun, _ in told(parts, ALERT_SECONDS)] == [True]
+    assert [has_begun for has_begun, _ in due_alerts(parts, ALERT_SECONDS)] == [True]
     await parts.see(parts.quote_both(50000, 50001))
     await parts.see()
-    assert told(parts) == [(False, "the price asks for no order any more")]
+    assert due_alerts(parts) == [(False, "the price asks for no order any more")]
     wake(parts)
     await parts.see(parts.quote_both(47500, 49000))
-    assert told(parts, ALERT_SECONDS - 5) == []
+    assert due_alerts(parts, ALERT_SECONDS - 5) == []
 
 
-async def test_an_order_that_fills_ends_it_and_one_that_rests_does_not_count(
+async def test_an_order_that_fills_ends_it_and_an_open_one_does_not_count(
     parts, start, exchange, db_conn
 ):
     exchange.arm("rest_after_part", fraction=0.5)
     start(**HELD)
     await parts.see(parts.quote_both(47000, 49000))
-    assert [has_begun for has_begun, _ in told(parts, ALERT_SECONDS)] == [True]
+    assert [has_begun for has_begun, _ in due_alerts(parts, ALERT_SECONDS)] == [True]
     wake(parts)
     await parts.see(parts.quote_both(48990, 49000))
     parts.sweep()
     await parts.see()
     assert execute_query("SELECT status FROM dca_cycles", fetch_one=True) == {"status": "buying"}
-    assert told(parts, 3 * ALERT_SECONDS) == [], "whether it is over, the order's end decides"
+    assert due_alerts(parts, 3 * ALERT_SECONDS) == [], "whether it is over, the order's end decides"
     exchange.clear_faults()
     parts.quote_both(48990, 49000)
     parts.sweep()
-    assert told(parts) == [(False, "an order was filled")]
+    assert due_alerts(parts) == [(False, "an order was filled")]
 
 
 async def test_orders_that_are_rejected_again_and_again_are_one_stall(parts, start):
@@ -207,7 +208,7 @@ async def test_orders_that_nobody_answers_again_and_again_are_a_stall_until_one_
         wake(parts)
         await parts.see(parts.quote_both(51500, 51501))
     assert exchange.times_applied("http_500") >= 2
-    [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
+    [(has_begun, reason)] = due_alerts(parts, ALERT_SECONDS + 5)
     assert has_begun
     assert "HTTP 500" in reason
     exchange.clear_faults()
@@ -216,7 +217,7 @@ async def test_orders_that_nobody_answers_again_and_again_are_a_stall_until_one_
         wake(parts)
         await parts.see(parts.quote_both(51500, 51501))
     parts.sweep()
-    assert told(parts) == [(False, "an order was filled")]
+    assert due_alerts(parts) == [(False, "an order was filled")]
 
 
 async def test_a_buy_that_does_not_end_and_keeps_coins_from_their_take_profit_is_a_stall(
@@ -231,9 +232,9 @@ async def test_a_buy_that_does_not_end_and_keeps_coins_from_their_take_profit_is
     for _ in range(placement_guard.MAX_CANCEL_REQUESTS + 1):
         wake(parts)
         await parts.see(parts.quote_both(51500, 51501))
-    [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
+    [(has_begun, reason)] = due_alerts(parts, ALERT_SECONDS + 5)
     assert has_begun
-    assert "the buy that rests does not end" in reason
+    assert "the open buy does not end" in reason
 
 
 async def test_orders_that_are_accepted_and_never_exist_are_a_stall(parts, start, monkeypatch):
@@ -246,7 +247,7 @@ async def test_orders_that_are_accepted_and_never_exist_are_a_stall(parts, start
         guard._ask_at = 0.0
         wake(parts)
         await parts.see(parts.quote_both(51500, 51501))
-    [(has_begun, reason)] = told(parts, ALERT_SECONDS + 5)
+    [(has_begun, reason)] = due_alerts(parts, ALERT_SECONDS + 5)
     assert has_begun
     assert "does not exist" in reason
 
@@ -276,27 +277,27 @@ async def halted(parts, start):
 
 
 @pytest.mark.parametrize("situation", [paused, at_a_buy_limit, halted])
-async def test_what_the_user_wants_or_is_told_louder_is_shown_and_no_stall(
+async def test_what_the_user_wants_or_another_alert_says_is_shown_and_no_stall(
     parts, start, situation, caplog
 ):
     reason = await situation(parts, start)
     [held] = parts.market.stalls.held_back()
     assert (reason in held.reason, held.is_requested) == (True, True)
-    assert told(parts, 10 * ALERT_SECONDS) == []
+    assert due_alerts(parts, 10 * ALERT_SECONDS) == []
 
 
 async def test_a_user_who_pauses_ends_the_stall_and_one_who_resumes_begins_anew(parts, start):
     start(coins="0.5")
     await parts.see(parts.quote_both(50000, 50001))
-    assert [has_begun for has_begun, _ in told(parts, ALERT_SECONDS)] == [True]
+    assert [has_begun for has_begun, _ in due_alerts(parts, ALERT_SECONDS)] == [True]
     set_flag(parts.settings.run_dir, "paused", wanted=True)
     wake(parts)
     await parts.see(parts.quote_both(50000, 50001))
-    assert told(parts) == [(False, "buying is paused: scripts/bot resume")]
+    assert due_alerts(parts) == [(False, "buying is paused: scripts/bot resume")]
     set_flag(parts.settings.run_dir, "paused", wanted=False)
     wake(parts)
     await parts.see(parts.quote_both(50000, 50001))
-    assert told(parts, ALERT_SECONDS - 5) == []
+    assert due_alerts(parts, ALERT_SECONDS - 5) == []
     assert not parts.market.stalls.held_back()[0].is_requested
 
 
@@ -321,14 +322,14 @@ async def test_a_row_that_cannot_trade_is_held_back_with_its_cure_until_it_is_co
     [held] = parts.market.stalls.held_back()
     assert "the deviation must be more than 0" in held.reason
     assert held.cure == "scripts/assets edit BTC/USD"
-    assert [has_begun for has_begun, _ in told(parts, ALERT_SECONDS)] == [True]
+    assert [has_begun for has_begun, _ in due_alerts(parts, ALERT_SECONDS)] == [True]
     update_asset_config(db_conn, cycle.asset_id, {"safety_order_deviation": Decimal(1)})
     await parts.see(parts.quote_both(50000, 50001))
     parts.sweep()
-    assert [has_begun for has_begun, _ in told(parts)] == [False]
+    assert [has_begun for has_begun, _ in due_alerts(parts)] == [False]
 
 
-async def test_a_correction_works_at_once_although_the_symbol_rests(parts, start, db_conn):
+async def test_a_correction_works_at_once_although_the_symbol_backs_off(parts, start, db_conn):
     cycle = start(**HELD, asset={"safety_order_amount": Decimal(5)})
     await parts.see(parts.quote_both(49000, 49001))
     assert "below the exchange's minimum" in parts.market.stalls.held_back()[0].reason
@@ -342,17 +343,17 @@ async def test_a_correction_works_at_once_although_the_symbol_rests(parts, start
 async def test_an_asset_that_is_removed_is_forgotten(parts, start, db_conn):
     start(coins="0.5")
     await parts.see(parts.quote_both(50000, 50001))
-    assert [has_begun for has_begun, _ in told(parts, ALERT_SECONDS)] == [True]
+    assert [has_begun for has_begun, _ in due_alerts(parts, ALERT_SECONDS)] == [True]
     execute_query("DELETE FROM dca_cycles", db_conn=db_conn)
     execute_query("DELETE FROM dca_assets", db_conn=db_conn)
     await parts.see()
-    assert told(parts) == [(False, "it is configured no more")]
+    assert due_alerts(parts) == [(False, "it is configured no more")]
 
 
 # The daemon as a whole, and the lines.
 
 
-def test_while_the_daemon_itself_is_held_back_that_is_told_and_not_each_asset():
+def test_while_the_daemon_itself_is_held_back_only_that_is_an_alert():
     stalls = StallWatch(60)
     stalls.hold("BTC/USD", "no market", 0.0)
     stalls.hold(THE_DAEMON, "no exchange", 10.0, since=5.0)

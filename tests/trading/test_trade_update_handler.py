@@ -50,7 +50,7 @@ async def deliver(parts, messages):
     async with running(parts):
         for message in messages:
             await parts.updates.on_crypto_trade_update(message)
-        await parts.updates.settled()
+        await parts.updates.wait_until_idle()
 
 
 async def until(condition, seconds=15.0):
@@ -292,7 +292,7 @@ async def test_a_canceled_early_restart_goes_back_to_its_cooldown(
 
 
 @pytest.mark.parametrize("heard", ["from the stream", "by the sweep"])
-async def test_a_fill_after_the_cancel_is_booked_as_a_correction_and_a_person_is_told(
+async def test_a_fill_after_the_cancel_is_booked_as_a_correction_with_an_alert(
     parts, start, db_conn, sent_updates, caplog, heard
 ):
     cycle = start()
@@ -533,7 +533,7 @@ async def test_an_end_that_is_confirmed_late_is_booked_without_a_sweep_and_holds
 ):
     """The stream is ahead of REST. The later updates of the symbol keep their order."""
     monkeypatch.setattr(trade_update_handler, "FIRST_CONFIRM_SECONDS", 0.02)
-    parts.updates._confirm_end_seconds = 60.0
+    parts.updates.confirm_end_seconds = 60.0
     cycle, eth = start(), start(symbol="ETH/USD")
     order = buy(parts, cycle, price="1000", qty="0.02")
     early = build_wire_update(
@@ -554,7 +554,7 @@ async def test_an_end_that_is_confirmed_late_is_booked_without_a_sweep_and_holds
         await until(lambda: get_cycle(db_conn, eth.id).order_seq == 1)
         assert get_cycle(db_conn, cycle.id) == cycle, "and what came behind it waits"
         exchange.push_quote(BTC, 999, 1000)
-        await parts.updates.settled()
+        await parts.updates.wait_until_idle()
     found = get_cycle(db_conn, cycle.id)
     assert (found.quantity, found.order_seq, found.status) == (Decimal("0.02"), 1, "watching")
     assert parts.sweeps_requested == []
@@ -564,7 +564,7 @@ async def test_an_end_that_is_never_confirmed_is_left_to_a_sweep_and_the_later_o
     parts, start, db_conn, sent_updates, monkeypatch
 ):
     monkeypatch.setattr(trade_update_handler, "FIRST_CONFIRM_SECONDS", 0.01)
-    parts.updates._confirm_end_seconds = 0.1
+    parts.updates.confirm_end_seconds = 0.1
     cycle = start()
     order = buy(parts, cycle, price="1000", qty="0.02")
     never = build_wire_update(
@@ -573,7 +573,7 @@ async def test_an_end_that_is_never_confirmed_is_left_to_a_sweep_and_the_later_o
     async with running(parts):
         await parts.updates.on_crypto_trade_update(never)
         await parts.updates.on_crypto_trade_update(sent_updates[-1])
-        await parts.updates.settled()
+        await parts.updates.wait_until_idle()
     assert parts.sweeps_requested == ["the exchange does not confirm an update"]
     assert get_cycle(db_conn, cycle.id).status == "buying"
 

@@ -29,9 +29,9 @@ async def test_a_round_goes_from_base_order_to_cooldown(settings, exchange, db_c
 
     await parts.see(parts.quote_both(51000, 51001))
     parts.sweep()
-    done, resting = get_cycle(db_conn, cycle.id), get_latest_cycle(db_conn, asset.id)
+    done, cooling = get_cycle(db_conn, cycle.id), get_latest_cycle(db_conn, asset.id)
     assert done.status is CycleStatus.COMPLETE
-    assert resting.status is CycleStatus.COOLDOWN
+    assert cooling.status is CycleStatus.COOLDOWN
     entries = get_entries_of_cycle(db_conn, cycle.id)
     assert [entry.purpose for entry in entries] == ["base", "safety", "take_profit"]
     assert entries[-1].filled_usd > Decimal(150)

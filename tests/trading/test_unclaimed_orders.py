@@ -1,4 +1,4 @@
-"""Orders with our prefix that no cycle claims: when they block, until when, and who is told."""
+"""Orders with our prefix that no cycle claims: when they block, until when, and when they alert."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _no_waits(monkeypatch):
 
 
 @pytest.fixture
-def settled(monkeypatch):
-    """What was filled has been at rest for long enough."""
+def old_enough(monkeypatch):
+    """What was filled was filled long enough ago."""
     monkeypatch.setattr(unclaimed, "RECOVERY_TIME", timedelta(0))
 
 
@@ -58,7 +58,7 @@ def blocked(parts):
     return parts.reconciler.blocked_symbols()
 
 
-def told(db_conn):
+def alerts(db_conn):
     return [event["kind"] for event in get_events(db_conn)]
 
 
@@ -106,7 +106,7 @@ def test_a_block_ends_also_when_the_order_is_too_old_for_the_list(parts, start, 
 
 
 async def test_a_filled_order_blocks_until_its_coins_are_explained(
-    parts, start, db_conn, quoted, settled, caplog
+    parts, start, db_conn, quoted, old_enough, caplog
 ):
     cycle = start()
     buy(parts, None, identity=FOREIGN)
@@ -131,7 +131,7 @@ async def test_a_filled_order_blocks_until_its_coins_are_explained(
 
 
 def test_what_an_integration_test_traded_is_no_matter_to_a_new_database(
-    parts, start, db_conn, quoted, settled, caplog
+    parts, start, db_conn, quoted, old_enough, caplog
 ):
     buy(parts, None, identity="dca-1-a1b2c3d4-0")
     quoted.set_balance(BTC, "0")
@@ -141,11 +141,11 @@ def test_what_an_integration_test_traded_is_no_matter_to_a_new_database(
         parts.reconciler.sweep()
         assert blocked(parts) == set()
     assert [one for one in caplog.records if one.levelno > logging.INFO] == []
-    assert told(db_conn) == []
+    assert alerts(db_conn) == []
 
 
-def test_it_is_told_once_in_whatever_words_and_by_whomever(
-    parts, start, db_conn, quoted, settled, settings, monkeypatch
+def test_it_is_one_alert_in_whatever_words_and_by_whomever(
+    parts, start, db_conn, quoted, old_enough, settings, monkeypatch
 ):
     start(**HELD)
     sell(parts, FOREIGN)
@@ -158,11 +158,11 @@ def test_it_is_told_once_in_whatever_words_and_by_whomever(
     monkeypatch.setattr(plan, "describe_unclaimed", lambda order: "in words of its own")
     check_consistency(after := dry_run(settings))
     assert "order_unclaimed" not in [step["kind"] for step in after.plan]
-    assert told(db_conn).count("order_unclaimed") == 1
+    assert alerts(db_conn).count("order_unclaimed") == 1
 
 
 def test_once_its_coins_are_explained_nothing_is_wrong_any_more_until_they_are_not(
-    parts, start, db_conn, quoted, settled
+    parts, start, db_conn, quoted, old_enough
 ):
     cycle = start()
     buy(parts, None, identity=FOREIGN)
@@ -176,7 +176,7 @@ def test_once_its_coins_are_explained_nothing_is_wrong_any_more_until_they_are_n
     assert [one.kind for one in get_error_events(db_conn, 60, 9)] == ["order_unclaimed"]
 
 
-def test_while_its_coins_may_be_on_the_move_it_blocks_and_nobody_is_told(
+def test_while_its_coins_may_be_on_the_move_it_blocks_without_an_alert(
     parts, start, db_conn, quoted, monkeypatch
 ):
     cycle = start("selling", **HELD)
@@ -189,21 +189,23 @@ def test_while_its_coins_may_be_on_the_move_it_blocks_and_nobody_is_told(
     update_cycle(db_conn, cycle.id, {"status": "selling"})
     parts.reconciler.sweep()
     assert blocked(parts) == {BTC}, "a sale is under way"
-    assert told(db_conn) == []
+    assert alerts(db_conn) == []
 
 
-async def test_a_sale_of_the_cycles_own_coins_matters_too(parts, start, db_conn, quoted, settled):
+async def test_a_sale_of_the_cycles_own_coins_matters_too(
+    parts, start, db_conn, quoted, old_enough
+):
     start(**HELD)
     sell(parts, FOREIGN)
     parts.reconciler.recover()
-    assert (blocked(parts), told(db_conn)) == ({BTC}, ["order_unclaimed"])
+    assert (blocked(parts), alerts(db_conn)) == ({BTC}, ["order_unclaimed"])
     await parts.see(parts.quote_both(48000, 48001))
     assert len(parts.orders()) == 1, "no safety order for coins that are gone"
 
 
 @pytest.mark.parametrize("fault", ["http_500", "http_html", "http_truncated"])
-async def test_while_the_position_cannot_be_read_its_symbol_rests_and_the_others_go_on(
-    parts, start, db_conn, quoted, settled, fault
+async def test_while_the_position_cannot_be_read_its_symbol_is_blocked_and_the_others_go_on(
+    parts, start, db_conn, quoted, old_enough, fault
 ):
     start(**HELD)
     waiting = start("buying", symbol="ETH/USD")
@@ -212,12 +214,12 @@ async def test_while_the_position_cannot_be_read_its_symbol_rests_and_the_others
     for _ in range(2):
         parts.reconciler.recover()
     assert blocked(parts) == {BTC}
-    assert get_cycle(db_conn, waiting.id).status is CycleStatus.WATCHING, "the other was settled"
+    assert get_cycle(db_conn, waiting.id).status is CycleStatus.WATCHING, "the other was resolved"
     await parts.see(parts.quote_both(48000, 48001))
     assert len(parts.orders()) == 1
 
 
-def test_a_late_fill_of_one_that_had_ended_empty_matters(parts, start, quoted, settled):
+def test_a_late_fill_of_one_that_had_ended_empty_matters(parts, start, quoted, old_enough):
     start(**HELD)
     order_id = buy(parts, None, identity=FOREIGN, **FAR)
     quoted.arm("fill_late", seconds=0.5)
@@ -230,7 +232,7 @@ def test_a_late_fill_of_one_that_had_ended_empty_matters(parts, start, quoted, s
     assert blocked(parts) == {BTC}
 
 
-def test_one_is_judged_after_a_recovery_has_caught_up(parts, start, db_conn, quoted, settled):
+def test_one_is_judged_after_a_recovery_has_caught_up(parts, start, db_conn, quoted, old_enough):
     """A backup: its cycle was sold since, and one that it does not know has bought as much."""
     cycle = start(**HELD)
     quoted.arm("skew_clock", seconds=-7200)
@@ -239,10 +241,10 @@ def test_one_is_judged_after_a_recovery_has_caught_up(parts, start, db_conn, quo
     buy(parts, None, identity=FOREIGN)
     parts.reconciler.recover()
     assert get_cycle(db_conn, cycle.id).status is CycleStatus.COMPLETE
-    assert (blocked(parts), told(db_conn)) == ({BTC}, ["order_unclaimed"])
+    assert (blocked(parts), alerts(db_conn)) == ({BTC}, ["order_unclaimed"])
 
 
-def test_by_chance_the_same_coins_is_not_for_ever(parts, start, quoted, settled):
+def test_by_chance_the_same_coins_is_not_for_ever(parts, start, quoted, old_enough):
     cycle = start(**HELD)
     buy(parts, None, identity=FOREIGN)
     sell(parts, compute_client_order_id(cycle))  # filled, and not booked yet
@@ -252,7 +254,7 @@ def test_by_chance_the_same_coins_is_not_for_ever(parts, start, quoted, settled)
     assert blocked(parts) == {BTC}
 
 
-async def test_the_coin_fee_of_a_large_cycle_hides_none(parts, start, db_conn, quoted, settled):
+async def test_the_coin_fee_of_a_large_cycle_hides_none(parts, start, db_conn, quoted, old_enough):
     cycle = start(asset={"base_order_amount": Decimal(50000)})
     await parts.see(parts.quote_both(49999, 50000))
     parts.sweep()
@@ -262,7 +264,9 @@ async def test_the_coin_fee_of_a_large_cycle_hides_none(parts, start, db_conn, q
     assert blocked(parts) == {BTC}
 
 
-def test_one_too_old_for_the_list_that_fills_now_is_told(parts, start, db_conn, quoted, settled):
+def test_one_too_old_for_the_list_that_fills_now_is_an_alert(
+    parts, start, db_conn, quoted, old_enough
+):
     start()
     quoted.arm("skew_clock", seconds=-7200)
     order_id = buy(parts, None, identity=FOREIGN, **FAR)
@@ -272,10 +276,10 @@ def test_one_too_old_for_the_list_that_fills_now_is_told(parts, start, db_conn, 
     wait_until(lambda: fetch_order(parts.client, order_id).is_ended)
     parts.apply_update(fetch_order(parts.client, order_id), "fill")
     parts.reconciler.sweep()
-    assert (blocked(parts), told(db_conn)) == ({BTC}, ["order_unclaimed"])
+    assert (blocked(parts), alerts(db_conn)) == ({BTC}, ["order_unclaimed"])
 
 
-def test_a_hundred_of_them_cost_one_question_a_sweep(parts, start, quoted, settled):
+def test_a_hundred_of_them_cost_one_question_a_sweep(parts, start, quoted, old_enough):
     start()
     order = fetch_order(parts.client, buy(parts, None, identity=FOREIGN))
     for number in range(100):
@@ -286,12 +290,12 @@ def test_a_hundred_of_them_cost_one_question_a_sweep(parts, start, quoted, settl
     assert asked["GET /v2/positions/{name}"] == 1
 
 
-def test_one_that_cannot_be_booked_blocks_until_it_can(parts, start, db_conn, quoted, settled):
+def test_one_that_cannot_be_booked_blocks_until_it_can(parts, start, db_conn, quoted, old_enough):
     cycle = start()
     execute_query("ALTER TABLE dca_orders MODIFY client_order_id VARCHAR(3)", db_conn=db_conn)
     buy(parts, cycle)
     parts.reconciler.sweep()
-    assert (blocked(parts), told(db_conn)) == ({BTC}, ["order_unwritable"])
+    assert (blocked(parts), alerts(db_conn)) == ({BTC}, ["order_unwritable"])
     execute_query("ALTER TABLE dca_orders MODIFY client_order_id VARCHAR(160)", db_conn=db_conn)
     parts.reconciler.sweep()
     assert blocked(parts) == set()

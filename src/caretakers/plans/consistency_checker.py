@@ -1,7 +1,7 @@
-"""What consistency_checker finds in one snapshot: what the planner says to each pair of facts, in
+"""What consistency_checker finds in one snapshot: the planner's rule for each pair of facts, in
 words for a person. Pure.
 
-Nothing here is acted on before it was found twice, some seconds apart, in the same state.
+Nothing is done before two snapshots, some seconds apart, found it in the same state.
 """
 
 from __future__ import annotations
@@ -25,20 +25,15 @@ from strategy.reconciliation_facts import (
     RunningCooldown,
     UnclaimedOrder,
 )
-from strategy.unclaimed import (
-    cure_of_foreign_coins,
-    describe_foreign_coins,
-    describe_unclaimed,
-)
+from strategy.unclaimed import cure_of_foreign_coins, describe_foreign_coins, describe_unclaimed
 
 _Missing = TypeVar("_Missing", CurrentOrder, Holding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One disagreement. `kind` is that of its row in dca_events.
-
-    Two snapshots found the same when `key` is the same: it names the thing and the state it was in.
+    """One difference. `kind` is that of its row in dca_events. `key` names the thing and its state:
+    two snapshots with the same key found the same.
     """
 
     action: Action
@@ -53,10 +48,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """Everything one snapshot has seen. `reported` holds (cycle id, kind) that a person was told
-    of.
-    """
+class Snapshot:
+    """Everything that was read at once. `reported`: (cycle id, kind) of alerts that were sent."""
 
     now: datetime
     waiting: tuple[CurrentOrder, ...] = ()
@@ -66,7 +59,7 @@ class World:
     reported: frozenset[tuple[int, EventKind]] = frozenset()
 
 
-def plan_repairs(world: World, before: Iterable[Finding] | None = None) -> list[Finding]:
+def plan_repairs(snapshot: Snapshot, before: Iterable[Finding] | None = None) -> list[Finding]:
     """All findings of one snapshot, each order and each cycle at most once, fills before resets.
 
     Args:
@@ -75,12 +68,18 @@ def plan_repairs(world: World, before: Iterable[Finding] | None = None) -> list[
     """
     seen = None if before is None else {finding.key for finding in before}
     found = [
-        *map(_about_order, world.orders),
-        *(_about_waiting(_confirmed(one, EventKind.ORDER_MISSING, seen)) for one in world.waiting),
-        *(_about_holding(_confirmed(one, EventKind.POSITION_GONE, seen)) for one in world.holdings),
-        *(_about_cooldown(cooldown, world.now) for cooldown in world.cooldowns),
+        *map(_about_order, snapshot.orders),
+        *(
+            _about_waiting(_confirmed(one, EventKind.ORDER_MISSING, seen))
+            for one in snapshot.waiting
+        ),
+        *(
+            _about_holding(_confirmed(one, EventKind.POSITION_GONE, seen))
+            for one in snapshot.holdings
+        ),
+        *(_about_cooldown(cooldown, snapshot.now) for cooldown in snapshot.cooldowns),
     ]
-    fresh = [one for one in found if one and not _is_reported(one, world.reported)]
+    fresh = [one for one in found if one and not _is_reported(one, snapshot.reported)]
     return list({one.key: one for one in reversed(fresh)}.values())[::-1]
 
 
@@ -108,10 +107,8 @@ def _about_order(own: OwnOrder) -> Finding | None:
         case Action.APPLY_ORDER | Action.BOOK_LATE_FILL:
             return _applied(rule, order, own.cycle)
         case Action.CATCH_UP if own.cycle is not None:
-            reason = (
-                f"the exchange has {order.client_order_id}, the books stand at"
-                f" {own.cycle.order_seq}"
-            )
+            at = f"the database stands at {own.cycle.order_seq}"
+            reason = f"the exchange has {order.client_order_id}, {at}"
             key = ("order", order.id, own.cycle.order_seq)
             return _finding(rule, order.symbol, reason, key, cycle=own.cycle, order=order)
         case Action.BLOCK:
@@ -162,14 +159,14 @@ def _about_cooldown(cooldown: TradingState, now: datetime) -> Finding | None:
     rule = plan(RunningCooldown(endless_because=endless_because))
     if rule.kind is None:
         return None
-    reason = f"cycle {cooldown.cycle.id} rests without end: {endless_because}"
+    reason = f"the cooldown of cycle {cooldown.cycle.id} does not end: {endless_because}"
     key = _key_of(cooldown.cycle, rule.kind)
     return _finding(rule, cooldown.asset.asset_symbol, reason, key, cycle=cooldown.cycle)
 
 
 def _applied(rule: Rule[Any], order: ExchangeOrder, cycle: DcaCycle | None) -> Finding:
     state = f"filled {order.filled_qty.normalize():f}" if order.is_ended else f"is {order.status}"
-    reason = f"{order.side} order {order.client_order_id} {state}, which the books did not know"
+    reason = f"{order.side} order {order.client_order_id} {state}, which the database did not know"
     key = ("order", order.id, order.status, order.filled_qty)
     return _finding(rule, order.symbol, reason, key, cycle=cycle, order=order)
 
@@ -191,15 +188,8 @@ def _finding(
 
 def _key_of(cycle: DcaCycle, what: str) -> tuple[object, ...]:
     """A row that was touched between two snapshots is another state."""
-    return (
-        what,
-        cycle.id,
-        cycle.status,
-        cycle.order_seq,
-        cycle.latest_order_id,
-        cycle.quantity,
-        cycle.updated_at,
-    )
+    state = cycle.status, cycle.order_seq, cycle.latest_order_id, cycle.quantity
+    return what, cycle.id, *state, cycle.updated_at
 
 
 def _plain(number: Decimal) -> str:

@@ -8,20 +8,16 @@ from datetime import datetime, timedelta
 from domain.trading_state import TradingState
 from utils.formatting import moment
 
-# Clocks of the exchange and of this machine differ; an end that lies further ahead is no clock's.
+# The clocks of the exchange and of this machine differ, but not by more.
 LARGEST_CLOCK_SKEW = timedelta(hours=1)
 
 
 def is_cooldown_over(cooldown: TradingState, now: datetime) -> bool:
-    """Whether `cooldown_period` has passed since the previous cycle ended.
-
-    False without a previous cycle: there is nothing to count from, and a person must look.
-    """
+    """Whether `cooldown_period` has passed since the previous cycle ended; False without one."""
     ended_at = cooldown.previous_completed_at
     # Compared as an age: `ended_at` plus a huge period could lie beyond the calendar.
-    return ended_at is not None and now - ended_at >= timedelta(
-        seconds=cooldown.asset.cooldown_period
-    )
+    period = timedelta(seconds=cooldown.asset.cooldown_period)
+    return ended_at is not None and now - ended_at >= period
 
 
 def plan_cooldown_ends(cooldowns: Iterable[TradingState], now: datetime) -> list[TradingState]:
@@ -33,7 +29,7 @@ def why_endless(cooldown: TradingState, now: datetime) -> str | None:
     """Why this cooldown does not end when it should, for a person; None when it does."""
     ended_at = cooldown.previous_completed_at
     if ended_at is None:
-        return "no cycle before it ended, so there is no end to count its rest from"
+        return "no cycle before it ended, so there is nothing to count from"
     if ended_at > now + LARGEST_CLOCK_SKEW:
         return f"the cycle before it claims to have ended in the future ({moment(ended_at)} UTC)"
     return None

@@ -2,8 +2,8 @@
 
 A posting names no order, but it is what one of two rates takes of an execution, rounded up, and it
 is not older than that. So each is matched by its amount and its time; where a fee was posted in
-parts, by the sum of two or three. Nothing is taken that is not explained to the last digit: what is
-left over on both sides is for fee_plan to judge as a whole, or to wait with.
+parts, by the sum of two or three. A match is exact to the last digit; what is left over on both
+sides, fee_settlement judges as a whole, or leaves for a later run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from strategy.fees import compute_coin_fee, compute_usd_fee
 LATEST_POSTING = timedelta(days=2)
 _CLOCK_SLACK = timedelta(seconds=5)
 _MAX_PARTS = 3
-_MAX_ASKED = 200  # charges that are asked to change places, so that disorder costs no minutes
-_MAX_LEFT_TO_COMBINE = 30  # 4,060 sums of three; more are no parts but disorder
+_MAX_ASKED = 200  # charges that may change places, so that no search takes minutes
+_MAX_LEFT_TO_COMBINE = 30  # 4,060 sums of three; so many are not parts of one fee
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class FeeRates:
 
     @property
     def both(self) -> tuple[Decimal, ...]:
-        """The taker's first: the bot's orders rest but seldom."""
+        """The taker's first: the bot's orders are seldom a maker's."""
         return tuple(dict.fromkeys((self.taker, min(self.maker, self.taker))))
 
 
@@ -93,19 +93,19 @@ def is_near(posting: FeeActivity, charge: Charge) -> bool:
 
 
 def day_of(posting: FeeActivity) -> date:
-    """When it was posted: `date` was seen to be that day, and need not be."""
+    """When it was posted: `date` is mostly that day."""
     return posting.day if posting.posted_at is None else posting.posted_at.date()
 
 
 def match_charges(
     charges: Iterable[Charge], posted: Iterable[FeeActivity], rates: FeeRates
 ) -> list[FeeActivity]:
-    """Gives each charge the postings that are its fee exactly; those that are left over.
+    """Gives each charge the postings that are exactly its fee. Returns those that are left over.
 
     Two charges may change places where the amounts fit both: what all of them paid stays the same.
     A half of one taker's fee can be the maker's fee of another execution, so both ways are tried,
-    and the one that leaves less over counts. Where anything is left that casts a doubt on a maker's
-    fee (it can be a part of a fee of which the rest is not posted yet), that fee is taken back.
+    and the one that leaves less over counts. A maker's fee is taken back while something is left
+    over beside which it can be a part of a larger fee that is not posted in full yet.
     """
     in_time = sorted(charges, key=lambda one: (one.until, one.order_id))
     known = list(posted)
@@ -124,9 +124,7 @@ def match_charges(
 
 
 def _match(
-    charges: Sequence[Charge],
-    posted: Iterable[FeeActivity],
-    stages: Sequence[tuple[Decimal, ...]],
+    charges: Sequence[Charge], posted: Iterable[FeeActivity], stages: Sequence[tuple[Decimal, ...]]
 ) -> list[FeeActivity]:
     """At the rates of one stage after the other: single postings, then the sums of a few."""
     left = list(posted)
@@ -154,8 +152,8 @@ def _match(
 def _exchange_for_parts(
     charge: Charge, charges: Sequence[Charge], left: list[FeeActivity], rate: Decimal
 ) -> list[FeeActivity]:
-    """A single posting that is the fee of `charge` at `rate`, from one that can have parts instead;
-    what is left then.
+    """Gives `charge` the single posting that is its fee at `rate`, from one that can have parts
+    instead. Returns what is left then.
     """
     fee = charge.fee_at(rate)
     if charge.paid == fee:
@@ -182,8 +180,8 @@ def _without(postings: Iterable[FeeActivity], taken: Iterable[FeeActivity]) -> l
 def _find_doubtful(
     charges: Sequence[Charge], left: Sequence[FeeActivity], rates: FeeRates
 ) -> list[Charge]:
-    """Those with the maker's fee, while anything of that time is left that fits nobody, or one is
-    without any fee that can have a part of theirs.
+    """Those with the maker's fee, while a posting of that time fits no charge, or a charge without
+    any fee can have a part of theirs.
     """
     without = [one for one in charges if not one.postings and one.fee_at(rates.maker) > 0]
     return [
@@ -215,7 +213,7 @@ class _Matching:
         self._holder: dict[int, Charge] = {}  # by the identity of the posting
 
     def close(self) -> list[FeeActivity]:
-        """Writes the postings into their charges; those that nobody holds."""
+        """Writes the postings into their charges. Returns those that no charge holds."""
         for one in self._posted:
             if (holder := self._holder.get(id(one))) is not None:
                 holder.postings.append(one)

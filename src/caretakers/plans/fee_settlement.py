@@ -1,17 +1,17 @@
 """What the exchange posted as fees, given to the orders that paid them. Pure.
 
 First each execution gets the postings that are exactly its fee (see fee_matching). What is left of
-some days that hang together is judged as a whole, once all of it can be expected to be there: where
+days that belong together is judged as a whole, once all of it can be expected to be posted: where
 it lies between what the maker's and what the taker's rate take of the executions that are left (a
 day's fees in one sum, another tier of the account), it is divided over them in proportion to what
-they filled; the last one takes the rest, so that they add up to the total in every digit. Where it
-does not, the estimates stay: too little means that some is not posted yet, too much that it was not
-taken from these orders.
+they filled; the last one takes the remainder, so that they add up to the total in every digit. Else
+the estimates stay: too little means that some is not posted yet, too much that it was not taken
+from these orders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal, localcontext
@@ -32,6 +32,7 @@ from domain.orders import Side
 # Fees were seen to be posted up to 3.5 hours after the trade: most of a day's are there then.
 POSTING_TIME = timedelta(hours=6)
 Name = TypeVar("Name")
+Item = TypeVar("Item")
 _STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of the journal
 # Where executions are not known one by one: each is rounded up, to the ninth place or the cent.
 _ROUNDING = {Side.BUY: Decimal("1e-8"), Side.SELL: Decimal("0.10")}
@@ -64,15 +65,13 @@ class FeeSettlement:
 
     @property
     def dedupe_key(self) -> str:
-        """Another sum, or the sum of other days, is another matter."""
+        """Another sum, or the sum of other days, is another alert."""
         return f"{self.side} {self.first_day} {self.last_day} {self.total.normalize():f}"
 
     @property
     def reason(self) -> str:
         unit = "USD" if self.side is Side.SELL else "coins"
-        days = f"{self.first_day}" + (
-            f" to {self.last_day}" if self.last_day != self.first_day else ""
-        )
+        days = " to ".join(str(day) for day in sorted({self.first_day, self.last_day}))
         posted = f"{self.total.normalize():f} {unit} were posted for the {self.side}s of {days}"
         return posted if self.problem is None else f"{posted}, {self.problem}"
 
@@ -92,13 +91,10 @@ def plan_fee_settlements(
 ) -> list[FeeSettlement]:
     """What is to be written so that the journal says what was posted; nothing where it does.
 
-    `entries` are all filled orders of the days that `posted` covers, settled ones too;
-    `executions` all those of the account in these days, whoever placed their orders.
+    `entries`: all filled orders of the days that `posted` covers, also those with posted fees;
+    `executions`: all of the account in these days, whoever placed their orders.
     """
-    rows: dict[str, list[JournalEntry]] = {}
-    for entry in entries:
-        if _is_charged(entry):
-            rows.setdefault(entry.alpaca_order_id, []).append(entry)
+    rows = _grouped(filter(_is_charged, entries), lambda entry: entry.alpaca_order_id)
     charges = _charges(rows, executions)
     left = match_charges(charges, posted, rates)
     paid = {id(one): one.paid for one in charges}
@@ -117,6 +113,13 @@ def plan_fee_settlements(
     return [*_settlements(rows, charges, paid, last_day, rates), *problems]
 
 
+def _grouped(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, list[Item]]:
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
 def _is_charged(entry: JournalEntry) -> bool:
     """In USD, else a sell's fee is another coin; no order stands behind adopted coins."""
     was_filled = entry.filled_qty > 0 and entry.ended_at is not None
@@ -125,11 +128,8 @@ def _is_charged(entry: JournalEntry) -> bool:
 
 def _charges(rows: dict[str, list[JournalEntry]], executions: Iterable[Execution]) -> list[Charge]:
     """Every execution of the account; an order of ours that they do not add up to, row by row."""
-    parts: dict[str, list[Execution]] = {}
-    for one in executions:
-        if one.symbol.endswith("/USD"):
-            parts.setdefault(one.order_id, []).append(one)
-    charges = []
+    in_usd = [one for one in executions if one.symbol.endswith("/USD")]
+    parts, charges = _grouped(in_usd, lambda one: one.order_id), []
     for order_id, entries in rows.items():
         known = sum(one.qty for one in parts.get(order_id, ()))
         if known == sum(entry.filled_qty for entry in entries):
@@ -175,7 +175,7 @@ def _keys(charges: Iterable[Charge], left: Iterable[FeeActivity]) -> list[tuple[
 
 @dataclass(slots=True, kw_only=True)
 class _Group:
-    """Charges without a fee of some days that hang together, and what was posted from these on."""
+    """Charges without a fee of days that belong together, and what was posted from these on."""
 
     first_day: date
     last_day: date
@@ -214,7 +214,7 @@ def _judge(
     an evening can be posted on the day after: a day that has too little is tried together with the
     next.
     """
-    groups = _days_that_hang_together([one for one in charges if not one.postings])
+    groups = _days_that_belong_together([one for one in charges if not one.postings])
     strays = []
     for posting in left:
         if amount_of(posting, side) != 0 and (symbol is None or posting.symbol in (None, symbol)):
@@ -228,7 +228,7 @@ def _judge(
         for candidate in (together, group):
             _weigh(candidate, side, rates)
             if any(is_near(one, charge) for one in strays for charge in candidate.charges):
-                # Postings changed places: what is here may be a part of what another has.
+                # What is here may be a part of a fee whose other parts fit nothing.
                 candidate.problem = "beside others that fit no execution"
                 candidate.is_late = True
         if together.problem is None:
@@ -243,7 +243,7 @@ def _judge(
     return [one for one in [*judged, *([waiting] if waiting else [])] if one.total > 0]
 
 
-def _days_that_hang_together(charges: Iterable[Charge]) -> list[_Group]:
+def _days_that_belong_together(charges: Iterable[Charge]) -> list[_Group]:
     """By day; an order that was open over midnight ties its days together."""
     groups: list[_Group] = []
     for one in sorted(charges, key=lambda one: (one.since.date(), one.until.date(), one.order_id)):
@@ -284,7 +284,7 @@ def _weigh(group: _Group, side: Side, rates: FeeRates) -> None:
 
 
 def allot(total: Decimal, weights: Sequence[tuple[Name, Decimal]]) -> list[tuple[Name, Decimal]]:
-    """`total` in proportion to the weights, to 18 places; the last takes the rest."""
+    """`total` in proportion to the weights, to 18 places; the last takes the remainder."""
     whole = sum((weight for _, weight in weights), Decimal(0))
     shares: list[tuple[Name, Decimal]] = []
     with localcontext(prec=80):
@@ -307,13 +307,10 @@ def _settlements(
     last_day: date,
     rates: FeeRates,
 ) -> list[FeeSettlement]:
-    """Of each coin and side the orders all of whose executions have their fee.
-
-    Less than the taker's is believed once all can have been posted: it can be three fifths of it.
+    """Of each coin and side the orders all of whose executions have their fee. Less than the
+    taker's is believed once all can have been posted: it can be three fifths of it.
     """
-    of_order: dict[str, list[Charge]] = {}
-    for charge in charges:
-        of_order.setdefault(charge.order_id, []).append(charge)
+    of_order = _grouped(charges, lambda charge: charge.order_id)
     groups: dict[tuple[Side, str], list[tuple[JournalEntry, Decimal]]] = {}
     for order_id, entries in rows.items():
         parts = of_order[order_id]

@@ -1,9 +1,9 @@
 """Which open orders are canceled: stale limit buys, stuck sells, orphans, unwanted buys. Pure.
 
-An order counts only when it is on a symbol of ours and older than the limit; the limit also
-protects an order that was placed a moment ago and has not been linked to its cycle yet. Only the
-buy of a cycle that the user wants closed is canceled at any age. Canceling
-is all that follows: the order's end, whatever it is, reaches the cycle as any other end does.
+An order counts only when it is on a symbol of ours and older than the limit, which also protects
+an order that was placed a moment ago and is not linked to its cycle yet. Only the buy of a cycle
+that the user wants closed is canceled at any age. Nothing else is done: the order's end reaches the
+cycle as any other end does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from domain.orders import ExchangeOrder, Side
 from utils.formatting import span
 
 ASK_AGAIN_SECONDS = 600.0  # an exchange that took the request needs no second one every minute
-LONG_CANCEL_SECONDS = 600.0  # canceling takes moments; after this long a person should look
+LONG_CANCEL_SECONDS = 600.0  # canceling takes moments; after this long it is an alert
 _BEING_CANCELED = "pending_cancel"
 
 
@@ -29,9 +29,9 @@ class OrderAction(StrEnum):
 
 class Fault(StrEnum):
     STALE_BUY = "stale limit buy"
-    STUCK_SELL = "stuck sell"
+    STUCK_SELL = "stuck sell"  # its coins are sold again
     ORPHAN = "orphan"
-    UNWANTED_BUY = "buy of a cycle to be closed"
+    UNWANTED_BUY = "buy of a cycle to be closed"  # at any age: it keeps the sale waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class Claims:
     """Orders that cycles claim: the open order of each cycle in buying or selling, by Alpaca's id,
     and the one that each open cycle's state can have, by client_order_id.
 
-    `closing` holds both ids of the cycles that the user wants closed."""
+    `closing` holds both ids of the cycles that the user wants closed.
+    """
 
     order_ids: frozenset[str] = frozenset()
     client_order_ids: frozenset[str] = frozenset()
@@ -63,14 +64,14 @@ class AskedSeconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the fate of an order depends on. `now` is the exchange's time: ages are its matter."""
+    """What else decides about an order. `now` is the exchange's time, by which orders have ages."""
 
     now: datetime
     stale_seconds: float
     symbols: frozenset[str]
     claims: Claims = Claims()
     asked: Mapping[str, AskedSeconds] = field(default_factory=dict)  # by Alpaca's order id
-    reported: frozenset[str] = frozenset()  # order ids that a person was told of
+    reported: frozenset[str] = frozenset()  # order ids of which an alert was sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,63 +122,41 @@ def identify_orphaned_orders(
     ]
 
 
-def identify_stuck_sells(
-    orders: Iterable[ExchangeOrder], claims: Claims, now: datetime, stale_seconds: float
-) -> list[ExchangeOrder]:
-    """Claimed sells that are older than the limit: the market left them, they are sold again."""
-    return [
-        order
-        for order in orders
-        if order.side is Side.SELL
-        and _is_overdue(order, now, stale_seconds)
-        and claims.include(order)
-    ]
-
-
-def identify_unwanted_buys(orders: Iterable[ExchangeOrder], claims: Claims) -> list[ExchangeOrder]:
-    """Open buys of cycles that the user wants closed: they hold up the sale."""
-    return [
-        order
-        for order in orders
-        if order.side is Side.BUY and not order.is_ended and claims.are_closing(order)
-    ]
-
-
 def _is_overdue(order: ExchangeOrder, now: datetime, stale_seconds: float) -> bool:
     return not order.is_ended and order_age_seconds(order, now) > stale_seconds
 
 
-def plan_order_repairs(orders: Iterable[ExchangeOrder], around: Surroundings) -> list[OrderRepair]:
+def plan_order_repairs(
+    orders: Iterable[ExchangeOrder], surroundings: Surroundings
+) -> list[OrderRepair]:
     """What to do about the open orders, the oldest first."""
-    ours = [order for order in orders if order.symbol in around.symbols]
-    args = (around.now, around.stale_seconds)
-    faults: dict[str, Fault] = {}
-    for fault, found in (
-        (Fault.ORPHAN, identify_orphaned_orders(ours, around.claims, *args)),
-        (Fault.STUCK_SELL, identify_stuck_sells(ours, around.claims, *args)),
-        (Fault.STALE_BUY, identify_stale_buy_orders(ours, *args)),
-        (Fault.UNWANTED_BUY, identify_unwanted_buys(ours, around.claims)),
-    ):
-        faults.update((order.id, fault) for order in found)
+    ours = [order for order in orders if order.symbol in surroundings.symbols]
+    claims, args = surroundings.claims, (surroundings.now, surroundings.stale_seconds)
+    stuck = [one for one in ours if one.side is Side.SELL and _is_overdue(one, *args)]
+    buys = [one for one in ours if one.side is Side.BUY and not one.is_ended]
+    faults = {one.id: Fault.STUCK_SELL for one in stuck}
+    faults |= {one.id: Fault.ORPHAN for one in identify_orphaned_orders(ours, claims, *args)}
+    faults |= {one.id: Fault.STALE_BUY for one in identify_stale_buy_orders(ours, *args)}
+    faults |= {one.id: Fault.UNWANTED_BUY for one in buys if claims.are_closing(one)}
     repairs = [
         OrderRepair(
             action=action,
             order=order,
             fault=faults[order.id],
-            age_seconds=order_age_seconds(order, around.now),
+            age_seconds=order_age_seconds(order, surroundings.now),
         )
         for order in ours
-        if order.id in faults and (action := _action_on(order, around)) is not None
+        if order.id in faults and (action := _action_on(order, surroundings)) is not None
     ]
     return sorted(repairs, key=lambda repair: -repair.age_seconds)
 
 
-def _action_on(order: ExchangeOrder, around: Surroundings) -> OrderAction | None:
-    asked = around.asked.get(order.id)
+def _action_on(order: ExchangeOrder, surroundings: Surroundings) -> OrderAction | None:
+    asked = surroundings.asked.get(order.id)
     if asked is None:
         return OrderAction.NOTE if order.status == _BEING_CANCELED else OrderAction.CANCEL
     if order.status != _BEING_CANCELED and asked.last >= ASK_AGAIN_SECONDS:
         return OrderAction.CANCEL
-    if asked.first >= LONG_CANCEL_SECONDS and order.id not in around.reported:
+    if asked.first >= LONG_CANCEL_SECONDS and order.id not in surroundings.reported:
         return OrderAction.REPORT
     return None

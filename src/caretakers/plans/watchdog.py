@@ -1,8 +1,8 @@
-"""What the watchdog does about what it sees: pure, no clock, no process, no file.
+"""What the watchdog does about what it sees. Pure.
 
-Owns: when a daemon counts as hung, when a crash loop must slow down, when a person is told. The
-daemon heals what it can by itself (reconnects, sweeps); only what a new process can heal is
-restarted. An outage of the exchange or the database is not: there a restart would only add harm.
+Owns: when a daemon counts as hung, when a crash loop must slow down, when an alert is due. The
+daemon heals what it can by itself (reconnects, sweeps); it is restarted only where a new process
+helps. In an outage of the exchange or the database a restart would only add harm.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from utils.formatting import span
 
 START_SECONDS = 90.0  # until a daemon that just started must have beaten
 STABLE_SECONDS = 60.0  # a daemon that is well at this age is no crash loop
-# Before the n-th start since the daemon was last settled; the watchdog itself runs once a minute.
+# Before the n-th start since the daemon was last stable; the watchdog itself runs once a minute.
 BACK_OFF_SECONDS = (0.0, 0.0, 0.0, 60.0, 120.0, 240.0, 300.0)
 CRASH_LOOP_STARTS = 3
 REMIND_SECONDS = 6 * 3600.0
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
     WELL = "well"
     STARTING = "starting"
     UNWELL = "unwell"  # runs, but only time or a person can help
-    STALLED = "stalled"  # it lives, but something keeps it from trading: it told a person itself
+    STALLED = "stalled"  # it lives, but something keeps it from trading: the alert is its own
     STOPPED = "stopped"  # on purpose
     START = "start"
     RESTART = "restart"
@@ -50,7 +50,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSnapshot:
-    """What one look found. `process_age_seconds` is None when no daemon runs."""
+    """The daemon at one moment. `process_age_seconds` is None when none runs."""
 
     process_age_seconds: float | None
     is_stopped_on_purpose: bool = False
@@ -71,10 +71,10 @@ class Limits:
 class Memory:
     """What the watchdog knows from its last runs. `..._at` on the clock that `now` is from."""
 
-    starts: int = 0  # since the daemon was last settled
+    starts: int = 0  # since the daemon was last stable
     last_start_at: float | None = None
     unwell_since: float | None = None
-    told_at: float | None = None
+    alerted_at: float | None = None
     ping_trouble: str | None = None
 
 
@@ -87,16 +87,16 @@ class Plan:
     is_hung: bool = False
 
 
-def plan_watch(look: DaemonSnapshot, memory: Memory, limits: Limits, now: float) -> Plan:
-    """What is to be done about what `look` found."""
-    if look.process_age_seconds is None:
-        return _plan_absent(look, memory, now)
-    if look.is_stopped_on_purpose:
+def plan_watch(daemon: DaemonSnapshot, memory: Memory, limits: Limits, now: float) -> Plan:
+    """What is to be done about the daemon."""
+    if daemon.process_age_seconds is None:
+        return _plan_absent(daemon, memory, now)
+    if daemon.is_stopped_on_purpose:
         reason = "it runs although run/stopped says not to: it would not be started again"
         return Plan(verdict=Verdict.STOPPED, reason=reason)
-    if look.is_suspended:
+    if daemon.is_suspended:
         return Plan(verdict=Verdict.RESTART, reason="its process is suspended", is_hung=True)
-    beat, age = look.beat, look.process_age_seconds
+    beat, age = daemon.beat, daemon.process_age_seconds
     if beat is None:
         if age <= START_SECONDS:
             return Plan(verdict=Verdict.STARTING, reason=f"no heartbeat yet after {span(age)}")
@@ -108,8 +108,8 @@ def plan_watch(look: DaemonSnapshot, memory: Memory, limits: Limits, now: float)
     return _plan_beating(beat, age, limits)
 
 
-def _plan_absent(look: DaemonSnapshot, memory: Memory, now: float) -> Plan:
-    if look.is_stopped_on_purpose:
+def _plan_absent(daemon: DaemonSnapshot, memory: Memory, now: float) -> Plan:
+    if daemon.is_stopped_on_purpose:
         return Plan(verdict=Verdict.STOPPED, reason="stopped on purpose (run/stopped)")
     pause = BACK_OFF_SECONDS[min(memory.starts, len(BACK_OFF_SECONDS) - 1)]
     waited = now - memory.last_start_at if memory.last_start_at is not None else pause
@@ -152,7 +152,7 @@ def _stream_trouble(
         return max(lost)
     if not beat.has_symbols:
         return None
-    # A market can be quiet: one restart after a silence, and not again before there was a quote.
+    # A market can be silent: one restart for that, and not again before there was a quote.
     heard = beat.quote_age_seconds is not None
     silence = beat.quote_age_seconds if heard else process_age_seconds
     if silence is None or silence < limits.stream_lost_seconds:
@@ -160,32 +160,31 @@ def _stream_trouble(
     return silence, f"no quote for {span(silence)} although its data stream is connected", heard
 
 
-def remember(memory: Memory, look: DaemonSnapshot, plan: Plan, now: float) -> Memory:
+def remember(memory: Memory, daemon: DaemonSnapshot, plan: Plan, now: float) -> Memory:
     """What to know at the next run, before anything is done."""
+    since = memory.unwell_since if memory.unwell_since is not None else now
     match plan.verdict:
         case Verdict.WELL | Verdict.STALLED:
             is_stalled = plan.verdict is Verdict.STALLED
-            is_stable = (look.process_age_seconds or 0.0) >= STABLE_SECONDS
+            is_stable = (daemon.process_age_seconds or 0.0) >= STABLE_SECONDS
             return Memory(
                 starts=0 if is_stable else memory.starts,
                 last_start_at=None if is_stable else memory.last_start_at,
                 ping_trouble=memory.ping_trouble,
-                # A crash loop is well between two crashes: it is over when one start has settled.
-                told_at=memory.told_at if is_stalled or not is_stable else None,
+                # A crash loop is well between two crashes: it is over when one start has lasted.
+                alerted_at=memory.alerted_at if is_stalled or not is_stable else None,
             )
         case Verdict.STOPPED:
             return Memory(ping_trouble=memory.ping_trouble)
         case Verdict.START | Verdict.RESTART:
-            since = memory.unwell_since if memory.unwell_since is not None else now
             return replace(memory, starts=memory.starts + 1, last_start_at=now, unwell_since=since)
         case Verdict.STARTING | Verdict.UNWELL | Verdict.WAIT:
-            since = memory.unwell_since if memory.unwell_since is not None else now
             return replace(memory, unwell_since=since)
 
 
 def is_alert_due(memory: Memory, now: float) -> bool:
-    """Whether a person is to be told now: not told yet, or so long ago that it may be forgotten."""
-    return memory.told_at is None or now - memory.told_at >= REMIND_SECONDS
+    """Whether an alert is due: none was sent yet, or so long ago that it may be forgotten."""
+    return memory.alerted_at is None or now - memory.alerted_at >= REMIND_SECONDS
 
 
 def is_unwell_for_long(memory: Memory, limits: Limits, now: float) -> bool:

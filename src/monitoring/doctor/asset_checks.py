@@ -33,7 +33,7 @@ def check_assets(world: World) -> list[Finding]:
     for asset in records.assets:
         found += _check_one(world, asset, records.states.get(asset.id), market)
     daemon = load_daemon_status(world.settings)  # what it says of coins is said (held back)
-    told = {held.symbol for held in daemon.held_back if held.tells_of_coins}
+    told = {held.symbol for held in daemon.held_back if held.has_foreign_coins}
     untold = [s for s in records.states.values() if s.asset.asset_symbol not in told]
     foreign = ask_for_foreign_coins(untold, market.rules, world.settings.taker_fee_rate, set())
     return found + [fail(one.symbol or SUBJECT, one.words, one.cure) for one in foreign.values()]

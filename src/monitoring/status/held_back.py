@@ -41,16 +41,12 @@ class HeldBack:
     cure: str | None = None
     is_stalled: bool = False
     is_requested: bool = False
+    has_foreign_coins: bool = False  # this is what `ask_for_foreign_coins` would say
 
     @property
     def is_wrong(self) -> bool:
         lasts = self.seconds is None or self.seconds >= HICCUP_SECONDS
         return not self.is_requested and (self.is_stalled or lasts)
-
-    @property
-    def tells_of_coins(self) -> bool:
-        """Whether this is what `ask_for_foreign_coins` would say."""
-        return self.symbol is not None and self.cure == cure_of_foreign_coins(self.symbol)
 
     @property
     def words(self) -> str:
@@ -76,6 +72,7 @@ def load_held(beat: Heartbeat, now: float) -> tuple[HeldBack, ...]:
             cure=held.cure,
             is_stalled=held.is_stalled,
             is_requested=held.is_requested,
+            has_foreign_coins=held.has_foreign_coins,
         )
         for held in beat.held_back
     )
@@ -141,5 +138,6 @@ def _find_foreign_coins(
             seconds=None,
             reason=describe_foreign_coins(foreign_qty),
             cure=cure_of_foreign_coins(symbol),
+            has_foreign_coins=True,
         )
     return found

@@ -116,7 +116,7 @@ class StatusReader:
         pending_quotes = Pending(lambda: fetch_latest_quotes(known), seconds=ANSWER_SECONDS)
         usage, usage_problem, foreign, positions_problem = None, None, None, None
         if records is not None and orders is not None:
-            told = {held.symbol for held in daemon.held_back if held.tells_of_coins}
+            told = {held.symbol for held in daemon.held_back if held.has_foreign_coins}
             untold = [s for s in records.states.values() if s.asset.asset_symbol not in told]
             pending_coins = Pending(lambda: self._ask_for_coins(untold), seconds=ANSWER_SECONDS)
             work = Pending(lambda: self._load_usage(orders), seconds=ANSWER_SECONDS)

@@ -1,0 +1,77 @@
+"""What a sale is checked against before it is sent: a second word on its price, and the coins that
+are free in the account.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+
+from alpaca.trading.client import TradingClient
+
+from domain.market import AssetRules
+from domain.trading_state import TradingState
+from strategy.sizing import SizingError, is_short_beyond_fees, size_take_profit
+from strategy.triggers import Decision
+from trading.placement import QUOTE_SECONDS, Skip
+from utils.alpaca_queries import fetch_latest_quote, fetch_position
+
+POSITION_LAG_SECONDS = 3.0  # a position can lag behind the fill that made it
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """Coins to sell. `is_short`: more are missing of the `available` ones than fees explain."""
+
+    qty: Decimal
+    available: Decimal
+    is_short: bool
+
+
+def confirm_take_profit(rules: AssetRules, decision: Decision) -> None:
+    """One-tick spikes exist on the stream: a second source must agree before coins are sold.
+
+    Asked before anything else: market data has an allowance of its own, and often says no.
+
+    Raises:
+        Skip: it does not agree.
+        ExchangeError: it cannot be asked.
+    """
+    bid = fetch_latest_quote(rules.symbol).bid
+    if bid < decision.trigger_price:
+        reason = f"take profit not confirmed: bid {bid} is below {decision.trigger_price:f}"
+        raise Skip(reason, QUOTE_SECONDS, logging.INFO)
+
+
+def size_sale(
+    client: TradingClient, state: TradingState, rules: AssetRules, fee_rate: Decimal
+) -> Sale:
+    """What of the cycle, and of what earlier ones left (`state.leftover`), can be sold. Blocking.
+
+    Raises:
+        Skip: nothing of it.
+        ExchangeError: the position cannot be read.
+    """
+    bought, coin_fees = state.cycle.quantity, state.coin_fees
+    available = _fetch_available(client, rules.symbol)
+    is_short = is_short_beyond_fees(bought, coin_fees, available, rules, fee_rate)
+    if is_short:
+        # Positions can lag behind fills; nothing announces that they caught up.
+        time.sleep(POSITION_LAG_SECONDS)
+        available = _fetch_available(client, rules.symbol)
+        is_short = is_short_beyond_fees(bought, coin_fees, available, rules, fee_rate)
+    try:
+        qty = size_take_profit(bought, coin_fees, available, rules, fee_rate, state.leftover)
+    except SizingError as error:
+        raise Skip(
+            f"take profit cannot be placed: {error}",
+            cure="does an order of yours reserve the coins, or did you sell some?",
+        ) from None
+    return Sale(qty, available, is_short)
+
+
+def _fetch_available(client: TradingClient, symbol: str) -> Decimal:
+    position = fetch_position(client, symbol)
+    return position.qty_available if position is not None else Decimal(0)
