@@ -78,8 +78,7 @@ def show_preview(console: Console, preview: Preview) -> None:
         f" the account can buy for {usd(preview.spendable_usd)} USD.",
         soft_wrap=True,
     )
-    for warning in preview.warnings:
-        console.print(Text(f"WARNING: {warning}", style="yellow"), soft_wrap=True)
+    _show_warnings(console, preview.warnings)
 
 
 def show_adoption(console: Console, adoption: Adoption, plan: CyclePlan) -> None:
@@ -94,6 +93,12 @@ def show_adoption(console: Console, adoption: Adoption, plan: CyclePlan) -> None
         soft_wrap=True,
     )
     _show_plan(console, plan)
+    _show_warnings(console, adoption.warnings)
+
+
+def _show_warnings(console: Console, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        console.print(Text(f"WARNING: {warning}", style="yellow"), soft_wrap=True)
 
 
 def _headline(preview: Preview) -> Text:

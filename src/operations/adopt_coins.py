@@ -36,6 +36,7 @@ from operations.preview import MarketView, load_market_view
 from operations.refused import Refused
 from strategy.asset_checks import find_renaming, find_sale_problems
 from strategy.cycle_plan import CyclePlan, plan_cycle
+from strategy.exits import compute_take_profit_price
 from strategy.fees import compute_qty_before_fee
 from strategy.ladder import count_safety_orders_paid
 from strategy.order_identity import compute_client_order_id
@@ -43,7 +44,7 @@ from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_order_by_client_id
 from utils.db_utils import thread_connection, transaction
-from utils.formatting import number
+from utils.formatting import number, price
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """Coins that can be adopted and the cycle that will hold them (None: a new one)."""
+    """Coins that can be adopted, the cycle that will hold them (None: a new one), and the bid."""
 
     asset: DcaAsset
     cycle: DcaCycle | None
@@ -59,6 +60,18 @@ class Adoption:
     quantity: Decimal
     average_price: Decimal
     safety_orders: int
+    bid: Decimal
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user must know before the coins are the bot's."""
+        target = compute_take_profit_price(self.asset, self.average_price)
+        if self.bid < target:
+            return []
+        return [
+            f"the bid of {price(self.bid)} USD is at or above the cycle's take profit of"
+            f" {price(target)} USD: a running bot sells these coins at once"
+        ]
 
     @property
     def cost_usd(self) -> Decimal:
@@ -111,6 +124,7 @@ def prepare_adoption(
         quantity=quantity,
         average_price=position.average_entry_price,
         safety_orders=count_safety_orders_paid(asset, cost_usd),
+        bid=view.quote.bid,
     )
     plan = plan_cycle(
         asset,

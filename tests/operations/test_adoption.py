@@ -63,6 +63,21 @@ def test_without_yes_the_rest_of_the_deal_is_shown_and_nothing_changes(
     assert get_latest_cycle(db_conn, btc.id) == before
 
 
+@pytest.mark.parametrize(("bid", "is_warned"), [("50599", False), ("50600", True)])
+def test_coins_that_would_be_sold_at_once_are_named_before_the_question(
+    assets, exchange, db_conn, btc, bid, is_warned
+):
+    exchange.set_balance("BTC/USD", "0.00399", "50000")  # sold at 1.2 % above
+    exchange.push_quote("BTC/USD", bid, bid)
+    warning = f"the bid of {int(bid):,}.00 USD is at or above the cycle's take profit of 50,600.00"
+    asked = assets("adopt", "BTC/USD")
+    assert (warning in asked.output) is is_warned
+    assert ("WARNING" in asked.output) is is_warned
+    shown = assets("adopt", "BTC/USD", "--json").json["adoption"]["warnings"]
+    assert len(shown) == is_warned
+    assert get_latest_cycle(db_conn, btc.id).quantity == 0, "nobody agreed yet"
+
+
 async def test_adopted_coins_are_averaged_down_and_sold_to_the_last_one(
     assets, settings, exchange, db_conn, btc
 ):
