@@ -180,7 +180,20 @@ def test_every_wrong_setting_is_told_and_what_is_right_is_checked_still(doctor, 
     assert "see settings" in seen.found("database")[0][1]
 
 
-def test_an_unreadable_env_file_is_told(doctor, well, env_file):
+@pytest.mark.parametrize(("percent", "is_warned"), [("0.25", False), ("0.3", False), ("0.18", True)])
+def test_a_taker_fee_below_the_standard_rate_is_warned_of(
+    doctor, well, set_env, percent, is_warned
+):
+    set_env(TAKER_FEE_PERCENT=percent)
+    seen = doctor()
+    assert seen.code == 0
+    words = "TAKER_FEE_PERCENT=0.18 is below Alpaca's standard rate: only right if your tier says so"
+    assert [(level, words in text) for level, text in seen.found("fees")] == [
+        (WARN, True)
+    ] * is_warned
+
+
+def test_an_unreadable_env_file_is_reported(doctor, well, env_file):
     env_file.write_bytes(b"DB_NAME=\xff\xfe\n")
     assert "cannot read bot.env" in str(doctor().found("settings"))
 

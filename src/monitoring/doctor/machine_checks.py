@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from caretakers.plans.watchdog import Verdict
@@ -40,13 +41,19 @@ from utils.formatting import span
 
 MIN_FREE_BYTES, SCARCE_FREE_BYTES = 200_000_000, 1_000_000_000
 MAX_LOG_BYTES = 20_000_000  # the programs begin a new file at 5 MB
+STANDARD_TAKER_PERCENT = Decimal("0.25")  # Alpaca's first tier; a lower rate needs volume
 _FOREIGN_NAMES = {"ENV_FILE", "NO_COLOR"}
 
 
 def check_settings(world: World) -> list[Finding]:
     cure = f"edit {env_file().name}; .env.example explains every setting"
     found = [fail("settings", problem, cure) for problem in world.problems]
-    return found or [ok("settings", "complete and readable")]
+    found = found or [ok("settings", "complete and readable")]
+    if (percent := world.settings.taker_fee_percent) < STANDARD_TAKER_PERCENT:
+        text = "below Alpaca's standard rate: only right if your tier says so"
+        cure = f"see your tier on Alpaca's page, or set TAKER_FEE_PERCENT={STANDARD_TAKER_PERCENT}"
+        found.append(warn("fees", f"TAKER_FEE_PERCENT={percent} is {text}", cure))
+    return found
 
 
 def check_env_file(world: World) -> list[Finding]:
