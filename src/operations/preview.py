@@ -134,7 +134,7 @@ def load_preview(
 
     Raises:
         Refused: for numbers that no market could make right, or an unknown symbol.
-        ExchangeError, DatabaseError: it cannot be told now.
+        ExchangeError, DatabaseError: not known now.
     """
     if problems := find_number_problems(asset):
         raise Refused("; ".join(problems))
@@ -160,7 +160,7 @@ def load_preview(
         money=describe_account(settings),
         is_live=settings.is_live,
     )
-    return replace(preview, findings=findings + _world_findings(settings, preview, view))
+    return replace(preview, findings=findings + _account_findings(settings, preview, view))
 
 
 def _ladder_needs(
@@ -191,7 +191,9 @@ def _on_order_usd(orders: Sequence[ExchangeOrder], needs: Sequence[LadderNeed]) 
     return total
 
 
-def _world_findings(settings: Settings, preview: Preview, view: MarketView) -> tuple[Finding, ...]:
+def _account_findings(
+    settings: Settings, preview: Preview, view: MarketView
+) -> tuple[Finding, ...]:
     """Warnings that depend on the account and on the other assets."""
     texts = []
     asset = preview.asset

@@ -180,17 +180,18 @@ def test_every_wrong_setting_is_told_and_what_is_right_is_checked_still(doctor, 
     assert "see settings" in seen.found("database")[0][1]
 
 
-@pytest.mark.parametrize(("percent", "is_warned"), [("0.25", False), ("0.3", False), ("0.18", True)])
+@pytest.mark.parametrize(("percent", "is_warned"), [("0.25", False), ("0.18", True)])
 def test_a_taker_fee_below_the_standard_rate_is_warned_of(
     doctor, well, set_env, percent, is_warned
 ):
     set_env(TAKER_FEE_PERCENT=percent)
     seen = doctor()
     assert seen.code == 0
-    words = "TAKER_FEE_PERCENT=0.18 is below Alpaca's standard rate: only right if your tier says so"
-    assert [(level, words in text) for level, text in seen.found("fees")] == [
-        (WARN, True)
-    ] * is_warned
+    found = seen.found("fees")
+    assert [level for level, _ in found] == [WARN] * is_warned
+    assert (
+        "below Alpaca's standard rate: only right if your tier says so" in str(found)
+    ) is is_warned
 
 
 def test_an_unreadable_env_file_is_reported(doctor, well, env_file):

@@ -27,7 +27,7 @@ def btc(assets, db_conn):
     return get_asset_config(db_conn, "BTC/USD")
 
 
-def test_coins_of_the_account_become_the_open_deal(assets, exchange, db_conn, btc):
+def test_coins_of_the_account_become_the_open_cycle(assets, exchange, db_conn, btc):
     exchange.set_balance("BTC/USD", "0.0039900", "50000")
     before = get_latest_cycle(db_conn, btc.id)
     said = assets("adopt", "btcusd", "--yes")
@@ -48,7 +48,7 @@ def test_coins_of_the_account_become_the_open_deal(assets, exchange, db_conn, bt
     )
 
 
-def test_without_yes_the_rest_of_the_deal_is_shown_and_nothing_changes(
+def test_without_yes_the_rest_of_the_cycle_is_shown_and_nothing_changes(
     assets, exchange, db_conn, btc
 ):
     exchange.set_balance("BTC/USD", "0.00399", "50000")
@@ -113,7 +113,7 @@ def test_a_new_cycle_is_made_where_none_is_open(assets, exchange, db_conn, btc):
     assert cycle.quantity > Decimal("0.1")
 
 
-def test_a_resting_cycle_wakes_with_the_coins(assets, exchange, db_conn, btc):
+def test_adopting_coins_ends_a_cooldown(assets, exchange, db_conn, btc):
     update_cycle(db_conn, get_latest_cycle(db_conn, btc.id).id, {"status": "cooldown"})
     exchange.set_balance("BTC/USD", "0.1", "50000")
     assert assets("adopt", "BTC/USD", "--yes").code == 0
@@ -158,7 +158,7 @@ def hold_dust(db_conn, cycle, exchange):
         (hold_coins, "already holds 0.1 coins"),
         (wait_for_an_order, "an order on BTC/USD is open"),
         (open_an_order_by_hand, "an order on BTC/USD is open"),
-        (fill_an_order_that_is_not_booked, "is not in the books yet"),
+        (fill_an_order_that_is_not_booked, "is not booked yet"),
         (hold_nothing, "the account holds none"),
         (hold_dust, "the account holds only 0.000001"),
     ],
