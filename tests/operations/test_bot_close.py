@@ -17,7 +17,7 @@ from models.asset_config import get_asset_by_id
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
-from monitoring.status.status import load_status
+from monitoring.status.status import StatusReader
 from operations import close_execution
 from operations.close_cycle import prepare_close, request_close
 from operations.close_execution import Closer
@@ -140,7 +140,7 @@ def test_the_preview_shows_what_will_be_sold_in_the_exchanges_own_steps(bot, exc
 
 def test_status_and_close_tell_the_same_coins_held(bot, exchange, bought):
     exchange.push_quote("BTC/USD", 60000, 60001)
-    [asset] = load_status(get_settings()).assets
+    [asset] = StatusReader(get_settings()).load().assets
     plan = bot("close", "BTC/USD", "--json").json["plan"]
     assert f"{asset.coins_held:.9f}".rstrip("0") == plan["coins_held"]
     assert asset.coins_held == held() < asset.quantity == bought.quantity
