@@ -77,11 +77,9 @@ def _screen(
     is_short = shown is not None
     parts: list[RenderableType] = [_headline(status), *_verdict(status)]
     parts += [] if is_short else [Text()]
-    omitted = (
-        (*_OMITTED_IF_SHORT, *(() if status.buy_limits else ("buy limits",))) if is_short else ()
-    )
-    facts = _facts(status, is_short=is_short)
-    parts += [_labelled(*fact) for fact in facts if fact[0] not in omitted]
+    for label, text in _facts(status, is_short=is_short):
+        if not is_short or label not in _OMITTED_IF_SHORT:
+            parts.append(_labelled(label, text))
     assets = status.assets if shown is None else shown
     if assets:
         parts += [Text(), assets_table(replace(status, assets=tuple(assets)), console)]
@@ -154,7 +152,8 @@ def _facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
         facts.append(("profit", _profit(status.assets, status.removed, is_short=is_short)))
     else:
         facts.append(("assets", Text("unknown: the database cannot be read", style="red")))
-    facts.append(("buy limits", _buy_limits(status)))
+    if status.buy_limits or not is_short:
+        facts.append(("buy limits", _buy_limits(status)))
     return facts
 
 

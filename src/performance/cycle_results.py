@@ -65,7 +65,7 @@ def find_completion(cycle: CycleJournal) -> datetime | None:
     """
     if cycle.status not in (CycleStatus.COMPLETE, None):
         return None
-    ends = [_end(entry) for entry in cycle.entries if entry.side is Side.SELL]
+    ends = [ended_at(entry) for entry in cycle.entries if entry.side is Side.SELL]
     return max(ends) if ends else None
 
 
@@ -81,7 +81,7 @@ def compute_figures(cycle: CycleJournal) -> CycleResult | None:
     return CycleResult(
         cycle_id=cycle.cycle_id,
         symbol=cycle.symbol,
-        opened_at=min((_end(entry) for entry in buys), default=completed_at),
+        opened_at=min((ended_at(entry) for entry in buys), default=completed_at),
         completed_at=completed_at,
         safety_orders=len(safety),
         orders=len({entry.alpaca_order_id for entry in cycle.entries}),
@@ -110,7 +110,7 @@ def compute_capital_steps(cycle: CycleJournal) -> list[CapitalStep]:
     bound, held = _ZERO, _ZERO
     end = _freed_at(cycle)
     for entry in cycle.entries:
-        at = _end(entry) if end is None else min(_end(entry), end)
+        at = ended_at(entry) if end is None else min(ended_at(entry), end)
         if entry.side is Side.BUY:
             held += entry.filled_qty
             bound += entry.filled_usd
@@ -130,11 +130,12 @@ def _freed_at(cycle: CycleJournal) -> datetime | None:
     if (completed_at := find_completion(cycle)) is not None:
         return completed_at
     if cycle.status in (CycleStatus.ERROR, CycleStatus.COMPLETE):
-        return cycle.completed_at or _end(cycle.entries[-1])
-    return _end(cycle.entries[-1]) if cycle.status is None else None
+        return cycle.completed_at or ended_at(cycle.entries[-1])
+    return ended_at(cycle.entries[-1]) if cycle.status is None else None
 
 
-def _end(entry: JournalEntry) -> datetime:
+def ended_at(entry: JournalEntry) -> datetime:
+    """When the order ended; when it was submitted where no end is noted."""
     moment = entry.ended_at or entry.submitted_at
     assert moment is not None, "an order that ended has a time"
     return moment

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
-from domain.cycle import CycleStatus
+from domain.cycle import OPEN_STATUSES, CycleStatus
 from domain.journal import CycleJournal
 from domain.orders import Side
 from performance.capital import CapitalCurve, CapitalUse
@@ -29,7 +29,7 @@ _ZERO = Decimal(0)
 
 
 class By(StrEnum):
-    """What a line of the report stands for."""
+    """What one line of the report is about."""
 
     CYCLE = "cycle"
     ASSET = "asset"
@@ -74,15 +74,15 @@ class Line:
 
     @property
     def cost_usd(self) -> Decimal:
-        return sum((cycle.cost_usd for cycle in self.cycles), _ZERO)
+        return _sum(cycle.cost_usd for cycle in self.cycles)
 
     @property
     def proceeds_usd(self) -> Decimal:
-        return sum((cycle.proceeds_usd for cycle in self.cycles), _ZERO)
+        return _sum(cycle.proceeds_usd for cycle in self.cycles)
 
     @property
     def fees_usd(self) -> Decimal:
-        return sum((cycle.fees_usd for cycle in self.cycles), _ZERO)
+        return _sum(cycle.fees_usd for cycle in self.cycles)
 
     @property
     def fees_are_estimated(self) -> bool:
@@ -90,7 +90,7 @@ class Line:
 
     @property
     def profit_usd(self) -> Decimal:
-        return sum((cycle.profit_usd for cycle in self.cycles), _ZERO)
+        return _sum(cycle.profit_usd for cycle in self.cycles)
 
     @property
     def return_on_cost_percent(self) -> Decimal | None:
@@ -143,7 +143,7 @@ def compute_report(
         for cycle in cycles
         if cycle.status is CycleStatus.ERROR and _is_within(cycle.completed_at, since, until)
     ]
-    open_cycles = [cycle for cycle in cycles if cycle.status in _OPEN]
+    open_cycles = [cycle for cycle in cycles if cycle.status in OPEN_STATUSES]
     return Report(
         by=by,
         start=start,
@@ -156,9 +156,6 @@ def compute_report(
         failed_cycles=len(failed),
         failed_usd=_sum(_net_cost(cycle) for cycle in failed),
     )
-
-
-_OPEN = (CycleStatus.WATCHING, CycleStatus.BUYING, CycleStatus.SELLING, CycleStatus.COOLDOWN)
 
 
 def _is_within(moment: datetime | None, since: datetime | None, until: datetime | None) -> bool:
@@ -217,7 +214,7 @@ def _group_name(figures: CycleResult, by: By) -> str:
 
 
 def _span_of(moment: datetime, by: By) -> tuple[datetime, datetime]:
-    """The day or month around `moment`, in UTC."""
+    """The day or month that contains `moment`, in UTC."""
     day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if by is By.DAY:
         return day, day + timedelta(days=1)
