@@ -21,9 +21,9 @@ from config import get_settings
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from models.asset_config import get_all_assets, get_asset_config
-from models.cycle_data import get_latest_cycle
 from models.meta import check_schema
 from operations import asset_changes, json_views
+from operations.asset_changes import load_open_cycle
 from operations.asset_input import (
     COLUMN_OF,
     DEFAULTS,
@@ -61,7 +61,8 @@ class AssetsCommand(Command):
     def list(self) -> None:
         connection = thread_connection()
         check_schema(connection)
-        rows = [(asset, _open_cycle(asset)) for asset in get_all_assets(connection)]
+        assets = get_all_assets(connection)
+        rows = [(asset, load_open_cycle(connection, asset)) for asset in assets]
         if self.as_json:
             print_json({"assets": [json_views.asset_json(*row) for row in rows]})
         elif rows:
@@ -119,7 +120,7 @@ class AssetsCommand(Command):
         check_schema(thread_connection())
         asset = replace(self._configured(), is_enabled=False)
         asset_changes.disable_asset(asset)
-        goes_on = _what_goes_on(_open_cycle(asset))
+        goes_on = _what_goes_on(load_open_cycle(thread_connection(), asset))
         self._answer(f"{self._symbol} is disabled: it buys no more; {goes_on}.", asset)
 
     def remove(self) -> None:
@@ -183,12 +184,8 @@ class AssetsCommand(Command):
         confirm(question, is_sure=self.options.yes, as_json=self.as_json, shown=shown)
 
     def _answer(self, text: str, asset: DcaAsset) -> None:
-        self.answer(text, asset=json_views.asset_json(asset, _open_cycle(asset)))
-
-
-def _open_cycle(asset: DcaAsset) -> DcaCycle | None:
-    cycle = get_latest_cycle(thread_connection(), asset.id)
-    return cycle if cycle is not None and cycle.is_open else None
+        cycle = load_open_cycle(thread_connection(), asset)
+        self.answer(text, asset=json_views.asset_json(asset, cycle))
 
 
 def _what_goes_on(cycle: DcaCycle | None) -> str:

@@ -11,9 +11,8 @@ from typing import Any
 from cli.command_line import EXIT_FAILED, EXIT_REFUSED, Stop, ask
 from cli.runner import Command
 from domain.asset import DcaAsset
-from models.cycle_data import get_latest_cycle
 from models.meta import check_schema
-from operations.asset_changes import disable_asset, load_configured
+from operations.asset_changes import disable_asset, load_configured, load_open_cycle
 from operations.close_cycle import ClosePlan, prepare_close, request_close, withdraw_close
 from operations.close_execution import Closer, CloseResult
 from operations.preview import open_account
@@ -82,8 +81,8 @@ def close(command: Command) -> None:
 
 def _answer_nothing_to_close(command: Command, asset: DcaAsset) -> None:
     symbol = asset.asset_symbol
-    cycle = get_latest_cycle(thread_connection(), asset.id)
-    if cycle is not None and cycle.is_open and cycle.close_requested:
+    cycle = load_open_cycle(thread_connection(), asset)
+    if cycle is not None and cycle.close_requested:
         raise Refused(
             f"{symbol} holds nothing that can be sold, and buys nothing because it is to be"
             f" closed: scripts/bot close {symbol} --withdraw lets it trade again"

@@ -35,5 +35,5 @@ def _without_caretakers(settings: Settings) -> list[str]:
             " scripts/install_crontab install"
         ]
     if not load_script_runs(settings.run_dir):
-        return ["cron has run none of its jobs yet; if not within a minute: scripts/doctor"]
+        return ["cron has not run any of its jobs yet: if that lasts over a minute, scripts/doctor"]
     return []

@@ -27,10 +27,10 @@ from domain.journal import ADOPTED, JournalEntry, Purpose
 from domain.market import Position
 from domain.orders import Side
 from domain.trading_state import TradingState
-from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, lock_cycle, update_cycle
+from models.cycle_data import create_cycle, get_cycle, lock_cycle, update_cycle
 from models.order_journal import append_journal_entry, load_leftovers
 from models.trading_state import load_trading_state
-from operations.asset_changes import note_change
+from operations.asset_changes import load_open_cycle, note_change
 from operations.preview import MarketView, load_market_view
 from operations.refused import Refused
 from strategy.asset_checks import find_renaming, find_sale_problems
@@ -105,8 +105,7 @@ def prepare_adoption(
         Refused: when there is nothing to adopt, or something else may claim it.
         ExchangeError, DatabaseError: not known now.
     """
-    latest = get_latest_cycle(connection, asset.id)
-    cycle = latest if latest is not None and latest.is_open else None
+    cycle = load_open_cycle(connection, asset)
     state = load_trading_state(connection, asset.asset_symbol)
     if state is not None and (problem := find_renaming(state)):
         raise Refused(f"{asset.asset_symbol} cannot adopt anything: {problem}")
@@ -187,8 +186,7 @@ def carry_out_adoption(settings: Settings, adoption: Adoption, now: datetime) ->
         raise Refused(f"the position of {asset.asset_symbol} has just changed: try again")
 
     def work(connection: MySQLConnectionAbstract) -> DcaCycle:
-        latest = get_latest_cycle(connection, asset.id)
-        current = latest if latest is not None and latest.is_open else None
+        current = load_open_cycle(connection, asset)
         if current is not None:
             current = lock_cycle(connection, current.id)
         if current != adoption.cycle:

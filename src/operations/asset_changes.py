@@ -86,6 +86,12 @@ def load_configured(connection: MySQLConnectionAbstract, symbol: str) -> DcaAsse
     return asset
 
 
+def load_open_cycle(connection: MySQLConnectionAbstract, asset: DcaAsset) -> DcaCycle | None:
+    """The asset's cycle that is neither complete nor in error, if there is one."""
+    latest = get_latest_cycle(connection, asset.id)
+    return latest if latest is not None and latest.is_open else None
+
+
 def save_edit(before: DcaAsset, after: DcaAsset) -> None:
     """Write the columns that differ.
 
@@ -110,8 +116,7 @@ def enable_asset(asset: DcaAsset) -> None:
     def work(connection: MySQLConnectionAbstract) -> None:
         reason = "enabled by the user"
         _change(asset, {"is_enabled": True}, EventKind.ASSET_ENABLED, reason, connection)
-        latest = get_latest_cycle(connection, asset.id)
-        if latest is None or not latest.is_open:
+        if load_open_cycle(connection, asset) is None:
             create_cycle(connection, asset.id, CycleStatus.WATCHING)
 
     transaction(work)

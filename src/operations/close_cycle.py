@@ -15,7 +15,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from config import Settings
 from domain.asset import DcaAsset
-from domain.cycle import CycleStatus, DcaCycle
+from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
 from domain.events import EventKind
 from domain.journal import JournalEntry
 from domain.market import AssetRules
@@ -102,7 +102,7 @@ def prepare_close(settings: Settings, asset: DcaAsset) -> ClosePlan | None:
 
 
 def _is_closable(cycle: DcaCycle, rules: AssetRules, fee_rate: Decimal) -> bool:
-    waits = cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
+    waits = cycle.status in WAITING_STATUSES
     return cycle.is_open and (waits or not is_dust(cycle.quantity, rules, fee_rate))
 
 

@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from config import get_settings
 from domain.asset import DcaAsset
-from domain.cycle import CycleStatus, DcaCycle
-from domain.orders import ExchangeOrder
+from domain.cycle import WAITING_STATUSES, DcaCycle
 from models.cycle_data import get_latest_cycle
 from operations.asset_changes import delete_asset, disable_asset, enable_asset
 from operations.refused import Refused
@@ -34,18 +33,23 @@ def check_removal(asset: DcaAsset, *, keep_coins: bool) -> DcaCycle | None:
     """
     symbol = asset.asset_symbol
     cycle = get_latest_cycle(thread_connection(), asset.id)
-    is_open = cycle is not None and cycle.is_open
-    if cycle is not None and is_open and _waits_for_order(cycle):
-        raise Refused(_order_is_open(symbol))
     orders = fetch_open_orders_of(get_trading_client(), symbol)
-    if any(has_our_prefix(order.client_order_id) for order in orders):
-        raise Refused(_order_is_open(symbol))
-    if cycle is not None and is_open and _unbooked_order(cycle) is not None:
+    waits = cycle is not None and cycle.is_open and _waits_for_order(cycle)
+    if waits or any(has_our_prefix(order.client_order_id) for order in orders):
+        raise Refused(
+            f"an order of {symbol} is open: wait until it has ended"
+            f" (scripts/assets disable {symbol} stops the next one)"
+        )
+    if cycle is None or not cycle.is_open:
+        return cycle
+    # The order that the cycle's state can have: it exists and is not linked yet.
+    identity = compute_client_order_id(cycle)
+    if fetch_order_by_client_id(get_trading_client(), identity) is not None:
         raise Refused(
             f"an order of {symbol} has ended and is not booked yet:"
             " let the bot run until it is, then remove it"
         )
-    if cycle is not None and is_open and cycle.quantity > 0 and not keep_coins:
+    if cycle.quantity > 0 and not keep_coins:
         raise Refused(
             f"{symbol} still holds {number(cycle.quantity)} coins: sell them"
             f" (scripts/bot close {symbol}), let the bot sell them (scripts/assets disable"
@@ -81,17 +85,4 @@ def finish_removal(
 
 
 def _waits_for_order(cycle: DcaCycle) -> bool:
-    waiting = cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
-    return waiting or cycle.latest_order_id is not None
-
-
-def _unbooked_order(cycle: DcaCycle) -> ExchangeOrder | None:
-    """The order that the cycle's state can have, where it exists and is not linked yet."""
-    return fetch_order_by_client_id(get_trading_client(), compute_client_order_id(cycle))
-
-
-def _order_is_open(symbol: str) -> str:
-    return (
-        f"an order of {symbol} is open: wait until it has ended"
-        f" (scripts/assets disable {symbol} stops the next one)"
-    )
+    return cycle.status in WAITING_STATUSES or cycle.latest_order_id is not None
