@@ -97,7 +97,7 @@ def check_second_daemon(facts: Facts) -> list[Finding]:
     holder = find_lock_holder(thread_connection(), account_id)
     daemon = load_daemon_status(facts.settings)
     if holder is None:
-        return [ok("second daemon", "none: no daemon holds this account")]
+        return [ok("second daemon", "none: nobody holds this account")]
     if daemon.pid is None:
         text = f"another daemon trades this account, connected from {holder}"
         return [fail("second daemon", text, "end it, or start none here: the second is refused")]
