@@ -1,4 +1,4 @@
-"""How assets and plans look to a person: tables and lines, numbers rounded for the eye."""
+"""Assets and plans for a person: tables and lines, numbers rounded for the eye."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from cli.command_line import width_of
+from cli.command_line import make_table, width_of
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
-from strategy.cycle_plan import CyclePlan, Holding, PlannedOrder
+from strategy.cycle_plan import CyclePlan, Holding
 from strategy.ladder import compute_ladder_usd
 from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, marked, number, price, usd
 
@@ -30,7 +29,10 @@ def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]
         profit = f"{number(asset.take_profit_percent)} %"
         if asset.take_profit_fee_percent:
             profit += " net"
-        holds = cycle is not None and cycle.quantity > 0
+        holding = [NOTHING] * 3
+        if cycle is not None and cycle.quantity > 0:
+            average = price(cycle.average_purchase_price)
+            holding = [coins(cycle.quantity), average, f"{cycle.safety_orders}"]
         cells = (
             asset.asset_symbol,
             "yes" if asset.is_enabled else "no",
@@ -41,9 +43,7 @@ def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]
             f"{asset.cooldown_period} s",
             number(compute_ladder_usd(asset)),
             cycle.status.value if cycle else "none open",
-            coins(cycle.quantity) if cycle and holds else NOTHING,
-            price(cycle.average_purchase_price) if cycle and holds else NOTHING,
-            f"{cycle.safety_orders}" if cycle and holds else NOTHING,
+            *holding,
         )
         lines.append((cells, None if asset.is_enabled else "dim"))
     _print_table(
@@ -59,14 +59,14 @@ def show_preview(console: Console, preview: Preview) -> None:
     asset = preview.asset
     console.print(_headline(preview), soft_wrap=True)
     if preview.rest is not None:
-        console.print(Text("\nThe open cycle, from what it holds now", style="bold"))
+        console.print(Text("\nThe open cycle, from what it holds now on", style="bold"))
         _show_plan(console, preview.rest)
     if preview.plan is not None:
         title = "The plan of a cycle" if preview.rest is None else "The plan of the next cycle"
         console.print(Text(f"\n{title} that starts at {price(preview.plan.ask)} USD", style="bold"))
         _show_plan(console, preview.plan)
     console.print(
-        "Each order is assumed to fill fully at its price. Ladder:"
+        "This assumes that each order fills fully at its price. Ladder:"
         f" {number(compute_ladder_usd(asset))} USD"
         f" (base {number(asset.base_order_amount)} + {asset.max_safety_orders} x"
         f" {number(asset.safety_order_amount)}).",
@@ -78,8 +78,7 @@ def show_preview(console: Console, preview: Preview) -> None:
         f" the account can buy for {usd(preview.spendable_usd)} USD.",
         soft_wrap=True,
     )
-    for warning in preview.warnings:
-        console.print(Text(f"WARNING: {warning}", style="yellow"), soft_wrap=True)
+    _show_warnings(console, preview.warnings)
 
 
 def show_adoption(console: Console, adoption: Adoption, plan: CyclePlan) -> None:
@@ -88,26 +87,27 @@ def show_adoption(console: Console, adoption: Adoption, plan: CyclePlan) -> None
     console.print(Text(f"{symbol}: coins that no cycle claims", style="bold"))
     console.print(
         f"The account holds {number(adoption.position_qty)} at an average of"
-        f" {price(adoption.average_price)} USD: about {usd(adoption.cost_usd)} USD with the"
-        " coins that a taker's fee took of them, as much as the base order and"
+        f" {price(adoption.average_price)} USD: about {usd(adoption.cost_usd)} USD, the coin fee"
+        " included. That is as much as the base order and"
         f" {adoption.safety_orders} of {adoption.asset.max_safety_orders} safety orders.",
         soft_wrap=True,
     )
     _show_plan(console, plan)
+    _show_warnings(console, adoption.warnings)
+
+
+def _show_warnings(console: Console, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        console.print(Text(f"WARNING: {warning}", style="yellow"), soft_wrap=True)
 
 
 def _headline(preview: Preview) -> Text:
     asset = preview.asset
-    parts = [
-        f"take profit {number(asset.take_profit_percent)} %"
-        + (
-            f" net of {number(asset.take_profit_fee_percent)} % fee a side"
-            if asset.take_profit_fee_percent
-            else ""
-        ),
-        f"deviation {number(asset.safety_order_deviation)} %",
-        f"cooldown {asset.cooldown_period} s",
-    ]
+    target = f"take profit {number(asset.take_profit_percent)} %"
+    if asset.take_profit_fee_percent:
+        target += f" net of {number(asset.take_profit_fee_percent)} % fee a side"
+    deviation = f"deviation {number(asset.safety_order_deviation)} %"
+    parts = [target, deviation, f"cooldown {asset.cooldown_period} s"]
     if asset.buy_order_price_deviation_percent is not None:
         parts.append(f"early restart {number(asset.buy_order_price_deviation_percent)} % down")
     if not asset.is_enabled:
@@ -121,7 +121,7 @@ def _headline(preview: Preview) -> Text:
 def _show_plan(console: Console, plan: CyclePlan) -> None:
     lines = [
         (
-            _order_name(order),
+            "base" if order.number == 0 else f"safety {order.number}",
             price(order.trigger_price),
             price(order.limit_price),
             usd(order.size_usd),
@@ -137,11 +137,7 @@ def _show_plan(console: Console, plan: CyclePlan) -> None:
     if plan.sales:
         console.print(Text(ESTIMATE_LEGEND, style="dim"), soft_wrap=True)
     if plan.problem is not None:
-        console.print(Text(f"It ends there: {plan.problem}.", style="yellow"), soft_wrap=True)
-
-
-def _order_name(order: PlannedOrder) -> str:
-    return "base" if order.number == 0 else f"safety {order.number}"
+        console.print(Text(f"The plan ends there: {plan.problem}.", "yellow"), soft_wrap=True)
 
 
 def _holding_cells(holding: Holding) -> tuple[str, str, str, str]:
@@ -157,8 +153,8 @@ def _holding_cells(holding: Holding) -> tuple[str, str, str, str]:
 def _print_table(
     console: Console, columns: str, lines: Sequence[tuple[Sequence[str], str | None]]
 ) -> None:
-    """Each line is its cells and its style. `columns` are parted by blanks, an underscore shows as
-    one; those with a slash between them stand in one where the terminal is too narrow for all.
+    """`lines`: cells and style of each. `columns`: titles between blanks, an underscore shows as a
+    blank; titles joined by slashes become one column where the terminal is narrow.
     """
     titles = columns.replace("/", " ").split()
     table = _table(console, titles, lines)
@@ -168,7 +164,7 @@ def _print_table(
         slices = [slice(end - size, end) for size, end in zip(stacks, ends, strict=True)]
         lines = [(["\n".join(cells[part]) for part in slices], style) for cells, style in lines]
         table = _table(console, columns.replace("/", "\n").split(" "), lines)
-    # Whole, however narrow the terminal is: it may wrap a line, but no number is ever cut.
+    # The terminal may wrap a line, but no number is cut.
     width = console.width
     console.width = max(width, width_of(table, console))
     console.print(table)
@@ -178,11 +174,7 @@ def _print_table(
 def _table(
     console: Console, titles: Sequence[str], lines: Sequence[tuple[Sequence[str], str | None]]
 ) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD if console.is_terminal else None,
-        pad_edge=False,
-        header_style="bold",
-    )
+    table = make_table(console)
     for index, title in enumerate(titles):
         justify: JustifyMethod = "left" if index == 0 else "right"
         table.add_column(title.replace("_", " "), justify=justify, no_wrap=True)

@@ -1,46 +1,36 @@
 """`scripts/assets`: the command line over the changes of assets.
 
-Owns words, questions and the order of steps: show, ask, save. What a change is and whether it can
-work, others decide. What needs the exchange's SDK is imported where it is used: it takes a second
+Owns words, questions and the order of steps: show, ask, save. Others decide what a change is and
+whether it can work. What needs the exchange's SDK is imported where it is used: it takes a second
 to load, which help and lists can spare.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cli import asset_tables as asset_text
+from cli.asset_tables import show_adoption, show_list, show_preview
 from cli.assets_options import parse_options
-from cli.command_line import (
-    EXIT_DONE,
-    EXIT_REFUSED,
-    Stop,
-    confirm,
-    make_console,
-    print_json,
-)
-from cli.runner import run_tool
-from config import Settings, get_settings
+from cli.command_line import EXIT_REFUSED, Stop, confirm, print_json
+from cli.runner import Command, run_tool
+from config import get_settings
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from models.asset_config import get_all_assets, get_asset_config
-from models.cycle_data import get_latest_cycle
 from models.meta import check_schema
 from operations import asset_changes, json_views
+from operations.asset_changes import load_open_cycle
 from operations.asset_input import (
     COLUMN_OF,
     DEFAULTS,
     build_asset,
     change_asset,
-    read_symbol,
     read_values,
 )
-from operations.refused import Refused
 from utils.db_utils import thread_connection
 from utils.formatting import number
 from utils.logging_setup import setup_logging
@@ -58,32 +48,27 @@ def _run(arguments: Sequence[str]) -> int:
     options = parse_options(arguments)
     settings = get_settings()
     setup_logging(settings, "assets", console=False)
-    command = AssetsCommand(settings, options)
-    getattr(command, command.name)()
-    return EXIT_DONE
+    return AssetsCommand(settings, options).run()
 
 
-class AssetsCommand:
-    """One run of one command: the methods named as the commands, and what they share."""
+class AssetsCommand(Command):
+    """The methods are named as the commands."""
 
-    def __init__(self, settings: Settings, options: argparse.Namespace) -> None:
-        self._settings = settings
-        self._options = options
-        self._as_json: bool = options.json
-        self._console = make_console()
-        self._symbol = read_symbol(options.symbol) if "symbol" in options else ""
-        self.name: str = options.command
+    @property
+    def _symbol(self) -> str:
+        return str(self.options.symbol)
 
     def list(self) -> None:
         connection = thread_connection()
         check_schema(connection)
-        rows = [(asset, _open_cycle(asset)) for asset in get_all_assets(connection)]
-        if self._as_json:
+        assets = get_all_assets(connection)
+        rows = [(asset, load_open_cycle(connection, asset)) for asset in assets]
+        if self.as_json:
             print_json({"assets": [json_views.asset_json(*row) for row in rows]})
         elif rows:
-            asset_text.show_list(self._console, rows)
+            show_list(self.console, rows)
         else:
-            self._console.print("Nothing is configured yet: scripts/assets add BTC/USD")
+            self.say("Nothing is configured yet: scripts/assets add BTC/USD")
 
     def add(self) -> None:
         self._open_account()
@@ -91,11 +76,14 @@ class AssetsCommand:
             raise asset_changes.refuse_configured(self._symbol)
         asset = build_asset(self._symbol, self._values(DEFAULTS))
         preview = self._preview(asset)
-        self._confirm(f"Add {self._symbol} and let the bot buy it?", preview)
+        self._confirm(
+            f"Add {self._symbol} and let the bot buy it?",
+            {"preview": json_views.preview_json(preview)},
+        )
         saved = asset_changes.save_new_asset(asset)
         unless = ", unless a warning says otherwise" if preview.warnings else ""
         text = f"{self._symbol} is added: the base order comes at the next price{unless}."
-        self._tell(text, saved)
+        self._answer(text, saved)
 
     def show(self) -> None:
         self._open_account()
@@ -105,64 +93,63 @@ class AssetsCommand:
         elif values := self._values({}):
             asset = change_asset(asset, values)
         preview = self._preview(asset)
-        if self._as_json:
+        if self.as_json:
             print_json({"done": True, "preview": json_views.preview_json(preview)})
         elif asset.id == 0:
-            self._console.print(f"{self._symbol} is not configured: nothing of this is saved.")
+            self.say(f"{self._symbol} is not configured: nothing of this is saved.")
 
     def edit(self) -> None:
         self._open_account()
         before = self._configured()
         after = change_asset(before, self._values({}))
         preview = self._preview(after)
-        self._confirm(f"Save these values of {self._symbol}?", preview)
+        self._confirm(
+            f"Save these values of {self._symbol}?", {"preview": json_views.preview_json(preview)}
+        )
         asset_changes.save_edit(before, after)
-        self._tell(f"{self._symbol} is changed.", after)
+        self._answer(f"{self._symbol} is changed.", after)
 
     def enable(self) -> None:
         self._open_account()
         asset = replace(self._configured(), is_enabled=True)
         self._preview(asset)
         asset_changes.enable_asset(asset)
-        self._tell(f"{self._symbol} is enabled.", asset)
+        self._answer(f"{self._symbol} is enabled.", asset)
 
     def disable(self) -> None:
         check_schema(thread_connection())
         asset = replace(self._configured(), is_enabled=False)
         asset_changes.disable_asset(asset)
-        self._tell(
-            f"{self._symbol} is disabled: it buys no more; {_what_goes_on(_open_cycle(asset))}.",
-            asset,
-        )
+        goes_on = _what_goes_on(load_open_cycle(thread_connection(), asset))
+        self._answer(f"{self._symbol} is disabled: it buys no more; {goes_on}.", asset)
 
     def remove(self) -> None:
         from operations.remove_asset import check_removal, finish_removal
 
         self._open_account()
-        asset, keep_coins = self._configured(), self._options.keep_coins
+        asset, keep_coins = self._configured(), self.options.keep_coins
         check_removal(asset, keep_coins=keep_coins)
         self._confirm(f"Forget {self._symbol}? Its history stays in the journal.")
-        if not self._as_json:
-            seconds = f"{self._settings.unknown_outcome_seconds:g} s"
-            self._console.print(f"Waiting {seconds}: a buy may be on its way.")
+        seconds = self.settings.unknown_outcome_seconds
+        self.say(f"Waiting {seconds:g} s: a buy may be on its way.")
         cycle = finish_removal(asset, keep_coins=keep_coins)
         text = f"{self._symbol} is removed."
         if cycle is not None and cycle.is_open and cycle.quantity > 0:
             text += f" Its {number(cycle.quantity)} coins are yours to sell now."
-        self._tell(text, asset)
+        self._answer(text, asset)
 
     def adopt(self) -> None:
         from operations.adopt_coins import carry_out_adoption, prepare_adoption
 
         self._open_account()
         asset = self._configured()
-        adoption, plan = prepare_adoption(self._settings, thread_connection(), asset)
+        adoption, plan = prepare_adoption(self.settings, thread_connection(), asset)
+        if not self.as_json:
+            show_adoption(self.console, adoption, plan)
         shown = {"adoption": json_views.adoption_json(adoption, plan)}
-        if not self._as_json:
-            asset_text.show_adoption(self._console, adoption, plan)
-        self._confirm(f"Let the bot trade these coins of {self._symbol}?", shown=shown)
-        cycle = carry_out_adoption(self._settings, adoption, datetime.now(UTC))
-        self._tell(f"Adopted: cycle {cycle.id} of {self._symbol} holds the coins.", asset)
+        self._confirm(f"Let the bot trade these coins of {self._symbol}?", shown)
+        cycle = carry_out_adoption(self.settings, adoption, datetime.now(UTC))
+        self._answer(f"Adopted: cycle {cycle.id} of {self._symbol} holds the coins.", asset)
 
     def _open_account(self) -> None:
         from operations.preview import open_account
@@ -171,57 +158,34 @@ class AssetsCommand:
 
     def _values(self, defaults: Mapping[str, str | None]) -> dict[str, Any]:
         """The columns that the options name, and defaults for the others."""
-        given = {option: getattr(self._options, option) for option in COLUMN_OF}
-        if defaults:
-            columns = read_values(DEFAULTS, self._settings.taker_fee_percent)
-            return columns | read_values(given, self._settings.taker_fee_percent)
-        return read_values(given, self._settings.taker_fee_percent)
+        given = {option: getattr(self.options, option) for option in COLUMN_OF}
+        percent = self.settings.taker_fee_percent
+        return read_values(defaults, percent) | read_values(given, percent)
 
     def _configured(self) -> DcaAsset:
-        connection = thread_connection()
-        asset = get_asset_config(connection, self._symbol)
-        if asset is None:
-            known = ", ".join(other.asset_symbol for other in get_all_assets(connection))
-            raise Refused(
-                f"{self._symbol} is not configured (configured: {known or 'nothing yet'}):"
-                f" scripts/assets add {self._symbol}"
-            )
-        return asset
+        return asset_changes.load_configured(thread_connection(), self._symbol)
 
     def _preview(self, asset: DcaAsset) -> Preview:
-        """Show what it would be, and stop where it cannot work; `show` shows that, too."""
+        """Show what it would be and stop where it cannot work (`show` shows that as well)."""
         from operations.preview import load_preview
 
-        preview = load_preview(self._settings, thread_connection(), asset)
-        is_shown = not preview.refusals or (self.name == "show" and preview.plan is not None)
-        if is_shown and not self._as_json:
-            asset_text.show_preview(self._console, preview)
+        preview = load_preview(self.settings, thread_connection(), asset)
+        is_shown = not preview.refusals or (
+            self.options.command == "show" and preview.plan is not None
+        )
+        if is_shown and not self.as_json:
+            show_preview(self.console, preview)
         if preview.refusals:
             shown = {"preview": json_views.preview_json(preview)} if is_shown else None
             raise Stop("; ".join(preview.refusals), EXIT_REFUSED, shown)
         return preview
 
-    def _confirm(
-        self,
-        question: str,
-        preview: Preview | None = None,
-        shown: Mapping[str, Any] | None = None,
-    ) -> None:
-        if preview is not None:
-            shown = {"preview": json_views.preview_json(preview)}
-        confirm(question, is_sure=self._options.yes, as_json=self._as_json, shown=shown)
+    def _confirm(self, question: str, shown: Mapping[str, Any] | None = None) -> None:
+        confirm(question, is_sure=self.options.yes, as_json=self.as_json, shown=shown)
 
-    def _tell(self, text: str, asset: DcaAsset) -> None:
-        if self._as_json:
-            saved = json_views.asset_json(asset, _open_cycle(asset))
-            print_json({"done": True, "text": text, "asset": saved})
-        else:
-            self._console.print(text)
-
-
-def _open_cycle(asset: DcaAsset) -> DcaCycle | None:
-    cycle = get_latest_cycle(thread_connection(), asset.id)
-    return cycle if cycle is not None and cycle.is_open else None
+    def _answer(self, text: str, asset: DcaAsset) -> None:
+        cycle = load_open_cycle(thread_connection(), asset)
+        self.answer(text, asset=json_views.asset_json(asset, cycle))
 
 
 def _what_goes_on(cycle: DcaCycle | None) -> str:

@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from cli.command_line import OneLineParser
-from operations.asset_input import DEFAULTS, TAKER_FEE
+from operations.asset_input import DEFAULTS, TAKER_FEE, read_symbol
 
 HELP = """\
-What the bot trades, and how. A change is shown before it is saved: the plan of the cycle with each
-order, its price and its size, and what would be left of a sale after fees.
+What the bot trades, and how. A change is shown before it is saved: the plan of the cycle, with the
+price and size of each order and what a sale would earn after fees.
 
   scripts/assets add BTC/USD                      with the defaults (see scripts/assets add --help)
   scripts/assets add btcusd --base 50 --safety 25 --max-safety 8 --deviation 2 --take-profit 1.5
   scripts/assets list                             everything that is configured
-  scripts/assets show BTC/USD                     its plan at the price of now, and its open cycle
-  scripts/assets show SOL/USD --base 100          the plan of something you may add
-  scripts/assets edit BTC/USD --take-profit 2     what is not named stays
+  scripts/assets show BTC/USD                     its plan at the current price, and its open cycle
+  scripts/assets show SOL/USD --base 100          the plan of an asset you may add
+  scripts/assets edit BTC/USD --take-profit 2     other values stay
   scripts/assets disable BTC/USD                  no more buys; what it holds is still sold
   scripts/assets enable BTC/USD
-  scripts/assets remove BTC/USD                   forget it; its history stays in the journal
+  scripts/assets remove BTC/USD                   forget it; its orders stay in the journal
   scripts/assets adopt BTC/USD                    make a cycle of coins that no cycle claims
 
 A running bot notices within seconds; nothing has to be restarted."""
 EPILOG = """\
 exit codes: 0 done
-            1 could not: the database or Alpaca cannot be used now, or you said no
+            1 not done: the database or Alpaca cannot be used now, or you said no
             2 refused: the line says what would be right
 settings:   .env (see .env.example); changes are noted in LOG_DIR/assets.log and in dca_events"""
 ADD_HELP = """\
@@ -39,14 +39,14 @@ buy, and sells everything when the price is --take-profit percent above the aver
   scripts/assets add ETH/USD --base 100 --safety 50 --max-safety 4 --deviation 2.5 --fee-aware
   scripts/assets add SOL/USD --yes --json         for a program: no question, exact numbers"""
 SHOW_HELP = """\
-The plan of a cycle at the price of now, and the rest of the cycle that is open. With options: what
-it would be with these values. Nothing is saved, and the symbol need not be configured.
+The plan of a cycle at the current price, and what is still to come in the open cycle. With options:
+the plan with these values. Nothing is saved, and the symbol need not be configured.
 
   scripts/assets show BTC/USD
   scripts/assets show BTC/USD --take-profit 2 --max-safety 8"""
 EDIT_HELP = """\
-Shows the plan with the new values, asks, and saves them. What is not named stays as it is. A cycle
-that is open goes on with the new values.
+Shows the plan with the new values, asks, and saves them. Values that you do not name stay. An open
+cycle goes on with the new values.
 
   scripts/assets edit BTC/USD --take-profit 1.8 --cooldown 600
   scripts/assets edit BTC/USD --early-restart off --fee-aware off"""
@@ -59,16 +59,17 @@ The asset buys no more. What it holds is still watched and sold at its take prof
 
   scripts/assets disable BTC/USD"""
 REMOVE_HELP = """\
-Forgets the asset and its cycles; orders stay in the journal. Refused while an order is open, and
-while it holds coins, unless you say what becomes of them:
+Forgets the asset and its cycles; its orders stay in the journal. Refused while an order is open.
+While it holds coins, say what becomes of them:
 
-  scripts/assets remove BTC/USD                   holds nothing
-  scripts/bot close BTC/USD                       sell what it holds first
+  scripts/assets remove BTC/USD                   it holds nothing
+  scripts/bot close BTC/USD                       sell what it holds, then remove it
   scripts/assets remove BTC/USD --keep-coins      the coins stay in the account and are yours"""
 ADOPT_HELP = """\
-Makes a cycle of coins that stand in the account and that no cycle claims: after a lost database, or
-after a sale by hand that left some. Quantity and average price come from Alpaca; how much of the
-ladder the coins have used up follows from what they cost. The asset must be configured.
+Makes a cycle of coins in the account that no cycle claims: after a lost database, or after a sale
+by hand that left some. Quantity and average price come from Alpaca; how many safety orders the
+coins count as follows from what they cost. You are warned where the bid is at the take profit
+already: the bot then sells the coins at once. The asset must be configured.
 
   scripts/assets adopt BTC/USD"""
 LIST_HELP = """\
@@ -99,15 +100,19 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def add_symbol(parser: argparse.ArgumentParser) -> None:
+    """The asset that a command is about, normalised; a text that is none raises Refused."""
+    text = "BTC/USD; btcusd and BTC-USD mean the same"
+    parser.add_argument("symbol", metavar="SYMBOL", type=read_symbol, help=text)
+
+
 def _parser(parser: OneLineParser) -> OneLineParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, *, symbol: bool = True) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=SUMMARIES[name], description=text, epilog=EPILOG)
         if symbol:
-            one.add_argument(
-                "symbol", metavar="SYMBOL", help="BTC/USD; btcusd and BTC-USD mean the same"
-            )
+            add_symbol(one)
         one.add_argument("--json", action="store_true", help="one JSON object, exact numbers")
         return one
 
@@ -134,7 +139,7 @@ def _parser(parser: OneLineParser) -> OneLineParser:
 
 
 def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
-    """The values of an asset; all are text here, so that every refusal speaks alike."""
+    """The values of an asset, as text: read_values refuses all that are wrong in one line."""
 
     def value(option: str, metavar: str, text: str, **more: Any) -> None:
         default = DEFAULTS[option]
@@ -145,15 +150,14 @@ def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None
     value("base", "USD", "size of the base order")
     value("safety", "USD", "size of each safety order")
     value("max_safety", "COUNT", "safety orders in one cycle at most")
-    value("deviation", "PERCENT", "a safety order comes so far below the last buy")
-    value("take_profit", "PERCENT", "everything is sold so far above the average price")
-    value("cooldown", "SECONDS", "rest after a sale")
-    value("early_restart", "PERCENT", "end the rest early when the price is so far below the sale")
+    value("deviation", "PERCENT", "how far below the last buy a safety order comes")
+    value("take_profit", "PERCENT", "how far above the average price everything is sold")
+    value("cooldown", "SECONDS", "cooldown after a sale")
+    value("early_restart", "PERCENT", "how far below the last sale the price ends a cooldown early")
     value(
         "fee_aware",
         "PERCENT",
-        "the take profit is earned after fees of this percent a side; without a number:"
-        " TAKER_FEE_PERCENT",
+        "fee a side that the take profit earns on top; without a number: TAKER_FEE_PERCENT",
         nargs="?",
         const=TAKER_FEE,
     )

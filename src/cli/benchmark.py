@@ -1,7 +1,4 @@
-"""`scripts/benchmark`: what a quote costs the bot, beside what it costs to decode it at all.
-
-Ratios of one run, never a test.
-"""
+"""`scripts/benchmark`: what a quote costs the bot, beside what decoding it costs. Never a test."""
 
 from __future__ import annotations
 
@@ -22,9 +19,9 @@ from trading.quote_watch import SymbolWatch
 
 Handler = Callable[[Any], Awaitable[None]]
 HELP = """\
-What a quote costs the bot, beside its floor: msgpack decoding plus an empty awaited handler, which
-any bot on this stream must spend. Measures here and now, on one core; needs no account and no
-database. The ratio can be compared between machines, the microseconds cannot."""
+What a quote costs the bot, compared with the floor that any bot on this stream must spend: msgpack
+decoding plus an empty awaited handler. Measures on one core of this machine; needs no account and
+no database. The ratio can be compared between machines, the microseconds cannot."""
 _REQUIRED = ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "DB_USER", "DB_NAME")
 
 
@@ -61,7 +58,7 @@ async def measure(quotes: int, rounds: int) -> dict[str, float]:
         return None
 
     floors, bots = [], []
-    for _ in range(rounds):  # alternating, so that a noisy neighbour disturbs both alike
+    for _ in range(rounds):  # alternating: a busy machine slows both
         floors.append(await run_through(frames, empty))
         bots.append(await run_through(frames, market.on_crypto_quote))
     middle = rounds // 2

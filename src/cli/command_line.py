@@ -1,6 +1,4 @@
-"""What the command lines of the user's tools have in common: one-line refusals, questions, exit
-codes, the console.
-"""
+"""What the user's tools share: one-line refusals, questions, exit codes, the console, tables."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, NoReturn, TextIO, cast
 
+from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -33,8 +32,8 @@ class Stop(Exception):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Refuses in one line instead of a page of usage, takes no option by half its name, and its
-    help is laid out as it is written; so do the parsers of its commands.
+    """Refuses in one line instead of a page of usage, takes no abbreviated option, and prints its
+    help as it is written; so do the parsers of its commands.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -46,7 +45,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class _UnpaddedOutput:
-    """An output without the blanks that fill up the cells at the end of a line."""
+    """An output without the blanks with which a table fills up its last column."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -65,8 +64,8 @@ class _Console(Console):
 
 
 def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Console:
-    """Where answers go, standard output unless told otherwise: frames, colours and the terminal's
-    width only on a terminal, and not when it shall be plain.
+    """Where answers go (default: standard output). Frames, colours and the terminal's width only
+    on a terminal, and not with `is_plain`.
 
     Raises:
         OSError: standard output is closed.
@@ -76,14 +75,19 @@ def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Consol
         raise OSError("standard output is closed")
     terminal = out.isatty() and not is_plain
     return _Console(
-        # What rich asks of a file it has.
-        file=out if terminal else cast(IO[str], _UnpaddedOutput(out)),
+        file=out if terminal else cast(IO[str], _UnpaddedOutput(out)),  # rich needs no more of it
         highlight=False,
         markup=False,
         no_color=True if os.environ.get("NO_COLOR") else None,
         width=None if terminal else _PLAIN_WIDTH,
         force_terminal=terminal,
     )
+
+
+def make_table(console: Console, **options: Any) -> Table:
+    """Lines are drawn on a terminal only."""
+    frame = box.SIMPLE_HEAD if console.is_terminal else None
+    return Table(box=frame, pad_edge=False, header_style="bold", **options)
 
 
 def width_of(table: Table, console: Console) -> int:
@@ -105,12 +109,16 @@ def confirm(
     if as_json or not sys.stdin.isatty():
         reason = "nothing was saved, because nobody can be asked here: add --yes"
         raise Stop(reason, EXIT_REFUSED, shown)
-    try:
-        answer = input(f"\n{question} [y/N] ").strip().lower()
-    except EOFError:
-        answer = ""
-    if answer not in ("y", "yes"):
+    if ask(f"\n{question} [y/N] ").lower() not in ("y", "yes"):
         raise Stop("nothing was saved", EXIT_FAILED)
+
+
+def ask(question: str) -> str:
+    """What the user types, without blanks around it; nothing where the input ends."""
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""
 
 
 def complain(
@@ -121,11 +129,11 @@ def complain(
     as_json: bool,
     shown: Mapping[str, Any] | None = None,
 ) -> int:
-    """One line on standard error for each reason, whatever it was made of; returns `code`."""
+    """Print each reason on standard error, as one line whatever is in it; returns `code`."""
     reasons = [reason] if isinstance(reason, str) else reason
     lines = [" ".join(each.split()) for each in reasons]
     if as_json:
-        with contextlib.suppress(OSError):  # nobody reads us: the lines and the code still tell
+        with contextlib.suppress(OSError):  # nobody reads it: the lines and the code remain
             print_json({**(shown or {}), "done": False, "error": "; ".join(lines)})
     for line in lines:
         print(f"{program}: {line}", file=sys.stderr)
@@ -134,7 +142,7 @@ def complain(
 
 
 def forget_unwritten() -> None:
-    """What standard output refuses is not tried once more, with a traceback, when Python ends."""
+    """Drop what standard output refuses: Python would try again at its end, with a traceback."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`scripts/doctor`: the command line over `monitoring.doctor`. Owns words, the look, exit codes."""
+"""`scripts/doctor`: the command line over `monitoring.doctor`. Owns words and exit codes."""
 
 from __future__ import annotations
 
@@ -13,45 +13,50 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.command_line import OneLineParser, complain, make_console, print_json
+from cli.command_line import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    OneLineParser,
+    complain,
+    make_console,
+    print_json,
+)
 from monitoring.doctor.doctor import examine
 from monitoring.doctor.findings import Finding, Level
 from operations.refused import Refused
 
-EXIT_WELL, EXIT_FAIL, EXIT_REFUSED = 0, 1, 2
 _STYLES = {Level.OK: "green", Level.WARN: "bold yellow", Level.FAIL: "bold red"}
 _SUBJECT_COLUMNS = 20
 HELP = """\
-Checks everything that can be wrong before money is, and says the cure. Run it after scripts/setup,
-before going live, and whenever something is odd. It changes nothing, sends no order, and can run
-beside the daemon. Every check is bounded in time: after at most 20 seconds it is through, whatever
-does not answer.
+Checks everything that the bot needs, and says the cure of what is wrong. Run it after
+scripts/setup, before going live, and whenever something is odd. It changes nothing, sends no order,
+can run beside the daemon, and ends within 20 seconds, whatever does not answer.
 
-  scripts/doctor             one line for each thing
+  scripts/doctor             one line for each finding
   scripts/doctor --json      one JSON object
-  scripts/doctor --mail      send a test mail, too
+  scripts/doctor --mail      also send a test mail
 
 OK    as it should be
-WARN  it works, but not as it should; or it could not be checked because of another line
+WARN  it works, but not as it should; or another line is the reason that it was not checked
 FAIL  it does not work, or money is in danger
 
-It looks at: settings, .env, packages, paper or live, account, clock, both streams (it opens one
+It checks: settings, fees, .env, packages, paper or live, account, clock, both streams (it opens one
 only while no daemon of yours holds it), database, grants, schema, times, account binding, a second
 daemon, each asset's plan, capital, the daemon, what holds an asset back, the caretakers, crontab,
-folders, disk, logs, mail.
+folders, disk, logs, mail, the watcher outside this machine.
 
-exit codes: 0 nothing failed (warnings are no failure); 1 something failed; 2 a wrong argument"""
+exit codes: 0 nothing failed (there may be warnings); 1 something failed; 2 a wrong argument"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Examine, and tell while it goes on."""
+    """Show each finding as soon as it is known."""
     texts = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parse(texts)
     except Refused as error:
         return complain("doctor", str(error), EXIT_REFUSED, as_json="--json" in texts)
-    # Nobody reads our log: what matters stands in the lines.
-    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(logging.NullHandler())  # what matters is in the findings
     console = make_console()
     found: list[Finding] = []
     try:
@@ -61,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _show(console, finding)
     except KeyboardInterrupt:
         print("doctor: stopped", file=sys.stderr)
-        return EXIT_FAIL
+        return EXIT_FAILED
     counts = Counter(finding.level for finding in found)
     if options.json:
         print_json(
@@ -75,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = ", ".join(f"{counts[level]} {level.name}" for level in Level)
         worst = next((level for level in reversed(Level) if counts[level]), Level.OK)
         console.print(Text(f"\n{len(found)} lines: {words}", style=_STYLES[worst]))
-    return EXIT_FAIL if counts[Level.FAIL] else EXIT_WELL
+    return EXIT_FAILED if counts[Level.FAIL] else EXIT_DONE
 
 
 def _parse(texts: Sequence[str]) -> argparse.Namespace:
@@ -86,7 +91,7 @@ def _parse(texts: Sequence[str]) -> argparse.Namespace:
 
 
 def _show(console: Console, finding: Finding) -> None:
-    """One line; on a terminal that is too narrow its end goes on below its beginning."""
+    """One line; on a narrow terminal its text goes on below its beginning."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=4, no_wrap=True)
     grid.add_column(width=_SUBJECT_COLUMNS, no_wrap=True)

@@ -31,14 +31,15 @@ MANUAL = """\
   scripts/install_crontab install   put them into your crontab, or bring them up to date
   scripts/install_crontab remove    take them out again
 
-watchdog, order_manager and cooldown_manager run every minute, consistency_checker every five, and
-the watchdog after a reboot; scripts/database start before it, if .env names the private MariaDB.
-Your other entries stay as they are. What the jobs print goes to LOG_DIR/cron.out; their logs stand
-beside it.
+watchdog, order_manager and cooldown_manager run every minute, consistency_checker every five
+minutes. After a reboot the watchdog runs; if .env names the private MariaDB, scripts/database start
+runs first. Your other entries stay as they are. What the jobs print goes to LOG_DIR/cron.out,
+beside their logs.
 
-Cron gives a job no environment: the settings must stand in .env. Before you move the folder say
-remove, after it install.
-exit codes: 0 done, or nothing to do; 1 it could not be done; 2 a setting or an argument is wrong"""
+Cron's jobs see no environment: the settings must be in .env. Run remove before you move the folder,
+and install after it.
+
+exit codes: 0 done, or nothing to do; 1 not done; 2 a setting or an argument is wrong"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,15 +72,14 @@ def install() -> int:
     installation = _installation()
     before = read_crontab()
     after = put_block(before, compute_block(installation), PROJECT_ROOT)
-    trouble = try_as_cron(installation)
-    if trouble is not None:
+    if trouble := try_as_cron(installation):
         raise CrontabError(f"the jobs would fail under cron, so nothing was installed: {trouble}")
-    get_settings().log_dir.mkdir(parents=True, exist_ok=True)  # cron's shell opens a file in it
+    installation.log_dir.mkdir(parents=True, exist_ok=True)  # cron's shell opens a file in it
     if after == before:
         print("the crontab has these lines already: nothing changed")
     else:
         write_crontab(after)
-        print("installed; what the jobs do stands in " + str(get_settings().log_dir))
+        print(f"installed; the logs of the jobs are in {installation.log_dir}")
     if not cron_runs():
         print(f"install_crontab: {NO_CRON}: {START_CRON}", file=sys.stderr)
     return 0
@@ -92,7 +92,7 @@ def remove() -> int:
         print("the crontab has no lines of this folder: nothing changed")
         return 0
     write_crontab(after)
-    print("removed; a daemon that runs goes on, and nobody restarts it")
+    print("removed; a running daemon goes on, but nothing restarts it")
     return 0
 
 

@@ -16,30 +16,29 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from cli.command_line import (
     EXIT_DONE,
     EXIT_FAILED,
-    EXIT_REFUSED,
     OneLineParser,
-    complain,
+    Stop,
     forget_unwritten,
     make_console,
     print_json,
 )
 from cli.report_tables import render, report_csv, report_json
+from cli.runner import run_tool
 from cli.time_ranges import read_moment
-from config import SettingsError, get_settings
-from domain.journal import CycleJournal
-from domain.wire import WireError, normalize_symbol
+from config import get_settings
 from models.asset_config import get_asset_config
 from models.cycle_journals import load_cycle_journals
-from models.meta import ForeignDatabase, check_schema
+from models.meta import check_schema
+from operations.asset_input import read_symbol
 from operations.refused import Refused
-from performance.cycle_results import compute_figures, finished_at
+from performance.cycle_results import compute_figures, find_completion
 from performance.report import By, Report, compute_report
 from strategy.exits import compute_take_profit_price
-from utils.db_utils import DatabaseError, close_thread_connection, thread_connection
+from utils.db_utils import thread_connection
 
 HELP = """\
-What the finished cycles earned, from the journal: every figure follows from the fills and fees that
-Alpaca has on record. Reads only; needs the database, and neither the exchange nor the daemon.
+What the complete cycles earned, from the journal of fills and fees. Reads only; needs the database,
+but neither the exchange nor the daemon.
 
   scripts/report                                  by asset, of all time
   scripts/report --by month
@@ -49,62 +48,52 @@ Alpaca has on record. Reads only; needs the database, and neither the exchange n
   scripts/report --plot profit.png                realised profit over time, as a picture
   scripts/report --plot-cycle 42 cycle.png         one cycle: its fills, average and take profit
 
-cycles     finished ones, counted on the day (UTC) of their last sale
+cycles    complete ones, counted on the day (UTC) of their last sale
 won       how many of them earned something after fees
 held      from the end of the first buy to the last sale, on average; worst: the longest
-safety    the most safety orders that one cycle used
+safety    the most safety orders that one of the cycles used
 cost      what their buys cost
-at work   money bound in coins, open cycles included: mean over time; peak: the most at one moment.
-          Of a day or a month within that day or month, else within the span of the report
+at work   money bound in coins, mean over time, open cycles included; peak: the most at one moment.
+          In the line of a day or month: of that day or month; else of the whole report
 fees      of both sides, coins at the price that was paid for them
-profit    sells - their USD fees - buys. The fee of a buy is taken in coins, so that fewer can be
-          sold: it is in the profit already. Coins too few to be sold are worth nothing
+profit    sells - their USD fees - buys. The fee of a buy is paid in coins, so that fewer are sold:
+          it is in the profit already. Coins too few to be sold count as nothing
 of cost   the profit in percent of what those cycles spent; of peak: of the most money bound
 ~         based on estimated fees: Alpaca posts them hours later (CSV, JSON: fees_are_estimated)"""
 EPILOG = """\
 exit codes: 0 done
-            1 could not: the database cannot be used now, or there is nothing to draw
+            1 not done: the database cannot be used now, or there is nothing to draw
             2 refused: the line says what would be right"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report once; whatever stops it is one line, and an exit code."""
-    texts = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in texts
-    logging.getLogger().addHandler(logging.NullHandler())  # what matters stands in the answer
+    return run_tool("report", arguments, _run)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    logging.getLogger().addHandler(logging.NullHandler())  # what matters is in the answer
+    options = _parse(arguments)
+    get_settings()
+    connection, now = thread_connection(), datetime.now(UTC)
+    check_schema(connection)
     try:
-        options = _parse(texts)
-        get_settings()
-        connection = thread_connection()
-        check_schema(connection)
-        now = datetime.now(UTC)
         if options.plot_cycle is not None:
-            return _plot_cycle(connection, options, now)
-        return _report(connection, options, now)
-    except Refused as error:
-        return complain("report", str(error), EXIT_REFUSED, as_json=as_json)
-    except SettingsError as error:
-        return complain("report", error.problems, EXIT_REFUSED, as_json=as_json)
-    except (DatabaseError, ForeignDatabase, _NothingToDraw) as error:
-        return complain("report", str(error), EXIT_FAILED, as_json=as_json)
-    except BrokenPipeError:  # whoever read us has seen enough
+            _plot_cycle(connection, options, now)
+        else:
+            _report(connection, options, now)
+    except BrokenPipeError:  # whoever read the answer has seen enough
         forget_unwritten()
-        return EXIT_DONE
-    except OSError as error:
-        return complain("report", f"cannot write: {error}", EXIT_FAILED, as_json=as_json)
-    finally:
-        close_thread_connection()
+    return EXIT_DONE
 
 
-class _NothingToDraw(Exception):
-    """The text says why."""
-
-
-def _report(connection: MySQLConnectionAbstract, options: argparse.Namespace, now: datetime) -> int:
-    console = make_console()  # first: whoever closed standard output is told at once
-    symbol = None if options.asset is None else _read_symbol(options.asset)
-    since = _moment("--since", options.since, now, is_end=False)
-    until = _moment("--until", options.until, now, is_end=True)
+def _report(
+    connection: MySQLConnectionAbstract, options: argparse.Namespace, now: datetime
+) -> None:
+    console = make_console()  # first: it refuses a closed standard output
+    symbol = options.asset
+    since = read_moment("--since", options.since, now, is_end=False)
+    until = read_moment("--until", options.until, now, is_end=True)
     if since is not None and until is not None and since >= until:
         raise Refused(f"--since {options.since} is not before --until {options.until}")
     cycles = load_cycle_journals(connection, symbol=symbol)
@@ -122,18 +111,6 @@ def _report(connection: MySQLConnectionAbstract, options: argparse.Namespace, no
     else:
         console.print(render(report, console, symbol))
     sys.stdout.flush()
-    return EXIT_DONE
-
-
-def _moment(option: str, text: str | None, now: datetime, *, is_end: bool) -> datetime | None:
-    return None if text is None else read_moment(option, text, now, is_end=is_end)
-
-
-def _read_symbol(text: str) -> str:
-    try:
-        return normalize_symbol(text.replace("-", "/", 1).replace("_", "/", 1))
-    except WireError:
-        raise Refused(f"--asset {text[:40]!r} is no trading pair: write it like BTC/USD") from None
 
 
 # Pictures
@@ -141,7 +118,7 @@ def _read_symbol(text: str) -> str:
 
 def _plot_profit(report: Report, symbol: str | None, path: Path) -> None:
     if not report.total.cycles:
-        raise _NothingToDraw("there is no finished cycle to draw yet")
+        raise Stop("there is no complete cycle to draw yet", EXIT_FAILED)
     from performance.charts import draw_profit  # matplotlib takes a second to load
 
     title = "Realised profit" + (f" of {symbol}" if symbol else "")
@@ -150,7 +127,7 @@ def _plot_profit(report: Report, symbol: str | None, path: Path) -> None:
 
 def _plot_cycle(
     connection: MySQLConnectionAbstract, options: argparse.Namespace, now: datetime
-) -> int:
+) -> None:
     number_text, path_text = options.plot_cycle
     path = _png(path_text)
     if not (number_text.isascii() and number_text.isdigit() and 0 < int(number_text) < 2**31):
@@ -160,34 +137,30 @@ def _plot_cycle(
         )
     cycles = load_cycle_journals(connection, cycle_id=int(number_text))
     if not cycles:
-        raise _NothingToDraw(f"cycle {number_text} has no fills: see scripts/report --by cycle")
+        reason = f"cycle {number_text} has no fills: see scripts/report --by cycle"
+        raise Stop(reason, EXIT_FAILED)
     [cycle] = cycles
+    asset = get_asset_config(connection, cycle.symbol)
     from performance.charts import CyclePicture, draw_cycle
 
     picture = CyclePicture(
         cycle_id=cycle.cycle_id,
         symbol=cycle.symbol,
         entries=cycle.entries,
-        end=finished_at(cycle) or (cycle.completed_at or now),
+        end=find_completion(cycle) or cycle.completed_at or now,
         figures=compute_figures(cycle),
-        take_profit_factor=_take_profit_factor(connection, cycle),
+        # How far above the average it sells, as the asset is configured now.
+        take_profit_factor=compute_take_profit_price(asset, Decimal(1)) if asset else None,
     )
     _write_whole(path, lambda scratch: draw_cycle(picture, scratch))
     if options.json:
         print_json({"done": True, "file": str(path)})
     else:
         print(f"drawn: {path}")
-    return EXIT_DONE
-
-
-def _take_profit_factor(connection: MySQLConnectionAbstract, cycle: CycleJournal) -> Decimal | None:
-    """How far over the average it sells, as the asset is configured now."""
-    asset = get_asset_config(connection, cycle.symbol)
-    return None if asset is None else compute_take_profit_price(asset, Decimal(1))
 
 
 def _write_whole(path: Path, draw: Callable[[Path], None]) -> None:
-    """A picture that cannot be finished leaves an older one as it was."""
+    """A picture that fails leaves an older one of this name as it was."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draw(scratch)
@@ -206,26 +179,21 @@ def _png(text: str) -> Path:
 
 
 def _parse(texts: Sequence[str]) -> argparse.Namespace:
-    parser = OneLineParser(
-        prog="scripts/report",
-        description=HELP,
-        epilog=EPILOG,
-    )
+    parser = OneLineParser(prog="scripts/report", description=HELP, epilog=EPILOG)
     parser.add_argument("--by", choices=[by.value for by in By], default=By.ASSET.value)
-    parser.add_argument("--asset", metavar="SYMBOL", help="this one only")
+    parser.add_argument("--asset", metavar="SYMBOL", type=read_symbol, help="this one only")
     parser.add_argument("--since", metavar="WHEN", help="2026-01-31, 2026-01, today, 24h, 7d, 4w")
     parser.add_argument("--until", metavar="WHEN", help="a day or month is included whole")
     formats = parser.add_mutually_exclusive_group()
     formats.add_argument("--csv", action="store_true", help="a line for each group, exact numbers")
     formats.add_argument("--json", action="store_true", help="one JSON object, exact numbers")
-    parser.add_argument("--plot", metavar="FILE.png", help="draw realised profit over time")
+    parser.add_argument(
+        "--plot", metavar="FILE.png", type=_png, help="draw realised profit over time"
+    )
     parser.add_argument(
         "--plot-cycle", nargs=2, metavar=("ID", "FILE.png"), help="draw the course of one cycle"
     )
-    options = parser.parse_args(texts)
-    if options.plot is not None:
-        options.plot = _png(options.plot)
-    return options
+    return parser.parse_args(texts)
 
 
 if __name__ == "__main__":

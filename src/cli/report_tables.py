@@ -1,4 +1,4 @@
-"""How a report looks: a table for a person, CSV and JSON with exact numbers for a machine."""
+"""The words and tables of a report: rounded for a person, exact as CSV and JSON for a program."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any
 
-from rich import box
 from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.command_line import width_of
+from cli.command_line import make_table, width_of
 from performance.report import TOTAL, By, Line, Report
 from utils.formatting import (
     ESTIMATE_LEGEND,
@@ -51,10 +50,8 @@ def report_csv(report: Report) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     rows = [_line_json(line, report.by) for line in report.lines]
-    header = list(_line_json(report.total, report.by if not rows else None)) if not rows else []
-    header = header or list(rows[0])
-    writer.writerow(header)
-    writer.writerows([["" if row[name] is None else row[name] for name in header] for row in rows])
+    writer.writerow(rows[0] if rows else _line_json(report.total, report.by))
+    writer.writerows([["" if value is None else value for value in row.values()] for row in rows])
     return text.getvalue()
 
 
@@ -72,7 +69,7 @@ def _line_json(line: Line, by: By | None = None) -> dict[str, Any]:
         "won_percent": _rounded(line.won_percent),
         "mean_holding_seconds": line.mean_holding_seconds,
         "worst_holding_seconds": line.worst_holding_seconds,
-        "max_safety_orders_left": line.max_safety_orders_left,
+        "max_safety_orders_used": line.max_safety_orders_used,
         "cost_usd": plain(line.cost_usd),
         "proceeds_usd": plain(line.proceeds_usd),
         "mean_capital_usd": _rounded(line.capital.mean_usd),
@@ -98,17 +95,15 @@ def _rounded(value: Decimal | None) -> str | None:
 
 def render(report: Report, console: Console, symbol: str | None) -> RenderableType:
     """Headline, table and what is not in it, for this console's width."""
-    head = Text("Finished cycles", style="bold")
-    head.append(f" of {symbol}" if symbol else "", style="bold")
+    head = Text("Complete cycles" + (f" of {symbol}" if symbol else ""), style="bold")
     head.append(f"  {moment(report.start)} to {moment(report.end)} UTC", style="dim")
-    if not report.lines:
-        return Group(head, Text("None in this span."), *_footnotes(report))
-    return Group(head, _table(report, console), *_footnotes(report))
+    body = _table(report, console) if report.lines else Text("None in this span.")
+    return Group(head, body, *_footnotes(report))
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column and its cells. Those of a higher `rank` go first where there is no room."""
+    """A column and its cells. Where there is no room, the highest `rank` is left out first."""
 
     title: str
     cell: Callable[[Line], str | Text]
@@ -144,7 +139,7 @@ def _columns(report: Report) -> list[_Column]:
         ]
     return [
         *first,
-        _Column("safety", lambda line: str(line.max_safety_orders_left), rank=1),
+        _Column("safety", lambda line: str(line.max_safety_orders_used), rank=1),
         _Column("cost", lambda line: usd(line.cost_usd), rank=4),
         _Column("at work", lambda line: usd(line.capital.mean_usd), rank=5),
         _Column("peak", lambda line: usd(line.capital.peak_usd), rank=3),
@@ -156,9 +151,7 @@ def _columns(report: Report) -> list[_Column]:
 
 
 def _filled(report: Report, console: Console, columns: list[_Column]) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False, header_style="bold"
-    )
+    table = make_table(console)
     for column in columns:
         justify: JustifyMethod = "left" if column.is_text else "right"
         table.add_column(column.title, justify=justify, no_wrap=True)
@@ -174,9 +167,8 @@ def _asset_cell(line: Line) -> str:
 
 
 def _completed_cell(line: Line) -> str:
-    if line.name == TOTAL:
-        return f"{_won_cell(line)} won"
-    return moment(line.cycles[0].completed_at)
+    is_total = line.name == TOTAL
+    return f"{_won_cell(line)} won" if is_total else moment(line.cycles[0].completed_at)
 
 
 def _fees_cell(line: Line) -> str:
@@ -189,27 +181,24 @@ def _profit_cell(line: Line) -> Text:
 
 
 def _won_cell(line: Line) -> str:
-    return marked(_whole_percent(line.won_percent), line.fees_are_estimated)
+    won = NOTHING if line.won_percent is None else f"{line.won_percent:.0f} %"
+    return marked(won, line.fees_are_estimated)
 
 
 def _return_cell(line: Line, value: Decimal | None) -> str:
     return marked(percent(value), line.fees_are_estimated and value is not None)
 
 
-def _whole_percent(value: Decimal | None) -> str:
-    return NOTHING if value is None else f"{value:.0f} %"
-
-
 def _footnotes(report: Report) -> list[Text]:
-    lines = []
+    notes = []
     if report.total.fees_are_estimated:
-        lines.append(ESTIMATE_LEGEND)
+        notes.append(Text(ESTIMATE_LEGEND, style="dim"))
     if report.open_cycles:
-        lines.append(
+        text = (
             f"open: {counted(report.open_cycles, 'cycle')} with {usd(report.open_usd)} USD bound,"
             " not in the profit"
         )
-    notes = [Text(line, style="dim") for line in lines]
+        notes.append(Text(text, style="dim"))
     if report.failed_cycles:
         text = (
             f"ended in error: {counted(report.failed_cycles, 'cycle')} whose coins left the"

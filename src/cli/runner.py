@@ -1,16 +1,29 @@
-"""The outside of a tool that changes something: whatever stops it is one line and an exit code.
+"""The frame of a tool: whatever stops it is one line and an exit code; how its commands answer.
 
 Owns: which kind of trouble ends with which code and in which words. Knows no command.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-from cli.command_line import EXIT_FAILED, EXIT_REFUSED, Stop, complain
-from config import SettingsError
+from rich.text import Text
+
+from cli.command_line import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    Stop,
+    complain,
+    make_console,
+    print_json,
+)
+from config import Settings, SettingsError
 from models.meta import ForeignDatabase
 from operations.refused import Refused
 from runtime.daemon_process import DaemonError
@@ -20,37 +33,61 @@ from utils.log_events import LogEvent, log_event
 log = logging.getLogger(__name__)
 
 
+class Command:
+    """One run of one command. A tool derives a class with a method for each of its commands; a
+    method returns its exit code, or None when it is done.
+    """
+
+    def __init__(self, settings: Settings, options: argparse.Namespace) -> None:
+        self.settings = settings
+        self.options = options
+        self.as_json: bool = options.json
+        self.console = make_console()
+
+    def run(self) -> int:
+        method = getattr(self, self.options.command.replace("-", "_"))
+        return method() or EXIT_DONE
+
+    def say(self, text: str | Text) -> None:
+        """For a person only, as it comes."""
+        if not self.as_json:
+            self.console.print(text, soft_wrap=True)
+
+    def answer(self, text: str, **shown: Any) -> None:
+        """What was done: `text` for a person, one JSON object for a program."""
+        if self.as_json:
+            print_json({"done": True, "text": text, **shown})
+        self.say(text)
+
+
 def run_tool(
     program: str, arguments: Sequence[str] | None, work: Callable[[Sequence[str]], int]
 ) -> int:
     """Do `work` with the arguments of the command line (or those given); its exit code."""
     texts = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in texts
+    end = partial(complain, program, as_json="--json" in texts)
     try:
         return work(texts)
     except Stop as stop:
-        return complain(program, str(stop), stop.code, as_json=as_json, shown=stop.shown)
+        return end(str(stop), stop.code, shown=stop.shown)
     except Refused as error:
-        return complain(program, str(error), EXIT_REFUSED, as_json=as_json)
+        return end(str(error), EXIT_REFUSED)
     except SettingsError as error:
-        return complain(program, error.problems, EXIT_REFUSED, as_json=as_json)
+        return end(error.problems, EXIT_REFUSED)
     except (DaemonError, DatabaseError, ForeignDatabase) as error:
-        return complain(program, str(error), EXIT_FAILED, as_json=as_json)
+        return end(str(error), EXIT_FAILED)
     except TimeoutError:
-        reason = "the watchdog, or another tool, has been at it for too long: try again"
-        return complain(program, reason, EXIT_FAILED, as_json=as_json)
+        return end("the watchdog or another tool is still at work: try again", EXIT_FAILED)
     except OSError as error:
-        reason = f"cannot write the log or run folder, or the answer: {error}"
-        return complain(program, reason, EXIT_FAILED, as_json=as_json)
+        return end(f"cannot write the log or run folder, or the answer: {error}", EXIT_FAILED)
     except KeyboardInterrupt:
-        return complain(program, "stopped", EXIT_FAILED, as_json=as_json)
+        return end("stopped", EXIT_FAILED)
     except Exception as error:
         if not _is_of_exchange(error):
             raise
         log_event(log, LogEvent.COMMAND_FAILED, program=program, reason=error)
         text = str(error)
-        reason = text if text.startswith("Alpaca") else f"Alpaca: {text}"
-        return complain(program, reason, EXIT_FAILED, as_json=as_json)
+        return end(text if text.startswith("Alpaca") else f"Alpaca: {text}", EXIT_FAILED)
     finally:
         close_thread_connection()
 

@@ -1,4 +1,4 @@
-"""What a daemon that was just started still lacks before anything comes of it. Looks only."""
+"""What a daemon that was just started lacks for trading. Reads only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from utils.db_utils import DatabaseError, thread_connection
 
 
 def find_start_warnings(settings: Settings) -> list[str]:
-    """One line each with its cure. What cannot be looked at now is no reason to warn."""
+    """One line each with its cure. What cannot be read now is no reason to warn."""
     return [*_without_assets(), *_without_caretakers(settings)]
 
 
@@ -19,7 +19,7 @@ def _without_assets() -> list[str]:
         if get_all_assets(thread_connection()):
             return []
     except DatabaseError:
-        return []  # the daemon tells that itself, and goes on when it can
+        return []  # the daemon itself reports that
     return ["no asset is configured, so there is nothing to trade: scripts/assets add BTC/USD"]
 
 
@@ -35,7 +35,5 @@ def _without_caretakers(settings: Settings) -> list[str]:
             " scripts/install_crontab install"
         ]
     if not load_script_runs(settings.run_dir):
-        return [
-            "cron has not run any of its jobs yet: it should within a minute, or scripts/doctor"
-        ]
+        return ["cron has not run any of its jobs yet: if that lasts over a minute, scripts/doctor"]
     return []

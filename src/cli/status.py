@@ -1,4 +1,4 @@
-"""`scripts/status`: the command line over `monitoring.status`. Owns words, the look, exit codes."""
+"""`scripts/status`: the command line over `monitoring.status`. Owns words and exit codes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.live import Live
 
 from cli.command_line import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_REFUSED,
     OneLineParser,
     complain,
     forget_unwritten,
@@ -25,84 +28,78 @@ from config import SettingsError, get_settings
 from monitoring.status.status import Status, StatusReader
 from operations.refused import Refused
 
-EXIT_WELL, EXIT_WRONG, EXIT_SETTINGS = 0, 1, 2
 MIN_INTERVAL_SECONDS = 1.0
 HELP = """\
-One screen of what the bot does: is it alive and trading, how each asset stands, what it earned, and
-everything that is wrong, one line each. It changes nothing and can be called at any time; what is
-away (daemon, database, exchange) is said, and the rest is shown all the same.
+One screen of what the bot does: whether it trades, how each asset stands, what it earned, and
+everything that is wrong, one line each. It changes nothing and can be called at any time. Where the
+daemon, the database or the exchange is away it says so and shows the rest.
 
-  scripts/status                       look once
-  scripts/status --watch               keep looking, every 5 seconds; Ctrl-C ends it. A low window
-                                       shows what fits and counts what does not
+  scripts/status                       once
+  scripts/status --watch               again every 5 seconds; Ctrl-C ends it. A low window shows
+                                       what fits and counts what does not
   scripts/status --watch --interval 2
   scripts/status --json                one JSON object, exact numbers
   scripts/status >/dev/null || mail ...    for a monitor: the exit code says whether all is well
 
-daemon      its heartbeat, and the watchdog's verdict about it
+daemon      what the watchdog finds, and its last heartbeat
 streams     quotes and trade updates: connected, and when the last one came; when the daemon last
             compared its records with the exchange
 caretakers  when cron last ran each script
 buys at     the price of the next buy, and how far the ask must go (negative: down); due: now
-held back   something keeps it from the order that it wants: why, since when and the cure: on top
+held back   its price has come and it cannot trade: why, since when and the cure stand on top
 coins held  what the fees left of the coins that the open cycle bought
 sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
 profit      of the cycles that ended today (UTC) and of all time, after fees, from the journal
 ~           based on estimated fees: Alpaca posts them hours later
 buy limits  MAX_BUY_USD_PER_DAY and others, and what of them is used
-ERROR       one of the last hour counts as wrong until the hour is over; about an order: until that
-            is booked, or can be read or explained again
+ERROR       counts as wrong for an hour; about an order: until that is booked, or can be read or
+            explained again
 
-exit codes: 0 all is well (also when you stopped or paused it on purpose)
+exit codes: 0 all is well (also when you stopped or paused it)
             1 something is wrong: each thing one line
             2 a setting or an argument is wrong"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look once or until Ctrl-C."""
+    """Once, or until Ctrl-C."""
     texts = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in texts
     try:
         options = _parse(texts)
         settings = get_settings()
     except Refused as error:
-        return complain("status", str(error), EXIT_SETTINGS, as_json=as_json)
+        return complain("status", str(error), EXIT_REFUSED, as_json=as_json)
     except SettingsError as error:
         shown = {"is_well": False, "problems": error.problems}
-        return complain("status", error.problems, EXIT_SETTINGS, as_json=as_json, shown=shown)
-    # Nobody reads our log: what matters stands in the answer.
-    logging.getLogger().addHandler(logging.NullHandler())
+        return complain("status", error.problems, EXIT_REFUSED, as_json=as_json, shown=shown)
+    logging.getLogger().addHandler(logging.NullHandler())  # what matters is in the answer
     reader = StatusReader(settings)
     try:
         if not options.watch:
             status = reader.load()
             _show(status, make_console(), as_json=as_json)
-            return _exit_code(status)
+            return EXIT_DONE if status.is_well else EXIT_FAILED
         signal.signal(signal.SIGTERM, _interrupt)
         return _watch(reader, make_console(), options.interval, as_json=as_json)
-    except BrokenPipeError:  # whoever read us has seen enough
+    except BrokenPipeError:  # whoever read the answer has seen enough
         forget_unwritten()
-        return EXIT_WELL
+        return EXIT_DONE
     except OSError as error:
-        return complain("status", f"cannot answer: {error}", EXIT_WRONG, as_json=as_json)
+        return complain("status", f"cannot answer: {error}", EXIT_FAILED, as_json=as_json)
     except KeyboardInterrupt:
-        return EXIT_WELL if options.watch else EXIT_WRONG
+        return EXIT_DONE if options.watch else EXIT_FAILED
 
 
 def _parse(texts: Sequence[str]) -> argparse.Namespace:
-    parser = OneLineParser(
-        prog="scripts/status",
-        description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--watch", action="store_true", help="keep looking until Ctrl-C")
+    parser = OneLineParser(prog="scripts/status", description=HELP)
+    parser.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
         type=_interval,
         default=5.0,
-        help="between two looks of --watch; each costs one or two of the account's 200 a minute",
+        help="of --watch (default: 5); each costs a few of the 200 requests a minute",
     )
     parser.add_argument("--json", action="store_true", help="JSON instead of a screen")
     return parser.parse_args(texts)
@@ -130,7 +127,7 @@ def _show(status: Status, console: Console, *, as_json: bool) -> None:
 def _watch(
     reader: StatusReader, console: Console, interval_seconds: float, *, as_json: bool
 ) -> int:
-    """Until Ctrl-C or SIGTERM, which are its proper end."""
+    """Until Ctrl-C or SIGTERM."""
     pause = threading.Event()
     if as_json or not console.is_terminal:
         while True:
@@ -138,7 +135,7 @@ def _watch(
             pause.wait(interval_seconds)
     status = None
     try:
-        # On a screen of its own, so that a smaller picture leaves nothing of a larger one behind.
+        # A screen of its own: nothing of a larger picture stays below a smaller one.
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 status = reader.load()
@@ -147,15 +144,11 @@ def _watch(
     except KeyboardInterrupt:
         if status is not None:
             console.print(render(status, console))
-        return EXIT_WELL
+        return EXIT_DONE
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _exit_code(status: Status) -> int:
-    return EXIT_WELL if status.is_well else EXIT_WRONG
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a status looks: one screen of lines and one table, or JSON. Reads and decides nothing."""
+"""The words of a status: one screen of lines and one table, or JSON. Decides nothing."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from utils.formatting import (
 
 _LABEL_COLUMNS = 12
 _LINES_OF_ASSET = 2
-_SAID_ON_TOP = ("streams", "caretakers", "left over")
+_OMITTED_IF_SHORT = ("streams", "caretakers", "left over")
 _CENT = Decimal("0.01")
 
 
 def status_json(status: Status) -> dict[str, Any]:
     """Everything, money and coins as exact text."""
     shown: dict[str, Any] = {"is_well": status.is_well, **plain(asdict(status))}
-    for look, raw in zip(status.caretakers, shown["caretakers"], strict=True):
-        raw["is_stale"] = look.is_stale
+    for caretaker, raw in zip(status.caretakers, shown["caretakers"], strict=True):
+        raw["is_stale"] = caretaker.is_stale
     return shown
 
 
 def render(status: Status, console: Console, *, height: int | None = None) -> RenderableType:
     """The screen for this console's width. What is wrong stands on top: it is never cut off.
 
-    `height`: how many lines there are. What does not fit is left out and counted: first what is
-    well, then assets (those that hold coins or are held back go last), at the very end lines.
+    `height`: how many lines fit. What does not fit is left out and counted: first the lines of what
+    is well, then assets (those that hold coins or are held back last), then whole lines.
     """
     whole = _screen(status, console)
     if height is None or count_lines(whole, console) <= height:
@@ -71,15 +71,15 @@ def render(status: Status, console: Console, *, height: int | None = None) -> Re
 def _screen(
     status: Status, console: Console, *, shown: Sequence[AssetStatus] | None = None
 ) -> RenderableType:
-    """Everything; with `shown` these assets only, and of the rest what is not said by `all is well`
-    or by what is wrong.
+    """Everything; with `shown` these assets only, without the lines that `all is well` or the
+    problems on top make superfluous.
     """
     is_short = shown is not None
     parts: list[RenderableType] = [_headline(status), *_verdict(status)]
     parts += [] if is_short else [Text()]
-    omitted = (*_SAID_ON_TOP, *(() if status.buy_limits else ("buy limits",))) if is_short else ()
-    facts = _facts(status, is_short=is_short)
-    parts += [_labelled(*fact) for fact in facts if fact[0] not in omitted]
+    for label, text in _facts(status, is_short=is_short):
+        if not is_short or label not in _OMITTED_IF_SHORT:
+            parts.append(_labelled(label, text))
     assets = status.assets if shown is None else shown
     if assets:
         parts += [Text(), assets_table(replace(status, assets=tuple(assets)), console)]
@@ -114,15 +114,15 @@ def _headline(status: Status) -> Text:
 def _verdict(status: Status) -> list[RenderableType]:
     if status.is_well:
         stopped = status.daemon.is_stopped_on_purpose
-        words = "nothing is wrong: it is stopped, as you wished" if stopped else "all is well"
+        words = "nothing is wrong: you stopped it" if stopped else "all is well"
         return [Text(words, style="yellow" if stopped else "green")]
     count = len(status.problems)
     head = f"{counted(count, 'thing')} {'is' if count == 1 else 'are'} wrong:"
-    lines = [
-        Padding(Text(problem, style="red"), (0, 0, 0, 2), expand=False)
-        for problem in status.problems
-    ]
-    return [Text(head, style="bold red"), *lines]
+    return [Text(head, style="bold red"), *(_indented(one, "red") for one in status.problems)]
+
+
+def _indented(text: str, style: str = "") -> RenderableType:
+    return Padding(Text(text, style=style), (0, 0, 0, 2), expand=False)
 
 
 def _labelled(label: str, text: Text) -> RenderableType:
@@ -151,8 +151,9 @@ def _facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
     if status.assets is not None:
         facts.append(("profit", _profit(status.assets, status.removed, is_short=is_short)))
     else:
-        facts.append(("assets", Text("unknown: the database cannot be asked", style="red")))
-    facts.append(("buy limits", _buy_limits(status)))
+        facts.append(("assets", Text("unknown: the database cannot be read", style="red")))
+    if status.buy_limits or not is_short:
+        facts.append(("buy limits", _buy_limits(status)))
     return facts
 
 
@@ -172,7 +173,7 @@ def _daemon(daemon: DaemonStatus) -> Text:
         Verdict.RESTART: ("not working", "bold red"),
         Verdict.STALLED: (f"{daemon.state}, held back", "bold red"),
     }
-    word, style = words.get(daemon.verdict, (daemon.state or "unwell", "bold yellow"))
+    word, style = words.get(daemon.verdict, (daemon.state or "not well", "bold yellow"))
     beat = NOTHING if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
     text = Text.assemble((word, style))
     text.append(f"  PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}")
@@ -182,12 +183,14 @@ def _daemon(daemon: DaemonStatus) -> Text:
 
 
 def _streams(daemon: DaemonStatus, quotes: StreamStatus, updates: StreamStatus) -> Text:
-    text = Text.assemble("quotes ", _stream(quotes, bool(daemon.symbols)))
-    text.append(f", last {_ago(quotes.heard_seconds)}; trade updates ")
-    text.append_text(_stream(updates, True))
-    text.append(f", last word {_ago(updates.heard_seconds)}")
-    text.append(f"; compared with the exchange {_ago(daemon.sweep_seconds)}")
-    return text
+    return Text.assemble(
+        "quotes ",
+        _stream(quotes, bool(daemon.symbols)),
+        f", last {_ago(quotes.heard_seconds)}; trade updates ",
+        _stream(updates, True),
+        f", last message {_ago(updates.heard_seconds)}",
+        f"; compared with the exchange {_ago(daemon.sweep_seconds)}",
+    )
 
 
 def _stream(stream: StreamStatus, is_wanted: bool) -> Text:
@@ -203,12 +206,12 @@ def _ago(seconds: float | None) -> str:
     return "never" if seconds is None else f"{span(seconds)} ago"
 
 
-def _caretakers(looks: tuple[CaretakerStatus, ...]) -> Text:
+def _caretakers(caretakers: tuple[CaretakerStatus, ...]) -> Text:
     parts = []
-    for look in looks:
-        style = "red" if look.is_stale or look.has_failed else ""
-        failed = ", failed" if look.has_failed else ""
-        parts.append(Text(f"{look.script} {_ago(look.age_seconds)}{failed}", style=style))
+    for one in caretakers:
+        style = "red" if one.is_stale or one.has_failed else ""
+        failed = ", failed" if one.has_failed else ""
+        parts.append(Text(f"{one.script} {_ago(one.age_seconds)}{failed}", style=style))
     return Text("; ").join(parts)
 
 
@@ -223,16 +226,18 @@ def _profit(
     cycles_today = sum(asset.cycles_today for asset in assets)
     cycles_today += sum(profit.recent_cycles for profit in removed)
     cycles = sum(asset.cycles for asset in assets) + sum(profit.cycles for profit in removed)
-    today_rests = any(asset.realised_today_is_estimated for asset in assets)
-    today_rests |= any(profit.recent_is_estimated for profit in removed)
-    total_rests = any(asset.realised_is_estimated for asset in assets)
-    total_rests |= any(profit.is_estimated for profit in removed)
+    today_is_estimated = any(asset.realised_today_is_estimated for asset in assets)
+    today_is_estimated |= any(profit.recent_is_estimated for profit in removed)
+    total_is_estimated = any(asset.realised_is_estimated for asset in assets)
+    total_is_estimated |= any(profit.is_estimated for profit in removed)
     held = [asset.unrealised_usd for asset in assets if asset.unrealised_usd is not None]
-    text = Text.assemble("today ", coloured_usd(today, is_estimated=today_rests), " USD in ")
-    text.append(counted(cycles_today, "cycle"))
-    all_time = coloured_usd(total, is_estimated=total_rests)
-    text.append_text(Text.assemble("; all time ", all_time, " USD in "))
-    text.append(counted(cycles, "cycle"))
+    text = Text.assemble(
+        "today ",
+        coloured_usd(today, is_estimated=today_is_estimated),
+        f" USD in {counted(cycles_today, 'cycle')}; all time ",
+        coloured_usd(total, is_estimated=total_is_estimated),
+        f" USD in {counted(cycles, 'cycle')}",
+    )
     if removed:
         text.append(f", {', '.join(profit.symbol for profit in removed)} (removed) counted in")
     if held:
@@ -240,7 +245,7 @@ def _profit(
         text.append_text(Text.assemble("; unrealised ", unrealised, " USD"))
     if not is_short:
         text.append("  after fees, days in UTC", style="dim")
-    if total_rests or held:
+    if total_is_estimated or held:
         text.append(f"; {ESTIMATE_LEGEND}", style="dim")
     return text
 
@@ -248,16 +253,12 @@ def _profit(
 def _buy_limits(status: Status) -> Text:
     parts = []
     for buy_limit in status.buy_limits:
-        used = (
-            "?"
-            if buy_limit.used is None
-            else number(buy_limit.used, 0 if "CYCLES" in buy_limit.name else 2)
-        )
-        full = ": holds" if buy_limit.holds else ""
-        style = "bold yellow" if buy_limit.holds else ""
-        parts.append(
-            Text(f"{buy_limit.name} {used} of {number(buy_limit.limit)}{full}", style=style)
-        )
+        places = 0 if "CYCLES" in buy_limit.name else 2
+        used = "?" if buy_limit.used is None else number(buy_limit.used, places)
+        text = Text(f"{buy_limit.name} {used} of {number(buy_limit.limit)}")
+        if buy_limit.holds:
+            text = Text(f"{text.plain}: holds", style="bold yellow")
+        parts.append(text)
     if not parts:
         text = Text("none set (MAX_BUY_USD_PER_DAY and others in .env)", style="dim")
         if status.bought_today_usd is not None:
@@ -269,10 +270,9 @@ def _buy_limits(status: Status) -> Text:
 def _event_lines(status: Status) -> list[RenderableType]:
     if not status.events:
         return []
-    head = Text("\nERROR events of the last day, newest first", style="bold")
-    lines: list[RenderableType] = [head]
+    lines: list[RenderableType] = [Text("\nERROR events of the last day, newest first", "bold")]
     for event in status.events:
         about = f" {event.symbol}" if event.symbol else ""
-        text = f"{event.created_at:%m-%d %H:%M} {event.kind}{about}: {event.reason}"
-        lines.append(Padding(Text(text), (0, 0, 0, 2), expand=False))
+        at = f"{event.created_at:%m-%d %H:%M}"
+        lines.append(_indented(f"{at} {event.kind}{about}: {event.reason}"))
     return lines

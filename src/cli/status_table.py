@@ -1,20 +1,19 @@
-"""The table of status: each asset in two lines, narrow or wide. Reads and decides nothing.
+"""The table of status and its colours: each asset in two lines. Decides nothing.
 
-A narrow terminal gets fewer columns with two figures each, so that none is ever cut off.
+A narrow terminal gets fewer columns with two figures each: no figure is ever cut.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.command_line import width_of
+from cli.command_line import make_table, width_of
 from domain.cycle import CycleStatus
-from monitoring.status.asset_status import AssetStatus, OpenOrderStatus
+from monitoring.status.asset_status import AssetStatus
 from monitoring.status.status import Status
 from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd, span
 
@@ -30,7 +29,7 @@ _STATUS_STYLES = {
 
 
 def assets_table(status: Status, console: Console) -> Table:
-    """For this console's width; there is an asset at least."""
+    """For this console's width, with one asset at least."""
     table = _table(status, console, is_wide=True)
     if width_of(table, console) <= console.width:
         return table
@@ -41,12 +40,10 @@ def assets_table(status: Status, console: Console) -> Table:
 
 
 def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD if console.is_terminal else None,
+    table = make_table(
+        console,
         show_edge=False,
-        pad_edge=False,
         padding=(0, 1 if console.is_terminal else 2, 0, 0) if is_wide else 0,
-        header_style="bold",
         expand=console.is_terminal and not is_wide,
     )
     lines = [_cells(asset, status, is_wide=is_wide) for asset in status.assets or ()]
@@ -58,7 +55,7 @@ def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
 
 
 def _cells(asset: AssetStatus, status: Status, *, is_wide: bool) -> dict[str, Text | str]:
-    """By the titles of their columns."""
+    """By column title."""
     symbol = Text(asset.symbol, style="bold" if asset.is_enabled else "dim")
     state, order = _state(asset, status), _order(asset)
     held, average, bid = coins(asset.coins_held), price(asset.average_price), price(asset.bid)
@@ -92,7 +89,6 @@ def _state(asset: AssetStatus, status: Status) -> Text:
     if asset.status is None:
         return Text("no cycle", style="bold red" if asset.is_enabled else "dim")
     text = Text(asset.status.value, style=_STATUS_STYLES[asset.status])
-    rests_until = asset.rests_until
     if asset.held is not None:
         text.append("\nheld back", style="bold red" if asset.held.is_wrong else "yellow")
     elif asset.order is not None and asset.order.age_seconds is not None:
@@ -101,8 +97,8 @@ def _state(asset: AssetStatus, status: Status) -> Text:
         text.append("\nbuys nothing", style="dim")
     elif asset.quantity > 0:
         text.append(f"\nsafety {asset.safety_orders}/{asset.max_safety_orders}", style="dim")
-    elif rests_until is not None:
-        left = (rests_until - status.read_at).total_seconds()
+    elif asset.waits_until is not None:
+        left = (asset.waits_until - status.read_at).total_seconds()
         text.append(f"\n{span(left)} left" if left > 0 else "\nis over", style="dim")
     return text
 
@@ -112,7 +108,7 @@ def _buys_at(asset: AssetStatus) -> Text:
     if asset.buys_at_any_price:
         if asset.held is not None:
             return Text("not now", style="bold red" if asset.held.is_wrong else "yellow")
-        return Text("at once" if asset.rests_until is None else "later", style="dim")
+        return Text("at once" if asset.waits_until is None else "later", style="dim")
     if asset.buy_price is None:
         return Text(NOTHING, style="dim")
     is_due = asset.ask is not None and asset.ask <= asset.buy_price
@@ -133,18 +129,12 @@ def _order(asset: AssetStatus) -> Text:
     order = asset.order
     if order is None:
         return Text("not seen" if asset.order_is_unseen else NOTHING, style="dim")
-    text = Text(f"{order.side} {_at(order)}", style=_STATUS_STYLES[_status_of(order)])
+    at = "market" if order.limit_price is None else price(order.limit_price)
+    status = CycleStatus.BUYING if order.side == "buy" else CycleStatus.SELLING
+    text = Text(f"{order.side} {at}", style=_STATUS_STYLES[status])
     if order.filled_qty > 0 and order.qty:
         text.append(f"\n{order.filled_qty / order.qty:.0%} filled", style="dim")
     return text
-
-
-def _at(order: OpenOrderStatus) -> str:
-    return "market" if order.limit_price is None else price(order.limit_price)
-
-
-def _status_of(order: OpenOrderStatus) -> CycleStatus:
-    return CycleStatus.BUYING if order.side == "buy" else CycleStatus.SELLING
 
 
 def _realised(asset: AssetStatus) -> Text:
@@ -154,7 +144,7 @@ def _realised(asset: AssetStatus) -> Text:
 
 
 def coloured_usd(value: Decimal | None, *, is_estimated: bool = False) -> Text:
-    """Green above zero, red below; marked where it rests on estimated fees."""
+    """Green above zero, red below; marked where fees in it are estimated."""
     if value is None:
         return Text(NOTHING, style="dim")
     style = "green" if value > 0 else "red" if value < 0 else "dim"

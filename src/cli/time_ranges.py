@@ -1,4 +1,4 @@
-"""What a user typed as a moment of a report: a day, a month, a time, or so long ago. Pure."""
+"""Reads the moments of a report as a user types them: a day, a month, a time, `7d` ago. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ _HOURS = {"h": 1, "d": 24, "w": 168}
 _EXPECTED = "expected 2026-01-31, 2026-01, 2026-01-31T18:00, today, or 24h, 7d, 4w (ago)"
 
 
-def read_moment(option: str, text: str, now: datetime, *, is_end: bool) -> datetime:
-    """The moment in UTC. A day or month given as an end is included whole.
+def read_moment(option: str, text: str | None, now: datetime, *, is_end: bool) -> datetime | None:
+    """The moment in UTC; None for None. A day or month given as an end is included whole.
 
     Raises:
         Refused: for a text that is none.
     """
+    if text is None:
+        return None
     plain = text.strip()
     if match := _AGO.fullmatch(plain):
         return now - timedelta(hours=int(match[1]) * _HOURS[match[2]])

@@ -1,4 +1,4 @@
-"""What finished cycles earned, from the journal alone. A record and its query; decides nothing.
+"""What complete cycles earned, from the journal alone. A record and its query; decides nothing.
 
 Profit of a cycle = sells - their USD fees - buys. The coin fee shows as coins that could not be
 sold, dust is worth nothing. A cycle counts when it is complete, at the time of its last sell; of a
@@ -36,7 +36,7 @@ SELECT symbol, COUNT(*) AS cycles, SUM(profit_usd) AS profit_usd,
 def get_realised_profits(
     db_conn: MySQLConnectionAbstract, since: datetime
 ) -> dict[str, RealisedProfit]:
-    """The finished cycles of each symbol that has any; `recent`: sold at or after `since`."""
+    """The complete cycles of each symbol that has any; `recent`: sold at or after `since`."""
     rows = read_rows(db_conn, _QUERY, since, since, since)
     return {
         row["symbol"]: RealisedProfit(

@@ -1,14 +1,13 @@
 """Making a cycle of coins that no cycle claims: after a lost database, or a sale by hand that left
 some.
 
-Owns: that coins are never claimed twice. The exchange is asked before and again right before the
-books are written; the bot's own orders must all be in the books, and none may be open.
+Owns: that coins are never claimed twice. The exchange is asked before, and again right before the
+cycle is written; every order of the bot must be in the journal, and none may be open.
 
-A cycle's quantity is 'as filled', before the coin fee, while Alpaca's position is what was left
-after it: the quantity is what leaves the position after its fee, and the journal's row of the
-adoption carries the difference as its fee. That row (final status 'adopted', no order of the
-exchange stands behind it) also tells reports what the coins cost and the ladder what of its budget
-they have used.
+A cycle's quantity is 'as filled', before the coin fee; Alpaca's position is what the fee left. So
+the quantity is computed from the position, and the journal's row of the adoption has the difference
+as its fee. From that row (final status 'adopted'; the exchange has no such order) reports know what
+the coins cost, and the ladder what of its budget they have used.
 """
 
 from __future__ import annotations
@@ -23,19 +22,20 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from config import Settings
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, EventKind, Severity
+from domain.events import EventKind
 from domain.journal import ADOPTED, JournalEntry, Purpose
 from domain.market import Position
 from domain.orders import Side
 from domain.trading_state import TradingState
-from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, lock_cycle, update_cycle
-from models.events import append_event
+from models.cycle_data import create_cycle, get_cycle, lock_cycle, update_cycle
 from models.order_journal import append_journal_entry, load_leftovers
 from models.trading_state import load_trading_state
+from operations.asset_changes import load_open_cycle, note_change
 from operations.preview import MarketView, load_market_view
 from operations.refused import Refused
 from strategy.asset_checks import find_renaming, find_sale_problems
 from strategy.cycle_plan import CyclePlan, plan_cycle
+from strategy.exits import compute_take_profit_price
 from strategy.fees import compute_qty_before_fee
 from strategy.ladder import count_safety_orders_paid
 from strategy.order_identity import compute_client_order_id
@@ -43,7 +43,7 @@ from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_order_by_client_id
 from utils.db_utils import thread_connection, transaction
-from utils.formatting import number
+from utils.formatting import number, price
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
-    """Coins that can be adopted and the cycle that will hold them (None: a new one)."""
+    """Coins that can be adopted, the cycle that will hold them (None: a new one), and the bid."""
 
     asset: DcaAsset
     cycle: DcaCycle | None
@@ -59,6 +59,18 @@ class Adoption:
     quantity: Decimal
     average_price: Decimal
     safety_orders: int
+    bid: Decimal
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user must know before the coins are the bot's."""
+        target = compute_take_profit_price(self.asset, self.average_price)
+        if self.bid < target:
+            return []
+        return [
+            f"the bid of {price(self.bid)} USD is at or above the cycle's take profit of"
+            f" {price(target)} USD: a running bot sells these coins at once"
+        ]
 
     @property
     def cost_usd(self) -> Decimal:
@@ -91,10 +103,9 @@ def prepare_adoption(
 
     Raises:
         Refused: when there is nothing to adopt, or something else may claim it.
-        ExchangeError, DatabaseError: it cannot be told now.
+        ExchangeError, DatabaseError: not known now.
     """
-    latest = get_latest_cycle(connection, asset.id)
-    cycle = latest if latest is not None and latest.is_open else None
+    cycle = load_open_cycle(connection, asset)
     state = load_trading_state(connection, asset.asset_symbol)
     if state is not None and (problem := find_renaming(state)):
         raise Refused(f"{asset.asset_symbol} cannot adopt anything: {problem}")
@@ -111,14 +122,10 @@ def prepare_adoption(
         quantity=quantity,
         average_price=position.average_entry_price,
         safety_orders=count_safety_orders_paid(asset, cost_usd),
+        bid=view.quote.bid,
     )
-    plan = plan_cycle(
-        asset,
-        view.rules,
-        settings.taker_fee_rate,
-        view.quote.ask,
-        open_cycle=adoption.as_state(),
-    )
+    fee_rate, state = settings.taker_fee_rate, adoption.as_state()
+    plan = plan_cycle(asset, view.rules, fee_rate, view.quote.ask, open_cycle=state)
     if too_large := find_sale_problems(plan):
         raise Refused(f"{too_large[0].text}; or sell a part of the coins by hand first")
     return adoption, plan
@@ -137,20 +144,20 @@ def _check_nothing_claims(
         raise Refused(f"an order on {symbol} is open: wait until it has ended, or cancel it")
     if cycle is None:
         return
-    # A fill that is on its way into the books would be counted twice.
+    # A fill that is not booked yet would be counted twice.
     identity = compute_client_order_id(cycle)
     if fetch_order_by_client_id(get_trading_client(), identity) is not None:
         raise Refused(
-            f"the bot's order {identity} is not in the books yet: let the bot run until it is,"
-            " then look again"
+            f"the bot's order {identity} is not booked yet: let the bot run until it is,"
+            " then try again"
         )
 
 
 def _checked_position(
     connection: MySQLConnectionAbstract, asset: DcaAsset, view: MarketView
 ) -> Position:
-    """The coins that can be adopted: what earlier cycles left is paid for in the journal already,
-    and is sold with the next cycle.
+    """The coins that can be adopted: not what earlier cycles left, which the journal has already
+    paid for and the next cycle sells.
     """
     symbol, position = asset.asset_symbol, view.position
     if position is not None:
@@ -176,15 +183,14 @@ def carry_out_adoption(settings: Settings, adoption: Adoption, now: datetime) ->
     _check_nothing_claims(settings, asset, adoption.cycle, view)
     position = _checked_position(thread_connection(), asset, view)
     if position.qty != adoption.position_qty:
-        raise Refused(f"the position of {asset.asset_symbol} has just changed: look again")
+        raise Refused(f"the position of {asset.asset_symbol} has just changed: try again")
 
     def work(connection: MySQLConnectionAbstract) -> DcaCycle:
-        latest = get_latest_cycle(connection, asset.id)
-        current = latest if latest is not None and latest.is_open else None
+        current = load_open_cycle(connection, asset)
         if current is not None:
             current = lock_cycle(connection, current.id)
         if current != adoption.cycle:
-            raise Refused(f"the cycle of {asset.asset_symbol} has just changed: look again")
+            raise Refused(f"the cycle of {asset.asset_symbol} has just changed: try again")
         if current is None:
             current = create_cycle(connection, asset.id, CycleStatus.WATCHING)
         return _write(connection, adoption, current, now)
@@ -235,23 +241,14 @@ def _write(
         ended_at=now,
         fee_qty=adoption.coin_fee,
         fee_is_estimated=False,
-        note="coins that no cycle claimed; no order stands behind this row",
+        note="coins that no cycle claimed; the exchange has no such order",
     )
     append_journal_entry(connection, entry)
-    append_event(
-        connection,
-        Event(
-            kind=EventKind.CYCLE_ADOPTED,
-            severity=Severity.INFO,
-            reason=(
-                f"{number(adoption.position_qty)} coins of the account at an average of"
-                f" {number(adoption.average_price)} USD became a cycle"
-            ),
-            asset_id=asset.id,
-            symbol=asset.asset_symbol,
-            cycle_id=cycle.id,
-        ),
+    reason = (
+        f"{number(adoption.position_qty)} coins of the account at an average of"
+        f" {number(adoption.average_price)} USD became a cycle"
     )
+    note_change(connection, asset, EventKind.CYCLE_ADOPTED, reason, cycle)
     adopted = get_cycle(connection, cycle.id)
     assert adopted is not None, "its row is locked by this transaction"
     return adopted

@@ -1,13 +1,14 @@
 """The changes of assets themselves: add, edit, enable, disable, remove. One transaction each.
 
 Owns: that an asset that trades always has an open cycle, and that nothing is taken away from under
-coins or orders. Asks no exchange and no person: callers have done both.
+coins or orders. Asks neither the exchange nor the user: the callers have.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -15,7 +16,12 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.events import Event, EventKind, Severity
-from models.asset_config import create_asset, get_asset_config, update_asset_config
+from models.asset_config import (
+    create_asset,
+    get_all_assets,
+    get_asset_config,
+    update_asset_config,
+)
 from models.cycle_data import create_cycle, get_latest_cycle, lock_cycle
 from models.events import append_event
 from operations.asset_input import COLUMN_OF
@@ -47,7 +53,7 @@ def save_new_asset(asset: DcaAsset) -> DcaAsset:
             raise refuse_configured(asset.asset_symbol)
         saved = create_asset(connection, columns)
         create_cycle(connection, saved.id, CycleStatus.WATCHING)
-        _note(connection, saved, EventKind.ASSET_ADDED, _described(columns))
+        note_change(connection, saved, EventKind.ASSET_ADDED, _described(columns))
         return saved
 
     try:
@@ -63,6 +69,29 @@ def refuse_configured(symbol: str) -> Refused:
     return Refused(f"{symbol} is configured already: change it with scripts/assets edit {symbol}")
 
 
+def load_configured(connection: MySQLConnectionAbstract, symbol: str) -> DcaAsset:
+    """The asset as it is saved.
+
+    Raises:
+        Refused: it is not configured.
+        DatabaseError.
+    """
+    asset = get_asset_config(connection, symbol)
+    if asset is None:
+        known = ", ".join(other.asset_symbol for other in get_all_assets(connection))
+        raise Refused(
+            f"{symbol} is not configured (configured: {known or 'nothing yet'}):"
+            f" scripts/assets add {symbol}"
+        )
+    return asset
+
+
+def load_open_cycle(connection: MySQLConnectionAbstract, asset: DcaAsset) -> DcaCycle | None:
+    """The asset's cycle that is neither complete nor in error, if there is one."""
+    latest = get_latest_cycle(connection, asset.id)
+    return latest if latest is not None and latest.is_open else None
+
+
 def save_edit(before: DcaAsset, after: DcaAsset) -> None:
     """Write the columns that differ.
 
@@ -72,13 +101,7 @@ def save_edit(before: DcaAsset, after: DcaAsset) -> None:
     """
     old, new = _settable(before), _settable(after)
     changes = {name: value for name, value in new.items() if value != old[name]}
-
-    def work(connection: MySQLConnectionAbstract) -> None:
-        if not update_asset_config(connection, before.id, changes):
-            raise _gone(before)
-        _note(connection, before, EventKind.ASSET_EDITED, _described(changes))
-
-    transaction(work)
+    transaction(partial(_change, before, changes, EventKind.ASSET_EDITED, _described(changes)))
     _log(before, LogEvent.ASSET_EDITED, **changes)
 
 
@@ -91,12 +114,10 @@ def enable_asset(asset: DcaAsset) -> None:
     """
 
     def work(connection: MySQLConnectionAbstract) -> None:
-        if not update_asset_config(connection, asset.id, {"is_enabled": True}):
-            raise _gone(asset)
-        latest = get_latest_cycle(connection, asset.id)
-        if latest is None or not latest.is_open:
+        reason = "enabled by the user"
+        _change(asset, {"is_enabled": True}, EventKind.ASSET_ENABLED, reason, connection)
+        if load_open_cycle(connection, asset) is None:
             create_cycle(connection, asset.id, CycleStatus.WATCHING)
-        _note(connection, asset, EventKind.ASSET_ENABLED, "enabled by the user")
 
     transaction(work)
     _log(asset, LogEvent.ASSET_ENABLED)
@@ -109,13 +130,8 @@ def disable_asset(asset: DcaAsset) -> None:
         Refused: when the asset is gone.
         DatabaseError: nothing was written.
     """
-
-    def work(connection: MySQLConnectionAbstract) -> None:
-        if not update_asset_config(connection, asset.id, {"is_enabled": False}):
-            raise _gone(asset)
-        _note(connection, asset, EventKind.ASSET_DISABLED, "disabled by the user")
-
-    transaction(work)
+    changes, reason = {"is_enabled": False}, "disabled by the user"
+    transaction(partial(_change, asset, changes, EventKind.ASSET_DISABLED, reason))
     _log(asset, LogEvent.ASSET_DISABLED)
 
 
@@ -134,7 +150,7 @@ def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
         locked = None if expected is None else lock_cycle(connection, expected.id)
         latest = get_latest_cycle(connection, asset.id)
         if latest != expected or latest != locked:
-            raise Refused(f"{asset.asset_symbol} has just changed: look again and repeat")
+            raise Refused(f"{asset.asset_symbol} has just changed: try again")
         execute_query("DELETE FROM dca_cycles WHERE asset_id = %s", (asset.id,), db_conn=connection)
         execute_query("DELETE FROM dca_assets WHERE id = %s", (asset.id,), db_conn=connection)
         kept = ""
@@ -143,7 +159,7 @@ def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
                 f"; {number(latest.quantity)} coins at"
                 f" {number(latest.average_purchase_price)} USD were left to the user"
             )
-        _note(connection, asset, EventKind.ASSET_REMOVED, "removed by the user" + kept)
+        note_change(connection, asset, EventKind.ASSET_REMOVED, "removed by the user" + kept)
 
     transaction(work)
     _log(asset, LogEvent.ASSET_REMOVED)
@@ -158,19 +174,33 @@ def _described(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-def _gone(asset: DcaAsset) -> Refused:
-    return Refused(f"{asset.asset_symbol} is not configured any more: scripts/assets list")
-
-
-def _note(
-    connection: MySQLConnectionAbstract, asset: DcaAsset, kind: EventKind, reason: str
+def _change(
+    asset: DcaAsset,
+    changes: Mapping[str, Any],
+    kind: EventKind,
+    reason: str,
+    connection: MySQLConnectionAbstract,
 ) -> None:
+    if not update_asset_config(connection, asset.id, changes):
+        raise Refused(f"{asset.asset_symbol} is not configured any more: scripts/assets list")
+    note_change(connection, asset, kind, reason)
+
+
+def note_change(
+    connection: MySQLConnectionAbstract,
+    asset: DcaAsset,
+    kind: EventKind,
+    reason: str,
+    cycle: DcaCycle | None = None,
+) -> None:
+    """The event of a user's change, in the transaction of the change."""
     event = Event(
         kind=kind,
         severity=Severity.INFO,
         reason=reason,
         asset_id=asset.id,
         symbol=asset.asset_symbol,
+        cycle_id=None if cycle is None else cycle.id,
     )
     append_event(connection, event)
 

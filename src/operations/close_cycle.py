@@ -1,9 +1,8 @@
-"""Selling a cycle now, because the user says so: the wish, and everything that carries it out.
+"""Selling a cycle now, because the user says so: what would be sold, and the request.
 
-Owns: `close_requested` of a cycle, canceling the order that stands in its way, and the drive to the
-end where no daemon runs. The sale itself is the cycle's own next order, decided by strategy and
-placed by OrderPlacer, in the daemon or here, so that one state still has one order at most. Its
-result is booked as that of any take profit.
+Owns `close_requested` of a cycle; close_execution carries it out. The sale is the cycle's own next
+order, decided by strategy and placed by OrderPlacer, so that one state still has one order at most.
+It is booked as any take profit.
 """
 
 from __future__ import annotations
@@ -16,25 +15,21 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from config import Settings
 from domain.asset import DcaAsset
-from domain.cycle import CycleStatus, DcaCycle
-from domain.events import Event, EventKind, Severity
+from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
+from domain.events import EventKind
 from domain.journal import JournalEntry
 from domain.market import AssetRules
 from domain.orders import Side
 from models.cycle_data import lock_cycle, update_cycle
-from models.events import append_event
 from models.order_journal import get_entries_of_cycle
 from models.trading_state import load_trading_state
-from operations.asset_changes import disable_asset
+from operations.asset_changes import disable_asset, note_change
 from operations.refused import Refused
 from strategy.asset_checks import find_renaming
 from strategy.fees import compute_coins_held, compute_usd_fee
 from strategy.sizing import floor_quantity, is_dust
 from utils.alpaca_client_rest import ExchangeError, get_trading_client
-from utils.alpaca_queries import (
-    fetch_asset_rules,
-    fetch_latest_quote,
-)
+from utils.alpaca_queries import fetch_asset_rules, fetch_latest_quote
 from utils.db_utils import thread_connection, transaction
 from utils.log_events import LogEvent, log_event
 
@@ -58,9 +53,8 @@ class ClosePlan:
         """What the sale brings at the bid, after its fee (estimated)."""
         if self.bid is None:
             return None
-        return self.coins_held * self.bid - compute_usd_fee(
-            self.coins_held, self.bid, self.fee_rate
-        )
+        fee_usd = compute_usd_fee(self.coins_held, self.bid, self.fee_rate)
+        return self.coins_held * self.bid - fee_usd
 
     @property
     def profit_usd(self) -> Decimal | None:
@@ -74,28 +68,12 @@ class ClosePlan:
         return self.cycle.status is CycleStatus.BUYING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloseResult:
-    """What became of the wish. `reason`: why it is not carried out yet; None when it is."""
-
-    cycle: DcaCycle
-    reason: str | None = None
-    sold_qty: Decimal = Decimal(0)
-    price: Decimal | None = None
-    profit_usd: Decimal = Decimal(0)
-    fees_are_estimated: bool = False
-
-    @property
-    def is_closed(self) -> bool:
-        return not self.cycle.is_open
-
-
 def prepare_close(settings: Settings, asset: DcaAsset) -> ClosePlan | None:
     """What `close` would sell; None when there is nothing to sell and no buy is open.
 
     Raises:
         Refused: when Alpaca does not know the symbol, or the cycle holds another one.
-        ExchangeError, DatabaseError: it cannot be told now.
+        ExchangeError, DatabaseError: not known now.
     """
     connection = thread_connection()
     state = load_trading_state(connection, asset.asset_symbol)
@@ -117,14 +95,14 @@ def prepare_close(settings: Settings, asset: DcaAsset) -> ClosePlan | None:
         cycle=state.cycle,
         coins_held=floor_quantity(held, rules),
         bid=_bid(asset.asset_symbol),
-        spent_usd=_usd(entries, Side.BUY),
-        earned_usd=_usd(entries, Side.SELL),
+        spent_usd=sum_fills_usd(entries, Side.BUY),
+        earned_usd=sum_fills_usd(entries, Side.SELL),
         fee_rate=settings.taker_fee_rate,
     )
 
 
 def _is_closable(cycle: DcaCycle, rules: AssetRules, fee_rate: Decimal) -> bool:
-    waits = cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
+    waits = cycle.status in WAITING_STATUSES
     return cycle.is_open and (waits or not is_dust(cycle.quantity, rules, fee_rate))
 
 
@@ -136,13 +114,13 @@ def _bid(symbol: str) -> Decimal | None:
         return None
 
 
-def _usd(entries: list[JournalEntry], side: Side) -> Decimal:
+def sum_fills_usd(entries: list[JournalEntry], side: Side) -> Decimal:
     """What the fills of one side cost, or brought after their fees."""
     return sum((e.filled_usd - e.fee_usd for e in entries if e.side is side), Decimal(0))
 
 
 def request_close(plan: ClosePlan, *, disable: bool) -> None:
-    """Write the wish (and disable the asset): from here on the cycle buys nothing.
+    """Save the request (and disable the asset): from here on the cycle buys nothing.
 
     Raises:
         Refused: when the cycle has ended since.
@@ -152,13 +130,12 @@ def request_close(plan: ClosePlan, *, disable: bool) -> None:
     def work(connection: MySQLConnectionAbstract) -> None:
         cycle = lock_cycle(connection, plan.cycle.id)
         if cycle is None or not cycle.is_open:
-            raise Refused(
-                f"the cycle of {plan.asset.asset_symbol} has just ended: nothing to close"
-            )
+            symbol = plan.asset.asset_symbol
+            raise Refused(f"the cycle of {symbol} has just ended: nothing to close")
         if not cycle.close_requested:
             update_cycle(connection, cycle.id, {"close_requested": True})
-            kind, reason = EventKind.CLOSE_REQUESTED, "the user wants it sold now"
-            _note(connection, plan.asset, cycle, kind, reason)
+            reason = "the user wants it sold now"
+            note_change(connection, plan.asset, EventKind.CLOSE_REQUESTED, reason, cycle)
         if disable:
             disable_asset(plan.asset)
 
@@ -174,7 +151,7 @@ def request_close(plan: ClosePlan, *, disable: bool) -> None:
 
 
 def withdraw_close(asset: DcaAsset) -> None:
-    """Take the wish back; an order that is under way for it goes on.
+    """Withdraw the request; an order that was placed for it goes on.
 
     Raises:
         Refused: when there is none.
@@ -187,27 +164,9 @@ def withdraw_close(asset: DcaAsset) -> None:
         if cycle is None or not cycle.is_open or not cycle.close_requested:
             raise Refused(f"nobody asked to close {asset.asset_symbol}, or it is closed already")
         update_cycle(connection, cycle.id, {"close_requested": False})
-        kind, reason = EventKind.CLOSE_WITHDRAWN, "the user took the wish to sell back"
-        _note(connection, asset, cycle, kind, reason)
+        reason = "the user withdrew the request to sell"
+        note_change(connection, asset, EventKind.CLOSE_WITHDRAWN, reason, cycle)
         return cycle
 
     cycle = transaction(work)
     log_event(log, LogEvent.CLOSE_WITHDRAWN, symbol=asset.asset_symbol, cycle=cycle.id)
-
-
-def _note(
-    connection: MySQLConnectionAbstract,
-    asset: DcaAsset,
-    cycle: DcaCycle,
-    kind: EventKind,
-    reason: str,
-) -> None:
-    event = Event(
-        kind=kind,
-        severity=Severity.INFO,
-        reason=reason,
-        asset_id=asset.id,
-        symbol=asset.asset_symbol,
-        cycle_id=cycle.id,
-    )
-    append_event(connection, event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -13,7 +14,7 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.orders import ExchangeOrder, Side
 from models.cycle_data import get_cycle
 from models.order_journal import get_entries_of_cycle
-from operations.close_cycle import ClosePlan, CloseResult, _usd
+from operations.close_cycle import ClosePlan, sum_fills_usd
 from operations.refused import Refused
 from runtime.account_lock import AccountLock
 from runtime.daemon_process import WATCHDOG_LOCK, find_daemon, load_beat_of
@@ -25,29 +26,39 @@ from utils.db_utils import thread_connection
 from utils.state_file import locked
 
 POLL_SECONDS = 0.5
-
-
-LOOK_SECONDS = 2.0  # between two looks at the exchange: 200 requests a minute are for everybody
-
-
+READ_SECONDS = 2.0  # between two reads of the open orders: 200 requests a minute are for everybody
 CANCEL_AGAIN_SECONDS = 15.0
+OLD_SELL_SECONDS = 10.0  # a market sell that is still open after this: the price has moved away
 
 
-RESTING_SELL_SECONDS = 10.0  # a market sell that is older rests, because the market left it
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseResult:
+    """What became of the request. `reason`: why it is not carried out yet; None when it is."""
+
+    cycle: DcaCycle
+    reason: str | None = None
+    sold_qty: Decimal = Decimal(0)
+    price: Decimal | None = None
+    profit_usd: Decimal = Decimal(0)
+    fees_are_estimated: bool = False
+
+    @property
+    def is_closed(self) -> bool:
+        return not self.cycle.is_open
 
 
 class Closer:
-    """Carries one wish out, within a bound: cancels what stands in its way, and sells.
+    """Carries one request out, within a bound: cancels the order in its way, and sells.
 
-    Where a daemon runs, that daemon sells and books; else this does, under the account's lock, with
-    the daemon's own parts, while the watchdog is kept from starting a second one.
+    A daemon that runs sells and books. Without one this does, with the daemon's own parts, under
+    the account's lock and while the watchdog cannot start a daemon.
     """
 
     def __init__(self, settings: Settings, plan: ClosePlan, say: Callable[[str], None]) -> None:
         self._settings = settings
         self._plan = plan
-        self._tell = say
-        self._told: set[str] = set()
+        self._say = say
+        self._said: set[str] = set()
         self._client = get_trading_client()
         self._symbol = plan.asset.asset_symbol
         self._canceled_at: dict[str, float] = {}
@@ -56,26 +67,25 @@ class Closer:
         self._account_id: str | None = None
         self._reason = "not yet"
 
-    def _say(self, text: str) -> None:
-        """Each thing once, however often it is tried."""
-        if text not in self._told:
-            self._told.add(text)
-            self._tell(text)
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
 
     def carry_out(self, seconds: float) -> CloseResult:
-        """Return when the cycle has ended or `seconds` have passed; the wish stands then.
+        """Return when the cycle has ended or `seconds` have passed; the request stays then.
 
         Raises:
-            DatabaseError: what became of it is not known now; the wish stands.
+            DatabaseError: what became of it is not known now; the request stays.
         """
         deadline = time.monotonic() + seconds
         while (cycle := self._load_cycle()).is_open and time.monotonic() < deadline:
             if find_daemon(self._settings) is None:
                 self._sell_without_daemon(deadline)
             else:
-                self._say("The daemon sells it.")
+                self._say_once("The daemon sells it.")
                 self._reason = self._why_daemon_does_not()
-                self._guarded(partial(self._clear_the_way, cycle))
+                self._guarded(partial(self._cancel_open_order, cycle))
             time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
         return self._result()
 
@@ -86,7 +96,7 @@ class Closer:
         return cycle
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        """An exchange that cannot answer now is asked again: the bound is the caller's."""
+        """An exchange that cannot answer now is asked again; the caller has the bound."""
         try:
             work()
         except ExchangeError as error:
@@ -99,13 +109,13 @@ class Closer:
             return "the daemon does not answer: scripts/bot restart"
         if beat is not None and beat.state != "trading":
             return f"the daemon is {beat.state}: {beat.reason or 'no reason given'}"
-        return "the daemon has not sold it yet: its reasons stand in app.log"
+        return "the daemon has not sold it yet: app.log says why"
 
-    # The order that stands in its way
+    # The order in its way
 
-    def _clear_the_way(self, cycle: DcaCycle) -> None:
-        """Cancel the cycle's open buy, and once a sell that rests. Their ends book themselves."""
-        if time.monotonic() - self._read_at < LOOK_SECONDS:
+    def _cancel_open_order(self, cycle: DcaCycle) -> None:
+        """Cancel the cycle's open buy, and an old sell once. Whoever sells books their ends."""
+        if time.monotonic() - self._read_at < READ_SECONDS:
             return
         self._read_at = time.monotonic()
         identity = compute_client_order_id(cycle)
@@ -116,15 +126,15 @@ class Closer:
     def _cancel(self, order: ExchangeOrder) -> None:
         if order.side is Side.SELL:
             since = order.submitted_at or datetime.now(UTC)
-            rests = (datetime.now(UTC) - since).total_seconds() > RESTING_SELL_SECONDS
-            if not (self._may_cancel_sell and rests):
+            is_old = (datetime.now(UTC) - since).total_seconds() > OLD_SELL_SECONDS
+            if not (self._may_cancel_sell and is_old):
                 return
             self._may_cancel_sell = False  # the next sell is the one that was asked for
         asked_at = self._canceled_at.get(order.id)
         if asked_at is not None and time.monotonic() - asked_at < CANCEL_AGAIN_SECONDS:
             return
         self._canceled_at[order.id] = time.monotonic()
-        self._say(f"Canceling its open {order.side}.")
+        self._say_once(f"Canceling its open {order.side}.")
         cancel_order(self._client, order.id)
 
     # Without a daemon
@@ -142,11 +152,11 @@ class Closer:
         self._account_id = self._account_id or fetch_account_id(self._client)
         lock = AccountLock(self._account_id)
         if not lock.hold():
-            self._reason = "a daemon on another host trades this account: it is to sell"
-            self._clear_the_way(self._load_cycle())
+            self._reason = "a daemon on another host trades this account and will sell"
+            self._cancel_open_order(self._load_cycle())
             return
         try:
-            self._say("The daemon does not run: selling from here.")
+            self._say_once("The daemon does not run: selling from here.")
             self._drive(lock, deadline)
         finally:
             lock.release()
@@ -160,7 +170,7 @@ class Closer:
         reconciler.recover()
         while (cycle := self._load_cycle()).is_open and time.monotonic() < deadline:
             try:
-                self._clear_the_way(cycle)
+                self._cancel_open_order(cycle)
                 # Without a quote nothing can be placed but the sale that the user asked for.
                 placement = engine.placer.consider(self._symbol, lambda: None)
                 self._reason = placement.reason or self._reason
@@ -168,7 +178,7 @@ class Closer:
             except ExchangeError as error:
                 self._reason = str(error)
             if self._load_cycle().is_open:
-                time.sleep(LOOK_SECONDS / 2)  # the pause of a poll with a bound
+                time.sleep(READ_SECONDS / 2)  # the pause of a poll with a bound
 
     def _result(self) -> CloseResult:
         cycle = self._load_cycle()
@@ -181,6 +191,6 @@ class Closer:
             reason=self._reason if cycle.is_open else None,
             sold_qty=sold_qty,
             price=gross_usd / sold_qty if sold_qty else None,
-            profit_usd=_usd(entries, Side.SELL) - _usd(entries, Side.BUY),
+            profit_usd=sum_fills_usd(entries, Side.SELL) - sum_fills_usd(entries, Side.BUY),
             fees_are_estimated=any(e.fee_is_estimated for e in entries if e.filled_qty > 0),
         )

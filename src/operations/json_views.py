@@ -67,5 +67,6 @@ def adoption_json(adoption: Adoption, plan: CyclePlan) -> dict[str, Any]:
         "quantity": plain(adoption.quantity),
         "average_price": plain(adoption.average_price),
         "safety_orders": adoption.safety_orders,
+        "warnings": adoption.warnings,
         "plan": plan_json(plan),
     }

@@ -1,5 +1,5 @@
-"""What a change of an asset would mean, before it is made: the plan of its cycle, what all ladders
-need, and every reason not to do it. Reads the exchange and the database, changes nothing.
+"""What a change of an asset would mean: the plan of its cycle, what all ladders need, and every
+reason against it. Reads the exchange and the database, changes nothing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from config import Settings
 from domain.asset import DcaAsset
 from domain.market import AssetRules, Position, Quote
-from domain.orders import ExchangeOrder, Side
+from domain.orders import ExchangeOrder
 from domain.trading_state import TradingState
 from models.meta import check_account, check_schema
 from models.trading_state import load_all_trading_states, with_leftovers
 from operations.refused import Refused
 from strategy.asset_checks import Finding, check_asset, find_number_problems
 from strategy.cycle_plan import CyclePlan, plan_cycle
-from strategy.ladder import compute_ladder_usd, compute_remaining_usd
+from strategy.ladder import compute_ladder_usd, compute_on_order_usd, compute_remaining_usd
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_orders import pass_over_unreadable
@@ -40,7 +40,7 @@ from utils.formatting import describe_account, number, usd
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketView:
-    """What the exchange says that matters to one asset. `open_orders` are those of all symbols."""
+    """What the exchange says about one asset. `open_orders` are those of all symbols."""
 
     rules: AssetRules
     quote: Quote
@@ -64,7 +64,7 @@ class LadderNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """One asset as it is or would be. `rest` is the plan of the open cycle, if it holds coins."""
+    """One asset as it is or would be. `rest`: what is still to come in an open cycle with coins."""
 
     asset: DcaAsset
     state: TradingState | None
@@ -134,8 +134,8 @@ def load_preview(
     """Everything about `asset`, which may be unsaved (id 0) or saved with other values.
 
     Raises:
-        Refused: for numbers that no market could make right, or an unknown symbol.
-        ExchangeError, DatabaseError: it cannot be told now.
+        Refused: for numbers that are wrong in any market, or an unknown symbol.
+        ExchangeError, DatabaseError: not known now.
     """
     if problems := find_number_problems(asset):
         raise Refused("; ".join(problems))
@@ -155,44 +155,36 @@ def load_preview(
         plan=plan,
         rest=rest,
         needs=needs,
-        spendable_usd=view.buying_power_usd + _on_order_usd(view.open_orders, needs),
+        spendable_usd=view.buying_power_usd
+        + compute_on_order_usd(view.open_orders, {need.symbol for need in needs}),
         findings=findings,
         quoted_at=view.quote.quoted_at,
         money=describe_account(settings),
         is_live=settings.is_live,
     )
-    return replace(preview, findings=findings + _world_findings(settings, preview, view))
+    return replace(preview, findings=findings + _account_findings(settings, preview, view))
 
 
 def _ladder_needs(
     asset: DcaAsset, states: Sequence[TradingState], rules: AssetRules, fee_rate: Decimal
 ) -> tuple[LadderNeed, ...]:
     """What each enabled asset can still spend, `asset` with the values that it would have."""
-    needs = []
+    needs = {}
+    if asset.is_enabled:
+        needs[asset.asset_symbol] = compute_ladder_usd(asset)  # unless it has a cycle: see below
     for state in states:
-        is_this = state.asset.id == asset.id
-        remaining_usd = compute_remaining_usd(
-            replace(state, asset=asset) if is_this else state, rules if is_this else None, fee_rate
-        )
-        if (asset if is_this else state.asset).is_enabled:
-            needs.append(LadderNeed(symbol=state.asset.asset_symbol, remaining_usd=remaining_usd))
-    if asset.is_enabled and all(state.asset.id != asset.id for state in states):
-        needs.append(LadderNeed(symbol=asset.asset_symbol, remaining_usd=compute_ladder_usd(asset)))
-    return tuple(sorted(needs, key=lambda need: need.symbol))
+        own_rules = None
+        if state.asset.id == asset.id:
+            state, own_rules = replace(state, asset=asset), rules
+        if state.asset.is_enabled:
+            remaining_usd = compute_remaining_usd(state, own_rules, fee_rate)
+            needs[state.asset.asset_symbol] = remaining_usd
+    return tuple(LadderNeed(symbol=one, remaining_usd=needs[one]) for one in sorted(needs))
 
 
-def _on_order_usd(orders: Sequence[ExchangeOrder], needs: Sequence[LadderNeed]) -> Decimal:
-    """What open buys of these assets cost: part of the need, and gone from the buying power."""
-    symbols = {need.symbol for need in needs}
-    total = Decimal(0)
-    for order in orders:
-        if order.side is Side.BUY and order.symbol in symbols and order.qty and order.limit_price:
-            total += (order.qty - order.filled_qty) * order.limit_price
-            total += order.filled_qty * (order.filled_avg_price or Decimal(0))
-    return total
-
-
-def _world_findings(settings: Settings, preview: Preview, view: MarketView) -> tuple[Finding, ...]:
+def _account_findings(
+    settings: Settings, preview: Preview, view: MarketView
+) -> tuple[Finding, ...]:
     """Warnings that depend on the account and on the other assets."""
     texts = []
     asset = preview.asset
@@ -212,7 +204,7 @@ def _world_findings(settings: Settings, preview: Preview, view: MarketView) -> t
 
 
 def _foreign_coins(preview: Preview, view: MarketView) -> list[str]:
-    """Coins or orders on the symbol that stop a base order, where no cycle of ours is open."""
+    """Coins or orders on the symbol that stop a base order, where one would be next."""
     state = preview.state
     if preview.rest is not None or not preview.asset.is_enabled:
         return []

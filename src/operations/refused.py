@@ -1,4 +1,4 @@
-"""The one error that tells a user that a wish cannot be carried out as it is."""
+"""The one error that refuses what a user requests."""
 
 from __future__ import annotations
 

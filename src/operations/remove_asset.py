@@ -1,9 +1,9 @@
 """Forgetting an asset without losing coins or orders.
 
-Owns: that no order of ours is left without its cycle. Buying is switched off first: every buy reads
-the row once more just before it is sent, so that no later one goes out. One that was already on its
-way is at the exchange, or will never be, when an order's outcome counts as known: the exchange is
-asked before and after that time, and the rows go last.
+Owns: that no order of ours is left without its cycle. The asset is disabled first: every buy reads
+the row just before it is sent, so that none is sent from then on. One that was sent a moment ago
+has reached the exchange after UNKNOWN_OUTCOME_SECONDS, or never will: the exchange is asked before
+and after that time. The rows are deleted last.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from config import get_settings
 from domain.asset import DcaAsset
-from domain.cycle import CycleStatus, DcaCycle
-from domain.orders import ExchangeOrder
+from domain.cycle import WAITING_STATUSES, DcaCycle
 from models.cycle_data import get_latest_cycle
 from operations.asset_changes import delete_asset, disable_asset, enable_asset
 from operations.refused import Refused
@@ -30,22 +29,27 @@ def check_removal(asset: DcaAsset, *, keep_coins: bool) -> DcaCycle | None:
 
     Raises:
         Refused: while it holds coins (unless they are to be kept) or an order of it is open.
-        ExchangeError, DatabaseError: it cannot be told now.
+        ExchangeError, DatabaseError: not known now.
     """
     symbol = asset.asset_symbol
     cycle = get_latest_cycle(thread_connection(), asset.id)
-    is_open = cycle is not None and cycle.is_open
-    if cycle is not None and is_open and _waits_for_order(cycle):
-        raise Refused(_order_is_open(symbol))
     orders = fetch_open_orders_of(get_trading_client(), symbol)
-    if any(has_our_prefix(order.client_order_id) for order in orders):
-        raise Refused(_order_is_open(symbol))
-    if cycle is not None and is_open and _unbooked_order(cycle) is not None:
+    waits = cycle is not None and cycle.is_open and _waits_for_order(cycle)
+    if waits or any(has_our_prefix(order.client_order_id) for order in orders):
         raise Refused(
-            f"an order of {symbol} has ended and is not in the books yet:"
+            f"an order of {symbol} is open: wait until it has ended"
+            f" (scripts/assets disable {symbol} stops the next one)"
+        )
+    if cycle is None or not cycle.is_open:
+        return cycle
+    # The order that the cycle's state can have: it exists and is not linked yet.
+    identity = compute_client_order_id(cycle)
+    if fetch_order_by_client_id(get_trading_client(), identity) is not None:
+        raise Refused(
+            f"an order of {symbol} has ended and is not booked yet:"
             " let the bot run until it is, then remove it"
         )
-    if cycle is not None and is_open and cycle.quantity > 0 and not keep_coins:
+    if cycle.quantity > 0 and not keep_coins:
         raise Refused(
             f"{symbol} still holds {number(cycle.quantity)} coins: sell them"
             f" (scripts/bot close {symbol}), let the bot sell them (scripts/assets disable"
@@ -60,8 +64,8 @@ def finish_removal(
     """Remove it; the latest cycle as it was.
 
     Args:
-        wait: lets UNKNOWN_OUTCOME_SECONDS pass. An order that arrives meanwhile is announced by
-            nothing that this program hears.
+        wait: lets UNKNOWN_OUTCOME_SECONDS pass; nothing tells this program of an order that
+            arrives meanwhile.
 
     Raises:
         Refused, ExchangeError, DatabaseError: it is still there, as it was before.
@@ -73,7 +77,7 @@ def finish_removal(
         wait(get_settings().unknown_outcome_seconds)
         cycle = check_removal(asset, keep_coins=keep_coins)
         delete_asset(asset, cycle)
-    except BaseException:  # whatever the reason, Ctrl-C too: it must go on trading as before
+    except BaseException:  # Ctrl-C too: it must go on trading as before
         if asset.is_enabled:
             enable_asset(asset)
         raise
@@ -81,17 +85,4 @@ def finish_removal(
 
 
 def _waits_for_order(cycle: DcaCycle) -> bool:
-    waiting = cycle.status in (CycleStatus.BUYING, CycleStatus.SELLING)
-    return waiting or cycle.latest_order_id is not None
-
-
-def _unbooked_order(cycle: DcaCycle) -> ExchangeOrder | None:
-    """The order that the cycle's state can have, where it exists and nobody has told us yet."""
-    return fetch_order_by_client_id(get_trading_client(), compute_client_order_id(cycle))
-
-
-def _order_is_open(symbol: str) -> str:
-    return (
-        f"an order of {symbol} is open: wait until it has ended"
-        f" (scripts/assets disable {symbol} stops the next one)"
-    )
+    return cycle.status in WAITING_STATUSES or cycle.latest_order_id is not None

@@ -1,6 +1,6 @@
 """Pictures of what was earned: realised profit over time, and the course of one cycle. PNG files.
 
-Draws what it is given; computes nothing that the report does not say in figures.
+Shows the figures of the report; computes none of its own.
 """
 
 from __future__ import annotations
@@ -20,10 +20,19 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from domain.journal import JournalEntry, Purpose
 from domain.orders import Side
-from performance.cycle_results import CycleResult
+from performance.cycle_results import CycleResult, ended_at
 from performance.report import Report
 from strategy.booking import compute_average_purchase_price
-from utils.formatting import ESTIMATE_LEGEND, marked, percent, price, signed_usd, span, usd
+from utils.formatting import (
+    ESTIMATE_LEGEND,
+    counted,
+    marked,
+    percent,
+    price,
+    signed_usd,
+    span,
+    usd,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,8 +69,8 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     sums = _floats(accumulate(cycle.profit_usd for cycle in cycles))
     steps_x, steps_y = [report.start, *times, report.end], [0.0, *sums, sums[-1]]
     profit.fill_between(_days(steps_x), steps_y, step="post", color=BLUE, alpha=0.10, linewidth=0)
-    rests = report.total.fees_are_estimated
-    name = marked("all" if _draw_assets(profit, report) else "profit", rests)
+    is_estimated = report.total.fees_are_estimated
+    name = marked("all" if _draw_assets(profit, report) else "profit", is_estimated)
     profit.step(_days(steps_x), steps_y, where="post", color=BLUE, linewidth=2.2, label=name)
     for won, color, word in ((True, GREEN, "won"), (False, RED, "lost")):
         points = [(t, y) for t, y, d in zip(times, sums, cycles, strict=True) if d.is_won is won]
@@ -75,14 +84,14 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     total = report.total
     _caption(
         figure,
-        f"{title}: {marked(signed_usd(total.profit_usd), rests)} USD",
-        f"{total.count} finished {'cycle' if total.count == 1 else 'cycles'},"
-        f" {marked(f'{total.won_percent:.0f}', rests)} % won, held"
+        f"{title}: {marked(signed_usd(total.profit_usd), is_estimated)} USD",
+        f"{counted(total.count, 'complete cycle')},"
+        f" {marked(f'{total.won_percent:.0f}', is_estimated)} % won, held"
         f" {span(total.mean_holding_seconds)} on average, {_percent_of_peak(report)}",
     )
-    inside = [(at, float(usd)) for at, usd in report.levels if report.start < at < report.end]
+    inside = [(at, float(bound)) for at, bound in report.levels if report.start < at < report.end]
     level_x = [report.start, *[at for at, _ in inside], report.end]
-    level_y = [_level_at(report, report.start), *[usd for _, usd in inside]]
+    level_y = [_level_at(report, report.start), *[bound for _, bound in inside]]
     level_y.append(level_y[-1])
     capital.fill_between(_days(level_x), level_y, step="post", color=AMBER, alpha=0.28, linewidth=0)
     capital.step(_days(level_x), level_y, where="post", color=AMBER, linewidth=1.2)
@@ -94,7 +103,8 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     )  # fmt: skip
     capital.set_ylabel("USD in coins")
     capital.set_ylim(bottom=0)
-    _finish(figure, (profit, capital), (report.start, report.end), path, is_estimated=rests)
+    ends = report.start, report.end
+    _finish(figure, (profit, capital), ends, path, is_estimated=is_estimated)
 
 
 def _draw_assets(axes: Axes, report: Report) -> bool:
@@ -114,20 +124,14 @@ def _draw_assets(axes: Axes, report: Report) -> bool:
 
 
 def _level_at(report: Report, moment: datetime) -> float:
-    level = Decimal(0)
-    for at, bound_usd in report.levels:
-        if at > moment:
-            break
-        level = bound_usd
-    return float(level)
+    return float(next((bound for at, bound in reversed(report.levels) if at <= moment), 0))
 
 
 def _percent_of_peak(report: Report) -> str:
     on_peak = report.total.return_on_peak_percent
     peak = f"{usd(report.total.capital.peak_usd)} USD bound at most"
-    if on_peak is None:
-        return peak
-    return f"{marked(percent(on_peak), report.total.fees_are_estimated)} of the {peak}"
+    share = f"{marked(percent(on_peak), report.total.fees_are_estimated)} of the "
+    return peak if on_peak is None else share + peak
 
 
 def draw_cycle(picture: CyclePicture, path: Path) -> None:
@@ -138,7 +142,7 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
     """
     figure, (prices, held) = _make_figure((2.9, 1.0))
     entries = picture.entries
-    start = min(_moment(entry) for entry in entries)
+    start = min(ended_at(entry) for entry in entries)
     times, averages, invested = _course(entries, picture.end)
     days = _days(times)
     prices.step(days, averages, where="post", color=BLUE, linewidth=2.0, label="average price")
@@ -163,21 +167,18 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
     held.set_ylabel("USD in coins")
     held.set_ylim(bottom=0)
     figures = picture.figures
+    is_estimated = figures is not None and figures.fees_are_estimated
     if figures is None:
         head, line = "still open", f"{len(entries)} filled so far, {usd(invested[-1])} USD bound"
     else:
-        head = (
-            f"{marked(signed_usd(figures.profit_usd), figures.fees_are_estimated)} USD after fees"
-        )
-        word = "safety order" if figures.safety_orders == 1 else "safety orders"
+        head = f"{marked(signed_usd(figures.profit_usd), is_estimated)} USD after fees"
         line = (
-            f"{figures.safety_orders} {word}, held {span(figures.holding_seconds)},"
-            f" {usd(figures.cost_usd)} USD spent, fees"
-            f" {marked(usd(figures.fees_usd), figures.fees_are_estimated)} USD"
+            f"{counted(figures.safety_orders, 'safety order')}, held"
+            f" {span(figures.holding_seconds)}, {usd(figures.cost_usd)} USD spent, fees"
+            f" {marked(usd(figures.fees_usd), is_estimated)} USD"
         )
     _caption(figure, f"{picture.symbol}, cycle {picture.cycle_id}: {head}", line)
-    rests = figures is not None and figures.fees_are_estimated
-    _finish(figure, (prices, held), (start, picture.end), path, is_estimated=rests)
+    _finish(figure, (prices, held), (start, picture.end), path, is_estimated=is_estimated)
 
 
 def _course(
@@ -193,7 +194,7 @@ def _course(
             quantity += entry.filled_qty
         else:
             quantity = max(Decimal(0), quantity - entry.filled_qty)
-        times.append(_moment(entry))
+        times.append(ended_at(entry))
         averages.append(float(average))
         invested.append(float(average * quantity))
     if entries[-1].side is Side.SELL and times[-1] >= end:
@@ -208,25 +209,23 @@ def _draw_fills(axes: Axes, entries: Sequence[JournalEntry]) -> None:
         (Purpose.TAKE_PROFIT, "^", GREEN, "sale"),
     )
     for purpose, marker, color, label in kinds:
-        chosen = [entry for entry in entries if entry.purpose is purpose]
-        if not chosen:
-            continue
-        ys = _floats(entry.filled_avg_price or Decimal(0) for entry in chosen)
-        axes.scatter(
-            _days([_moment(entry) for entry in chosen]), ys, s=110, marker=marker, color=color,
-            edgecolor="white", linewidth=1.2, zorder=4, label=label,
-        )  # fmt: skip
+        if chosen := [entry for entry in entries if entry.purpose is purpose]:
+            ys = _floats(entry.filled_avg_price or Decimal(0) for entry in chosen)
+            axes.scatter(
+                _days([ended_at(entry) for entry in chosen]), ys, s=110, marker=marker,
+                color=color, edgecolor="white", linewidth=1.2, zorder=4, label=label,
+            )  # fmt: skip
     if len(entries) <= MAX_LABELED_FILLS:
-        start, end = (_moment(entries[index]) for index in (0, -1))
+        start, end = (ended_at(entries[index]) for index in (0, -1))
         for entry in entries:
-            _label_fill(axes, entry, is_late=_moment(entry) - start > (end - start) * 0.8)
+            _label_fill(axes, entry, is_late=ended_at(entry) - start > (end - start) * 0.8)
 
 
 def _label_fill(axes: Axes, entry: JournalEntry, *, is_late: bool) -> None:
     """In one line beside its mark, so that the steps of a steep ladder do not hide each other."""
     axes.annotate(
         f"{usd(entry.filled_usd)} USD at {price(entry.filled_avg_price)}",
-        (date2num(_moment(entry)), float(entry.filled_avg_price or 0)),
+        (date2num(ended_at(entry)), float(entry.filled_avg_price or 0)),
         xytext=(-10 if is_late else 10, 10 if entry.side is Side.SELL else -10),
         textcoords="offset points", ha="right" if is_late else "left", va="center", fontsize=8,
         color=MUTED, bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8},
@@ -299,9 +298,3 @@ def _days(times: Sequence[datetime]) -> list[float]:
 
 def _floats(values: Iterable[Decimal]) -> list[float]:
     return [float(value) for value in values]
-
-
-def _moment(entry: JournalEntry) -> datetime:
-    moment = entry.ended_at or entry.submitted_at
-    assert moment is not None, "an order that ended has a time"
-    return moment

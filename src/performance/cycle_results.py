@@ -1,7 +1,7 @@
 """What one cycle cost, earned and bound, from its rows in the journal. Pure.
 
 Profit = sells - their USD fees - buys. The coin fee shows as coins that could not be sold, dust is
-worth nothing. A cycle counts when it is finished, on the day of its last sell.
+worth nothing. A cycle counts when it is complete, on the day of its last sell.
 """
 
 from __future__ import annotations
@@ -59,20 +59,19 @@ class CapitalStep:
     change_usd: Decimal
 
 
-def finished_at(cycle: CycleJournal) -> datetime | None:
-    """When the cycle earned what it earned: its last sell, if it is complete.
-
-    Where its row is gone (the asset was removed), whatever was sold of it counts.
+def find_completion(cycle: CycleJournal) -> datetime | None:
+    """When a complete cycle sold last. A cycle whose row is gone (the asset was removed) counts as
+    complete where anything was sold of it.
     """
     if cycle.status not in (CycleStatus.COMPLETE, None):
         return None
-    ends = [_end(entry) for entry in cycle.entries if entry.side is Side.SELL]
+    ends = [ended_at(entry) for entry in cycle.entries if entry.side is Side.SELL]
     return max(ends) if ends else None
 
 
 def compute_figures(cycle: CycleJournal) -> CycleResult | None:
-    """The figures of a finished cycle; None while it is not."""
-    completed_at = finished_at(cycle)
+    """The figures of a complete cycle; None while it is open, or when it ended in error."""
+    completed_at = find_completion(cycle)
     if completed_at is None:
         return None
     buys = [entry for entry in cycle.entries if entry.side is Side.BUY]
@@ -82,7 +81,7 @@ def compute_figures(cycle: CycleJournal) -> CycleResult | None:
     return CycleResult(
         cycle_id=cycle.cycle_id,
         symbol=cycle.symbol,
-        opened_at=min((_end(entry) for entry in buys), default=completed_at),
+        opened_at=min((ended_at(entry) for entry in buys), default=completed_at),
         completed_at=completed_at,
         safety_orders=len(safety),
         orders=len({entry.alpaca_order_id for entry in cycle.entries}),
@@ -105,13 +104,13 @@ def compute_figures(cycle: CycleJournal) -> CycleResult | None:
 def compute_capital_steps(cycle: CycleJournal) -> list[CapitalStep]:
     """What the cycle bound, over time: each buy binds what it cost, a sell frees its share of that.
 
-    What is left when a cycle has ended in whatever way is freed then.
+    What is still bound when the cycle ends, in whatever way, is freed then.
     """
     steps: list[CapitalStep] = []
     bound, held = _ZERO, _ZERO
     end = _freed_at(cycle)
     for entry in cycle.entries:
-        at = _end(entry) if end is None else min(_end(entry), end)
+        at = ended_at(entry) if end is None else min(ended_at(entry), end)
         if entry.side is Side.BUY:
             held += entry.filled_qty
             bound += entry.filled_usd
@@ -128,14 +127,15 @@ def compute_capital_steps(cycle: CycleJournal) -> list[CapitalStep]:
 
 def _freed_at(cycle: CycleJournal) -> datetime | None:
     """When nothing of the cycle is bound any more; None while it is open."""
-    if (finished := finished_at(cycle)) is not None:
-        return finished
+    if (completed_at := find_completion(cycle)) is not None:
+        return completed_at
     if cycle.status in (CycleStatus.ERROR, CycleStatus.COMPLETE):
-        return cycle.completed_at or _end(cycle.entries[-1])
-    return _end(cycle.entries[-1]) if cycle.status is None else None
+        return cycle.completed_at or ended_at(cycle.entries[-1])
+    return ended_at(cycle.entries[-1]) if cycle.status is None else None
 
 
-def _end(entry: JournalEntry) -> datetime:
+def ended_at(entry: JournalEntry) -> datetime:
+    """When the order ended; when it was submitted where no end is noted."""
     moment = entry.ended_at or entry.submitted_at
     assert moment is not None, "an order that ended has a time"
     return moment

@@ -1,7 +1,7 @@
-"""What finished cycles earned, as a whole and in groups. Pure: cycles in, figures out.
+"""What complete cycles earned, as a whole and in groups. Pure: cycles in, figures out.
 
-Owns what belongs into which group and over which span its capital is counted. A day is a day in
-UTC, a cycle belongs to the day of its last sell.
+Owns which cycle belongs to which group, and over which span the capital of a group is counted. A
+day is a day in UTC; a cycle belongs to the day of its last sell.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
-from domain.cycle import CycleStatus
+from domain.cycle import OPEN_STATUSES, CycleStatus
 from domain.journal import CycleJournal
 from domain.orders import Side
 from performance.capital import CapitalCurve, CapitalUse
@@ -29,7 +29,7 @@ _ZERO = Decimal(0)
 
 
 class By(StrEnum):
-    """What a line of the report stands for."""
+    """What one line of the report is about."""
 
     CYCLE = "cycle"
     ASSET = "asset"
@@ -39,7 +39,7 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """The finished cycles of one group. Percents and USD; None where there is nothing to divide by.
+    """The complete cycles of one group. Percents and USD; None where there is nothing to divide by.
 
     `return_on_cost_percent`: profit of what its cycles spent. `return_on_peak_percent`: of the most
     money that was bound at one moment of the group's span.
@@ -69,20 +69,20 @@ class Line:
         return max((cycle.holding_seconds for cycle in self.cycles), default=None)
 
     @property
-    def max_safety_orders_left(self) -> int:
+    def max_safety_orders_used(self) -> int:
         return max((cycle.safety_orders for cycle in self.cycles), default=0)
 
     @property
     def cost_usd(self) -> Decimal:
-        return sum((cycle.cost_usd for cycle in self.cycles), _ZERO)
+        return _sum(cycle.cost_usd for cycle in self.cycles)
 
     @property
     def proceeds_usd(self) -> Decimal:
-        return sum((cycle.proceeds_usd for cycle in self.cycles), _ZERO)
+        return _sum(cycle.proceeds_usd for cycle in self.cycles)
 
     @property
     def fees_usd(self) -> Decimal:
-        return sum((cycle.fees_usd for cycle in self.cycles), _ZERO)
+        return _sum(cycle.fees_usd for cycle in self.cycles)
 
     @property
     def fees_are_estimated(self) -> bool:
@@ -90,7 +90,7 @@ class Line:
 
     @property
     def profit_usd(self) -> Decimal:
-        return sum((cycle.profit_usd for cycle in self.cycles), _ZERO)
+        return _sum(cycle.profit_usd for cycle in self.cycles)
 
     @property
     def return_on_cost_percent(self) -> Decimal | None:
@@ -126,16 +126,16 @@ def compute_report(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Report:
-    """The report on `cycles` (of all assets, or of one) that finished from `since` to `until`.
+    """The report on `cycles` (of all assets, or of one) that completed from `since` to `until`.
 
     Without `since` it begins with the first fill, without `until` it ends now.
     """
     curves = _Curves(cycles)
     start = since or (curves.of_all.levels[0][0] if curves.of_all.levels else now)
     end = max(start, min(until, now) if until else now)
-    finished = [figures for cycle in cycles if (figures := compute_figures(cycle)) is not None]
+    complete = [figures for cycle in cycles if (figures := compute_figures(cycle)) is not None]
     chosen = sorted(
-        (one for one in finished if _is_within(one.completed_at, since, until)),
+        (one for one in complete if _is_within(one.completed_at, since, until)),
         key=lambda one: (one.completed_at, one.cycle_id),
     )
     failed = [
@@ -143,26 +143,19 @@ def compute_report(
         for cycle in cycles
         if cycle.status is CycleStatus.ERROR and _is_within(cycle.completed_at, since, until)
     ]
-    unfinished = [cycle for cycle in cycles if cycle.status in _OPEN]
+    open_cycles = [cycle for cycle in cycles if cycle.status in OPEN_STATUSES]
     return Report(
         by=by,
         start=start,
         end=end,
         lines=tuple(_lines(chosen, by, curves, start, end)),
-        total=Line(
-            name=TOTAL,
-            cycles=tuple(chosen),
-            capital=curves.of_all.use(start, end),
-        ),
+        total=Line(name=TOTAL, cycles=tuple(chosen), capital=curves.of_all.use(start, end)),
         levels=tuple(curves.of_all.levels),
-        open_cycles=len(unfinished),
-        open_usd=_sum(curves.of_cycle[cycle.cycle_id].last_usd for cycle in unfinished),
+        open_cycles=len(open_cycles),
+        open_usd=_sum(curves.of_cycle[cycle.cycle_id].last_usd for cycle in open_cycles),
         failed_cycles=len(failed),
         failed_usd=_sum(_net_cost(cycle) for cycle in failed),
     )
-
-
-_OPEN = (CycleStatus.WATCHING, CycleStatus.BUYING, CycleStatus.SELLING, CycleStatus.COOLDOWN)
 
 
 def _is_within(moment: datetime | None, since: datetime | None, until: datetime | None) -> bool:
@@ -221,7 +214,7 @@ def _group_name(figures: CycleResult, by: By) -> str:
 
 
 def _span_of(moment: datetime, by: By) -> tuple[datetime, datetime]:
-    """The day or month around `moment`, in UTC."""
+    """The day or month that contains `moment`, in UTC."""
     day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if by is By.DAY:
         return day, day + timedelta(days=1)

@@ -10,12 +10,14 @@ sent is rounded where it is sized (see sizing).
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from decimal import ROUND_CEILING, Decimal, localcontext
 
 from domain.asset import DcaAsset
 from domain.cycle import DcaCycle
 from domain.journal import Purpose
 from domain.market import AssetRules
+from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from strategy.sizing import WIDE, is_dust
 
@@ -97,6 +99,18 @@ def compute_remaining_usd(
         return Decimal(0)
     first = get_order_number(cycle, _next_purpose(cycle, rules, fee_rate))
     return _within_budget(state, _compute_usd_of(asset, first, asset.max_safety_orders))
+
+
+def compute_on_order_usd(orders: Iterable[ExchangeOrder], symbols: Container[str]) -> Decimal:
+    """USD of the open buys on these symbols: part of what their ladders need, and gone from the
+    buying power already. What such an order has filled is not booked yet, so it counts as well.
+    """
+    total = Decimal(0)
+    for order in orders:
+        if order.side is Side.BUY and order.symbol in symbols and order.qty and order.limit_price:
+            total += (order.qty - order.filled_qty) * order.limit_price
+            total += order.filled_qty * (order.filled_avg_price or Decimal(0))
+    return total
 
 
 def _compute_usd_of(asset: DcaAsset, first: int, last: int) -> Decimal:

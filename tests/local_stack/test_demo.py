@@ -33,7 +33,7 @@ from local_stack.demo.summary import Summary, summarise
 from local_stack.exchange_process import TAKER_FEE_RATE
 from mariadb_server.debian_packages import LOCAL_FOLDER
 from models.cycle_data import create_cycle
-from monitoring.status.status import load_status
+from monitoring.status.status import StatusReader
 from runtime.process_table import processes_of_stack
 from utils.formatting import ESTIMATE_LEGEND
 
@@ -395,7 +395,7 @@ def test_the_screen_is_that_of_status_between_a_heading_and_what_happened(
     for symbol in ("BTC/USD", "ETH/USD", "SOL/USD"):
         exchange.push_quote(symbol, 2000, 2001)
         create_cycle(db_conn, make_asset(symbol).id, "watching")
-    status = load_status(get_settings())
+    status = StatusReader(get_settings()).load()
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
     view = LiveView(console)

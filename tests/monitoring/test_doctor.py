@@ -168,7 +168,7 @@ def test_a_misspelt_name_and_what_cron_would_miss_are_warned_of(doctor, well, en
     assert "cron will not: DB_NAME is missing" in words
 
 
-def test_every_wrong_setting_is_told_and_what_is_right_is_checked_still(doctor, well, set_env):
+def test_every_wrong_setting_is_named_and_what_is_right_is_checked_still(doctor, well, set_env):
     set_env(DB_PORT="x", RECONCILE_SECONDS="soon")
     seen = doctor()
     assert seen.code == 1
@@ -180,7 +180,21 @@ def test_every_wrong_setting_is_told_and_what_is_right_is_checked_still(doctor, 
     assert "see settings" in seen.found("database")[0][1]
 
 
-def test_an_unreadable_env_file_is_told(doctor, well, env_file):
+@pytest.mark.parametrize(("percent", "is_warned"), [("0.25", False), ("0.18", True)])
+def test_a_taker_fee_below_the_standard_rate_is_warned_of(
+    doctor, well, set_env, percent, is_warned
+):
+    set_env(TAKER_FEE_PERCENT=percent)
+    seen = doctor()
+    assert seen.code == 0
+    found = seen.found("fees")
+    assert [level for level, _ in found] == [WARN] * is_warned
+    assert (
+        "below Alpaca's standard rate: only right if your tier says so" in str(found)
+    ) is is_warned
+
+
+def test_an_unreadable_env_file_is_reported(doctor, well, env_file):
     env_file.write_bytes(b"DB_NAME=\xff\xfe\n")
     assert "cannot read bot.env" in str(doctor().found("settings"))
 
@@ -252,15 +266,18 @@ def test_an_exchange_that_hangs_is_bounded_and_hides_nothing(doctor, well, excha
     assert seen.found("log rotation")[0][0] is OK
 
 
-def test_a_check_that_breaks_hides_no_other_and_tells_no_secret(doctor, well, monkeypatch):
-    def broken(_world):
+def test_a_check_that_breaks_hides_no_other_and_prints_no_secret(doctor, well, monkeypatch):
+    def broken(_facts):
         raise ValueError("local-secret")
 
     checks = (CHECKS[0], Check("odd", broken), *CHECKS[1:])
     monkeypatch.setattr(doctor_module, "CHECKS", checks)
     seen = doctor()
     assert seen.failed == {"odd"}
-    assert seen.found("odd")[0][1] == "a fault of this check (ValueError) -> tell us"
+    assert (
+        seen.found("odd")[0][1]
+        == "this check itself failed (ValueError) -> report it: this is a bug"
+    )
     assert len(seen.json["findings"]) > len(CHECKS)
 
 
@@ -318,7 +335,7 @@ def test_a_daemon_elsewhere_that_holds_the_account_fails(doctor, well):
     finally:
         lock.release()
     assert seen.failed == {"second daemon"}
-    assert "a daemon that is not ours trades this account" in seen.found("second daemon")[0][1]
+    assert "another daemon trades this account" in seen.found("second daemon")[0][1]
     assert doctor().failed == set()
 
 
@@ -340,7 +357,7 @@ def test_each_asset_is_checked_as_it_stands(doctor, well, cycle, db_conn, column
     assert words in text
 
 
-def test_an_asset_without_a_cycle_and_a_ladder_beyond_the_account_are_told(
+def test_an_asset_without_a_cycle_and_a_ladder_beyond_the_account_are_reported(
     doctor, well, cycle, db_conn, exchange
 ):
     update_cycle(db_conn, cycle.id, {"status": "error"})
@@ -352,7 +369,7 @@ def test_an_asset_without_a_cycle_and_a_ladder_beyond_the_account_are_told(
     assert "can still need 250.00 USD, the account has 150.00 USD" in seen.found("capital")[0][1]
 
 
-def test_a_deal_that_grew_beyond_what_one_order_can_sell_is_told(doctor, well, cycle, db_conn):
+def test_a_cycle_that_grew_beyond_what_one_order_can_sell_is_reported(doctor, well, cycle, db_conn):
     update_cycle(
         db_conn,
         cycle.id,
@@ -394,12 +411,12 @@ def test_the_crontab_is_read(doctor, well):
     assert "only a part of our block" in doctor().found("crontab")[0][1]
 
 
-def test_folders_logs_and_disk_are_looked_at(doctor, well, set_env, tmp_path, monkeypatch):
+def test_folders_logs_and_disk_are_checked(doctor, well, set_env, tmp_path, monkeypatch):
     log_dir = get_settings().log_dir
     log_dir.mkdir(exist_ok=True)
     with open(log_dir / "app.log", "wb") as file:
         file.truncate(30_000_000)
-    assert "app.log grow without end" in doctor().found("log rotation")[0][1]
+    assert "app.log have grown too large" in doctor().found("log rotation")[0][1]
     with monkeypatch.context() as patch:
         patch.setattr("monitoring.doctor.machine_checks.MIN_FREE_BYTES", 10**18)
         assert "disk" in doctor().failed
@@ -409,7 +426,7 @@ def test_folders_logs_and_disk_are_looked_at(doctor, well, set_env, tmp_path, mo
 
 
 def test_the_mail_server_is_greeted_and_gets_a_mail_only_when_asked(doctor, well, set_env):
-    assert doctor().found("mail")[0][0] is WARN, "nobody is told of anything"
+    assert doctor().found("mail")[0][0] is WARN, "nobody gets an alert"
     with MailServer("plain", login=("me", "pass-word")) as server:
         mail = {"SMTP_HOST": "127.0.0.1", "SMTP_SECURITY": "plain", "SMTP_PORT": str(server.port)}
         mail |= {"ALERT_FROM": "bot@example.org", "ALERT_TO": "me@example.org"}

@@ -67,21 +67,21 @@ def test_one_daemon_through_all_that_can_happen_to_its_process(
         wait_for_beat()
         seen = status()
         assert (seen.code, seen.json["problems"]) == (0, [])
-        look = seen.json["daemon"]
-        assert (look["pid"], look["state"], look["verdict"]) == (
+        found = seen.json["daemon"]
+        assert (found["pid"], found["state"], found["verdict"]) == (
             daemon.process.pid, "trading", "well",
         )  # fmt: skip
-        assert look["quotes"]["is_connected"]
-        assert look["trade_updates"]["is_connected"]
-        assert 0 <= look["quotes"]["heard_seconds"] < 10
-        assert 0 <= look["beat_seconds"] < 5
-        assert look["symbols"] == ["BTC/USD"]
+        assert found["quotes"]["is_connected"]
+        assert found["trade_updates"]["is_connected"]
+        assert 0 <= found["quotes"]["heard_seconds"] < 10
+        assert 0 <= found["beat_seconds"] < 5
+        assert found["symbols"] == ["BTC/USD"]
         examined = doctor()
         assert examined.failed == set()
         assert "it trades; PID" in examined.found("daemon")[0][1]
         assert "the daemon is connected" in examined.found("trade stream")[0][1]
         assert "our own daemon holds" in examined.found("second daemon")[0][1]
-        assert daemon.output.count("stream.disconnected") == 0, "looking disturbs nothing"
+        assert daemon.output.count("stream.disconnected") == 0, "reading disturbs nothing"
 
         set_flag(run_dir(), "paused", wanted=True)
         seen = status()
@@ -121,7 +121,7 @@ runpy.run_path({program!r}, run_name="__main__")
 """
 
 
-def test_a_daemon_whose_loop_is_blocked_is_told_by_its_heartbeat(
+def test_a_daemon_whose_loop_is_blocked_is_known_by_its_heartbeat(
     status, doctor, cycle, caretakers_ran, exchange, bot_environment, set_env, tmp_path, env_file
 ):
     set_env(HEARTBEAT_MAX_AGE_SECONDS="2")
@@ -144,7 +144,7 @@ def test_a_daemon_whose_loop_is_blocked_is_told_by_its_heartbeat(
         assert "hung: last heartbeat" in doctor().found("daemon")[0][1]
 
 
-def test_a_stall_stream_is_told_from_a_quiet_market_and_a_lost_one_from_both(
+def test_a_stalled_stream_is_told_from_a_quiet_market_and_a_lost_one_from_both(
     status, doctor, cycle, caretakers_ran, exchange, bot_environment, set_env, monkeypatch
 ):
     set_env(MAX_QUOTE_AGE_SECONDS="2")
@@ -163,7 +163,7 @@ def test_a_stall_stream_is_told_from_a_quiet_market_and_a_lost_one_from_both(
             seen = status()
             examined = doctor()
         assert seen.code == 1
-        assert seen.problems.startswith("its quote stream is mute: connected, but no quote for")
+        assert seen.problems.startswith("its quote stream is stalled: connected, but no quote for")
         assert seen.json["daemon"]["quotes"]["is_connected"]
         assert examined.failed == {"quote stream"}
         exchange.clear_faults()

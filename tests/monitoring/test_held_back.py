@@ -100,7 +100,7 @@ def test_coins_that_were_kept_are_said_with_their_cure_and_adopting_them_cures_i
         assert "at once" not in shown
         # What lasts is wrong.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(held_back, "HICCUP_SECONDS", 0.0)
+            patch.setattr(held_back, "SHORT_SECONDS", 0.0)
             seen, examined = status(), doctor()
         assert seen.code == 1
         assert "BTC/USD is held back: Base order for BTC/USD skipped" in seen.problems
@@ -118,7 +118,7 @@ def test_coins_that_were_kept_are_said_with_their_cure_and_adopting_them_cures_i
 def test_coins_of_somebody_else_are_said_while_no_daemon_runs(
     status, doctor, cycle, caretakers_ran, exchange, bot_environment, monkeypatch, screen
 ):
-    monkeypatch.setattr(held_back, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(held_back, "RECHECK_SECONDS", 0.1)
     set_flag(get_settings().run_dir, "stopped", wanted=True)
     assert status().code == 0
     exchange.set_balance(BTC, "0.5", "50000")
@@ -135,7 +135,7 @@ def test_coins_of_somebody_else_are_said_while_no_daemon_runs(
 def test_coins_of_somebody_else_are_said_although_another_reason_holds_the_asset_back(
     status, doctor, cycle, caretakers_ran, exchange, bot_environment, monkeypatch
 ):
-    monkeypatch.setattr(held_back, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(held_back, "RECHECK_SECONDS", 0.1)
     exchange.set_balance(BTC, "0.5", "50000")
     with DaemonProcess(bot_environment) as daemon:
         daemon.wait_until_trading()
@@ -148,7 +148,7 @@ def test_coins_of_somebody_else_are_said_although_another_reason_holds_the_asset
 def test_what_earlier_cycles_could_not_sell_is_ours_and_keeps_nobody_back(
     status, doctor, cycle, caretakers_ran, exchange, db_conn, make_asset, monkeypatch
 ):
-    monkeypatch.setattr(held_back, "SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr(held_back, "RECHECK_SECONDS", 0.1)
     set_flag(get_settings().run_dir, "stopped", wanted=True)
     bought = build_order(status="filled", filled_qty="0.0005", filled_avg_price=50000)
     entry = build_entry(bought, asset_id=cycle.asset_id, cycle_id=cycle.id)
@@ -203,7 +203,7 @@ def test_a_stall_is_mailed_once_stops_the_ping_and_restarts_nothing(
             assert len(asked) == 1, "the uptime monitor hears nothing"
             assert "daemon.stalled" in log
             assert "BTC/USD is held back for" in log
-            assert "ERROR" not in log, "the daemon told it"
+            assert "ERROR" not in log, "the daemon reported it"
             seen = status()
             assert (seen.code, seen.json["daemon"]["verdict"]) == (1, "stalled")
             [problem] = seen.json["problems"]
@@ -229,7 +229,7 @@ def test_a_stall_is_mailed_once_stops_the_ping_and_restarts_nothing(
     assert text.count("stall.ended symbol=BTC/USD") == 1
 
 
-def test_a_daemon_that_cannot_compare_with_the_exchange_is_told_once_and_when_it_can_again(
+def test_a_daemon_that_cannot_compare_with_the_exchange_is_reported_once_and_when_it_can_again(
     status, doctor, cycle, caretakers_ran, exchange, bot_environment, set_env
 ):
     set_env(STALLED_ALERT_SECONDS="5", RECONCILE_SECONDS="0.5")

@@ -38,7 +38,7 @@ from utils.formatting import ESTIMATE_LEGEND
 
 @pytest.fixture
 def stopped(bot_environment, caretakers_ran):
-    """Nothing runs, as the user wished: nothing is wrong."""
+    """Nothing runs, as the user wants it: nothing is wrong."""
     set_flag(get_settings().run_dir, "stopped", wanted=True)
 
 
@@ -99,7 +99,7 @@ async def test_the_figures_of_a_held_position_are_those_of_an_independent_calcul
     assert seen.code == 0
 
 
-def test_a_deal_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
+def test_a_cycle_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
     status, stopped, cycle, db_conn, capsys
 ):
     from builders import build_entry, build_order
@@ -191,7 +191,7 @@ def test_a_missing_migration_is_said_with_what_to_run(status, stopped, cycle, db
     assert "scripts/setup" in seen.problems
 
 
-def test_wrong_keys_are_said_and_the_books_are_shown(status, stopped, cycle, set_env):
+def test_wrong_keys_are_said_and_the_records_are_shown(status, stopped, cycle, set_env):
     set_env(ALPACA_SECRET_KEY="wrong-secret-value")
     seen = status()
     assert seen.code == 1
@@ -205,7 +205,7 @@ def test_an_exchange_that_is_away_takes_the_prices_along(status, stopped, cycle,
     seen = status()
     assert seen.code == 1
     assert "the exchange cannot be asked: no answer: ConnectionError" in seen.problems
-    assert "prices cannot be had: no answer: ConnectionError" in seen.problems
+    assert "there are no prices: no answer: ConnectionError" in seen.problems
     [asset] = seen.json["assets"]
     assert (asset["status"], asset["ask"], asset["buys_at_any_price"]) == ("watching", None, True)
 
@@ -285,12 +285,12 @@ def test_a_row_that_cannot_trade_is_wrong(status, stopped, cycle, db_conn):
     assert "BTC/USD is not traded: the deviation must be more than 0" in seen.problems
 
 
-def test_a_cooling_asset_tells_when_its_rest_ends(status, stopped, cycle, db_conn):
+def test_a_cooling_asset_says_when_its_cooldown_ends(status, stopped, cycle, db_conn):
     ended_at = datetime.now(UTC) - timedelta(seconds=10)
     update_cycle(db_conn, cycle.id, {"status": "complete", "completed_at": ended_at})
     create_cycle(db_conn, cycle.asset_id, "cooldown")
     [asset] = status().json["assets"]
-    assert asset["rests_until"] == (ended_at + timedelta(seconds=60)).isoformat()
+    assert asset["waits_until"] == (ended_at + timedelta(seconds=60)).isoformat()
     assert not asset["buys_at_any_price"]
 
 
@@ -308,7 +308,7 @@ def test_broken_settings_and_arguments_end_with_2_and_one_line_each(set_env, cyc
 
 
 @pytest.mark.parametrize(("caretakers_age_seconds", "is_alerted"), [(1800, True), (1, False)])
-def test_a_cooldown_that_is_over_and_that_nobody_ends_is_told_with_its_cure(
+def test_a_cooldown_that_is_over_and_that_nobody_ends_is_reported_with_its_cure(
     status, stopped, cycle, db_conn, caretakers_age_seconds, is_alerted
 ):
     ended_at = datetime.now(UTC) - timedelta(seconds=60 + 600)
@@ -355,7 +355,7 @@ def lines_at(width: int, height: int) -> list[str]:
     """The screen of a terminal of this size."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
-    status = status_module.load_status(get_settings())
+    status = status_module.StatusReader(get_settings()).load()
     console.print(render(status, console, height=height))
     return out.getvalue().splitlines()
 

@@ -27,7 +27,7 @@ def btc(assets, db_conn):
     return get_asset_config(db_conn, "BTC/USD")
 
 
-def test_coins_of_the_account_become_the_open_deal(assets, exchange, db_conn, btc):
+def test_coins_of_the_account_become_the_open_cycle(assets, exchange, db_conn, btc):
     exchange.set_balance("BTC/USD", "0.0039900", "50000")
     before = get_latest_cycle(db_conn, btc.id)
     said = assets("adopt", "btcusd", "--yes")
@@ -48,7 +48,7 @@ def test_coins_of_the_account_become_the_open_deal(assets, exchange, db_conn, bt
     )
 
 
-def test_without_yes_the_rest_of_the_deal_is_shown_and_nothing_changes(
+def test_without_yes_the_rest_of_the_cycle_is_shown_and_nothing_changes(
     assets, exchange, db_conn, btc
 ):
     exchange.set_balance("BTC/USD", "0.00399", "50000")
@@ -61,6 +61,21 @@ def test_without_yes_the_rest_of_the_deal_is_shown_and_nothing_changes(
     assert "safety 2" not in said.output
     assert assets("adopt", "BTC/USD", "--json").json["adoption"]["quantity"] == "0.004"
     assert get_latest_cycle(db_conn, btc.id) == before
+
+
+@pytest.mark.parametrize(("bid", "is_warned"), [("50599", False), ("50600", True)])
+def test_coins_that_would_be_sold_at_once_are_named_before_the_question(
+    assets, exchange, db_conn, btc, bid, is_warned
+):
+    exchange.set_balance("BTC/USD", "0.00399", "50000")  # sold at 1.2 % above
+    exchange.push_quote("BTC/USD", bid, bid)
+    warning = f"the bid of {int(bid):,}.00 USD is at or above the cycle's take profit of 50,600.00"
+    asked = assets("adopt", "BTC/USD")
+    assert (warning in asked.output) is is_warned
+    assert ("WARNING" in asked.output) is is_warned
+    shown = assets("adopt", "BTC/USD", "--json").json["adoption"]["warnings"]
+    assert len(shown) == is_warned
+    assert get_latest_cycle(db_conn, btc.id).quantity == 0, "nobody agreed yet"
 
 
 async def test_adopted_coins_are_averaged_down_and_sold_to_the_last_one(
@@ -98,7 +113,7 @@ def test_a_new_cycle_is_made_where_none_is_open(assets, exchange, db_conn, btc):
     assert cycle.quantity > Decimal("0.1")
 
 
-def test_a_resting_cycle_wakes_with_the_coins(assets, exchange, db_conn, btc):
+def test_adopting_coins_ends_a_cooldown(assets, exchange, db_conn, btc):
     update_cycle(db_conn, get_latest_cycle(db_conn, btc.id).id, {"status": "cooldown"})
     exchange.set_balance("BTC/USD", "0.1", "50000")
     assert assets("adopt", "BTC/USD", "--yes").code == 0
@@ -143,7 +158,7 @@ def hold_dust(db_conn, cycle, exchange):
         (hold_coins, "already holds 0.1 coins"),
         (wait_for_an_order, "an order on BTC/USD is open"),
         (open_an_order_by_hand, "an order on BTC/USD is open"),
-        (fill_an_order_that_is_not_booked, "is not in the books yet"),
+        (fill_an_order_that_is_not_booked, "is not booked yet"),
         (hold_nothing, "the account holds none"),
         (hold_dust, "the account holds only 0.000001"),
     ],

@@ -51,7 +51,7 @@ def test_on_80_columns_the_tables_are_stacked_and_no_line_is_wrapped(
 ):
     hold(db_conn, btc, quantity="0.123456789012345678", average="60123.45", safety_orders=2)
     wide = assets("list").output + assets("show", "BTC/USD").output
-    monkeypatch.setattr("cli.assets.make_console", lambda: Console(width=80, color_system=None))
+    monkeypatch.setattr("cli.runner.make_console", lambda: Console(width=80, color_system=None))
     for command in (["list"], ["show", "BTC/USD"]):
         lines = assets(*command).output.splitlines()
         table = [line for line in lines if re.match(r"BTC/USD +\d|yes|held|base|safety", line)]
@@ -81,7 +81,7 @@ def test_an_empty_list_says_what_to_do(assets):
     assert assets("list", "--json").json == {"assets": []}
 
 
-def test_show_plans_the_next_deal_and_the_rest_of_the_open_one(assets, db_conn, btc):
+def test_show_plans_the_next_cycle_and_the_rest_of_the_open_one(assets, db_conn, btc):
     hold(db_conn, btc, safety_orders=4)
     said = assets("show", "BTC/USD")
     assert said.code == 0
@@ -273,7 +273,7 @@ def test_an_asset_with_an_order_is_never_removed(assets, exchange, db_conn, btc,
 async def test_no_buy_is_sent_after_the_asset_was_removed_or_disabled(
     assets, settings, exchange, db_conn, btc, command, quotes_before
 ):
-    """The bot decides from a row that it read before; the command comes between two looks at the
+    """The bot decides from a row that it read before; the command comes between two reads of the
     quote, at each of them in turn.
     """
     parts, seen = BotParts(settings, exchange), []
@@ -294,7 +294,7 @@ async def test_no_buy_is_sent_after_the_asset_was_removed_or_disabled(
     await parts.market.stop()
 
 
-@pytest.mark.parametrize("limit", [50000, 60000], ids=["it rests", "it is filled"])
+@pytest.mark.parametrize("limit", [50000, 60000], ids=["it stays open", "it is filled"])
 @pytest.mark.parametrize("options", [{"keep_coins": False}, {"keep_coins": True}])
 def test_a_buy_that_reaches_the_exchange_late_keeps_its_cycle_and_is_booked(
     assets, settings, exchange, db_conn, btc, limit, options
@@ -446,7 +446,7 @@ def test_a_database_of_another_account_or_without_tables_is_refused(assets, db_c
     assert "run scripts/setup" in said.errors
 
 
-async def test_an_open_deal_goes_on_with_the_edited_values(
+async def test_an_open_cycle_goes_on_with_the_edited_values(
     assets, settings, exchange, db_conn, btc
 ):
     parts = BotParts(settings, exchange)

@@ -17,7 +17,7 @@ from models.asset_config import get_asset_by_id
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
-from monitoring.status.status import load_status
+from monitoring.status.status import StatusReader
 from operations import close_execution
 from operations.close_cycle import prepare_close, request_close
 from operations.close_execution import Closer
@@ -64,8 +64,8 @@ async def bought(parts: BotParts, db_conn, make_asset) -> DcaCycle:
 
 
 @pytest.fixture
-def resting_buy(parts: BotParts, exchange, db_conn, bought) -> DcaCycle:
-    """The same cycle with a safety order that rests below the market."""
+def open_buy(parts: BotParts, exchange, db_conn, bought) -> DcaCycle:
+    """The same cycle with a safety order that stays open below the market."""
     from utils.alpaca_client_rest import place_limit_buy_order
 
     identity = f"dca-{bought.id}-{bought.order_key}-1"
@@ -98,10 +98,10 @@ def test_it_sells_all_at_a_loss_and_books_it_as_any_sale(bot, parts, exchange, d
     assert "LOSS of ~" in said.output, "what it would be"
     assert "a loss of ~" in said.output, "what it was"
     assert said.output.count(ESTIMATE_LEGEND) == 2
-    assert "rests for 60 s, then buys again" in said.output
+    assert "cools down for 60 s, then buys again" in said.output
     assert sells(parts) == [f"dca-{bought.id}-{bought.order_key}-1"]
-    done, resting = get_cycle(db_conn, bought.id), get_latest_cycle(db_conn, bought.asset_id)
-    assert (done.status, resting.status) == (CycleStatus.COMPLETE, CycleStatus.COOLDOWN)
+    done, cooling = get_cycle(db_conn, bought.id), get_latest_cycle(db_conn, bought.asset_id)
+    assert (done.status, cooling.status) == (CycleStatus.COMPLETE, CycleStatus.COOLDOWN)
     entries = get_entries_of_cycle(db_conn, bought.id)
     assert [entry.purpose for entry in entries] == ["base", "take_profit"]
     assert entries[1].note.startswith("closed by the user")
@@ -140,44 +140,44 @@ def test_the_preview_shows_what_will_be_sold_in_the_exchanges_own_steps(bot, exc
 
 def test_status_and_close_tell_the_same_coins_held(bot, exchange, bought):
     exchange.push_quote("BTC/USD", 60000, 60001)
-    [asset] = load_status(get_settings()).assets
+    [asset] = StatusReader(get_settings()).load().assets
     plan = bot("close", "BTC/USD", "--json").json["plan"]
     assert f"{asset.coins_held:.9f}".rstrip("0") == plan["coins_held"]
     assert asset.coins_held == held() < asset.quantity == bought.quantity
 
 
-def test_a_resting_buy_is_canceled_first(bot, parts, db_conn, resting_buy):
+def test_a_open_buy_is_canceled_first(bot, parts, db_conn, open_buy):
     said = bot("close", "BTC/USD", *SURE)
     assert said.code == 0
     assert "Canceling its open buy." in said.output
     assert [order.status for order in parts.orders()] == ["filled", "canceled", "filled"]
-    assert sells(parts) == [f"dca-{resting_buy.id}-{resting_buy.order_key}-2"]
-    assert get_cycle(db_conn, resting_buy.id).status is CycleStatus.COMPLETE
+    assert sells(parts) == [f"dca-{open_buy.id}-{open_buy.order_key}-2"]
+    assert get_cycle(db_conn, open_buy.id).status is CycleStatus.COMPLETE
 
 
-def test_what_a_buy_filled_before_its_end_is_sold_too(bot, parts, exchange, db_conn, resting_buy):
+def test_what_a_buy_filled_before_its_end_is_sold_too(bot, parts, exchange, db_conn, open_buy):
     exchange.arm("rest_after_part", match={"side": "buy"}, fraction=0.5)
     exchange.push_quote("BTC/USD", 39990, 39999)
     said = bot("close", "BTC/USD", *SURE)
     assert said.code == 0
-    entries = get_entries_of_cycle(db_conn, resting_buy.id)
+    entries = get_entries_of_cycle(db_conn, open_buy.id)
     assert entries[1].filled_qty == Decimal("0.0005")
     assert held() < Decimal("0.00001")
-    assert get_cycle(db_conn, resting_buy.id).status is CycleStatus.COMPLETE
+    assert get_cycle(db_conn, open_buy.id).status is CycleStatus.COMPLETE
 
 
-def test_a_fill_that_comes_after_the_cancel_is_sold_too(bot, parts, exchange, db_conn, resting_buy):
+def test_a_fill_that_comes_after_the_cancel_is_sold_too(bot, parts, exchange, db_conn, open_buy):
     exchange.arm("fill_late", match={"side": "buy"}, seconds=0.0, fraction=1.0)
     said = bot("close", "BTC/USD", *SURE)
     parts.sweep()
     assert said.code == 0
     bought = sum(
-        e.filled_qty for e in get_entries_of_cycle(db_conn, resting_buy.id) if e.side == "buy"
+        e.filled_qty for e in get_entries_of_cycle(db_conn, open_buy.id) if e.side == "buy"
     )
-    assert bought > Decimal("0.0025"), "the late fill is in the books"
+    assert bought > Decimal("0.0025"), "the late fill is booked"
 
 
-def test_a_first_buy_that_did_not_fill_ends_the_deal_without_a_sale(
+def test_a_first_buy_that_did_not_fill_ends_the_cycle_without_a_sale(
     bot, parts, exchange, db_conn, make_asset
 ):
     from utils.alpaca_client_rest import place_limit_buy_order
@@ -198,7 +198,7 @@ def test_a_first_buy_that_did_not_fill_ends_the_deal_without_a_sale(
 
 
 def test_a_take_profit_that_rests_is_sold_anew(bot, parts, exchange, db_conn, bought, monkeypatch):
-    monkeypatch.setattr(close_execution, "RESTING_SELL_SECONDS", 0.0)
+    monkeypatch.setattr(close_execution, "OLD_SELL_SECONDS", 0.0)
     exchange.arm("rest_market_order", match={"side": "sell"}, count=1)
     update_cycle(db_conn, bought.id, {"close_requested": True})
     parts.placer.consider("BTC/USD", lambda: None)
@@ -210,7 +210,7 @@ def test_a_take_profit_that_rests_is_sold_anew(bot, parts, exchange, db_conn, bo
     assert [order.status for order in parts.orders()] == ["filled", "canceled", "filled"]
 
 
-def test_disable_switches_the_asset_off_with_the_same_wish(bot, db_conn, bought):
+def test_disable_switches_the_asset_off_with_the_same_request(bot, db_conn, bought):
     said = bot("close", "BTC/USD", "--disable", *SURE)
     assert said.code == 0
     assert "It buys no more." in said.output
@@ -286,7 +286,7 @@ def test_nothing_held_is_refused_and_disable_alone_is_done(bot, parts, db_conn, 
     assert parts.orders() == []
 
 
-def test_a_wish_left_on_a_cycle_without_coins_is_named_with_its_cure(bot, db_conn, make_asset):
+def test_a_request_left_on_a_cycle_without_coins_is_named_with_its_cure(bot, db_conn, make_asset):
     cycle = create_cycle(db_conn, make_asset().id, "watching")
     update_cycle(db_conn, cycle.id, {"close_requested": True})
     said = bot("close", "BTC/USD", *SURE)
@@ -298,7 +298,7 @@ def test_a_wish_left_on_a_cycle_without_coins_is_named_with_its_cure(bot, db_con
 # What cannot be done now.
 
 
-def test_a_wish_outlives_an_exchange_that_is_away_and_can_be_taken_back(
+def test_a_request_outlives_an_exchange_that_is_away_and_can_be_withdrawn(
     bot, parts, exchange, db_conn, bought
 ):
     exchange.arm("http_500", match={"method": "POST"})
@@ -308,21 +308,21 @@ def test_a_wish_outlives_an_exchange_that_is_away_and_can_be_taken_back(
     assert "--withdraw" in said.complaint
     assert get_cycle(db_conn, bought.id).close_requested
     said = bot("close", "BTC/USD", "--withdraw")
-    assert (said.code, said.output) == (0, "BTC/USD is not to be sold any more.\n")
+    assert (said.code, said.output) == (0, "The request to sell BTC/USD is withdrawn.\n")
     assert not get_cycle(db_conn, bought.id).close_requested
     assert [row["kind"] for row in get_events(db_conn)] == ["close_withdrawn", "close_requested"]
 
 
-def test_an_exchange_that_cannot_tell_at_all_is_one_line(bot, exchange, bought, db_conn):
+def test_an_exchange_that_answers_nothing_is_one_line(bot, exchange, bought, db_conn):
     exchange.arm("http_500")
     said = bot("close", "BTC/USD", *SURE)
     assert said.code == 1
-    assert said.complaint.startswith("bot: nothing is to be sold yet, because Alpaca cannot be")
+    assert said.complaint.startswith("bot: nothing was requested, because Alpaca cannot be")
     assert said.complaint.endswith("try again")
     assert not get_cycle(db_conn, bought.id).close_requested
 
 
-def test_an_unknown_outcome_is_settled_before_anything_is_sent_again(
+def test_an_unknown_outcome_is_resolved_before_anything_is_sent_again(
     bot, parts, exchange, db_conn, bought
 ):
     exchange.arm("http_504", match={"method": "POST"}, count=1)  # done, though it says 504
@@ -381,7 +381,7 @@ def test_two_at_once_sell_once(settings, parts, db_conn, bought):
 
 
 def test_the_daemon_cancels_nothing_but_sells_when_the_way_is_clear(
-    bot, bot_environment, parts, exchange, db_conn, resting_buy
+    bot, bot_environment, parts, exchange, db_conn, open_buy
 ):
     with DaemonProcess(bot_environment) as daemon:
         daemon.wait_until_trading()
@@ -390,10 +390,10 @@ def test_the_daemon_cancels_nothing_but_sells_when_the_way_is_clear(
         assert "The daemon sells it." in said.output
         assert "Canceling its open buy." in said.output
         assert len(sells(parts)) == 1
-        assert f"dca-{resting_buy.id}-{resting_buy.order_key}-2" in daemon.output
+        assert f"dca-{open_buy.id}-{open_buy.order_key}-2" in daemon.output
 
 
-def test_a_wish_whose_command_was_killed_is_carried_out_by_the_daemon_that_starts_later(
+def test_a_request_whose_command_was_killed_is_carried_out_by_the_daemon_that_starts_later(
     settings, bot_environment, parts, db_conn, bought
 ):
     request_close(prepare_close(settings, get_asset_by_id(db_conn, bought.asset_id)), disable=True)

@@ -73,7 +73,7 @@ async def traded(settings, exchange, db_conn, make_asset) -> BotParts:
             e.asset_id for e in get_entries_ended_since(db_conn, EPOCH) if e.symbol == symbol
         }
         cycle = get_latest_cycle(db_conn, asset_id)
-        assert cycle.status is CycleStatus.COOLDOWN, "the cycle before it is finished"
+        assert cycle.status is CycleStatus.COOLDOWN, "the cycle before it is complete"
         update_cycle(db_conn, cycle.id, {"status": "watching"})
 
     await see("BTC/USD", 50000)
@@ -158,8 +158,8 @@ class FromTheExchange:
             one |= {"qty": D(fill["qty"]), "price": D(fill["price"])}
             one["ended"] = ends[fill["order_id"]]  # a partial fill is booked when its order ends
             self.cycles.setdefault(cycle_id, []).append(one)
-        # A cycle that has sold what the fees left of its coins is finished.
-        self.finished = {
+        # A cycle that has sold what the fees left of its coins is complete.
+        self.complete = {
             cycle_id: fills for cycle_id, fills in self.cycles.items()
             if self.coins(fills, "sell") > self.coins(fills, "buy") * D("0.99")
         }  # fmt: skip
@@ -177,7 +177,7 @@ class FromTheExchange:
 
     def fills(self, symbol: str | None = None) -> list[dict[str, Any]]:
         return [
-            fill for fills in self.finished.values() for fill in fills
+            fill for fills in self.complete.values() for fill in fills
             if symbol in (None, fill["symbol"])
         ]  # fmt: skip
 
@@ -217,7 +217,7 @@ class FromTheExchange:
 
     def _bound(self, cycle_id: int, fills, moment: datetime) -> Decimal:
         past = [f for f in fills if f["ended"] <= moment]
-        if cycle_id in self.finished and len(past) == len(fills):
+        if cycle_id in self.complete and len(past) == len(fills):
             return D(0)
         bought, sold = self.coins(past, "buy"), self.coins(past, "sell")
         return self.usd(past, "buy") * (bought - sold) / bought if bought else D(0)
@@ -232,17 +232,17 @@ async def test_every_figure_follows_from_the_exchanges_own_activities(traded, re
     settle(db_conn)
     truth = FromTheExchange()
     assert len(truth.cycles) == 5
-    assert len(truth.finished) == 3
+    assert len(truth.complete) == 3
 
     by_cycle = report("--by", "cycle", "--json").json
     lines = {int(line["name"]): line for line in by_cycle["lines"]}
-    assert lines.keys() == truth.finished.keys()
-    for cycle_id, fills in truth.finished.items():
+    assert lines.keys() == truth.complete.keys()
+    for cycle_id, fills in truth.complete.items():
         line = lines[cycle_id]
         assert close(line["cost_usd"], truth.usd(fills, "buy"))
         assert close(line["proceeds_usd"], truth.usd(fills, "sell"))
         assert close(line["mean_holding_seconds"], truth.holding_seconds(fills), "0.001")
-        assert line["max_safety_orders_left"] == truth.safety_orders(fills)
+        assert line["max_safety_orders_used"] == truth.safety_orders(fills)
         sale_fee = D(line["proceeds_usd"]) - D(line["cost_usd"]) - D(line["profit_usd"])
         assert close(line["fees_usd"], sale_fee + truth.coin_fees_usd(fills), FEE_SHARE)
         start = datetime.fromisoformat(line["opened_at"])
@@ -257,14 +257,14 @@ async def test_every_figure_follows_from_the_exchanges_own_activities(traded, re
         whole = report("--json", *(("--asset", name) if name else ())).json
         line = whole["total"]
         fills = truth.fills(name)
-        cycles = [cycle for cycle in truth.finished.values() if name in (None, cycle[0]["symbol"])]
+        cycles = [cycle for cycle in truth.complete.values() if name in (None, cycle[0]["symbol"])]
         assert line["cycles"] == len(cycles)
         assert close(line["cost_usd"], truth.usd(fills, "buy"))
         assert close(line["proceeds_usd"], truth.usd(fills, "sell"))
         held = [truth.holding_seconds(cycle) for cycle in cycles]
         assert close(line["mean_holding_seconds"], sum(held) / len(held), "0.001")
         assert close(line["worst_holding_seconds"], max(held), "0.001")
-        assert line["max_safety_orders_left"] == max(truth.safety_orders(cycle) for cycle in cycles)
+        assert line["max_safety_orders_used"] == max(truth.safety_orders(cycle) for cycle in cycles)
         start, end = (datetime.fromisoformat(whole[key]) for key in ("start", "end"))
         mean, peak = truth.capital(name, start, end)
         assert close(line["mean_capital_usd"], mean, "0.001")
@@ -277,13 +277,13 @@ async def test_every_figure_follows_from_the_exchanges_own_activities(traded, re
 
     day = report("--by", "day", "--json").json["lines"]
     assert [line["name"] for line in day] == [f"{truth.fills()[-1]['at']:%Y-%m-%d}"]
-    won = [truth.usd(f, "sell") > truth.usd(f, "buy") * D("1.01") for f in truth.finished.values()]
+    won = [truth.usd(f, "sell") > truth.usd(f, "buy") * D("1.01") for f in truth.complete.values()]
     assert close(day[0]["won_percent"], D(sum(won)) * 100 / len(won), "0.0001")
     month = report("--by", "month", "--json").json
     assert D(month["lines"][0]["profit_usd"]) == D(month["total"]["profit_usd"])
     assert month["open"]["cycles"] == 2
-    unfinished = [fills for cycle, fills in truth.cycles.items() if cycle not in truth.finished]
-    assert close(month["open"]["bound_usd"], sum(truth.usd(fills, "buy") for fills in unfinished))
+    open_cycles = [fills for cycle, fills in truth.cycles.items() if cycle not in truth.complete]
+    assert close(month["open"]["bound_usd"], sum(truth.usd(fills, "buy") for fills in open_cycles))
 
 
 async def test_it_agrees_with_what_status_shows(traded, report, db_conn):
@@ -338,7 +338,7 @@ def words(monkeypatch):
 async def test_what_rests_on_estimated_fees_is_marked_until_they_are_posted(
     traded, report, db_conn, tmp_path, words
 ):
-    def look():
+    def read():
         words.clear()
         tables = [report("--by", by).output for by in ("asset", "cycle", "day")]
         [first, *_] = report("--by", "cycle", "--json").json["lines"]
@@ -347,7 +347,7 @@ async def test_what_rests_on_estimated_fees_is_marked_until_they_are_posted(
         heads = [text for text in words if "USD after fees" in text or "Realised profit" in text]
         return tables, heads, first
 
-    tables, heads, first = look()
+    tables, heads, first = read()
     profit = f"~{Decimal(first['profit_usd']):+.2f}"
     assert first["fees_are_estimated"]
     assert profit in tables[1]
@@ -357,7 +357,7 @@ async def test_what_rests_on_estimated_fees_is_marked_until_they_are_posted(
     assert sum(ESTIMATE_LEGEND in text for text in words) == 2
     assert "~all" in words
     settle(db_conn)
-    tables, heads, first = look()
+    tables, heads, first = read()
     assert not first["fees_are_estimated"]
     assert "~" not in "".join([*tables, *words])
 
@@ -367,7 +367,7 @@ def get_latest_of(parts: BotParts) -> int:
     return int(last.client_order_id.split("-")[1])
 
 
-async def test_filters_choose_deals_by_their_end(traded, report):
+async def test_filters_choose_cycles_by_their_end(traded, report):
     total = report("--json").json["total"]
     assert report("--since", "1h", "--json").json["total"]["cycles"] == total["cycles"] == 3
     assert report("--since", "today", "--until", "today", "--json").json["total"]["cycles"] == 3
@@ -390,7 +390,7 @@ async def test_filters_choose_deals_by_their_end(traded, report):
         (("--plot", "/nowhere/p.png"), 2, "there is no folder /nowhere"),
         (("--plot-cycle", "x", "p.png"), 2, "expected the number of a cycle"),
         (("--plot-cycle", "77", "p.png"), 1, "cycle 77 has no fills"),
-        (("--plot", "p.png"), 1, "no finished cycle to draw"),
+        (("--plot", "p.png"), 1, "no complete cycle to draw"),
     ],
 )
 def test_what_cannot_be_is_one_line(report, arguments, code, says):
@@ -438,7 +438,7 @@ def cycle(
     )  # fmt: skip
 
 
-def test_a_late_correction_counts_in_its_deal_and_is_one_safety_order():
+def test_a_late_correction_counts_in_its_cycle_and_is_one_safety_order():
     figures = compute_figures(
         cycle(
             row(0, "buy", "1", "100"),
@@ -464,12 +464,12 @@ def test_a_late_correction_counts_in_its_deal_and_is_one_safety_order():
         (None, ["buy"], False),
     ],
 )
-def test_which_deals_count(status, entries, counts):
+def test_which_cycles_count(status, entries, counts):
     made = cycle(*[row(i, side, "1", "100") for i, side in enumerate(entries)], status=status)
     assert (compute_figures(made) is not None) == counts
 
 
-def test_a_deal_that_ended_in_error_binds_nothing_any_more_and_is_named():
+def test_a_cycle_that_ended_in_error_binds_nothing_any_more_and_is_named():
     failed = cycle(
         row(0, "buy", "1", "100"), row(1, "sell", "0.25", "100"), status="error",
         completed_at=T0 + timedelta(hours=2),

@@ -22,7 +22,7 @@ from models.trading_state import load_all_trading_states
 from paper_exchange.core.assets import DEFAULT_ASSETS
 from strategy.order_identity import compute_client_order_id
 from trading.waiting_cycles import MAX_LOST_CYCLES
-from utils import alpaca_client_rest, alpaca_http
+from utils import alpaca_http, alpaca_orders
 from utils.alpaca_http import ExchangeUnavailable
 from utils.db_utils import execute_query
 from utils.request_pace import RequestPace
@@ -161,7 +161,7 @@ async def test_a_recovery_that_is_cut_off_again_and_again_goes_on_and_ends(
     bot, wide, cycles, db_conn, monkeypatch
 ):
     """Small pages make a long history; every fourth answer is an outage that ends the attempt."""
-    monkeypatch.setattr(alpaca_client_rest, "PAGE_SIZE", 5)
+    monkeypatch.setattr(alpaca_orders, "PAGE_SIZE", 5)
     some = cycles[:15]
     execute_query("DELETE FROM dca_cycles WHERE id > %s", (some[-1].id,), db_conn=db_conn)
     lose_an_old_order_behind(wide, db_conn, some[3], 200)

@@ -1,24 +1,26 @@
-"""The doctor's checks of how a person is told: mail, and the watcher outside this machine."""
+"""The doctor's checks of alerts: mail, and the watcher outside this machine."""
 
 from __future__ import annotations
 
-from monitoring.doctor.facts import World
+from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, fail, ok, warn
 from utils.alert_outbox import load_outbox
 from utils.notifications import find_mail_trouble, send_mail
 
 
-def check_mail(world: World) -> list[Finding]:
-    settings = world.settings
-    if any(problem.startswith(("SMTP_", "ALERT_", "mail")) for problem in world.problems):
+def check_mail(facts: Facts) -> list[Finding]:
+    settings = facts.settings
+    if any(problem.startswith(("SMTP_", "ALERT_", "mail")) for problem in facts.problems):
         return [warn("mail", "not checked: its settings are wrong (see settings)")]
     if not settings.smtp_host:
-        text = "not set up: when something fails, only the logs say so"
+        text = "not set up: failures are only logged"
         return [warn("mail", text, "set SMTP_HOST, ALERT_FROM and ALERT_TO in .env")]
     if trouble := find_mail_trouble(settings):
         cure = "check SMTP_* in .env"
         return [fail("mail", f"{settings.smtp_host} takes no mail: {trouble}", cure)]
-    found = [ok("mail", f"{settings.smtp_host} greets us; nothing was sent (--mail sends one)")]
+    found = [
+        ok("mail", f"{settings.smtp_host} answers; nothing was sent (--mail sends a test mail)")
+    ]
     if settings.alert_mails_per_hour == 0:
         found.append(warn("mail", "ALERT_MAILS_PER_HOUR=0: nothing is ever mailed"))
     if waiting := len(load_outbox(settings.run_dir).waiting):
@@ -26,19 +28,19 @@ def check_mail(world: World) -> list[Finding]:
     return found
 
 
-def send_test_mail(world: World) -> list[Finding]:
-    settings = world.settings
+def send_test_mail(facts: Facts) -> list[Finding]:
+    settings = facts.settings
     money = "LIVE" if settings.is_live else "paper"
-    body = "scripts/doctor --mail sent this. The bot can reach you.\n"
+    body = "scripts/doctor --mail sent this: alerts of the bot reach you.\n"
     if settings.smtp_host and send_mail(settings, f"[DCA bot, {money}] test mail", body):
         return [ok("test mail", f"sent to {settings.alert_to}: is it there?")]
     return [fail("test mail", "it could not be sent (see mail)")]
 
 
-def check_watcher(world: World) -> list[Finding]:
-    if world.settings.heartbeat_url:
-        return [ok("watcher", "HEARTBEAT_URL is pinged by the watchdog while all is well")]
-    text = "nobody outside notices when this machine itself is gone"
-    if not world.settings.is_live:
+def check_watcher(facts: Facts) -> list[Finding]:
+    if facts.settings.heartbeat_url:
+        return [ok("watcher", "the watchdog pings HEARTBEAT_URL while all is well")]
+    text = "no outside service notices when this machine is down"
+    if not facts.settings.is_live:
         return [ok("watcher", f"no HEARTBEAT_URL: {text}")]
     return [warn("watcher", text, "set HEARTBEAT_URL in .env (healthchecks.io and the like)")]

@@ -1,10 +1,10 @@
-"""The doctor's checks of the database: server, tables, times, whose it is, who else uses it."""
+"""The doctor's checks of the database: server, tables, times, account, a second daemon."""
 
 from __future__ import annotations
 
 import re
 
-from monitoring.doctor.facts import World
+from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, NotChecked, fail, ok, warn
 from monitoring.status.daemon_status import load_daemon_status
 from runtime.account_lock import find_lock_holder
@@ -15,10 +15,10 @@ CLOCK_WARN_SECONDS = 5.0
 _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
-def check_database(world: World) -> list[Finding]:
-    settings = world.settings
+def check_database(facts: Facts) -> list[Finding]:
+    settings = facts.settings
     try:
-        facts = world.database()
+        server = facts.database()
     except DatabaseError as error:
         text, _, _ = str(error).removeprefix("database: ").partition(": run ")
         refused = refusal_cure(settings, error.errno)
@@ -26,16 +26,16 @@ def check_database(world: World) -> list[Finding]:
             return [fail("database", text.removesuffix(f": {refused}"), refused)]
         cure = "start it (scripts/database start), or correct DB_* in .env"
         return [fail("database", text, cure)]
-    name = "MariaDB" if "mariadb" in facts.version.lower() else "MySQL"
-    least = MIN_MARIADB if name == "MariaDB" else MIN_MYSQL
-    wanted = ".".join(str(part) for part in least)
+    is_mariadb = "mariadb" in server.version.lower()
+    name, least = ("MariaDB", MIN_MARIADB) if is_mariadb else ("MySQL", MIN_MYSQL)
     found = []
-    if parse_version(facts.version) < least:
-        text = f"{name} {facts.version} is too old: at least {wanted} is needed"
+    if parse_version(server.version) < least:
+        needed = ".".join(map(str, least))
+        text = f"{name} {server.version} is too old: at least {needed} is needed"
         found.append(fail("database", text, "upgrade it, or use scripts/database start"))
-    if facts.is_read_only:
+    if server.is_read_only:
         found.append(fail("database", "the server is read-only", "use its primary server"))
-    return found or [ok("database", f"{name} {facts.version}, database {settings.db_name}")]
+    return found or [ok("database", f"{name} {server.version}, database {settings.db_name}")]
 
 
 def parse_version(text: str) -> tuple[int, ...]:
@@ -47,58 +47,58 @@ def parse_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in number.split("."))
 
 
-def check_grants(world: World) -> list[Finding]:
-    world.known_database()
+def check_grants(facts: Facts) -> list[Finding]:
+    facts.known_database()
     rows = execute_query("SHOW GRANTS", fetch_all=True, db_conn=thread_connection())
     text = " ".join(str(value) for row in rows for value in row.values()).upper()
     missing = [word for word in _NEEDED if not re.search(rf"\b{word}\b", text)]
     if missing and "ALL PRIVILEGES" not in text:
         words = ", ".join(missing)
-        cure = f"GRANT ALL ON `{world.settings.db_name}`.* TO this user"
+        cure = f"GRANT ALL ON `{facts.settings.db_name}`.* TO this user"
         return [warn("grants", f"the user seems not to have {words}", cure)]
-    return [ok("grants", f"{world.settings.db_user} may read and write")]
+    return [ok("grants", f"{facts.settings.db_user} may read and write")]
 
 
-def check_schema_version(world: World) -> list[Finding]:
-    problem = world.known_database().schema_problem
+def check_schema_version(facts: Facts) -> list[Finding]:
+    problem = facts.known_database().schema_problem
     if problem is not None:
         text, _, cure = problem.partition(": run ")
         return [fail("schema", text, cure or "scripts/setup")]
     return [ok("schema", "the tables are of this program's version")]
 
 
-def check_times(world: World) -> list[Finding]:
-    facts = world.known_database()
-    if not facts.session_is_utc:
-        return [fail("database time", "our session is not in UTC", "tell us: this is a bug")]
-    if abs(facts.clock_ahead_seconds) > CLOCK_WARN_SECONDS:
-        text = f"the server's clock is {facts.clock_ahead_seconds:+.0f} s off this machine's"
+def check_times(facts: Facts) -> list[Finding]:
+    database = facts.known_database()
+    if not database.session_is_utc:
+        return [fail("database time", "our session is not in UTC", "report it: this is a bug")]
+    if abs(database.clock_ahead_seconds) > CLOCK_WARN_SECONDS:
+        text = f"the server's clock is {database.clock_ahead_seconds:+.0f} s off this machine's"
         return [warn("database time", text, "timedatectl set-ntp true, on both machines")]
-    server = facts.global_time_zone
+    server = database.global_time_zone
     return [ok("database time", f"our sessions are in UTC (the server's own zone: {server})")]
 
 
-def check_binding(world: World) -> list[Finding]:
-    facts = world.known_database()
-    if facts.records is None:
+def check_binding(facts: Facts) -> list[Finding]:
+    database = facts.known_database()
+    if database.records is None:
         raise NotChecked("the tables are not of this version (see schema)")
-    if facts.account_id is None:
-        return [ok("account binding", "of no account yet: the first start binds it to yours")]
-    account = world.known_account()
-    if account.id != facts.account_id:
-        text = f"the database is of account {facts.account_id}, the keys are of {account.id}"
+    if database.account_id is None:
+        return [ok("account binding", "to no account yet: the first start binds it to yours")]
+    account = facts.known_account()
+    if account.id != database.account_id:
+        text = f"the database is of account {database.account_id}, the keys are of {account.id}"
         return [fail("account binding", text, "use another DB_NAME for this account")]
     return [ok("account binding", "the database is of the account of these keys")]
 
 
-def check_second_daemon(world: World) -> list[Finding]:
-    facts = world.known_database()
-    account_id = facts.account_id or world.known_account().id
+def check_second_daemon(facts: Facts) -> list[Finding]:
+    database = facts.known_database()
+    account_id = database.account_id or facts.known_account().id
     holder = find_lock_holder(thread_connection(), account_id)
-    daemon = load_daemon_status(world.settings)
+    daemon = load_daemon_status(facts.settings)
     if holder is None:
         return [ok("second daemon", "none: nobody holds this account")]
     if daemon.pid is None:
-        text = f"a daemon that is not ours trades this account, connected from {holder}"
-        return [fail("second daemon", text, "end it, or start none here: two would be refused")]
+        text = f"another daemon trades this account, connected from {holder}"
+        return [fail("second daemon", text, "end it, or start none here: the second is refused")]
     return [ok("second daemon", "none: our own daemon holds this account")]

@@ -1,34 +1,37 @@
-"""`examine`: every check of everything that can be wrong before money is.
+"""`examine`: every check that the doctor makes. Changes nothing.
 
 All run at once, each in a thread of its own and within a bound; one that fails or hangs hides no
-other. Nothing is ever changed.
+other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from config import SettingsError, inspect_settings, read_environment, use_settings
-from monitoring.doctor import alert_checks as alert_checks
-from monitoring.doctor import asset_checks as ladder_checks
-from monitoring.doctor import database_checks, exchange_checks, machine_checks
-from monitoring.doctor.facts import World
+from monitoring.doctor import (
+    alert_checks,
+    asset_checks,
+    database_checks,
+    exchange_checks,
+    machine_checks,
+)
+from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, NotChecked, fail, warn
 from monitoring.status.timed_calls import Pending, TookTooLong
 from utils.alpaca_client_rest import ExchangeError
 from utils.db_utils import DatabaseError
 
-CHECK_SECONDS = 18.0  # longer than what they wait for (doctor_facts)
+CHECK_SECONDS = 18.0  # longer than the facts that they wait for
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`subject` names the line where the check itself cannot come to an end."""
+class Check(NamedTuple):
+    """`subject` is for a check that fails or hangs; else its findings name theirs."""
 
     subject: str
-    work: Callable[[World], list[Finding]]
+    work: Callable[[Facts], list[Finding]]
 
 
 CHECKS = (
@@ -46,8 +49,8 @@ CHECKS = (
     Check("database time", database_checks.check_times),
     Check("account binding", database_checks.check_binding),
     Check("second daemon", database_checks.check_second_daemon),
-    Check("assets", ladder_checks.check_assets),
-    Check("capital", ladder_checks.check_capital),
+    Check("assets", asset_checks.check_assets),
+    Check("capital", asset_checks.check_capital),
     Check("daemon", machine_checks.check_daemon),
     Check("held back", machine_checks.check_held_back),
     Check("caretakers", machine_checks.check_caretakers),
@@ -62,7 +65,7 @@ TEST_MAIL = Check("test mail", alert_checks.send_test_mail)
 
 
 def examine(*, with_mail: bool = False) -> Iterator[Finding]:
-    """Every finding, check by check, as soon as it is there. Reads the settings itself.
+    """Every finding, check by check, as soon as it is known. Reads the settings itself.
 
     Args:
         with_mail: send one test mail.
@@ -70,17 +73,15 @@ def examine(*, with_mail: bool = False) -> Iterator[Finding]:
     are_known = True
     try:
         settings, problems = inspect_settings(read_environment())
-    except SettingsError as error:  # the file cannot be read at all: nothing in it is known
+    except SettingsError as error:  # the file cannot be read at all
         settings, _ = inspect_settings({})
         problems, are_known = error.problems, False
     use_settings(settings)
-    world = World(settings, problems, are_settings_known=are_known)
+    facts = Facts(settings, problems, are_settings_known=are_known)
     checks = (*CHECKS, TEST_MAIL) if with_mail else CHECKS
-    under_way = [
-        (check, Pending(partial(check.work, world), seconds=CHECK_SECONDS)) for check in checks
-    ]
-    for check, pending in under_way:
-        yield from _outcome_of(check, pending)
+    pending = [Pending(partial(check.work, facts), seconds=CHECK_SECONDS) for check in checks]
+    for check, outcome in zip(checks, pending, strict=True):
+        yield from _outcome_of(check, outcome)
 
 
 def _outcome_of(check: Check, pending: Pending[list[Finding]]) -> list[Finding]:
@@ -91,5 +92,6 @@ def _outcome_of(check: Check, pending: Pending[list[Finding]]) -> list[Finding]:
     except (TookTooLong, ExchangeError, DatabaseError, OSError) as error:
         return [fail(check.subject, " ".join(str(error).split()))]
     except Exception as error:  # noqa: BLE001 - a fault of one check must not hide the others
-        # Its message may hold anything, a secret too.
-        return [fail(check.subject, f"a fault of this check ({type(error).__name__})", "tell us")]
+        # Not its message: that may hold a secret.
+        text = f"this check itself failed ({type(error).__name__})"
+        return [fail(check.subject, text, "report it: this is a bug")]

@@ -1,4 +1,4 @@
-"""The doctor's checks of the exchange: whose money, the account, the clock, both streams."""
+"""The doctor's checks of the exchange: which money, the account, the clock, both streams."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from config import Settings
-from monitoring.doctor.facts import World
+from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, NotChecked, fail, ok, warn
 from monitoring.doctor.stream_probe import (
     StreamClosed,
@@ -23,50 +23,43 @@ from utils.formatting import describe_account, span, usd
 CLOCK_WARN_SECONDS = 2.0
 
 
-def check_money(world: World) -> list[Finding]:
-    settings = world.settings
-    if not world.are_settings_known:
-        return [warn("money", "not checked: which money it is stands in .env (see settings)")]
+def check_money(facts: Facts) -> list[Finding]:
+    settings = facts.settings
+    if not facts.are_settings_known:
+        return [warn("money", "not checked: .env says which money it is (see settings)")]
     text = f"{describe_account(settings)}, orders go to {settings.trading_host}"
     if settings.is_live:
         found = [warn("money", text)]
-        buy_limits = (
-            settings.max_buy_usd_per_day,
-            settings.max_position_usd,
-            settings.max_open_cycles,
-        )
-        if all(buy_limit is None for buy_limit in buy_limits):
-            found.append(
-                warn("buy limits", "no limit on what it may buy", "set MAX_BUY_USD_PER_DAY in .env")
-            )
+        limits = settings.max_buy_usd_per_day, settings.max_position_usd, settings.max_open_cycles
+        if all(limit is None for limit in limits):
+            cure = "set MAX_BUY_USD_PER_DAY in .env"
+            found.append(warn("buy limits", "no limit on what it may buy", cure))
         return found
     return [ok("money", text)]
 
 
-def check_account(world: World) -> list[Finding]:
+def check_account(facts: Facts) -> list[Finding]:
     try:
-        account = world.account()
+        account = facts.account()
     except CredentialsRefused as error:
-        return [fail("account", str(error), cure_of_wrong_keys(world.settings))]
+        return [fail("account", str(error), cure_of_wrong_keys(facts.settings))]
     except ExchangeError as error:
         cure = "check the network and https://status.alpaca.markets; nothing trades meanwhile"
         return [fail("account", f"the exchange cannot be asked: {error}", cure)]
     found = []
     if account.blocks:
-        found.append(
-            fail("account", f"blocked: {', '.join(account.blocks)}", "see Alpaca's page or support")
-        )
+        text = f"blocked: {', '.join(account.blocks)}"
+        found.append(fail("account", text, "see Alpaca's page or support"))
     if account.status != "ACTIVE" or account.crypto_status != "ACTIVE":
         text = f"status {account.status}, crypto {account.crypto_status}: both must be ACTIVE"
-        found.append(
-            fail("account", text, "finish the account, and the crypto agreement, at Alpaca")
-        )
+        cure = "finish the account, and the crypto agreement, at Alpaca"
+        found.append(fail("account", text, cure))
     text = f"{account.id}, active, can buy for {usd(account.buying_power_usd)} USD"
     return found or [ok("account", text)]
 
 
 def cure_of_wrong_keys(settings: Settings) -> str:
-    """Where the right ones are to be had."""
+    """Where to get the right ones."""
     if settings.is_local_exchange:
         return (
             "put the --key and --secret that the local exchange was started with into .env"
@@ -76,14 +69,14 @@ def cure_of_wrong_keys(settings: Settings) -> str:
     return f"make new {kind} keys on Alpaca's page (each account has its own) and put both in .env"
 
 
-def check_clock(world: World) -> list[Finding]:
-    world.known_account()
+def check_clock(facts: Facts) -> list[Finding]:
+    facts.known_account()
     asked_at = datetime.now(UTC)
     there = fetch_exchange_time(get_trading_client())
     took = datetime.now(UTC) - asked_at
     off_seconds = abs((there - (asked_at + took / 2)).total_seconds()) - took.total_seconds() / 2
     cure = "let the system set it: timedatectl set-ntp true"
-    if off_seconds >= world.settings.max_quote_age_seconds:
+    if off_seconds >= facts.settings.max_quote_age_seconds:
         text = (
             f"{off_seconds:.0f} s off the exchange's: every quote seems too old, nothing is bought"
         )
@@ -93,31 +86,31 @@ def check_clock(world: World) -> list[Finding]:
     return [ok("clock", "agrees with the exchange's")]
 
 
-def check_data_stream(world: World) -> list[Finding]:
-    daemon = load_daemon_status(world.settings)
+def check_data_stream(facts: Facts) -> list[Finding]:
+    daemon = load_daemon_status(facts.settings)
     if daemon.quotes is not None and daemon.quotes.is_connected:
         try:
-            quotes = world.market().quotes
+            quotes = facts.market().quotes
         except (ExchangeError, NotChecked):
             quotes = {}
-        if mute := find_stalled_stream(world.settings, daemon, quotes):
-            return [fail("quote stream", mute, "scripts/bot restart")]
+        if stalled := find_stalled_stream(facts.settings, daemon, quotes):
+            return [fail("quote stream", stalled, "scripts/bot restart")]
         return [ok("quote stream", _held(daemon.quotes))]
-    world.known_account()
-    return _probed("quote stream", lambda: probe_data_stream(world.settings))
+    facts.known_account()
+    return _probed("quote stream", lambda: probe_data_stream(facts.settings))
 
 
-def check_trade_stream(world: World) -> list[Finding]:
-    daemon = load_daemon_status(world.settings)
+def check_trade_stream(facts: Facts) -> list[Finding]:
+    daemon = load_daemon_status(facts.settings)
     if daemon.trade_updates is not None and daemon.trade_updates.is_connected:
         return [ok("trade stream", _held(daemon.trade_updates))]
-    world.known_account()
-    return _probed("trade stream", lambda: probe_trade_stream(world.settings))
+    facts.known_account()
+    return _probed("trade stream", lambda: probe_trade_stream(facts.settings))
 
 
 def _held(stream: StreamStatus) -> str:
     heard = stream.heard_seconds
-    last = "nothing heard yet" if heard is None else f"last word {span(heard)} ago"
+    last = "no message yet" if heard is None else f"last message {span(heard)} ago"
     return f"the daemon is connected, {last}"
 
 

@@ -1,7 +1,6 @@
-"""What several checks of the doctor need to know, asked for once, each within a bound.
+"""What several checks of the doctor need to know, fetched once and within a bound. Reads only.
 
-Reads only. An answer that could not be had is said by the one check that it belongs to; the others
-are "not checked".
+A fact that cannot be fetched fails the one check it belongs to; the others are "not checked".
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseFacts:
-    """What the server and our tables say. `books` is None where `schema_problem` is not."""
+    """What the server and our tables say. `records` is None where `schema_problem` is not."""
 
     version: str
     global_time_zone: str
@@ -64,13 +63,13 @@ class Market:
     open_orders: list[ExchangeOrder]
 
 
-class World:
-    """Everything is asked for at once, when this is made.
+class Facts:
+    """All requests start when this is made.
 
     Args:
         problems: what is wrong with `settings`, which may be incomplete then.
-        are_settings_known: False when `.env` could not be read: `settings` are no more than the
-            defaults then, and nothing may be said or asked on their word.
+        are_settings_known: False when `.env` could not be read: `settings` are the defaults then,
+            and nothing may be concluded from them or sent with them.
     """
 
     def __init__(
@@ -100,11 +99,11 @@ class World:
         return self._database.result()
 
     def known_account(self) -> Account:
-        """For the others. Raises NotChecked when it is not known."""
+        """For all other checks. Raises NotChecked when it is not known."""
         return _known(self._account, "the exchange gave no answer (see account)")
 
     def known_database(self) -> DatabaseFacts:
-        """For the others. Raises NotChecked when it is not known."""
+        """For all other checks. Raises NotChecked when it is not known."""
         return _known(self._database, "the database gave no answer (see database)")
 
     def known_records(self) -> Records:
@@ -119,7 +118,7 @@ class World:
         return self._market.result()
 
     def _need(self, names: str) -> None:
-        """Nothing is asked with settings that may lead to somebody else."""
+        """Wrong settings could reach a foreign server: nothing is sent with them."""
         if not self.are_settings_known or any(names in problem for problem in self.problems):
             raise NotChecked("its settings are wrong (see settings)")
 

@@ -23,7 +23,7 @@ class Finding:
 
 
 class NotChecked(Exception):
-    """A check cannot be made because of something that another line tells."""
+    """A check cannot be made, for a reason that another line gives."""
 
 
 def ok(subject: str, text: str) -> Finding:

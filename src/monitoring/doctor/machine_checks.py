@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from caretakers.plans.watchdog import Verdict
@@ -21,7 +22,7 @@ from config import (
     read_env_file,
     setting_names,
 )
-from monitoring.doctor.facts import World
+from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, fail, ok, warn
 from monitoring.status.caretaker_status import load_caretaker_statuses
 from monitoring.status.daemon_status import load_daemon_status
@@ -40,19 +41,25 @@ from utils.formatting import span
 
 MIN_FREE_BYTES, SCARCE_FREE_BYTES = 200_000_000, 1_000_000_000
 MAX_LOG_BYTES = 20_000_000  # the programs begin a new file at 5 MB
+STANDARD_TAKER_PERCENT = Decimal("0.25")  # Alpaca's first tier; a lower rate needs volume
 _FOREIGN_NAMES = {"ENV_FILE", "NO_COLOR"}
 
 
-def check_settings(world: World) -> list[Finding]:
+def check_settings(facts: Facts) -> list[Finding]:
     cure = f"edit {env_file().name}; .env.example explains every setting"
-    found = [fail("settings", problem, cure) for problem in world.problems]
-    return found or [ok("settings", "complete and readable")]
+    found = [fail("settings", problem, cure) for problem in facts.problems]
+    found = found or [ok("settings", "complete and readable")]
+    if (percent := facts.settings.taker_fee_percent) < STANDARD_TAKER_PERCENT:
+        text = "below Alpaca's standard rate: only right if your tier says so"
+        cure = f"see your tier on Alpaca's page, or set TAKER_FEE_PERCENT={STANDARD_TAKER_PERCENT}"
+        found.append(warn("fees", f"TAKER_FEE_PERCENT={percent} is {text}", cure))
+    return found
 
 
-def check_env_file(world: World) -> list[Finding]:
+def check_env_file(facts: Facts) -> list[Finding]:
     path = env_file()
     if not path.exists():
-        text = f"there is no {path.name}: the jobs of cron get no settings, they see no environment"
+        text = f"there is no {path.name}, and cron's jobs have no other source of settings"
         return [warn(".env", text, "scripts/setup makes one; then fill it in")]
     quoted = shlex.quote(str(path))
     found = []
@@ -60,9 +67,9 @@ def check_env_file(world: World) -> list[Finding]:
         found.append(warn(".env", loose, f"chmod 600 {quoted}"))
     try:
         if path.stat().st_uid not in (os.geteuid(), 0):
-            found.append(warn(".env", "it belongs to another user, who can change it", None))
+            found.append(warn(".env", "it belongs to another user, who can change it"))
         written = read_env_file()
-    except SettingsError:  # what it is stands in the lines of the settings
+    except SettingsError:  # check_settings says why
         return found
     except OSError as error:
         return [*found, fail(".env", str(error), f"ls -l {quoted}")]
@@ -72,40 +79,40 @@ def check_env_file(world: World) -> list[Finding]:
         found.append(warn(".env", f"{name} is no setting of this bot: it does nothing", hint))
     _, alone = inspect_settings(written)
     for problem in alone:
-        if problem not in world.problems:
-            text = f"only the environment of this shell makes up for it, cron will not: {problem}"
+        if problem not in facts.problems:
+            text = f"this shell's environment makes up for it, cron will not: {problem}"
             found.append(warn(".env", text, f"put it into {path.name}"))
     return found or [ok(".env", "only its owner can read it")]
 
 
-def check_packages(_world: World) -> list[Finding]:
+def check_packages(_facts: Facts) -> list[Finding]:
     path = PROJECT_ROOT / "requirements.txt"
     wrong = []
     for name, wanted in re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text("utf-8"), re.MULTILINE):
         try:
-            there = importlib.metadata.version(name)
+            installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            there = "nothing"
-        if there != wanted:
-            wrong.append(f"{name} {there} instead of {wanted}")
+            installed = "nothing"
+        if installed != wanted:
+            wrong.append(f"{name} {installed} instead of {wanted}")
     if wrong:
         shown = ", ".join(wrong[:3]) + (" ..." if len(wrong) > 3 else "")
-        return [
-            warn("packages", f"{len(wrong)} differ from requirements.txt: {shown}", "scripts/setup")
-        ]
+        text = f"{len(wrong)} differ from requirements.txt: {shown}"
+        return [warn("packages", text, "scripts/setup")]
     return [ok("packages", "as requirements.txt names them")]
 
 
-def check_daemon(world: World) -> list[Finding]:
-    daemon = load_daemon_status(world.settings)
+def check_daemon(facts: Facts) -> list[Finding]:
+    daemon = load_daemon_status(facts.settings)
     found = []
     if daemon.is_paused:
         found.append(warn("pause", "buying is paused, sells go on", "scripts/bot resume"))
     if daemon.pid is None and daemon.verdict is Verdict.START:
         return [*found, warn("daemon", "it does not run", "scripts/bot start")]
     if daemon.problem is not None:
-        itself = daemon.held(None)
-        cure = "logs/app.log" if itself else "scripts/bot restart, logs/app.log"
+        cure = (
+            "see logs/app.log" if daemon.is_held_back else "scripts/bot restart; see logs/app.log"
+        )
         return [*found, fail("daemon", daemon.problem, cure)]
     if daemon.verdict is Verdict.STOPPED:
         return [*found, ok("daemon", "stopped on purpose (scripts/bot start starts it)")]
@@ -116,52 +123,51 @@ def check_daemon(world: World) -> list[Finding]:
     return [*found, ok("daemon", text)]
 
 
-def check_held_back(world: World) -> list[Finding]:
+def check_held_back(facts: Facts) -> list[Finding]:
     """What the daemon says of the assets that want to trade and cannot."""
-    daemon = load_daemon_status(world.settings)
+    daemon = load_daemon_status(facts.settings)
     found = []
     for held in daemon.held_back:
-        if held.symbol is None:  # the line of the daemon says it
+        if held.symbol is None:  # check_daemon reports it
             continue
         if held.is_wrong:
-            cure = held.cure or "logs/app.log"
+            cure = held.cure or "see logs/app.log"
             found.append(fail(held.symbol, f"held back: {held.words}", cure))
         elif held.is_requested and not daemon.is_paused:
             found.append(warn(held.symbol, f"held back: {held.words}", held.cure))
     if not found and daemon.pid is not None:
-        found.append(ok("held back", "no asset: each can trade when its price comes"))
+        found.append(ok("held back", "no asset: each can trade at its price"))
     return found
 
 
-def check_caretakers(world: World) -> list[Finding]:
+def check_caretakers(facts: Facts) -> list[Finding]:
     found = []
-    for look in load_caretaker_statuses(world.settings, datetime.now(UTC)):
-        log = f"see logs/{look.script}.log and logs/cron.out"
-        if look.age_seconds is None:
-            found.append(warn(look.script, "it never ran here", "scripts/install_crontab install"))
-        elif look.is_stale:
-            text = f"stale: it last ran {span(look.age_seconds)} ago, and cron should run it often"
-            found.append(fail(look.script, text, f"is cron running? {log}"))
-        elif look.has_failed:
-            why = look.reason or "some of its steps failed"
-            found.append(fail(look.script, f"its last run failed: {why}", log))
+    for one in load_caretaker_statuses(facts.settings, datetime.now(UTC)):
+        log = f"see logs/{one.script}.log and logs/cron.out"
+        if one.age_seconds is None:
+            found.append(warn(one.script, "it never ran here", "scripts/install_crontab install"))
+        elif one.is_stale:
+            text = f"stale: it last ran {span(one.age_seconds)} ago, and cron should run it often"
+            found.append(fail(one.script, text, f"is cron running? {log}"))
+        elif one.has_failed:
+            found.append(fail(one.script, f"its last run failed: {one.why_failed}", log))
         else:
-            found.append(ok(look.script, f"ran {span(look.age_seconds)} ago"))
+            found.append(ok(one.script, f"ran {span(one.age_seconds)} ago"))
     return found
 
 
-def check_crontab(world: World) -> list[Finding]:
+def check_crontab(facts: Facts) -> list[Finding]:
     install = "scripts/install_crontab install"
     try:
         crontab = read_crontab()
-        before, after, is_there = split_at_block(crontab, PROJECT_ROOT)
+        before, after, is_installed = split_at_block(crontab, PROJECT_ROOT)
     except CrontabError as error:
         return [warn("crontab", str(error), install)]
-    if not is_there:
+    if not is_installed:
         text = "no lines of this folder: nobody restarts the daemon or ends cooldowns"
         return [warn("crontab", text, install)]
     block = crontab[len(before) : len(crontab) - len(after)]
-    if block not in _blocks(world):
+    if block not in _blocks(facts):
         text = "its lines are of another version, log folder or Python"
         return [warn("crontab", text, install)]
     if not cron_runs():
@@ -169,14 +175,14 @@ def check_crontab(world: World) -> list[Finding]:
     return [ok("crontab", "has the bot's lines, and cron runs")]
 
 
-def _blocks(world: World) -> list[str]:
+def _blocks(facts: Facts) -> list[str]:
     """The lines as they should be, with and without the start of the private database."""
     return [
         compute_block(
             Installation(
                 root=PROJECT_ROOT,
                 python=project_python(),
-                log_dir=world.settings.log_dir,
+                log_dir=facts.settings.log_dir,
                 starts_database=starts_database,
             )
         )
@@ -184,24 +190,22 @@ def _blocks(world: World) -> list[str]:
     ]
 
 
-def check_folders(world: World) -> list[Finding]:
-    found = []
-    for subject, path in (
-        ("log folder", world.settings.log_dir),
-        ("run folder", world.settings.run_dir),
-    ):
-        found.append(_check_folder(subject, path))
-    return found
+def check_folders(facts: Facts) -> list[Finding]:
+    settings = facts.settings
+    return [
+        _check_folder("log folder", settings.log_dir),
+        _check_folder("run folder", settings.run_dir),
+    ]
 
 
 def _check_folder(subject: str, path: Path) -> Finding:
     cure = f"make it yours to write: {path}"
-    standing = _standing_part(path)
-    if not standing.is_dir():
-        return fail(subject, f"{standing} is no folder", cure)
-    if not os.access(standing, os.W_OK | os.X_OK):
-        return fail(subject, f"{standing} cannot be written", cure)
-    if standing != path:
+    existing = _existing_part(path)
+    if not existing.is_dir():
+        return fail(subject, f"{existing} is no folder", cure)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return fail(subject, f"{existing} cannot be written", cure)
+    if existing != path:
         return ok(subject, "does not exist yet: the first start makes it")
     foreign = [one.name for one in path.iterdir() if one.is_file() and not os.access(one, os.W_OK)]
     if foreign:
@@ -210,34 +214,28 @@ def _check_folder(subject: str, path: Path) -> Finding:
     return ok(subject, "can be written")
 
 
-def _standing_part(path: Path) -> Path:
-    """`path`, or the part of it that exists."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
+def _existing_part(path: Path) -> Path:
+    return next(one for one in (path, *path.parents) if one.exists())
 
 
-def check_disk(world: World) -> list[Finding]:
-    free = min(
-        shutil.disk_usage(_standing_part(path)).free
-        for path in (world.settings.log_dir, world.settings.run_dir)
-    )
-    text = f"{free / 1e9:.1f} GB free"
+def check_disk(facts: Facts) -> list[Finding]:
+    folders = facts.settings.log_dir, facts.settings.run_dir
+    free = min(shutil.disk_usage(_existing_part(folder)).free for folder in folders)
     if free < MIN_FREE_BYTES:
-        text = f"{free / 1e6:.0f} MB free: the daemon cannot write its heartbeat and logs soon"
+        text = f"{free / 1e6:.0f} MB free: soon the daemon cannot write its heartbeat and logs"
         return [fail("disk", text, "make room")]
-    return [(warn if free < SCARCE_FREE_BYTES else ok)("disk", text)]
+    return [(warn if free < SCARCE_FREE_BYTES else ok)("disk", f"{free / 1e9:.1f} GB free")]
 
 
-def check_log_rotation(world: World) -> list[Finding]:
-    folder = world.settings.log_dir
+def check_log_rotation(facts: Facts) -> list[Finding]:
+    folder = facts.settings.log_dir
     if not folder.is_dir():
         return [ok("log rotation", "no logs yet")]
     files = [path for path in folder.iterdir() if path.is_file()]
     total = sum(path.stat().st_size for path in files)
     long = [path.name for path in files if path.stat().st_size > MAX_LOG_BYTES]
     if long:
-        text = f"{', '.join(sorted(long)[:3])} grow without end"
-        cure = "the programs and the watchdog keep them short: do both run? else delete them"
+        text = f"{', '.join(sorted(long)[:3])} have grown too large"
+        cure = "the daemon and the watchdog keep them short: do both run? If so, delete them"
         return [warn("log rotation", text, cure)]
     return [ok("log rotation", f"{len(files)} files, {total / 1e6:.1f} MB")]

@@ -1,7 +1,6 @@
 """Whether a stream can be opened with our keys: connect, authenticate, close. Subscribes nothing.
 
-Each takes the account's only connection of its kind for a moment, so it must not be used while a
-daemon holds it. The dialects are alpaca-facts' ("Wire").
+Each takes the account's only connection of its kind for a moment: never while a daemon needs it.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ def probe_data_stream(settings: Settings) -> None:
     default = f"{BaseURL.MARKET_DATA_STREAM.value}/v1beta3/crypto/us"
 
     def talk(socket: ClientConnection) -> None:
-        _hear(socket)  # "connected"
+        _receive(socket)  # "connected"
         keys = {"key": settings.alpaca_api_key, "secret": settings.alpaca_secret_key}
         socket.send(json.dumps({"action": "auth", **keys}))
-        said = _hear(socket)
-        message = said[0] if isinstance(said, list) and said else said
+        answer = _receive(socket)
+        message = answer[0] if isinstance(answer, list) and answer else answer
         if not isinstance(message, dict) or message.get("msg") != "authenticated":
             raise _refused(message)
 
@@ -51,9 +50,9 @@ def probe_trade_stream(settings: Settings) -> None:
     def talk(socket: ClientConnection) -> None:
         keys = {"key_id": settings.alpaca_api_key, "secret_key": settings.alpaca_secret_key}
         socket.send(json.dumps({"action": "authenticate", "data": keys}))
-        said = _hear(socket)
-        answer = said.get("data") if isinstance(said, dict) else None
-        if not isinstance(answer, dict) or answer.get("status") != "authorized":
+        answer = _receive(socket)
+        data = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(data, dict) or data.get("status") != "authorized":
             raise StreamClosed("it refused the keys")
 
     _probe(settings.alpaca_trading_stream_url or base.value, talk)
@@ -61,7 +60,7 @@ def probe_trade_stream(settings: Settings) -> None:
 
 def _refused(message: Any) -> Exception:
     code = message.get("code") if isinstance(message, dict) else None
-    words = message.get("msg") if isinstance(message, dict) else "no answer that we know"
+    words = message.get("msg") if isinstance(message, dict) else "an unknown answer"
     if code == _TAKEN_CODE:
         return StreamTaken(str(words))
     return StreamClosed(f"it refused: {words} (code {code})")
@@ -85,5 +84,5 @@ def _probe(url: str, talk: Callable[[ClientConnection], None]) -> None:
         raise StreamClosed(f"no connection: {type(error).__name__}") from None
 
 
-def _hear(socket: ClientConnection) -> Any:
+def _receive(socket: ClientConnection) -> Any:
     return json.loads(socket.recv(timeout=STEP_SECONDS))

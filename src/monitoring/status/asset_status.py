@@ -1,6 +1,5 @@
-"""How one asset stands: its cycle, the market, and how far the prices are at which the bot acts.
-
-Pure. The prices come from the functions that the bot itself decides with.
+"""The status of one asset: its cycle, the market, and how far away the prices are at which the bot
+acts. Pure. Those prices come from the functions with which the bot itself decides.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from strategy.triggers import ANY_PRICE, compute_triggers
 from utils.formatting import span
 
 LONG_OPEN_SECONDS = 900.0
-# Where the exchange cannot be asked: whatever is held counts as coins, no price is rounded away.
+# Where the exchange cannot be asked: everything held counts as coins, no price is rounded away.
 _FINEST = Decimal("1e-9")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrderStatus:
-    """The open order. `limit_price` None: a market order; `age_seconds` None: not told."""
+    """The open order. `limit_price` None: a market order; `age_seconds` None: not known."""
 
     side: str
     status: str
@@ -43,14 +42,14 @@ class OpenOrderStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetStatus:
-    """One line of the table. USD and coins; None: there is none, or it cannot be told.
+    """One line of the table. USD and coins; None: there is none, or it is not known.
 
     `quantity` is what the cycle bought, `coins_held` what the coin fees left of it.
     `buy_distance_percent` is how far the ask must go to the next buy (negative: down),
     `sell_distance_percent` the bid to the take profit. `unrealised_usd`: what selling all now at
     the bid would earn after the fees of both sides, estimated. `realised_..._is_estimated`: a fee
-    in it is not posted yet. `held`: what keeps it from what it wants to do. `leftover`: coins that
-    earlier cycles could not sell.
+    in it is not posted yet. `held`: what keeps it from trading. `leftover`: coins that earlier
+    cycles could not sell. `waits_until`: no base order before, after a cooldown or an error.
     """
 
     symbol: str
@@ -72,7 +71,7 @@ class AssetStatus:
     sell_price: Decimal | None = None
     sell_distance_percent: Decimal | None = None
     unrealised_usd: Decimal | None = None
-    rests_until: datetime | None = None
+    waits_until: datetime | None = None
     order: OpenOrderStatus | None = None
     order_is_unseen: bool = False
     cycles: int = 0
@@ -108,9 +107,7 @@ def asset_status_of(
         status=cycle.status if cycle else None,
         cycle_id=cycle.id if cycle else None,
         quantity=cycle.quantity if cycle else Decimal(0),
-        coins_held=_coins_held(state, fee_rate)
-        if state is not None and state.cycle.is_open
-        else Decimal(0),
+        coins_held=_coins_held(state, fee_rate) if state and state.cycle.is_open else Decimal(0),
         safety_orders=cycle.safety_orders if cycle else 0,
         max_safety_orders=asset.max_safety_orders,
         bid=bid,
@@ -125,16 +122,16 @@ def asset_status_of(
         realised_is_estimated=bool(realised and realised.is_estimated),
         realised_today_is_estimated=bool(realised and realised.recent_is_estimated),
     )
-    if state is None or cycle is None or not cycle.is_open or row_problem:
-        problem = f"{asset.asset_symbol} is not traded: {row_problem}" if row_problem else None
-        problem = problem or _no_open_cycle(asset, cycle)
-        return replace(common, problem=problem)
+    if row_problem:
+        return replace(common, problem=f"{asset.asset_symbol} is not traded: {row_problem}")
+    if state is None or cycle is None or not cycle.is_open:
+        return replace(common, problem=_no_open_cycle(asset, cycle))
     known = rules or _any_rules(asset.asset_symbol)
     triggers = compute_triggers(state, known, fee_rate)
     at_any_price = triggers.buy_at_or_below == ANY_PRICE
     buy_price = None if at_any_price else triggers.buy_at_or_below
     order = _find_order(cycle, open_orders)
-    rest_ends = state.cooldown_until if cycle.status is CycleStatus.COOLDOWN else None
+    cooldown_ends = state.cooldown_until if cycle.status is CycleStatus.COOLDOWN else None
     return replace(
         common,
         average_price=cycle.average_purchase_price if cycle.quantity > 0 else None,
@@ -145,7 +142,7 @@ def asset_status_of(
         sell_price=triggers.sell_at_or_above,
         sell_distance_percent=_distance_percent(bid, triggers.sell_at_or_above),
         unrealised_usd=None if bid is None else compute_unrealised_usd(state, known, fee_rate, bid),
-        rests_until=rest_ends or triggers.buy_not_before,
+        waits_until=cooldown_ends or triggers.buy_not_before,
         order=_order_status(order, now) if order else None,
         order_is_unseen=order is None and cycle.latest_order_id is not None,
         problem=_order_problem(order, now) if order else None,
@@ -166,11 +163,8 @@ def compute_unrealised_usd(
         qty = size_take_profit(cycle.quantity, state.coin_fees, left, rules, fee_rate)
     except SizingError:
         qty = Decimal(0)
-    return (
-        qty * bid
-        - compute_usd_fee(qty, bid, fee_rate)
-        - cycle.quantity * cycle.average_purchase_price
-    )
+    cost_usd = cycle.quantity * cycle.average_purchase_price
+    return qty * bid - compute_usd_fee(qty, bid, fee_rate) - cost_usd
 
 
 def _coins_held(state: TradingState, fee_rate: Decimal) -> Decimal:
@@ -202,7 +196,7 @@ def _distance_percent(price: Decimal | None, target: Decimal | None) -> Decimal 
 def _find_order(
     cycle: DcaCycle, open_orders: Sequence[ExchangeOrder] | None
 ) -> ExchangeOrder | None:
-    """The order that the cycle's state has open, whether it is linked already or not."""
+    """The cycle's open order, linked already or not."""
     own_id = compute_client_order_id(cycle)
     for order in open_orders or ():
         if order.id == cycle.latest_order_id or order.client_order_id == own_id:

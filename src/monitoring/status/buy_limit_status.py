@@ -1,4 +1,4 @@
-"""The buy limits on buying and what of them is used. Pure.
+"""The buy limits and what of them is used. Pure.
 
 A buy limit stops buys when the next one would exceed it, so it can hold before it is used up.
 """
@@ -36,43 +36,45 @@ def buy_limit_statuses(
     rules: Mapping[str, AssetRules],
 ) -> tuple[BuyLimitStatus, ...]:
     """Those that are set, as `BuyLimits` counts them. `rules` by symbol, as far as known."""
+    limits = {
+        "MAX_BUY_USD_PER_DAY": settings.max_buy_usd_per_day,
+        "MAX_POSITION_USD": settings.max_position_usd,
+        "MAX_OPEN_CYCLES": settings.max_open_cycles,
+    }
+    used: dict[str, tuple[Decimal, Decimal]] = {}
+    if usage is not None and states is not None:
+        used = _compute_used(usage, states, rules, settings.taker_fee_rate)
+    statuses = []
+    for name, limit in limits.items():
+        if limit is not None:
+            now, then = used.get(name, (None, Decimal(0)))
+            one = BuyLimitStatus(name=name, limit=Decimal(limit), used=now, holds=then > limit)
+            statuses.append(one)
+    return tuple(statuses)
 
-    def next_buy_usd(state: TradingState) -> Decimal:
-        known = rules.get(state.asset.asset_symbol)
-        return compute_next_buy_usd(state, known, settings.taker_fee_rate)
 
-    if usage is None or states is None:
-        limits = {
-            "MAX_BUY_USD_PER_DAY": settings.max_buy_usd_per_day,
-            "MAX_POSITION_USD": settings.max_position_usd,
-            "MAX_OPEN_CYCLES": settings.max_open_cycles,
-        }
-        return tuple(
-            BuyLimitStatus(name=name, limit=Decimal(limit), used=None)
-            for name, limit in limits.items()
-            if limit is not None
-        )
-    buyers = [state for state in states if state.asset.is_enabled and state.cycle.is_open]
-    buy_limits = []
-    if (limit := settings.max_buy_usd_per_day) is not None:
-        used = usage.bought_today_usd + sum(usage.on_order_usd.values(), Decimal(0))
-        least = min((next_buy_usd(state) for state in buyers), default=Decimal(0))
-        holds = used + least > limit
-        buy_limits.append(
-            BuyLimitStatus(name="MAX_BUY_USD_PER_DAY", limit=limit, used=used, holds=holds)
-        )
-    if (limit := settings.max_position_usd) is not None:
-        used = max((_invested_usd(state, usage) for state in states), default=Decimal(0))
-        holds = any(_invested_usd(state, usage) + next_buy_usd(state) > limit for state in buyers)
-        buy_limits.append(
-            BuyLimitStatus(name="MAX_POSITION_USD", limit=limit, used=used, holds=holds)
-        )
-    if settings.max_open_cycles is not None:
-        used, limit = Decimal(usage.open_cycles), Decimal(settings.max_open_cycles)
-        buy_limits.append(
-            BuyLimitStatus(name="MAX_OPEN_CYCLES", limit=limit, used=used, holds=used >= limit)
-        )
-    return tuple(buy_limits)
+def _compute_used(
+    usage: Usage,
+    states: Sequence[TradingState],
+    rules: Mapping[str, AssetRules],
+    fee_rate: Decimal,
+) -> dict[str, tuple[Decimal, Decimal]]:
+    """What is used of each limit, and what would be after the next buy."""
+    zero = Decimal(0)
+    invested = {state.asset.asset_symbol: _invested_usd(state, usage) for state in states}
+    next_usd = {
+        symbol: compute_next_buy_usd(state, rules.get(symbol), fee_rate)
+        for symbol, state in ((state.asset.asset_symbol, state) for state in states)
+        if state.asset.is_enabled and state.cycle.is_open
+    }
+    today = usage.bought_today_usd + sum(usage.on_order_usd.values(), zero)
+    cycles = Decimal(usage.open_cycles)
+    position = max((invested[symbol] + usd for symbol, usd in next_usd.items()), default=zero)
+    return {
+        "MAX_BUY_USD_PER_DAY": (today, today + min(next_usd.values(), default=zero)),
+        "MAX_POSITION_USD": (max(invested.values(), default=zero), position),
+        "MAX_OPEN_CYCLES": (cycles, cycles + 1),
+    }
 
 
 def _invested_usd(state: TradingState, usage: Usage) -> Decimal:

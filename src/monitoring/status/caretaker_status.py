@@ -1,7 +1,8 @@
-"""When the scripts of cron last ran and how that ended, as their records in the run folder tell."""
+"""When cron last ran each script and how that ended, from the records in the run folder."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,51 +43,46 @@ class CaretakerStatus:
     def has_failed(self) -> bool:
         return self.exit_code not in (None, 0)
 
+    @property
+    def why_failed(self) -> str:
+        return self.reason or "some of its steps failed"
+
 
 def load_caretaker_statuses(settings: Settings, now: datetime) -> tuple[CaretakerStatus, ...]:
     """Every script of cron, whether it ever ran or not."""
-    runs = {run.script: run for run in load_script_runs(settings.run_dir)}
-    looks = []
-    for script in PERIOD_SECONDS:
-        run = runs.get(script)
-        looks.append(
-            CaretakerStatus(script=script)
-            if run is None
-            else CaretakerStatus(
-                script=script,
+    statuses = {script: CaretakerStatus(script=script) for script in PERIOD_SECONDS}
+    for run in load_script_runs(settings.run_dir):
+        if run.script in statuses:
+            first_at = run.first_run_at
+            statuses[run.script] = CaretakerStatus(
+                script=run.script,
                 age_seconds=run.age_seconds(now),
                 exit_code=run.exit_code,
                 reason=run.reason,
-                first_run_seconds=(
-                    (now - run.first_run_at).total_seconds() if run.first_run_at else None
-                ),
+                first_run_seconds=(now - first_at).total_seconds() if first_at else None,
             )
-        )
-    return tuple(looks)
+    return tuple(statuses.values())
 
 
-def find_caretaker_problems(looks: tuple[CaretakerStatus, ...]) -> list[str]:
+def find_caretaker_problems(caretakers: tuple[CaretakerStatus, ...]) -> list[str]:
     """One line for all that never ran, one for each that is late or failed."""
     problems = []
-    if never := [look.script for look in looks if _is_missing(look, looks)]:
+    if never := [one.script for one in caretakers if _is_missing(one, caretakers)]:
         problems.append(f"cron has never run {', '.join(never)}: scripts/install_crontab install")
-    for look in looks:
-        if look.age_seconds is not None and look.is_stale:
-            problems.append(
-                f"{look.script} last ran {span(look.age_seconds)} ago: does cron run?"
-                " (scripts/doctor)"
-            )
-        elif look.has_failed:
-            why = look.reason or "some of its steps failed"
-            problems.append(f"{look.script} failed: {why} (logs/{look.script}.log)")
+    for one in caretakers:
+        if one.age_seconds is not None and one.is_stale:
+            ago = span(one.age_seconds)
+            problems.append(f"{one.script} last ran {ago} ago: does cron run? (scripts/doctor)")
+        elif one.has_failed:
+            problems.append(f"{one.script} failed: {one.why_failed} (logs/{one.script}.log)")
     return problems
 
 
-def _is_missing(look: CaretakerStatus, looks: tuple[CaretakerStatus, ...]) -> bool:
-    """Whether it never ran and should have. Just installed, cron comes to the one of every five
-    minutes last: until then that is nothing wrong.
+def _is_missing(one: CaretakerStatus, caretakers: tuple[CaretakerStatus, ...]) -> bool:
+    """Whether it never ran and should have. After an installation, cron runs the script of every
+    five minutes last: until then nothing is wrong.
     """
-    others = [one.first_run_seconds for one in looks if one.first_run_seconds is not None]
-    cron_seconds = max(others, default=None)
-    patience_seconds = PERIOD_SECONDS[look.script] + _PATIENCE_SECONDS
-    return look.age_seconds is None and (cron_seconds is None or cron_seconds > patience_seconds)
+    first_runs = [other.first_run_seconds for other in caretakers]
+    cron_seconds = max((one for one in first_runs if one is not None), default=math.inf)
+    patience_seconds = PERIOD_SECONDS[one.script] + _PATIENCE_SECONDS
+    return one.age_seconds is None and cron_seconds > patience_seconds

@@ -1,4 +1,4 @@
-"""How the daemon is, as its PID file, its process and its heartbeat tell; needs nothing else.
+"""How the daemon is, from its PID file, its process and its heartbeat alone.
 
 The verdict is the watchdog's own, so that both say the same.
 """
@@ -8,15 +8,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from caretakers.plans.watchdog import Beat, Verdict, plan_watch
+from caretakers.plans.watchdog import Beat, Plan, Verdict, plan_watch
 from caretakers.watchdog import limits_of, load_memory, take_snapshot
 from config import Settings
 from monitoring.status.held_back import HeldBack, load_held
 from runtime.daemon_process import age_seconds, find_daemon, load_beat_of
-from runtime.heartbeat import Heartbeat
 from runtime.operator_flags import is_paused, is_stopped
 
-SHORT_LOSS_SECONDS = 15.0  # a stream that is connected anew within this is no trouble
+SHORT_LOSS_SECONDS = 15.0  # a stream that reconnects within this is no problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +49,33 @@ class DaemonStatus:
     symbols: tuple[str, ...] = ()
     held_back: tuple[HeldBack, ...] = ()
 
-    def held(self, symbol: str | None) -> HeldBack | None:
-        """What holds back this asset; None: the daemon as a whole."""
-        return next((held for held in self.held_back if held.symbol == symbol), None)
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the daemon as a whole is, not only some assets."""
+        return any(held.symbol is None for held in self.held_back)
 
 
 def load_daemon_status(settings: Settings) -> DaemonStatus:
-    """Look now. Reads files and the process table only."""
+    """The status now. Reads files and the process table only."""
     process = find_daemon(settings)
-    look = take_snapshot(process, settings)
-    limits = limits_of(settings)
+    snapshot = take_snapshot(process, settings)
     now = time.monotonic()
-    plan = plan_watch(look, load_memory(settings), limits, now)
+    plan = plan_watch(snapshot, load_memory(settings), limits_of(settings), now)
     beat = load_beat_of(process, settings) if process is not None else None
-    seen = look.beat
-    problem = _problem_of_verdict(plan.verdict, plan.reason, process is not None, seen)
+    seen = snapshot.beat
+    quotes = updates = None
+    if beat is not None and seen is not None:
+        quotes = StreamStatus(
+            is_connected=beat.data_stream_connected,
+            lost_seconds=seen.data_lost_seconds,
+            heard_seconds=seen.quote_age_seconds,
+        )
+        updates = StreamStatus(
+            is_connected=beat.trade_stream_connected,
+            lost_seconds=seen.trade_lost_seconds,
+            heard_seconds=None if beat.last_update_at is None else now - beat.last_update_at,
+        )
+    problem = _problem_of_verdict(plan, process is not None, seen)
     held_back = load_held(beat, now) if beat is not None else ()
     itself = next((held for held in held_back if held.symbol is None), None)
     if itself is not None and plan.verdict not in (Verdict.RESTART, Verdict.STOPPED):
@@ -80,21 +91,20 @@ def load_daemon_status(settings: Settings) -> DaemonStatus:
         state=seen.state if seen else None,
         beat_seconds=seen.age_seconds if seen else None,
         sweep_seconds=seen.sweep_age_seconds if seen else None,
-        quotes=_quotes(beat, seen),
-        trade_updates=_trade_updates(beat, seen, now),
+        quotes=quotes,
+        trade_updates=updates,
         symbols=tuple(beat.symbols) if beat else (),
         held_back=held_back,
     )
 
 
-def _problem_of_verdict(
-    verdict: Verdict, reason: str, is_there: bool, beat: Beat | None
-) -> str | None:
-    match verdict:
+def _problem_of_verdict(plan: Plan, is_running: bool, beat: Beat | None) -> str | None:
+    reason = plan.reason
+    match plan.verdict:
         case Verdict.WELL | Verdict.STARTING | Verdict.STALLED:
-            return None  # what has stalled is told by what holds it back
+            return None  # STALLED: `held_back` says why
         case Verdict.STOPPED:
-            return f"the daemon: {reason} (scripts/bot start)" if is_there else None
+            return f"the daemon: {reason} (scripts/bot start)" if is_running else None
         case Verdict.START:
             return "the daemon does not run: scripts/bot start"
         case Verdict.WAIT:
@@ -110,24 +120,3 @@ def _problem_of_verdict(
 def _is_short_loss(beat: Beat) -> bool:
     lost = [seconds for seconds in (beat.data_lost_seconds, beat.trade_lost_seconds) if seconds]
     return bool(lost) and max(lost) < SHORT_LOSS_SECONDS
-
-
-def _quotes(beat: Heartbeat | None, seen: Beat | None) -> StreamStatus | None:
-    if beat is None or seen is None:
-        return None
-    return StreamStatus(
-        is_connected=beat.data_stream_connected,
-        lost_seconds=seen.data_lost_seconds,
-        heard_seconds=seen.quote_age_seconds,
-    )
-
-
-def _trade_updates(beat: Heartbeat | None, seen: Beat | None, now: float) -> StreamStatus | None:
-    if beat is None or seen is None:
-        return None
-    heard_at = beat.last_update_at
-    return StreamStatus(
-        is_connected=beat.trade_stream_connected,
-        lost_seconds=seen.trade_lost_seconds,
-        heard_seconds=None if heard_at is None else now - heard_at,
-    )

@@ -1,7 +1,6 @@
-"""What keeps an asset, or the daemon as a whole, from what it wants to do.
+"""What keeps an asset, or the daemon as a whole, from trading. Reads only.
 
-As the daemon says in its heartbeat, and as the account shows where coins stand in the way of a base
-order. Reads only.
+From the daemon's heartbeat, and from the account: coins that no cycle claims stop a base order.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from utils.alpaca_queries import fetch_positions
 from utils.db_utils import thread_connection
 from utils.formatting import span
 
-HICCUP_SECONDS = 60.0  # what is over sooner is shown, and nothing wrong
-SETTLE_SECONDS = 2.0
+SHORT_SECONDS = 60.0  # what is over sooner is shown, but counts as nothing wrong
+RECHECK_SECONDS = 2.0
 StateKey = tuple[str, int, int]  # symbol, cycle, order_seq
 
 
@@ -32,7 +31,7 @@ StateKey = tuple[str, int, int]  # symbol, cycle, order_seq
 class HeldBack:
     """What holds `symbol` (None: the daemon as a whole) back. `seconds` None: seen on the account.
 
-    `is_stalled`: for so long that a person was told. `is_requested`: the user wants it so.
+    `is_stalled`: for so long that an alert was sent. `is_requested`: the user wants it so.
     """
 
     symbol: str | None
@@ -45,7 +44,7 @@ class HeldBack:
 
     @property
     def is_wrong(self) -> bool:
-        lasts = self.seconds is None or self.seconds >= HICCUP_SECONDS
+        lasts = self.seconds is None or self.seconds >= SHORT_SECONDS
         return not self.is_requested and (self.is_stalled or lasts)
 
     @property
@@ -78,26 +77,32 @@ def load_held(beat: Heartbeat, now: float) -> tuple[HeldBack, ...]:
     )
 
 
-def ask_for_foreign_coins(
+def find_foreign_coins(
     states: Iterable[TradingState],
+    reported: Iterable[HeldBack],
     rules: Mapping[str, AssetRules],
     fee_rate: Decimal,
     confirmed: set[StateKey],
 ) -> dict[str, HeldBack]:
-    """Coins that stand where a base order would be placed, by symbol. Needs no daemon. Blocking:
-    asks for the positions where a base order waits, and once more where coins are found: a fill may
-    be on its way into the books.
+    """Coins that stop a base order, by symbol. Needs no daemon. Blocking: fetches the positions if
+    a base order waits, and again if coins are found: a fill may not be booked yet.
 
     Args:
+        reported: what the daemon says; coins that it reports are not looked for.
         confirmed: states in which they were found twice already; grows.
 
     Raises:
-        ExchangeError, DatabaseError: cannot tell.
+        ExchangeError, DatabaseError: not known now.
     """
-    waiting = [state for state in states if _waits_for_base_order(state, rules, fee_rate)]
+    known = {held.symbol for held in reported if held.has_foreign_coins}
+    waiting = [
+        state
+        for state in states
+        if state.asset.asset_symbol not in known and _waits_for_base_order(state, rules, fee_rate)
+    ]
     found = _find_foreign_coins(waiting, rules) if waiting else {}
     if found.keys() - confirmed:
-        time.sleep(SETTLE_SECONDS)  # nothing announces that books and account agree
+        time.sleep(RECHECK_SECONDS)  # nothing announces that database and account agree
         again = load_all_trading_states(thread_connection())
         waiting = [state for state in again if _waits_for_base_order(state, rules, fee_rate)]
         second = _find_foreign_coins(waiting, rules)

@@ -1,5 +1,5 @@
-"""Whether the daemon's quote stream is open but mute: the exchange has newer quotes than the daemon
-has heard. A market that is quiet for everybody is no fault.
+"""Whether the daemon's quote stream is stalled: it is connected, and the exchange has newer quotes
+than the daemon got. A market without new quotes is no fault.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _SLACK_SECONDS = 2.0
 def find_stalled_stream(
     settings: Settings, daemon: DaemonStatus, quotes: Mapping[str, Quote]
 ) -> str | None:
-    """One line if it is mute, else None. May wait for the daemon's next heartbeat."""
+    """One line if it is stalled, else None. May wait for the daemon's next heartbeat."""
     newest = max(
         (quote.quoted_at for symbol, quote in quotes.items() if symbol in daemon.symbols),
         default=None,
     )
     if newest is None:
         return None
-    newest = min(newest, datetime.now(UTC))  # two clocks
+    newest = min(newest, datetime.now(UTC))  # the exchange's clock may be ahead
     if not _seems_stalled(settings, daemon, newest):
         return None
-    # Its last heartbeat may be older than the quote: only a beat from after it can tell.
+    # A heartbeat from before the quote shows nothing: wait for one from after it.
     process = find_daemon(settings)
     if process is not None and _beat_at(daemon) < newest.timestamp() + _SLACK_SECONDS:
         deadline = time.monotonic() + BEAT_PATIENCE_SECONDS
@@ -42,13 +42,13 @@ def find_stalled_stream(
             if _beat_at(daemon) >= newest.timestamp() + _SLACK_SECONDS:
                 break
         else:
-            return None  # it beats too seldom to tell
+            return None  # no such heartbeat: not known
         if not _seems_stalled(settings, daemon, newest):
             return None
     heard = daemon.quotes.heard_seconds if daemon.quotes else None
     since = "ever" if heard is None else f"for {span(heard)}"
     return (
-        f"its quote stream is mute: connected, but no quote {since} while the exchange has new"
+        f"its quote stream is stalled: connected, but no quote {since} while the exchange has new"
         " ones (it reconnects by itself; scripts/bot restart if that does not help)"
     )
 

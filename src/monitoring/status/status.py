@@ -1,13 +1,13 @@
-"""What a person wants to know of the bot at one moment, as one record: `load_status`.
+"""What a user wants to know of the bot at one moment, as one record: `StatusReader.load`.
 
-Owns what is asked of whom, and that nothing that is away hides the rest or holds anybody up. Reads
-only; how it looks is others' business.
+Owns what is fetched from where, and that what is away neither hides nor delays the rest. Reads
+only; the words are cli/status_screen.py, the table is cli/status_table.py.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -34,7 +34,7 @@ from monitoring.status.caretaker_status import (
     load_caretaker_statuses,
 )
 from monitoring.status.daemon_status import DaemonStatus, load_daemon_status
-from monitoring.status.held_back import HeldBack, StateKey, ask_for_foreign_coins
+from monitoring.status.held_back import HeldBack, StateKey, find_foreign_coins
 from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.timed_calls import Pending, TookTooLong
 from trading.buy_limits import BuyLimits, Usage
@@ -55,10 +55,10 @@ FRESH_EVENT_SECONDS = 3600.0  # a younger ERROR counts as something that is wron
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Everything at one moment. `assets` is None when the database cannot be asked.
+    """Everything at one moment. `assets` is None when the database cannot be read.
 
-    `removed` is what assets earned that are configured no more. `problems` has one line for each
-    thing that is wrong; empty: all is well. The `..._problem` fields say why a part is missing.
+    `removed`: what assets earned that are not configured any more. `problems`: one line for each
+    thing that is wrong. The `..._problem` fields say why a part is missing.
     """
 
     read_at: datetime
@@ -93,7 +93,7 @@ class _Records:
 
 
 class StatusReader:
-    """Looks as often as asked; remembers the exchange's rules of the assets in between."""
+    """Loads a status as often as asked; keeps the exchange's rules of the assets in between."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -102,139 +102,121 @@ class StatusReader:
         self._foreign_coins: set[StateKey] = set()
 
     def load(self) -> Status:
-        """One look: at most one request for the open orders, one for all quotes, the rules, and one
-        for the positions where a base order waits and the daemon tells of no coins.
+        """The status now. Raises nothing for what is away: the record says so.
+
+        At most one request for the open orders, one for all quotes, one for the rules, and one for
+        the positions, where a base order waits and the daemon reports no coins that stop it.
         """
         settings = self._settings
-        pending_orders = Pending(self._ask_exchange, seconds=ANSWER_SECONDS)
-        pending_records = Pending(_read_records, seconds=ANSWER_SECONDS)
+        orders_work = _start(self._fetch_orders_and_rules)
+        records_work = _start(_read_records)
         daemon = load_daemon_status(settings)
-        records, database_problem = _outcome_of(pending_records)
-        orders, exchange_problem = _outcome_of(pending_orders)
-        symbols = [asset.asset_symbol for asset in records.assets] if records else []
+        records, database_problem = _outcome_of(records_work)
+        orders, exchange_problem = _outcome_of(orders_work)
+        assets = records.assets if records else []
+        symbols = [asset.asset_symbol for asset in assets]
         known = [symbol for symbol in symbols if not self._rules or symbol in self._rules]
-        pending_quotes = Pending(lambda: fetch_latest_quotes(known), seconds=ANSWER_SECONDS)
-        usage, usage_problem, foreign, positions_problem = None, None, None, None
+        quotes_work = _start(lambda: fetch_latest_quotes(known))
+        usage, foreign = None, None
         if records is not None and orders is not None:
-            told = {held.symbol for held in daemon.held_back if held.has_foreign_coins}
-            untold = [s for s in records.states.values() if s.asset.asset_symbol not in told]
-            pending_coins = Pending(lambda: self._ask_for_coins(untold), seconds=ANSWER_SECONDS)
-            work = Pending(lambda: self._load_usage(orders), seconds=ANSWER_SECONDS)
-            usage, usage_problem = _outcome_of(work)
-            foreign, positions_problem = _outcome_of(pending_coins)
-        quotes, prices_problem = _outcome_of(pending_quotes)
-        # The pulse is read last: a quote that the exchange had before must be in it.
-        mute = find_stalled_stream(settings, daemon, quotes or {})
+            states = records.states.values()
+            foreign_work = _start(lambda: self._find_foreign_coins(states, daemon))
+            usage_work = _start(lambda: self._load_usage(orders))
+            usage, usage_problem = _outcome_of(usage_work)
+            foreign, positions_problem = _outcome_of(foreign_work)
+            database_problem = database_problem or usage_problem
+            exchange_problem = exchange_problem or positions_problem
+        quotes, prices_problem = _outcome_of(quotes_work)
+        # The heartbeat is read after the quotes: a quote that the exchange had must be in it.
+        stalled = find_stalled_stream(settings, daemon, quotes or {})
         now = datetime.now(UTC)
-        held = {held.symbol: held for held in daemon.held_back} | (foreign or {})
-        assets = (
-            None if records is None else self._asset_statuses(records, quotes, orders, held, now)
-        )
-        caretakers = load_caretaker_statuses(settings, now)
-        prices_problem = prices_problem or _unpriced(assets or (), quotes)
+        statuses = None
+        if records is not None:
+            held = {held.symbol: held for held in daemon.held_back} | (foreign or {})
+            statuses = tuple(
+                asset_status_of(
+                    asset,
+                    records.states.get(asset.id),
+                    rules=self._rules.get(asset.asset_symbol),
+                    quote=(quotes or {}).get(asset.asset_symbol),
+                    open_orders=orders,
+                    realised=records.realised.get(asset.asset_symbol),
+                    held=held.get(asset.asset_symbol),
+                    fee_rate=settings.taker_fee_rate,
+                    now=now,
+                )
+                for asset in assets
+            )
+        states_now = list(records.states.values()) if records else None
+        realised = records.realised if records else {}
         status = Status(
             read_at=now,
             money=describe_account(settings),
             is_live=settings.is_live,
             trading_host=settings.trading_host,
             daemon=daemon,
-            caretakers=caretakers,
-            assets=assets,
-            removed=tuple(
-                profit
-                for symbol, profit in (records.realised if records else {}).items()
-                if symbol not in symbols
-            ),
-            buy_limits=buy_limit_statuses(
-                settings, usage, list(records.states.values()) if records else None, self._rules
-            ),
+            caretakers=load_caretaker_statuses(settings, now),
+            assets=statuses,
+            removed=tuple(realised[symbol] for symbol in realised if symbol not in symbols),
+            buy_limits=buy_limit_statuses(settings, usage, states_now, self._rules),
             bought_today_usd=usage.bought_today_usd if usage else None,
             events=tuple(records.events) if records else (),
             problems=(),
-            database_problem=database_problem or usage_problem,
-            exchange_problem=exchange_problem or positions_problem,
-            prices_problem=prices_problem if assets else None,
+            database_problem=database_problem,
+            exchange_problem=exchange_problem,
+            prices_problem=(prices_problem or _unpriced(statuses, quotes)) if statuses else None,
         )
-        return replace(status, problems=tuple(find_problems(status, mute, set(self._rules))))
+        return replace(status, problems=tuple(find_problems(status, stalled, set(self._rules))))
 
-    def _ask_exchange(self) -> list[ExchangeOrder]:
+    def _fetch_orders_and_rules(self) -> list[ExchangeOrder]:
         client = get_trading_client()
         orders = fetch_orders(client, status="open", on_unreadable=pass_over_unreadable)
         if time.monotonic() - self._rules_at > RULES_KEPT_SECONDS:
-            self._rules = fetch_all_asset_rules(
-                client, min_cost_usd=self._settings.minimum_order_usd
-            )
+            min_cost_usd = self._settings.minimum_order_usd
+            self._rules = fetch_all_asset_rules(client, min_cost_usd=min_cost_usd)
             self._rules_at = time.monotonic()
         return orders
 
-    def _ask_for_coins(self, states: list[TradingState]) -> dict[str, HeldBack]:
-        fee_rate = self._settings.taker_fee_rate
-        return ask_for_foreign_coins(states, self._rules, fee_rate, self._foreign_coins)
+    def _find_foreign_coins(
+        self, states: Iterable[TradingState], daemon: DaemonStatus
+    ) -> dict[str, HeldBack]:
+        fee_rate, confirmed = self._settings.taker_fee_rate, self._foreign_coins
+        return find_foreign_coins(states, daemon.held_back, self._rules, fee_rate, confirmed)
 
     def _load_usage(self, orders: Sequence[ExchangeOrder]) -> Usage:
         limits = BuyLimits(self._settings, get_trading_client(), rules_of=self._rules.get)
         return limits.load_usage(orders)
 
-    def _asset_statuses(
-        self,
-        records: _Records,
-        quotes: dict[str, Quote] | None,
-        orders: list[ExchangeOrder] | None,
-        held: dict[str | None, HeldBack],
-        now: datetime,
-    ) -> tuple[AssetStatus, ...]:
-        return tuple(
-            asset_status_of(
-                asset,
-                records.states.get(asset.id),
-                rules=self._rules.get(asset.asset_symbol),
-                quote=(quotes or {}).get(asset.asset_symbol),
-                open_orders=orders,
-                realised=records.realised.get(asset.asset_symbol),
-                held=held.get(asset.asset_symbol),
-                fee_rate=self._settings.taker_fee_rate,
-                now=now,
-            )
-            for asset in records.assets
-        )
 
-
-def load_status(settings: Settings) -> Status:
-    """One look at everything. Raises nothing for what is away: the record says so."""
-    return StatusReader(settings).load()
-
-
-def find_problems(status: Status, mute: str | None, known_symbols: set[str]) -> list[str]:
+def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) -> list[str]:
     """Every thing that is wrong, one line each, the worst first. Pure."""
-    found: list[str | None] = [status.daemon.problem, mute]
+    found: list[str | None] = [status.daemon.problem, stalled]
     if status.database_problem:
         found.append(f"the database cannot be used: {status.database_problem}")
     if status.exchange_problem:
         found.append(f"the exchange cannot be asked: {status.exchange_problem}")
     if status.prices_problem:
-        found.append(f"prices cannot be had: {status.prices_problem}")
+        found.append(f"there are no prices: {status.prices_problem}")
     for asset in status.assets or ():
-        held = asset.held if asset.held is not None and asset.held.is_wrong else None
-        found += [asset.problem or (held.line if held else None), _unended_rest(asset, status)]
+        held = asset.held.line if asset.held is not None and asset.held.is_wrong else None
+        found += [asset.problem or held, _overdue_cooldown(asset, status)]
         if known_symbols and asset.symbol not in known_symbols and asset.problem is None:
             found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
     found += find_caretaker_problems(status.caretakers)
     for event in status.events:
         age_seconds = (status.read_at - event.created_at).total_seconds()
         if age_seconds <= FRESH_EVENT_SECONDS:
-            about = f" {event.symbol}" if event.symbol else ""
-            found.append(
-                f"ERROR {age_seconds / 60:.0f} min ago: {event.kind}{about}: {event.reason}"
-            )
+            minutes, about = round(age_seconds / 60), f" {event.symbol}" if event.symbol else ""
+            found.append(f"ERROR {minutes} min ago: {event.kind}{about}: {event.reason}")
     return [problem for problem in found if problem]
 
 
-def _unended_rest(asset: AssetStatus, status: Status) -> str | None:
-    """A cooldown that is over, while nobody comes to end it."""
-    if not asset.is_enabled or asset.status is not CycleStatus.COOLDOWN or not asset.rests_until:
+def _overdue_cooldown(asset: AssetStatus, status: Status) -> str | None:
+    """A cooldown that is over, while cron does not run what ends it."""
+    if not asset.is_enabled or asset.status is not CycleStatus.COOLDOWN or not asset.waits_until:
         return None
-    over_seconds = (status.read_at - asset.rests_until).total_seconds()
-    away = any(look.script == "cooldown_manager" and look.is_stale for look in status.caretakers)
+    over_seconds = (status.read_at - asset.waits_until).total_seconds()
+    away = any(one.script == "cooldown_manager" and one.is_stale for one in status.caretakers)
     if over_seconds < 0 or not away:
         return None
     return (
@@ -257,6 +239,10 @@ def _read_records() -> _Records:
     )
 
 
+def _start(work: Callable[[], T]) -> Pending[T]:
+    return Pending(work, seconds=ANSWER_SECONDS)
+
+
 def _outcome_of(pending: Pending[T]) -> tuple[T | None, str | None]:
     """The result, or why there is none in one line."""
     try:
@@ -266,7 +252,7 @@ def _outcome_of(pending: Pending[T]) -> tuple[T | None, str | None]:
 
 
 def _unpriced(assets: Sequence[AssetStatus], quotes: dict[str, Quote] | None) -> str | None:
-    if quotes is None:
+    missing = [asset.symbol for asset in assets if asset.is_enabled and asset.ask is None]
+    if quotes is None or not missing:
         return None
-    without = [asset.symbol for asset in assets if asset.is_enabled and asset.ask is None]
-    return f"the exchange has no usable quote of {', '.join(without)}" if without else None
+    return f"the exchange has no usable quote of {', '.join(missing)}"

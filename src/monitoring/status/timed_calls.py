@@ -1,7 +1,7 @@
-"""Work that must not hold anybody up: done in a thread of its own, waited for within a bound.
+"""Work that is waited for within a bound, each in a thread of its own.
 
-A thread that hangs is left behind; its request ends by its own time-out, and the program can end
-without it.
+A thread that hangs is left behind: its request ends by its own time-out, and the program can end
+before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TookTooLong(Exception):
 
 
 class Pending(Generic[T_co]):
-    """The result of `work`, which begins at once. The bound counts from this beginning."""
+    """The result of `work`, which starts at once; so does the bound."""
 
     def __init__(self, work: Callable[[], T_co], *, seconds: float) -> None:
         self._seconds = seconds
@@ -45,7 +45,7 @@ class Pending(Generic[T_co]):
         return self._ended.is_set()
 
     def result(self) -> T_co:
-        """What `work` returned or raised; as often as asked, by any thread.
+        """What `work` returned or raised. May be called repeatedly, by any thread.
 
         Raises:
             TookTooLong: it has done neither in time.
