@@ -1,4 +1,4 @@
-"""`scripts/chaos`: makes a chaos run on a stack of its own, and tells what it came to.
+"""`scripts/chaos`: makes a chaos run on a stack of its own, and says how it ended.
 
 Exit codes: 0 every invariant held, 1 one did not or the run could not be made, 2 wrong arguments,
 130 interrupted. What a failed run leaves stands in .local/chaos-failed-SEED.
@@ -73,15 +73,15 @@ def _run(plan: ChaosPlan, say: Callable[[str], None], stopper: Stopper) -> int:
         finally:
             if kept is None:
                 stopper.ignore()
-                told = _stories(chaos)
+                lines = _stories(chaos)
                 where = (
                     LAST_FOLDER if figures.is_well else LOCAL_FOLDER / f"chaos-failed-{plan.seed}"
                 )
-                kept = _keep(where, stack, chaos, told)
+                kept = _keep(where, stack, chaos, lines)
             stopper.ignore()
             stack.stop()
             line.stop()
-    for text in (*summary_lines(figures), *told):
+    for text in (*summary_lines(figures), *lines):
         say(text)
     if plan.json:
         print(json.dumps(figures.as_json(), indent=2, default=str))
@@ -92,25 +92,25 @@ def _run(plan: ChaosPlan, say: Callable[[str], None], stopper: Stopper) -> int:
 
 def _stories(chaos: Chaos) -> list[str]:
     """One for each violation; of each cycle only once."""
-    told: list[str] = []
+    lines: list[str] = []
     seen: set[int | None] = set()
     for violation in chaos.figures.violations:
         if violation.cycle_id in seen or chaos.records is None:
-            told.append(f"VIOLATION of {violation.rule!r}: {violation.text}")
+            lines.append(f"VIOLATION of {violation.rule!r}: {violation.text}")
             continue
         seen.add(violation.cycle_id)
-        told += story(violation, chaos.records, chaos.stack.log_dir)
-    return told
+        lines += story(violation, chaos.records, chaos.stack.log_dir)
+    return lines
 
 
-def _keep(where: Path, stack: LocalStack, chaos: Chaos, told: list[str]) -> Path:
+def _keep(where: Path, stack: LocalStack, chaos: Chaos, lines: list[str]) -> Path:
     """Logs, figures, story and ledger, for whoever wants to look into them."""
     shutil.rmtree(where, ignore_errors=True)
     shutil.copytree(stack.log_dir, where / "logs")
     (where / "figures.json").write_text(
         json.dumps(chaos.figures.as_json(), indent=2, default=str), "utf-8"
     )
-    (where / "story.txt").write_text("\n".join(told), "utf-8")
+    (where / "story.txt").write_text("\n".join(lines), "utf-8")
     if chaos.records is not None:
         (where / "ledger.json").write_text(json.dumps(chaos.records.ledger, default=str), "utf-8")
         rows = [*map(str, chaos.records.evidence.rows), *map(str, chaos.records.evidence.journal)]

@@ -56,7 +56,7 @@ _WHY = {
     Fact.SELL_FILLED_LATE: "fills can arrive after `canceled`; while another order is out, its end decides",
     Fact.ORDER_MISSING: "nothing ended, so the seq stays: if the order exists after all, it is refused as a duplicate",
     Fact.COOLDOWN_OVER: "the next cycle may begin",
-    Fact.POSITION_GONE: "the coins were sold or moved elsewhere; a person is told, and the new cycle waits",
+    Fact.POSITION_GONE: "the coins were sold or moved elsewhere; an alert is sent, and the new cycle waits",
 }
 _DONE = {
     Fact.BUY_OPENED: "link the order if it is not",
@@ -76,7 +76,7 @@ _SUBJECTS = {
     UnreadableFind: "An order that cannot be read",
     CurrentOrder: "The one order that an open cycle can have",
     Holding: "The coins of a cycle, asked by consistency_checker",
-    StreamedEnd: "The end of an order, as the stream tells it",
+    StreamedEnd: "The end of an order, as the stream reports it",
     SentOrder: "An order that was sent, and nobody knows whether it arrived",
     RunningCooldown: "A cooldown",
 }

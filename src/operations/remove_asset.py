@@ -64,7 +64,7 @@ def finish_removal(
     """Remove it; the latest cycle as it was.
 
     Args:
-        wait: lets UNKNOWN_OUTCOME_SECONDS pass; nothing tells this program of an order that
+        wait: lets UNKNOWN_OUTCOME_SECONDS pass; nothing shows this program an order that
             arrives meanwhile.
 
     Raises:

@@ -18,7 +18,7 @@ from trading.buy_limits import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuyLimitStatus:
-    """One buy limit: its setting, its limit, and what of it is used (None: cannot be told now).
+    """One buy limit: its setting, its limit, and what of it is used (None: not known now).
 
     `holds`: the next buy, or for MAX_POSITION_USD that of some asset, would exceed it.
     """
