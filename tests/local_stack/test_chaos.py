@@ -11,6 +11,9 @@ import pytest
 
 from config import PROJECT_ROOT
 from local_stack.chaos.arguments import parse_arguments
+from local_stack.chaos.database_faults import DatabaseFaults
+from local_stack.chaos.faults import ChaosFaults
+from local_stack.chaos.market_faults import MarketFaults
 from local_stack.chaos.plan import (
     EXCHANGE_FAULTS,
     FEE_POSTINGS,
@@ -76,6 +79,14 @@ def test_every_fault_of_the_exchange_and_of_the_stack_is_on_the_menu():
     chance = random.Random(1)
     drawn = {one.fault for _ in range(100) for one in plan_storm(chance, 40.0)}
     assert drawn == set(ChaosFault)
+
+
+def test_every_fault_of_the_stack_is_one_method_of_its_name():
+    homes = (ChaosFaults, MarketFaults, DatabaseFaults)
+    found = {
+        fault: [home for home in homes if hasattr(home, fault.name.lower())] for fault in ChaosFault
+    }
+    assert {fault: len(one) for fault, one in found.items()} == dict.fromkeys(ChaosFault, 1)
 
 
 @pytest.mark.parametrize(
