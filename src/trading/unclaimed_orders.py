@@ -29,7 +29,7 @@ from strategy.reconciliation_facts import UnclaimedOrder, UnreadableFind
 from strategy.unclaimed import describe_unclaimed, measure_unclaimed
 from trading.asset_rules_cache import AssetRulesCache
 from trading.cycle_changes import alert_once
-from utils.alpaca_client_rest import ExchangeError, UnreadableAnswer
+from utils.alpaca_client_rest import ExchangeError, ExchangeUnavailable, RateLimited
 from utils.alpaca_queries import fetch_order, fetch_position, fetch_positions
 from utils.db_utils import thread_connection
 from utils.log_events import LogEvent, log_event
@@ -108,7 +108,9 @@ class UnclaimedOrders:
                 continue
             try:
                 order = fetch_order(self.client, order_id)
-            except UnreadableAnswer:
+            except RateLimited:
+                raise
+            except ExchangeUnavailable:  # as before; the lists were answered, the others go on
                 ours[order_id] = one
             else:
                 history.add([order] if order else [])
