@@ -12,7 +12,7 @@ import logging
 import time
 import urllib.request
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 
 import psutil
 
@@ -50,7 +50,7 @@ from runtime.heartbeat import Heartbeat
 from runtime.operator_flags import is_stopped
 from utils.formatting import span
 from utils.log_events import LogEvent, log_event
-from utils.state_file import load_state, read_boot_id, save_state
+from utils.state_file import known_fields, load_state, read_boot_id, save_state
 
 log = logging.getLogger(__name__)
 
@@ -260,8 +260,7 @@ def load_memory(settings: Settings) -> Memory:
     if state.get("boot_id") != read_boot_id():
         return Memory()
     state.setdefault("alerted_at", state.get("told_at"))  # the name in older versions
-    known = {field.name for field in fields(Memory)}
-    return Memory(**{name: value for name, value in state.items() if name in known})
+    return Memory(**known_fields(Memory, state))
 
 
 def _save_memory(settings: Settings, memory: Memory) -> None:

@@ -180,7 +180,7 @@ def render_log_lines() -> str:
         "One event, one line: `time LEVEL module noun.past_participle key=value ...`, times in UTC, files in `logs/`: `app.log` for the daemon,",
         "one for each script. INFO: money or state moved. WARNING: it healed itself, or soon will. ERROR: a person is needed, and an alert is",
         "mailed (if mail is set up: grouped, throttled). What is the same alert, the event and its `symbol`, `cycle`, `order`, `id`, `key`, `stream`,",
-        "`pid` and `script` decide, never its words. The kinds of `dca_events` have the same names with a `_` (`order_unclaimed`).",
+        "`pid` and `script` decide, not its words; of a stall and a skipped order also why. The kinds of `dca_events` have the same names with a `_` (`order_unclaimed`).",
         f"This page is written by `{COMMAND}` from `src/utils/log_events.py`.",
         "",
         "| line | level | meaning | what to do |",

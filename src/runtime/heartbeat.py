@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from utils.state_file import load_state, read_boot_id, save_state
+from utils.state_file import known_fields, load_state, read_boot_id, save_state
 
 FILE_NAME = "heartbeat.json"
 
@@ -71,10 +72,18 @@ def save_heartbeat(run_dir: Path, heartbeat: Heartbeat) -> None:
 
 
 def load_heartbeat(run_dir: Path) -> Heartbeat | None:
-    """The last beat, or None when there is none or it is unreadable."""
+    """The last beat, or None when there is none or it is unreadable.
+
+    A daemon of another version may have written it: it is alive all the same.
+    """
     raw = load_state(run_dir / FILE_NAME)
     try:
-        raw["held_back"] = tuple(HeldBack(**held) for held in raw.get("held_back", ()))
-        return Heartbeat(**raw)
-    except TypeError:
+        raw["held_back"] = tuple(_load_held_back(held) for held in raw.get("held_back", ()))
+        return Heartbeat(**known_fields(Heartbeat, raw))
+    except (TypeError, AttributeError):
         return None
+
+
+def _load_held_back(raw: dict[str, Any]) -> HeldBack:
+    raw.setdefault("is_requested", raw.get("is_wished", False))  # the name in older versions
+    return HeldBack(**known_fields(HeldBack, raw))

@@ -248,7 +248,16 @@ class MarketDataHandler:
         level, reason = skipped.level, skipped.reason
         if reason != watch.last_reason:
             watch.last_reason = reason
-            log_event(log, LogEvent.ORDER_SKIPPED, level=level, symbol=watch.symbol, reason=reason)
+            # Not by its words where they have moving figures; what has no cure has none of those.
+            about = f"{watch.symbol} skipped: {skipped.cure or reason}"
+            log_event(
+                log,
+                LogEvent.ORDER_SKIPPED,
+                level=level,
+                about=about,
+                symbol=watch.symbol,
+                reason=reason,
+            )
 
     def _hold(self, watch: SymbolWatch, placement: Placement) -> None:
         self.stalls.hold(

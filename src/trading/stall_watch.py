@@ -136,6 +136,7 @@ def log_edges(edges: Iterable[StallEdge]) -> None:
             LogEvent.TRADING_STALLED if edge.has_begun else LogEvent.STALL_ENDED,
             mail=True,
             about=f"stall of {edge.symbol}",
+            case=edge.reason,  # each is logged once: also one that begins after a restart
             symbol=edge.symbol,
             seconds=round(edge.seconds),
             reason=edge.reason,

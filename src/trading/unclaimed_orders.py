@@ -29,8 +29,13 @@ from strategy.reconciliation_facts import UnclaimedOrder, UnreadableFind
 from strategy.unclaimed import describe_unclaimed, measure_unclaimed
 from trading.asset_rules_cache import AssetRulesCache
 from trading.cycle_changes import alert_once
-from utils.alpaca_client_rest import ExchangeError, UnreadableAnswer
-from utils.alpaca_queries import fetch_order, fetch_position, fetch_positions
+from utils.alpaca_client_rest import ExchangeError, ExchangeUnavailable, RateLimited
+from utils.alpaca_queries import (
+    fetch_order,
+    fetch_order_by_client_id,
+    fetch_position,
+    fetch_positions,
+)
 from utils.db_utils import thread_connection
 from utils.log_events import LogEvent, log_event
 
@@ -106,9 +111,13 @@ class UnclaimedOrders:
         for order_id, one in list(self._unreadable.items()):
             if history.has(order_id):
                 continue
+            # It has its own id only once a list or its cycle had that.
+            fetch = fetch_order_by_client_id if order_id == one.client_order_id else fetch_order
             try:
-                order = fetch_order(self.client, order_id)
-            except UnreadableAnswer:
+                order = fetch(self.client, order_id)
+            except RateLimited:
+                raise
+            except ExchangeUnavailable:  # as before; the lists were answered, the others go on
                 ours[order_id] = one
             else:
                 history.add([order] if order else [])

@@ -205,6 +205,7 @@ def log_event(
     level: int | None = None,
     mail: bool = False,
     about: str | None = None,
+    case: str = "",
     traceback: bool | BaseException = False,
     **fields: Any,
 ) -> None:
@@ -213,7 +214,8 @@ def log_event(
 
     Every ERROR is mailed where mail is set up (see notifications); `mail=True` mails a lower level
     too. What is the same alert, the event and the fields of `IDENTITY_FIELDS` decide, and of an
-    exception its class. Events with the same `about` say how one matter goes on: see `Alert`.
+    exception its class. Events with the same `about` say how one matter goes on: see `Alert`; the
+    same event with another `case` is news of it.
     """
     level = event.level if level is None else level
     if logger.isEnabledFor(level):
@@ -224,6 +226,6 @@ def log_event(
             for key, value in known.items()
             if key in IDENTITY_FIELDS or isinstance(value, Exception)
         ]
-        alert = Alert(name=event.value, matter=about or " ".join([event.value, *identity]))
+        alert = Alert(name=event.value + case, matter=about or " ".join([event.value, *identity]))
         extra = {"mail": mail, "alert": alert}
         logger.log(level, "%s %s", event.value, shown, exc_info=traceback, extra=extra)

@@ -11,7 +11,8 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def load_state(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):  # garbage can be nested deeply
         return {}
     return state if isinstance(state, dict) else {}
+
+
+def known_fields(record: type[Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `state` is a field of `record`: another version of the program wrote the others."""
+    return {spec.name: state[spec.name] for spec in fields(record) if spec.name in state}
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

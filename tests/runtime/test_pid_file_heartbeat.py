@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import psutil
 import pytest
@@ -15,7 +15,7 @@ from daemon_process import wait_until
 from runtime import heartbeat as heartbeat_module
 from runtime.heartbeat import Heartbeat, HeldBack, load_heartbeat, save_heartbeat
 from runtime.pid_file import AlreadyRunning, PidFile, PidRecord, read_pid_file
-from utils.state_file import read_boot_id
+from utils.state_file import read_boot_id, save_state
 
 HOLD = """
 import sys, time
@@ -146,6 +146,15 @@ def test_a_beat_ages_by_the_monotonic_clock(monkeypatch):
 
 def test_a_beat_from_before_the_last_boot_is_infinitely_old():
     assert replace(BEAT, boot_id="another").age_seconds() == float("inf")
+
+
+def test_the_beat_of_another_version_is_read_as_far_as_it_is_known(tmp_path):
+    """Or the watchdog of a program that was just updated would end the daemon that still runs."""
+    state = asdict(replace(BEAT, held_back=())) | {"unknown_field": 1}
+    held = {"symbol": "BTC/USD", "since": 1.5, "reason": "paused", "is_wished": True, "unknown": 1}
+    save_state(tmp_path / heartbeat_module.FILE_NAME, state | {"held_back": [held]})
+    paused = HeldBack(symbol="BTC/USD", since=1.5, reason="paused", is_requested=True)
+    assert load_heartbeat(tmp_path) == replace(BEAT, held_back=(paused,))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"pid": 1}', "\x00"])

@@ -471,6 +471,27 @@ def test_one_of_ours_that_is_too_old_for_the_list_keeps_no_recovery_from_its_end
     assert parts.reconciler.blocked_symbols() == set()
 
 
+def test_one_that_is_known_only_by_the_id_that_its_cycle_gives_is_one_alert(
+    parts, start, db_conn, exchange
+):
+    cycle = start("buying", latest_order_id=None)
+    long_ago(exchange, hours=30)
+    order_id = buy(parts, cycle, **FAR)
+    exchange.cancel(order_id)
+    exchange.finish()
+    now_again(exchange)
+    heal = spoil(exchange, order_id)
+    for _ in range(3):
+        assert parts.reconciler.sweep().unresolved_cycles == 1
+        assert parts.reconciler.blocked_symbols() == {BTC}
+    events = [one for one in get_events(db_conn) if one["kind"] == "order_unreadable"]
+    assert [one["severity"] for one in events] == ["error"]
+    heal()
+    parts.reconciler.sweep()
+    assert parts.reconciler.blocked_symbols() == set()
+    assert get_error_events(db_conn, 60, 9) == [], "it is over"
+
+
 def test_one_order_without_an_answer_keeps_no_start_from_its_end(parts, start, exchange, db_conn):
     start("buying", latest_order_id=FAKE)
     start(symbol="ETH/USD")
@@ -478,8 +499,9 @@ def test_one_order_without_an_answer_keeps_no_start_from_its_end(parts, start, e
     for _ in range(MAX_UNANSWERED - 1):
         with pytest.raises(ExchangeUnavailable):
             parts.reconciler.recover()
-    assert parts.reconciler.recover().unresolved_cycles == 1
-    assert parts.reconciler.blocked_symbols() == {BTC}
+    for work in (parts.reconciler.recover, parts.reconciler.sweep):
+        assert work().unresolved_cycles == 1
+        assert parts.reconciler.blocked_symbols() == {BTC}
     exchange.clear_faults()
     parts.reconciler.sweep()
     parts.reconciler.sweep()

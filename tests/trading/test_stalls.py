@@ -286,6 +286,29 @@ async def test_what_the_user_wants_or_another_alert_says_is_shown_and_no_stall(
     assert due_alerts(parts, 10 * ALERT_SECONDS) == []
 
 
+async def test_another_buy_limit_is_another_alert_and_another_figure_is_not(
+    parts, start, db_conn, caplog
+):
+    """No stall follows a buy limit: its mail must not be held back for that of the limit before."""
+    cycle = start()
+    quote = parts.quote_both(50000, 50001)
+    for day, position in ((Decimal(50), None), (None, Decimal(50))):
+        object.__setattr__(parts.settings, "max_buy_usd_per_day", day)
+        object.__setattr__(parts.settings, "max_position_usd", position)
+        wake(parts)
+        await parts.see(quote)
+    object.__setattr__(parts.settings, "max_position_usd", None)
+    for usd in (5, 6):
+        update_asset_config(db_conn, cycle.asset_id, {"base_order_amount": Decimal(usd)})
+        wake(parts)
+        await parts.see(quote)
+    skips = [one for one in caplog.records if one.getMessage().startswith("order.skipped")]
+    day, position, *too_small = [one.alert.key for one in skips if one.levelname == "ERROR"]
+    assert day != position
+    assert len(too_small) == 2
+    assert len({*too_small}) == 1
+
+
 async def test_a_user_who_pauses_ends_the_stall_and_one_who_resumes_begins_anew(parts, start):
     start(coins="0.5")
     await parts.see(parts.quote_both(50000, 50001))

@@ -204,6 +204,20 @@ def test_a_stall_that_ended_and_begins_again_is_mailed_again(mail_settings, quie
     assert "Held back since the last mail: 1" in server.bodies[0]
 
 
+def test_a_stall_for_another_reason_is_mailed_although_the_one_before_never_ended(
+    mail_settings, quiet_root
+):
+    """The daemon was restarted in between, to end the first."""
+    begun = StallEdge(symbol="BTC/USD", has_begun=True, seconds=900, reason="no market")
+    with MailServer("plain") as server:
+        setup_logging(mail_settings(server.port), "app", console=False)
+        log_edges([begun, begun, replace(begun, reason="orders are refused")])
+        for handler in logging.getLogger().handlers:
+            handler.close()
+    assert re.findall(r"reason=\"(.*?)\"", server.bodies[0]) == ["no market", "orders are refused"]
+    assert "Held back since the last mail: 1" in server.bodies[0]
+
+
 def test_every_error_is_mailed_even_when_the_log_is_told_to_say_less(mail_settings, quiet_root):
     with MailServer("plain") as server:
         settings = mail_settings(server.port, LOG_LEVEL="CRITICAL")
