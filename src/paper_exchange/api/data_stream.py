@@ -64,12 +64,8 @@ class DataClient(StreamClient):
             slow_frame=self._error_frame(407),
         )
 
-    @property
-    def is_receiving(self) -> bool:
-        return not (self.is_stalled or self.outbox.is_cut)
-
     def answer(self, body: wire.Json) -> None:
-        self.outbox.put_frame(self.codec.frame([self.codec.message(body)]))
+        self.outbox.put(self.codec.frame([self.codec.message(body)]), is_frame=True)
 
     def refuse(self, code: int) -> None:
         log.info("data_stream.refused code=%s reason=%r", code, ERRORS[code])
@@ -146,7 +142,7 @@ class DataStream(Stream[DataClient]):
             self._apply_faults(client, "quote", quote.symbol)
             if client.wants("quotes", quote.symbol):
                 client.send_record("q", quote)
-                if client.is_receiving:
+                if not (client.is_stalled or client.outbox.is_cut):
                     for listener in self.sent_listeners:
                         listener(quote)
             if trade is not None and client.wants("trades", trade.symbol):
