@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +33,7 @@ from utils.db_utils import (
 )
 from utils.log_events import LogEvent, log_event
 from utils.logging_setup import setup_logging
+from utils.state_file import locked
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +60,6 @@ class Script:
 
 class StepFailed(Exception):
     """This one step cannot be done now; the others go on, and the run ends with exit code 1."""
-
-
-class AnotherRun(Exception):
-    """The same script is running already."""
 
 
 @dataclass(slots=True)
@@ -123,15 +119,16 @@ def run_script(script: Script, work: Callable[[ScriptRun], None]) -> int:
     run = ScriptRun(settings=settings, dry_run=arguments.dry_run)
     started_at = datetime.now(UTC)
     reason: str | None = None
+    lock = settings.run_dir / f"{script.name}.lock"
     try:
-        with contextlib.nullcontext() if run.dry_run else _only_instance(settings, script.name):
+        with contextlib.nullcontext() if run.dry_run else locked(lock, seconds=0.0):
             try:
                 reason = _why_unfinished(script, work, run)
             finally:
                 if not run.dry_run:
                     _record(script, run, started_at, reason)
-    except AnotherRun as error:
-        _say(script, str(error))
+    except TimeoutError:
+        _say(script, "another run is under way: nothing done")
     _say_result(script, arguments, run, reason)
     return _exit_code(run, reason)
 
@@ -194,21 +191,6 @@ def _exchange_error(script: Script) -> type[Exception]:
     from utils.alpaca_http import ExchangeError
 
     return ExchangeError
-
-
-@contextlib.contextmanager
-def _only_instance(settings: Settings, name: str) -> Iterator[None]:
-    """Hold the script's lock; the kernel frees it however the process ends.
-
-    Raises:
-        AnotherRun: when another process holds it.
-    """
-    with open(settings.run_dir / f"{name}.lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AnotherRun("another run is under way: nothing done") from None
-        yield
 
 
 def _record(script: Script, run: ScriptRun, started_at: datetime, reason: str | None) -> None:

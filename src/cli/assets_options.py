@@ -77,17 +77,6 @@ Everything that is configured, with its open cycle. Needs the database only.
 
   scripts/assets list --json"""
 
-SUMMARIES = {
-    "add": "trade a new asset",
-    "list": "everything that is configured",
-    "show": "the plan of a cycle, and the cycle that is open",
-    "edit": "change values",
-    "enable": "let it buy",
-    "disable": "no more buys; sells go on",
-    "remove": "forget it",
-    "adopt": "make a cycle of coins that no cycle claims",
-}
-
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The command and its options, as text.
@@ -109,8 +98,10 @@ def add_symbol(parser: argparse.ArgumentParser) -> None:
 def _parser(parser: OneLineParser) -> OneLineParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, text: str, *, symbol: bool = True) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=SUMMARIES[name], description=text, epilog=EPILOG)
+    def command(
+        name: str, summary: str, text: str, *, symbol: bool = True
+    ) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=summary, description=text, epilog=EPILOG)
         if symbol:
             add_symbol(one)
         one.add_argument("--json", action="store_true", help="one JSON object, exact numbers")
@@ -119,22 +110,23 @@ def _parser(parser: OneLineParser) -> OneLineParser:
     def asks(one: argparse.ArgumentParser) -> None:
         one.add_argument("--yes", action="store_true", help="do it without asking")
 
-    add = command("add", ADD_HELP)
+    add = command("add", "trade a new asset", ADD_HELP)
     _add_values(add, with_defaults=True)
     asks(add)
-    command("list", LIST_HELP, symbol=False)
-    _add_values(command("show", SHOW_HELP), with_defaults=False)
-    edit = command("edit", EDIT_HELP)
+    command("list", "everything that is configured", LIST_HELP, symbol=False)
+    show = command("show", "the plan of a cycle, and the cycle that is open", SHOW_HELP)
+    _add_values(show, with_defaults=False)
+    edit = command("edit", "change values", EDIT_HELP)
     _add_values(edit, with_defaults=False)
     asks(edit)
-    command("enable", ENABLE_HELP)
-    command("disable", DISABLE_HELP)
-    remove = command("remove", REMOVE_HELP)
+    command("enable", "let it buy", ENABLE_HELP)
+    command("disable", "no more buys; sells go on", DISABLE_HELP)
+    remove = command("remove", "forget it", REMOVE_HELP)
     remove.add_argument(
         "--keep-coins", action="store_true", help="forget what it holds: the coins are yours"
     )
     asks(remove)
-    asks(command("adopt", ADOPT_HELP))
+    asks(command("adopt", "make a cycle of coins that no cycle claims", ADOPT_HELP))
     return parser
 
 

@@ -61,23 +61,14 @@ STATUS_LINE_HELP = """\
 One line that says whether the bot trades. Reads files of this machine only: it is fast, and works
 while the database or the exchange is away."""
 
-SUMMARIES = {
-    "start": "start the daemon",
-    "stop": "end it and leave it stopped",
-    "restart": "end it and start it again",
-    "pause": "no new buys; sells go on",
-    "resume": "end a pause",
-    "close": "sell all that an asset's cycle holds, now",
-    "status-line": "is it trading? in one line",
-}
-_HELPS = {
-    "start": START_HELP,
-    "stop": STOP_HELP,
-    "restart": RESTART_HELP,
-    "pause": PAUSE_HELP,
-    "resume": RESUME_HELP,
-    "close": CLOSE_HELP,
-    "status-line": STATUS_LINE_HELP,
+_COMMANDS = {
+    "start": ("start the daemon", START_HELP),
+    "stop": ("end it and leave it stopped", STOP_HELP),
+    "restart": ("end it and start it again", RESTART_HELP),
+    "pause": ("no new buys; sells go on", PAUSE_HELP),
+    "resume": ("end a pause", RESUME_HELP),
+    "close": ("sell all that an asset's cycle holds, now", CLOSE_HELP),
+    "status-line": ("is it trading? in one line", STATUS_LINE_HELP),
 }
 WAIT_SECONDS = 60.0
 
@@ -92,10 +83,8 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(prog="scripts/bot", description=HELP, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {}
-    for name, text in _HELPS.items():
-        made[name] = commands.add_parser(
-            name, help=SUMMARIES[name], description=text, epilog=EPILOG
-        )
+    for name, (summary, text) in _COMMANDS.items():
+        made[name] = commands.add_parser(name, help=summary, description=text, epilog=EPILOG)
         made[name].add_argument("--json", action="store_true", help="one JSON object")
     _add_close_options(made["close"])
     return parser.parse_args(arguments)

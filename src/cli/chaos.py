@@ -63,21 +63,17 @@ def _run(plan: ChaosPlan, say: Callable[[str], None], stopper: Stopper) -> int:
         stack = LocalStack(folder, database="dca_chaos", settings=settings, report=say)
         faults = ChaosFaults(stack, plan.symbols, line)
         chaos = Chaos(plan, stack, say, CaretakerSchedule(stack, SCHEDULE), figures, faults, line)
-        kept = None
+        failed = LOCAL_FOLDER / f"chaos-failed-{plan.seed}"
         try:
             chaos.run()
             chaos.count()
+            stopper.ignore()
+            lines = _stories(chaos)
+            kept = _keep(LAST_FOLDER if figures.is_well else failed, stack, chaos, lines)
         except BaseException:
-            kept = _keep(LOCAL_FOLDER / f"chaos-failed-{plan.seed}", stack, chaos, [])
+            _keep(failed, stack, chaos, [])
             raise
         finally:
-            if kept is None:
-                stopper.ignore()
-                lines = _stories(chaos)
-                where = (
-                    LAST_FOLDER if figures.is_well else LOCAL_FOLDER / f"chaos-failed-{plan.seed}"
-                )
-                kept = _keep(where, stack, chaos, lines)
             stopper.ignore()
             stack.stop()
             line.stop()

@@ -8,19 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cli.command_line import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_REFUSED,
-    OneLineParser,
-    complain,
-    print_json,
-)
+from cli.command_line import EXIT_DONE, OneLineParser, print_json
+from cli.runner import run_tool
 from config import Settings, SettingsError, inspect_settings, read_environment, use_settings
-from models.meta import SCHEMA_VERSION, ForeignDatabase, apply_schema
+from models.meta import SCHEMA_VERSION, apply_schema
 from operations.refused import Refused
 from runtime.daemon_process import find_daemon
-from utils.db_utils import DatabaseError, close_thread_connection, thread_connection
+from utils.db_utils import thread_connection
 
 PROGRAM = "database migrate"
 HELP = f"""\
@@ -38,26 +32,19 @@ exit codes: 0 done, or nothing to do
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    texts = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in texts
-    try:
-        options = _parser().parse_args(texts)
-        settings = _database_settings()
-        if settings is None:
-            reason = "no database in .env yet (DB_USER, DB_NAME): there are no tables to make"
-            if not options.if_configured:
-                raise Refused(reason)
-            print(reason)
-            return EXIT_DONE
-        done = apply_schema(thread_connection())
-    except Refused as error:
-        return complain(PROGRAM, str(error), EXIT_REFUSED, as_json=as_json)
-    except SettingsError as error:
-        return complain(PROGRAM, error.problems, EXIT_REFUSED, as_json=as_json)
-    except (DatabaseError, ForeignDatabase) as error:
-        return complain(PROGRAM, str(error), EXIT_FAILED, as_json=as_json)
-    finally:
-        close_thread_connection()
+    return run_tool(PROGRAM, arguments, _migrate)
+
+
+def _migrate(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    settings = _database_settings()
+    if settings is None:
+        reason = "no database in .env yet (DB_USER, DB_NAME): there are no tables to make"
+        if not options.if_configured:
+            raise Refused(reason)
+        print(reason)
+        return EXIT_DONE
+    done = apply_schema(thread_connection())
     if options.json:
         print_json({"done": True, "version": SCHEMA_VERSION, "steps": done})
         return EXIT_DONE

@@ -13,18 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.command_line import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_REFUSED,
-    OneLineParser,
-    complain,
-    make_console,
-    print_json,
-)
+from cli.command_line import EXIT_DONE, EXIT_FAILED, OneLineParser, make_console, print_json
+from cli.runner import run_tool
 from monitoring.doctor.doctor import examine
 from monitoring.doctor.findings import Finding, Level
-from operations.refused import Refused
 
 _STYLES = {Level.OK: "green", Level.WARN: "bold yellow", Level.FAIL: "bold red"}
 _SUBJECT_COLUMNS = 20
@@ -51,22 +43,18 @@ exit codes: 0 nothing failed (there may be warnings); 1 something failed; 2 a wr
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show each finding as soon as it is known."""
-    texts = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        options = _parse(texts)
-    except Refused as error:
-        return complain("doctor", str(error), EXIT_REFUSED, as_json="--json" in texts)
+    return run_tool("doctor", arguments, _run)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
     logging.getLogger().addHandler(logging.NullHandler())  # what matters is in the findings
     console = make_console()
     found: list[Finding] = []
-    try:
-        for finding in examine(with_mail=options.mail):
-            found.append(finding)
-            if not options.json:
-                _show(console, finding)
-    except KeyboardInterrupt:
-        print("doctor: stopped", file=sys.stderr)
-        return EXIT_FAILED
+    for finding in examine(with_mail=options.mail):
+        found.append(finding)
+        if not options.json:
+            _show(console, finding)
     counts = Counter(finding.level for finding in found)
     if options.json:
         print_json(

@@ -23,7 +23,6 @@ from runtime.crontab import (
     try_as_cron,
     write_crontab,
 )
-from runtime.daemon_process import project_python
 from utils.private_database import is_private_database
 
 MANUAL = """\
@@ -101,12 +100,8 @@ COMMANDS = {"print": print_lines, "install": install, "remove": remove}
 
 def _installation() -> Installation:
     settings = get_settings()
-    return Installation(
-        root=PROJECT_ROOT,
-        python=project_python(),
-        log_dir=settings.log_dir,
-        starts_database=is_private_database(settings),
-    )
+    starts_database = is_private_database(settings)
+    return Installation(log_dir=settings.log_dir, starts_database=starts_database)
 
 
 if __name__ == "__main__":

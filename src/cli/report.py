@@ -31,7 +31,7 @@ from models.cycle_journals import load_cycle_journals
 from models.meta import check_schema
 from operations.asset_input import read_symbol
 from operations.refused import Refused
-from performance.cycle_results import compute_figures, find_completion
+from performance.cycle_results import find_completion
 from performance.report import By, Report, compute_report
 from strategy.exits import compute_take_profit_price
 from utils.db_utils import thread_connection
@@ -141,18 +141,12 @@ def _plot_cycle(
         raise Stop(reason, EXIT_FAILED)
     [cycle] = cycles
     asset = get_asset_config(connection, cycle.symbol)
-    from performance.charts import CyclePicture, draw_cycle
+    from performance.charts import draw_cycle
 
-    picture = CyclePicture(
-        cycle_id=cycle.cycle_id,
-        symbol=cycle.symbol,
-        entries=cycle.entries,
-        end=find_completion(cycle) or cycle.completed_at or now,
-        figures=compute_figures(cycle),
-        # How far above the average it sells, as the asset is configured now.
-        take_profit_factor=compute_take_profit_price(asset, Decimal(1)) if asset else None,
-    )
-    _write_whole(path, lambda scratch: draw_cycle(picture, scratch))
+    end = find_completion(cycle) or cycle.completed_at or now
+    # How far above the average it sells, as the asset is configured now.
+    factor = compute_take_profit_price(asset, Decimal(1)) if asset else None
+    _write_whole(path, lambda scratch: draw_cycle(cycle, end, factor, scratch))
     if options.json:
         print_json({"done": True, "file": str(path)})
     else:

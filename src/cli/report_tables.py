@@ -143,7 +143,7 @@ def _columns(report: Report) -> list[_Column]:
         _Column("cost", lambda line: usd(line.cost_usd), rank=4),
         _Column("at work", lambda line: usd(line.capital.mean_usd), rank=5),
         _Column("peak", lambda line: usd(line.capital.peak_usd), rank=3),
-        _Column("fees", _fees_cell),
+        _Column("fees", lambda line: marked(usd(line.fees_usd), line.fees_are_estimated)),
         _Column("profit", _profit_cell),
         _Column("of cost", lambda line: _return_cell(line, line.return_on_cost_percent)),
         _Column("of peak", lambda line: _return_cell(line, line.return_on_peak_percent), rank=6),
@@ -169,10 +169,6 @@ def _asset_cell(line: Line) -> str:
 def _completed_cell(line: Line) -> str:
     is_total = line.name == TOTAL
     return f"{_won_cell(line)} won" if is_total else moment(line.cycles[0].completed_at)
-
-
-def _fees_cell(line: Line) -> str:
-    return marked(usd(line.fees_usd), line.fees_are_estimated)
 
 
 def _profit_cell(line: Line) -> Text:

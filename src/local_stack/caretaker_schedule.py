@@ -1,14 +1,14 @@
 """Runs the caretaker scripts as cron would, only more often.
 
-Owns: which script is due, and what became of each run. Never starts one that still runs; one that
-does not exist is left out.
+Owns: which script is due, and what became of each run. Never starts one that still runs.
 """
 
 from __future__ import annotations
 
 import subprocess
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from local_stack.stack import LocalStack
 
@@ -25,38 +25,31 @@ class ScheduledScript:
 
 
 @dataclass(slots=True)
-class _Watched:
-    script: ScheduledScript
-    due_at: float
-    runs: int = 0
-    failures: int = 0
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptRecord:
     """How often a script ran, and how often it ended with a code other than 0."""
 
     name: str
-    runs: int
-    failures: int
+    runs: int = 0
+    failures: int = 0
 
 
 @dataclass(slots=True)
+class _Watched:
+    record: ScriptRecord
+    every_seconds: float
+    due_at: float
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+
+
 class CaretakerSchedule:
     """Call `tick` often. All times monotonic seconds."""
 
-    stack: LocalStack
-    scripts: tuple[ScheduledScript, ...]
-    _watched: list[_Watched] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        now = time.monotonic()
+    def __init__(self, stack: LocalStack, scripts: Iterable[ScheduledScript]) -> None:
+        self._stack, now = stack, time.monotonic()
         self._watched = [
-            _Watched(script, due_at=now + script.every_seconds)
-            for script in self.scripts
-            if self.stack.has_script(script.name)
+            _Watched(ScriptRecord(one.name), one.every_seconds, due_at=now + one.every_seconds)
+            for one in scripts
         ]
 
     def tick(self, now: float) -> None:
@@ -64,9 +57,9 @@ class CaretakerSchedule:
         for one in self._watched:
             self._check(one, now)
             if one.process is None and now >= one.due_at:
-                one.process, one.started_at = self.stack.spawn_script(one.script.name), now
-                one.due_at = now + one.script.every_seconds
-                one.runs += 1
+                one.process, one.started_at = self._stack.spawn_script(one.record.name), now
+                one.due_at = now + one.every_seconds
+                one.record.runs += 1
 
     def stop(self) -> None:
         """Start nothing more, and wait for what runs, within a bound."""
@@ -75,23 +68,21 @@ class CaretakerSchedule:
             if one.process is None:
                 continue
             try:
-                one.failures += one.process.wait(max(0.0, deadline - time.monotonic())) != 0
+                code = one.process.wait(max(0.0, deadline - time.monotonic()))
+                one.record.failures += code != 0
             except subprocess.TimeoutExpired:
                 one.process.kill()
                 one.process.wait()
             one.process = None
 
     def records(self) -> list[ScriptRecord]:
-        return [
-            ScriptRecord(name=one.script.name, runs=one.runs, failures=one.failures)
-            for one in self._watched
-        ]
+        return [one.record for one in self._watched]
 
     def _check(self, one: _Watched, now: float) -> None:
         if one.process is None:
             return
         if (code := one.process.poll()) is not None:
-            one.failures += code != 0
+            one.record.failures += code != 0
             one.process = None
         elif now - one.started_at > MAX_RUN_SECONDS:
             one.process.kill()  # its next run goes on where it stopped

@@ -19,12 +19,13 @@ the URLs lead nowhere, never to Alpaca.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +121,8 @@ class LocalStack:
         """
         self.server.start()
         self.server.create_database(self.database)
-        connection = self.connect()
-        try:
+        with self.connection() as connection:
             apply_schema(connection)
-        finally:
-            close_quietly(connection)
 
     def connect(self) -> MySQLConnectionAbstract:
         """A new connection to the bot's database, as the bot's own are: autocommit, UTC.
@@ -139,15 +137,21 @@ class LocalStack:
             raise StackError(f"the private MariaDB does not answer: {error.msg}") from None
         return connection
 
-    def add_asset(self, symbol: str, **columns: Any) -> DcaAsset:
-        """An asset with its first cycle, watching: the bot buys at the next quote."""
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[MySQLConnectionAbstract]:
+        """As `connect`, closed at the end of the block."""
         connection = self.connect()
         try:
+            yield connection
+        finally:
+            close_quietly(connection)
+
+    def add_asset(self, symbol: str, **columns: Any) -> DcaAsset:
+        """An asset with its first cycle, watching: the bot buys at the next quote."""
+        with self.connection() as connection:
             asset = create_asset(connection, {"asset_symbol": symbol, **columns})
             create_cycle(connection, asset.id, "watching")
             return asset
-        finally:
-            close_quietly(connection)
 
     # Exchange
 
@@ -198,11 +202,8 @@ class LocalStack:
 
     def _has_assets(self) -> bool:
         """Without any, the daemon opens no data stream."""
-        connection = self.connect()
-        try:
+        with self.connection() as connection:
             return bool(get_all_assets(connection))
-        finally:
-            close_quietly(connection)
 
     def daemon_processes(self) -> list[psutil.Process]:
         """The daemons of this stack: ours, or one that the watchdog has started since."""
@@ -215,9 +216,6 @@ class LocalStack:
         self._reap()
 
     # Scripts
-
-    def has_script(self, name: str) -> bool:
-        return _script(name).is_file()
 
     def run_script(
         self, name: str, *arguments: str, timeout_seconds: float = SCRIPT_SECONDS

@@ -9,8 +9,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from decimal import Decimal
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
@@ -165,18 +164,18 @@ class Control:
         parsed = [self._parse_quote(one) for one in quotes]
         waits = bool(body.get("finish", True))
         finished = waits and await self._steps_finish_within(_FINISH_SECONDS)
-        for symbol, bid, bid_size, ask, ask_size in parsed:
-            now_ns = self.exchange.clock.now_ns()
-            self.exchange.post_quote(Quote(symbol, bid, bid_size, ask, ask_size, now_ns))
+        for quote in parsed:
+            self.exchange.post_quote(replace(quote, at_ns=self.exchange.clock.now_ns()))
         return {"posted": len(parsed), "finished": finished}
 
-    def _parse_quote(self, body: object) -> tuple[str, Decimal, Decimal, Decimal, Decimal]:
+    def _parse_quote(self, body: object) -> Quote:
+        """Without a time yet."""
         if not isinstance(body, Mapping):
             raise ValueError("a quote must be an object")
         symbol = self.exchange.asset(str(body["symbol"])).symbol
         bid, ask = to_decimal(body["bid"]), to_decimal(body["ask"])
         bid_size, ask_size = (to_decimal(body.get(name, 1)) for name in ("bid_size", "ask_size"))
-        return symbol, bid, bid_size, ask, ask_size
+        return Quote(symbol, bid, bid_size, ask, ask_size, 0)
 
     def _market(self, body: Body) -> wire.Json:
         feed = self.feed

@@ -12,7 +12,7 @@ from paper_exchange.api.data_rest import MarketDataApi
 from paper_exchange.api.data_stream import DataStream
 from paper_exchange.api.http_faults import Handler, handle_with_faults
 from paper_exchange.api.http_json import refusal_response
-from paper_exchange.api.rest import TradingApi, admitted
+from paper_exchange.api.rest import TradingApi
 from paper_exchange.api.trade_stream import TradeStream
 from paper_exchange.api.wire import account_id
 from paper_exchange.control import Control
@@ -45,11 +45,8 @@ class Urls:
 
     @classmethod
     def at_port(cls, port: int) -> "Urls":
-        origin = f"http://{HOST}:{port}"
-        socket = f"ws://{HOST}:{port}"
-        return cls(
-            origin, origin, f"{socket}/v1beta3/crypto/us", f"{socket}/stream", f"{origin}/control"
-        )
+        http, ws = f"http://{HOST}:{port}", f"ws://{HOST}:{port}"
+        return cls(http, http, f"{ws}/v1beta3/crypto/us", f"{ws}/stream", f"{http}/control")
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
@@ -199,7 +196,7 @@ class PaperExchange:
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Checks keys (of /v2 only) and rate limit, and applies the faults of requests."""
         if request.path.startswith("/v1beta3/crypto/us/"):
-            headers = admitted(self.data_api.meter)
+            headers = self.data_api.meter.admit()
         elif request.path.startswith("/v2/"):
             headers = self.trading_api.admit(request)
         else:

@@ -6,7 +6,6 @@ Shows the figures of the report; computes none of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate
@@ -18,9 +17,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from domain.journal import JournalEntry, Purpose
+from domain.journal import CycleJournal, JournalEntry, Purpose
 from domain.orders import Side
-from performance.cycle_results import CycleResult, ended_at
+from performance.cycle_results import compute_figures, ended_at
 from performance.report import Report
 from strategy.booking import compute_average_purchase_price
 from utils.formatting import (
@@ -43,18 +42,6 @@ _ASSETS = ("#7a5195", "#ef8636", "#17a2a2", "#b5495b", "#7f8c3b", "#4b6cb7")
 _INCHES, _DPI = (11.0, 6.2), 130
 MAX_LABELED_FILLS = 12
 _EDGE = 0.04  # of the picture's span, left free at both ends
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CyclePicture:
-    """One cycle to draw. `take_profit_factor`: the level over the average; None: not known."""
-
-    cycle_id: int
-    symbol: str
-    entries: tuple[JournalEntry, ...]
-    end: datetime
-    figures: CycleResult | None
-    take_profit_factor: Decimal | None
 
 
 def draw_profit(report: Report, title: str, path: Path) -> None:
@@ -134,20 +121,24 @@ def _percent_of_peak(report: Report) -> str:
     return peak if on_peak is None else share + peak
 
 
-def draw_cycle(picture: CyclePicture, path: Path) -> None:
+def draw_cycle(
+    cycle: CycleJournal, end: datetime, take_profit_factor: Decimal | None, path: Path
+) -> None:
     """The fills of one cycle with its average price and its take-profit level over time.
+
+    `take_profit_factor`: the level over the average; None: not known.
 
     Raises:
         OSError: the file cannot be written.
     """
     figure, (prices, held) = _make_figure((2.9, 1.0))
-    entries = picture.entries
+    entries = cycle.entries
     start = min(ended_at(entry) for entry in entries)
-    times, averages, invested = _course(entries, picture.end)
+    times, averages, invested = _course(entries, end)
     days = _days(times)
     prices.step(days, averages, where="post", color=BLUE, linewidth=2.0, label="average price")
-    if picture.take_profit_factor is not None:
-        factor = float(picture.take_profit_factor)
+    if take_profit_factor is not None:
+        factor = float(take_profit_factor)
         levels = [average * factor for average in averages]
         label = f"take profit ({(factor - 1) * 100:+.2f} %, as set now)"
         prices.step(
@@ -166,7 +157,7 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
     held.step(days, invested, where="post", color=AMBER, linewidth=1.2)
     held.set_ylabel("USD in coins")
     held.set_ylim(bottom=0)
-    figures = picture.figures
+    figures = compute_figures(cycle)
     is_estimated = figures is not None and figures.fees_are_estimated
     if figures is None:
         head, line = "still open", f"{len(entries)} filled so far, {usd(invested[-1])} USD bound"
@@ -177,8 +168,8 @@ def draw_cycle(picture: CyclePicture, path: Path) -> None:
             f" {span(figures.holding_seconds)}, {usd(figures.cost_usd)} USD spent, fees"
             f" {marked(usd(figures.fees_usd), is_estimated)} USD"
         )
-    _caption(figure, f"{picture.symbol}, cycle {picture.cycle_id}: {head}", line)
-    _finish(figure, (prices, held), (start, picture.end), path, is_estimated=is_estimated)
+    _caption(figure, f"{cycle.symbol}, cycle {cycle.cycle_id}: {head}", line)
+    _finish(figure, (prices, held), (start, end), path, is_estimated=is_estimated)
 
 
 def _course(

@@ -12,10 +12,13 @@ import os
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from config import PROJECT_ROOT
+from runtime.daemon_process import project_python
 
 OUTPUT_NAME = "cron.out"  # the watchdog keeps every *.out in the log folder short
 NO_CRON = "no cron daemon runs on this machine"
@@ -37,8 +40,8 @@ class CrontabError(Exception):
 class Installation:
     """What the lines are made of. `starts_database`: the private MariaDB is used."""
 
-    root: Path
-    python: str
+    root: Path = PROJECT_ROOT
+    python: str = field(default_factory=project_python)
     log_dir: Path
     starts_database: bool = False
 

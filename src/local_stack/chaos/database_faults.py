@@ -20,7 +20,6 @@ from local_stack.chaos.plan import Planned
 from local_stack.chaos.undo import UndoList, send, until
 from local_stack.stack import LocalStack
 from runtime.process_table import servers_below
-from utils.db_utils import close_quietly
 
 DatabaseEffect = Callable[["DatabaseFaults", Planned, random.Random], bool]
 INNODB_CACHE_SECONDS = 0.15  # read more often, innodb_trx repeats its last answer
@@ -54,7 +53,7 @@ class DatabaseFaults:
     @_if_up
     def close_cycle(self, _planned: Planned, chance: random.Random) -> bool:
         """The user's request, at any moment of the cycle."""
-        with self._connection() as connection:
+        with self._stack.connection() as connection:
             ids = _ids(connection, "SELECT id FROM dca_cycles WHERE open_asset_id IS NOT NULL")
             cursor = connection.cursor()
             cursor.execute(
@@ -103,7 +102,7 @@ class DatabaseFaults:
 
     @_if_up
     def kill_connections(self, _planned: Planned, chance: random.Random) -> bool:
-        with self._connection() as connection:
+        with self._stack.connection() as connection:
             ids = _ids(connection, _OTHERS, self._stack.database)
             chosen = ids if chance.random() < 0.5 else chance.sample(ids, min(1, len(ids)))
             return _kill(connection, chosen)
@@ -123,17 +122,9 @@ class DatabaseFaults:
         return True
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[MySQLConnectionAbstract]:
-        connection = self._stack.connect()
-        try:
-            yield connection
-        finally:
-            close_quietly(connection)
-
-    @contextlib.contextmanager
     def _transaction_of_others(self) -> Iterator[tuple[MySQLConnectionAbstract, list[int]]]:
         """Lock the rows of all cycles until another connection waits for one in a transaction."""
-        with self._connection() as connection, self._connection() as holder:
+        with self._stack.connection() as connection, self._stack.connection() as holder:
             cursor = holder.cursor()
             cursor.execute("START TRANSACTION")
             cursor.execute("SELECT id FROM dca_cycles FOR UPDATE")

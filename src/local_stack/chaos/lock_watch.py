@@ -19,7 +19,7 @@ from local_stack.chaos.database_line import DatabaseLine
 from local_stack.exchange_process import StackError
 from local_stack.stack import LocalStack
 from runtime.account_lock import find_lock_holder
-from utils.db_utils import DatabaseError, close_quietly
+from utils.db_utils import DatabaseError
 
 POLL_SECONDS = 0.25
 GAP_SECONDS = 2.0  # readings further apart say nothing about the time between them
@@ -55,15 +55,10 @@ class LockWatch:
 
     def _is_held_by_the_dead(self) -> bool:
         try:
-            connection = self._stack.connect()
-        except StackError:
+            with self._stack.connection() as connection:
+                holder = find_lock_holder(connection, self._account_id) or ""
+        except (StackError, DatabaseError, mysql.connector.Error):
             return False  # the database is down
-        try:
-            holder = find_lock_holder(connection, self._account_id) or ""
-        except (DatabaseError, mysql.connector.Error):
-            return False
-        finally:
-            close_quietly(connection)
         port = holder.rpartition(":")[2]
         return port.isdecimal() and self._line.is_dead_port(int(port))
 

@@ -20,7 +20,7 @@ from local_stack.stack import LocalStack
 from models.asset_config import get_all_assets
 from models.cycle_data import get_cycles_by_status
 from models.order_journal import get_entries_ended_since
-from utils.db_utils import close_quietly, execute_query
+from utils.db_utils import execute_query
 
 # A quote may decide until it is MAX_QUOTE_AGE_SECONDS old, and then the order travels.
 DECIDES_SECONDS = MAX_QUOTE_AGE_SECONDS + 1.0
@@ -51,8 +51,7 @@ def read_records(
         StackError, DatabaseError, mysql.connector.Error: a side does not answer.
     """
     ledger = stack.exchange.ledger()
-    connection = stack.connect()
-    try:
+    with stack.connection() as connection:
         # One snapshot: a fill booked between two reads would break an invariant.
         execute_query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", db_conn=connection)
         execute_query("START TRANSACTION WITH CONSISTENT SNAPSHOT", db_conn=connection)
@@ -92,8 +91,6 @@ def read_records(
         events = execute_query(
             "SELECT * FROM dca_events ORDER BY id", fetch_all=True, db_conn=connection
         )
-    finally:
-        close_quietly(connection)
     return ChaosRecords(
         evidence=evidence,
         ledger=ledger,

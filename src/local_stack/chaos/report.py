@@ -55,10 +55,6 @@ class Figures:
     violations: list[Violation] = field(default_factory=list)
 
     @property
-    def max_recovery(self) -> RecoveryTime | None:
-        return max(self.recoveries_timed, key=lambda one: one.seconds, default=None)
-
-    @property
     def is_well(self) -> bool:
         return not self.violations
 
@@ -91,7 +87,7 @@ def summary_lines(figures: Figures) -> Iterator[str]:
     yield f"faults of the exchange: {total} ({_listed(figures.exchange_faults)})"
     total = sum(figures.faults.values())
     yield f"faults of the stack: {total}, {figures.kills} kills ({_listed(figures.faults)})"
-    longest = figures.max_recovery
+    longest = max(figures.recoveries_timed, key=lambda one: one.seconds, default=None)
     if longest is not None:
         yield (
             f"recoveries {figures.recoveries}; after each of {len(figures.recoveries_timed)} storms"

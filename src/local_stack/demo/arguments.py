@@ -34,6 +34,7 @@ LADDER = {
 }
 REPLAY_COOLDOWN_SECONDS, SYNTHETIC_COOLDOWN_SECONDS = 300, 5
 CRON_SECONDS, STALE_SECONDS = 60, 300
+Recording = tuple[datetime, datetime]
 
 DESCRIPTION = """\
 Watch the bot trade, without an account, keys or money: starts a private MariaDB, a local exchange
@@ -72,14 +73,6 @@ the summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
-    """The recorded times between which a replay runs, aware UTC."""
-
-    first_at: datetime
-    last_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPlan:
     """Everything that is decided before a demo starts."""
 
@@ -92,6 +85,7 @@ class DemoPlan:
     market: str
     requests_per_minute: int
     recording: Recording | None
+    """The recorded times between which a replay runs, aware UTC."""
     minutes: float | None
     plain: bool
     json: bool
@@ -145,10 +139,8 @@ def _read_recordings(given: argparse.Namespace) -> tuple[Recording, tuple[str, .
     quotes = [quote for path in given.quotes for quote in load_recording(path, assets, **window)]
     if not quotes:
         raise ReplayError("the recording has no quotes between --from and --until")
-    first, last = (pick(quote.at_seconds for quote in quotes) for pick in (min, max))
-    recording = Recording(
-        first_at=datetime.fromtimestamp(first, UTC), last_at=datetime.fromtimestamp(last, UTC)
-    )
+    times = [quote.at_seconds for quote in quotes]
+    recording = datetime.fromtimestamp(min(times), UTC), datetime.fromtimestamp(max(times), UTC)
     return recording, tuple(sorted({quote.symbol for quote in quotes}))
 
 

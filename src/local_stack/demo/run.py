@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,6 @@ from local_stack.stack import LocalStack
 from local_stack.stopper import Stopper
 from monitoring.status.status import Status, StatusReader
 from monitoring.status.timed_calls import Pending
-from utils.db_utils import close_quietly
 from utils.formatting import moment, stopwatch
 
 POLL_SECONDS = 0.5
@@ -65,15 +65,11 @@ class Demo:
             KeyboardInterrupt: the user wants no summary.
         """
         self._start()
-        db_conn = self.stack.connect()
-        try:
+        with self.stack.connection() as db_conn, contextlib.closing(self.view):
             self._watch(db_conn)
             self.view.close()
             self.view.say("ending: the bot finishes its orders, the exchange posts the day's fees")
             return self._end(db_conn)
-        finally:
-            self.view.close()
-            close_quietly(db_conn)
 
     def _start(self) -> None:
         self.view.say(f"starting: private MariaDB, local exchange ({self.plan.market}), the bot")
@@ -123,9 +119,9 @@ class Demo:
         if plan.minutes is not None:
             text += f" of {stopwatch(plan.minutes * 60)}"
         if plan.recording is not None and isinstance(market["position"], str):
-            at = datetime.fromisoformat(market["position"])
-            whole = plan.recording.last_at - plan.recording.first_at
-            done = (at - plan.recording.first_at) / whole if whole else 1.0
+            at, (first_at, last_at) = datetime.fromisoformat(market["position"]), plan.recording
+            whole = last_at - first_at
+            done = (at - first_at) / whole if whole else 1.0
             text += f", {moment(at)} ({done:.0%})"
         return f"demo  {plan.market} at {plan.speed:g}x  {text}"
 

@@ -27,7 +27,7 @@ def check_assets(facts: Facts) -> list[Finding]:
     records = facts.known_records()
     if not records.assets:
         return [warn(SUBJECT, "none: there is nothing to trade", "scripts/assets add BTC/USD")]
-    market = facts.market()
+    market = facts.market.result()
     found: list[Finding] = []
     for asset in records.assets:
         found += _check_one(facts, asset, records.states.get(asset.id), market)
@@ -72,7 +72,7 @@ def check_capital(facts: Facts) -> list[Finding]:
     enabled = [asset for asset in records.assets if asset.is_enabled]
     if not enabled:
         return []
-    account, market = facts.known_account(), facts.market()
+    account, market = facts.known_account(), facts.market.result()
     fee_rate = facts.settings.taker_fee_rate
     needed = Decimal(0)
     for asset in enabled:

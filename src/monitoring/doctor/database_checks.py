@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from monitoring.doctor.facts import Facts
-from monitoring.doctor.findings import Finding, NotChecked, fail, ok, warn
+from monitoring.doctor.findings import Finding, fail, ok, warn
 from monitoring.status.daemon_status import load_daemon_status
 from runtime.account_lock import find_lock_holder
 from utils.db_utils import DatabaseError, execute_query, refusal_cure, thread_connection
@@ -18,7 +18,7 @@ _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 def check_database(facts: Facts) -> list[Finding]:
     settings = facts.settings
     try:
-        server = facts.database()
+        server = facts.database.result()
     except DatabaseError as error:
         text, _, _ = str(error).removeprefix("database: ").partition(": run ")
         refused = refusal_cure(settings, error.errno)
@@ -80,8 +80,7 @@ def check_times(facts: Facts) -> list[Finding]:
 
 def check_binding(facts: Facts) -> list[Finding]:
     database = facts.known_database()
-    if database.records is None:
-        raise NotChecked("the tables are not of this version (see schema)")
+    facts.known_records()  # of the tables of this version
     if database.account_id is None:
         return [ok("account binding", "to no account yet: the first start binds it to yours")]
     account = facts.known_account()

@@ -40,7 +40,7 @@ def check_money(facts: Facts) -> list[Finding]:
 
 def check_account(facts: Facts) -> list[Finding]:
     try:
-        account = facts.account()
+        account = facts.account.result()
     except CredentialsRefused as error:
         return [fail("account", str(error), cure_of_wrong_keys(facts.settings))]
     except ExchangeError as error:
@@ -90,7 +90,7 @@ def check_data_stream(facts: Facts) -> list[Finding]:
     daemon = load_daemon_status(facts.settings)
     if daemon.quotes is not None and daemon.quotes.is_connected:
         try:
-            quotes = facts.market().quotes
+            quotes = facts.market.result().quotes
         except (ExchangeError, NotChecked):
             quotes = {}
         if stalled := find_stalled_stream(facts.settings, daemon, quotes):

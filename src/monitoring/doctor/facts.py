@@ -64,7 +64,8 @@ class Market:
 
 
 class Facts:
-    """All requests start when this is made.
+    """All requests start when this is made. `account`, `database` and `market` are for the checks
+    that report their trouble, what is `known_...` for all other checks.
 
     Args:
         problems: what is wrong with `settings`, which may be incomplete then.
@@ -78,33 +79,18 @@ class Facts:
         self.settings = settings
         self.problems = problems
         self.are_settings_known = are_settings_known
-        self._account = Pending(self._ask_account, seconds=ANSWER_SECONDS)
-        self._database = Pending(self._ask_database, seconds=ANSWER_SECONDS)
-        self._market = Pending(self._ask_market, seconds=ANSWER_SECONDS + 2)
-
-    def account(self) -> Account:
-        """For the check of the account itself.
-
-        Raises:
-            ExchangeError, TookTooLong, NotChecked.
-        """
-        return self._account.result()
-
-    def database(self) -> DatabaseFacts:
-        """For the check of the database itself.
-
-        Raises:
-            DatabaseError, TookTooLong, NotChecked.
-        """
-        return self._database.result()
+        # Their results raise ExchangeError (the database: DatabaseError), TookTooLong, NotChecked.
+        self.account = Pending(self._ask_account, seconds=ANSWER_SECONDS)
+        self.database = Pending(self._ask_database, seconds=ANSWER_SECONDS)
+        self.market = Pending(self._ask_market, seconds=ANSWER_SECONDS + 2)
 
     def known_account(self) -> Account:
-        """For all other checks. Raises NotChecked when it is not known."""
-        return _known(self._account, "the exchange gave no answer (see account)")
+        """Raises NotChecked."""
+        return _known(self.account, "the exchange gave no answer (see account)")
 
     def known_database(self) -> DatabaseFacts:
-        """For all other checks. Raises NotChecked when it is not known."""
-        return _known(self._database, "the database gave no answer (see database)")
+        """Raises NotChecked."""
+        return _known(self.database, "the database gave no answer (see database)")
 
     def known_records(self) -> Records:
         """The configuration and the cycles. Raises NotChecked."""
@@ -112,10 +98,6 @@ class Facts:
         if records is None:
             raise NotChecked("the tables are not of this version (see schema)")
         return records
-
-    def market(self) -> Market:
-        """Rules, prices and open orders. Raises ExchangeError, TookTooLong, NotChecked."""
-        return self._market.result()
 
     def _need(self, names: str) -> None:
         """Wrong settings could reach a foreign server: nothing is sent with them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 
 class Level(StrEnum):
@@ -26,13 +27,4 @@ class NotChecked(Exception):
     """A check cannot be made, for a reason that another line gives."""
 
 
-def ok(subject: str, text: str) -> Finding:
-    return Finding(Level.OK, subject, text)
-
-
-def warn(subject: str, text: str, cure: str | None = None) -> Finding:
-    return Finding(Level.WARN, subject, text, cure)
-
-
-def fail(subject: str, text: str, cure: str | None = None) -> Finding:
-    return Finding(Level.FAIL, subject, text, cure)
+ok, warn, fail = (partial(Finding, level) for level in Level)

@@ -36,7 +36,6 @@ from runtime.crontab import (
     read_crontab,
     split_at_block,
 )
-from runtime.daemon_process import project_python
 from utils.formatting import span
 
 MIN_FREE_BYTES, SCARCE_FREE_BYTES = 200_000_000, 1_000_000_000
@@ -177,15 +176,9 @@ def check_crontab(facts: Facts) -> list[Finding]:
 
 def _blocks(facts: Facts) -> list[str]:
     """The lines as they should be, with and without the start of the private database."""
+    log_dir = facts.settings.log_dir
     return [
-        compute_block(
-            Installation(
-                root=PROJECT_ROOT,
-                python=project_python(),
-                log_dir=facts.settings.log_dir,
-                starts_database=starts_database,
-            )
-        )
+        compute_block(Installation(log_dir=log_dir, starts_database=starts_database))
         for starts_database in (True, False)
     ]
 

@@ -170,21 +170,11 @@ def _read_token(text: str) -> tuple[str, int]:
 
 
 def _shape(record: Record) -> Json:
-    match record:
-        case Quote():
-            return _timed(data_wire.quote_fields(record), record.at_ns)
-        case Trade():
-            return _timed(data_wire.trade_fields(record), record.at_ns)
-        case Bar():
-            return _timed(data_wire.bar_fields(record), record.at_ns)
+    return {"t": rfc3339(record.at_ns), **data_wire.fields_of(record)}
 
 
 def _book_shape(quote: Quote) -> Json:
-    return _timed(data_wire.book_fields(quote), quote.at_ns)
-
-
-def _timed(fields: Json, at_ns: int) -> Json:
-    return {"t": rfc3339(at_ns), **fields}
+    return {"t": rfc3339(quote.at_ns), **data_wire.book_fields(quote)}
 
 
 def _answer(name: str, found: Mapping[str, object], **more: object) -> web.Response:

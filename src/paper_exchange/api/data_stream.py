@@ -15,10 +15,10 @@ from paper_exchange.api import data_wire, wire
 from paper_exchange.api.data_codec import Codec, JsonCodec, MsgpackCodec
 from paper_exchange.api.quote_faults import apply_quote_faults
 from paper_exchange.api.sockets import Outbox, open_websocket
-from paper_exchange.api.stream import Stream
+from paper_exchange.api.stream import Stream, StreamClient
 from paper_exchange.core.clock import NANOS
 from paper_exchange.core.exchange import Exchange
-from paper_exchange.core.prices import Bar, Quote, Tick
+from paper_exchange.core.prices import Bar, Quote, Tick, Trade
 from paper_exchange.faults.table import Seam
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ _CLOSING_ERRORS = frozenset({402, 404, 406, 409})
 """After these the server closes the connection."""
 
 
-class DataClient:
+class DataClient(StreamClient):
     """One connection: its codec, its subscriptions, and whether it may have any."""
 
     def __init__(
@@ -54,7 +54,6 @@ class DataClient:
         asks_msgpack = "msgpack" in request.headers.get("Content-Type", "")
         self.codec: Codec = MsgpackCodec() if asks_msgpack else JsonCodec()
         self.is_authenticated = False
-        self.is_stalled = False
         self.subscriptions: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS}
         self._records: dict[str, Quote] = {}
         self.outbox = Outbox(
@@ -65,12 +64,8 @@ class DataClient:
             slow_frame=self._error_frame(407),
         )
 
-    @property
-    def is_receiving(self) -> bool:
-        return not (self.is_stalled or self.outbox.is_cut)
-
     def answer(self, body: wire.Json) -> None:
-        self.outbox.put_frame(self.codec.frame([self.codec.message(body)]))
+        self.outbox.put(self.codec.frame([self.codec.message(body)]), is_frame=True)
 
     def refuse(self, code: int) -> None:
         log.info("data_stream.refused code=%s reason=%r", code, ERRORS[code])
@@ -87,6 +82,10 @@ class DataClient:
         if not self.is_stalled:
             self.outbox.put(self.codec.message(body, at_ns))
 
+    def send_record(self, kind: str, record: Quote | Trade | Bar) -> None:
+        fields = data_wire.fields_of(record)
+        self.send({"T": kind, "S": record.symbol, **fields}, record.at_ns)
+
     def send_book(self, quote: Quote) -> None:
         """The whole book the first time ("r"), then only what changed in it."""
         before = self._records.get(quote.symbol)
@@ -97,20 +96,12 @@ class DataClient:
         elif fields["b"] or fields["a"]:
             self.send({"T": "o", "S": quote.symbol, **fields}, quote.at_ns)
 
-    def send_bar(self, channel: str, kind: str, bar: Bar) -> None:
-        if self.wants(channel, bar.symbol):
-            self.send({"T": kind, "S": bar.symbol, **data_wire.bar_fields(bar)}, bar.at_ns)
-
     def forget_unwanted_order_books(self) -> None:
         for symbol in [name for name in self._records if not self.wants("orderbooks", name)]:
             del self._records[symbol]
 
-    def cut(self, code: int, *, abruptly: bool = False) -> None:
-        """Drops the connection; with a code of ERRORS that is sent first."""
-        if abruptly:
-            self.outbox.reset()
-        else:
-            self.outbox.cut(self._error_frame(code) if code in ERRORS else None)
+    def _last_frame(self, code: int) -> bytes | None:
+        return self._error_frame(code) if code in ERRORS else None
 
     def _error_frame(self, code: int) -> bytes:
         body = {"T": "error", "code": code, "msg": ERRORS[code]}
@@ -150,18 +141,17 @@ class DataStream(Stream[DataClient]):
                 continue
             self._apply_faults(client, "quote", quote.symbol)
             if client.wants("quotes", quote.symbol):
-                head = {"T": "q", "S": quote.symbol}
-                client.send({**head, **data_wire.quote_fields(quote)}, quote.at_ns)
-                if client.is_receiving:
+                client.send_record("q", quote)
+                if not (client.is_stalled or client.outbox.is_cut):
                     for listener in self.sent_listeners:
                         listener(quote)
             if trade is not None and client.wants("trades", trade.symbol):
-                head = {"T": "t", "S": trade.symbol}
-                client.send({**head, **data_wire.trade_fields(trade)}, trade.at_ns)
+                client.send_record("t", trade)
             if client.wants("orderbooks", tick.quote.symbol):
                 client.send_book(tick.quote)
             for channel, kind, bar in bars:
-                client.send_bar(channel, kind, bar)
+                if client.wants(channel, bar.symbol):
+                    client.send_record(kind, bar)
 
     def _due_bars(self, tick: Tick) -> list[tuple[str, str, Bar]]:
         """The bars that this tick makes due, each with its channel and kind of message.

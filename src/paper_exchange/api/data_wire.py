@@ -9,13 +9,32 @@ from paper_exchange.api.wire import Json
 from paper_exchange.core.prices import Bar, Quote, Trade
 
 
-def quote_fields(quote: Quote) -> Json:
-    return {
-        "bp": float(quote.bid),
-        "bs": float(quote.bid_size),
-        "ap": float(quote.ask),
-        "as": float(quote.ask_size),
-    }
+def fields_of(record: Quote | Trade | Bar) -> Json:
+    match record:
+        case Quote():
+            return {
+                "bp": float(record.bid),
+                "bs": float(record.bid_size),
+                "ap": float(record.ask),
+                "as": float(record.ask_size),
+            }
+        case Trade():
+            return {
+                "p": float(record.price),
+                "s": float(record.size),
+                "i": record.id,
+                "tks": record.taker_side,
+            }
+        case Bar():
+            return {
+                "o": float(record.open),
+                "h": float(record.high),
+                "l": float(record.low),
+                "c": float(record.close),
+                "v": float(record.volume),
+                "n": record.trade_count,
+                "vw": float(record.value / record.volume) if record.volume else 0.0,
+            }
 
 
 def book_fields(quote: Quote, before: Quote | None = None) -> Json:
@@ -37,24 +56,3 @@ def _level(price: Decimal, size: Decimal) -> dict[float, float]:
 def _level_changes(before: dict[float, float], now: dict[float, float]) -> dict[float, float]:
     gone = {price: 0.0 for price in before if price not in now}
     return gone | {price: size for price, size in now.items() if before.get(price) != size}
-
-
-def trade_fields(trade: Trade) -> Json:
-    return {
-        "p": float(trade.price),
-        "s": float(trade.size),
-        "i": trade.id,
-        "tks": trade.taker_side,
-    }
-
-
-def bar_fields(bar: Bar) -> Json:
-    return {
-        "o": float(bar.open),
-        "h": float(bar.high),
-        "l": float(bar.low),
-        "c": float(bar.close),
-        "v": float(bar.volume),
-        "n": bar.trade_count,
-        "vw": float(bar.value / bar.volume) if bar.volume else 0.0,
-    }

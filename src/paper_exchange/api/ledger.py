@@ -31,8 +31,8 @@ def ledger_json(exchange: Exchange) -> wire.Json:
         "balances": balances_json(exchange),
         "quotes_sent": {
             order_id: [
-                {"bid": str(one.bid), "ask": str(one.ask), "seconds_before": one.seconds_before}
-                for one in sent
+                {"bid": str(quote.bid), "ask": str(quote.ask), "seconds_before": seconds}
+                for quote, seconds in sent
             ]
             for order_id, sent in exchange.quotes_sent.before_orders.items()
         },

@@ -1,25 +1,12 @@
 """Counts the requests of each minute and says when one is too many, as Alpaca's headers do."""
 
+import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+
+from paper_exchange.core import errors
 
 _WINDOW_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    limit: int
-    remaining: int
-    resets_at: int
-    is_exceeded: bool
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(self.resets_at),
-        }
 
 
 class RequestMeter:
@@ -38,8 +25,19 @@ class RequestMeter:
         self._recent: deque[float] = deque()
         self._accepted: deque[float] = deque()
 
-    def count(self, now_seconds: float) -> Allowance:
-        """Counts one request, at seconds since the epoch. A limit of 0 is none."""
+    def admit(self) -> Mapping[str, str]:
+        """Counts a request and returns the headers of its answer. Raises ApiError (429)."""
+        headers, is_exceeded = self.count(time.time())
+        if is_exceeded:
+            refusal = errors.too_many_requests()
+            refusal.headers = headers
+            raise refusal
+        return headers
+
+    def count(self, now_seconds: float) -> tuple[Mapping[str, str], bool]:
+        """Counts one request, at seconds since the epoch: the headers of its answer, and whether
+        it is one too many. A limit of 0 is none.
+        """
         self.total += 1
         self.peak_per_minute = max(self.peak_per_minute, _slide(self._recent, now_seconds))
 
@@ -48,12 +46,16 @@ class RequestMeter:
             self._window, self._used = window, 0
         self._used += 1
         limit = self.limit_per_minute
+        headers = {
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(max(0, limit - self._used)),
+            "X-RateLimit-Reset": str((window + 1) * _WINDOW_SECONDS),
+        }
         is_exceeded = 0 < limit < self._used
         if not is_exceeded:
             accepted = _slide(self._accepted, now_seconds)
             self.accepted_peak_per_minute = max(self.accepted_peak_per_minute, accepted)
-        remaining = max(0, limit - self._used)
-        return Allowance(limit, remaining, (window + 1) * _WINDOW_SECONDS, is_exceeded)
+        return headers, is_exceeded
 
 
 def _slide(recent: deque[float], now_seconds: float) -> int:

@@ -1,6 +1,5 @@
 """The trading API under /v2: the routes of one account, its keys and its rate limit."""
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 
@@ -36,17 +35,7 @@ class TradingApi:
         if given != self._keys:
             raise errors.unauthorized()
         self.request_counts[f"{request.method} {_route(request)}"] += 1
-        return admitted(self.meter)
-
-
-def admitted(meter: RequestMeter) -> Mapping[str, str]:
-    """Counts a request and returns the headers of its answer. Raises ApiError (429)."""
-    allowance = meter.count(time.time())
-    if allowance.is_exceeded:
-        refusal = errors.too_many_requests()
-        refusal.headers = allowance.headers
-        raise refusal
-    return allowance.headers
+        return self.meter.admit()
 
 
 def _route(request: web.Request) -> str:

@@ -53,13 +53,8 @@ class Outbox:
         self._writer = asyncio.create_task(self._write())
         self._cutter: asyncio.Task[None] | None = None
 
-    def put(self, message: bytes) -> None:
-        self._put(self._join is None, message)
-
-    def put_frame(self, frame: bytes) -> None:
-        self._put(True, frame)
-
-    def _put(self, is_frame: bool, payload: bytes) -> None:
+    def put(self, payload: bytes, *, is_frame: bool = False) -> None:
+        """A message, or a frame that is packed already."""
         if self.is_cut:
             return
         if len(self._waiting) >= self._limit:

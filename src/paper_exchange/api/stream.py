@@ -1,7 +1,7 @@
 """What both websockets share: their clients, what comes in, and the faults of a connection."""
 
 import asyncio
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -11,11 +11,19 @@ from paper_exchange.faults.armed import Fault
 from paper_exchange.faults.table import Seam
 
 
-class StreamClient(Protocol):
+class StreamClient:
     outbox: Outbox
-    is_stalled: bool
+    is_stalled = False
 
-    def cut(self, code: int, *, abruptly: bool = False) -> None: ...
+    def cut(self, code: int, *, abruptly: bool = False) -> None:
+        """Drops the connection; the stream's message for `code`, if it has one, goes first."""
+        if abruptly:
+            self.outbox.reset()
+        else:
+            self.outbox.cut(self._last_frame(code))
+
+    def _last_frame(self, _code: int) -> bytes | None:
+        return None
 
 
 Client = TypeVar("Client", bound=StreamClient)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from paper_exchange.api import wire
 from paper_exchange.api.sockets import Outbox, open_websocket
-from paper_exchange.api.stream import Stream
+from paper_exchange.api.stream import Stream, StreamClient
 from paper_exchange.core.exchange import Exchange
 from paper_exchange.core.state import TradeUpdate, order_facts
 from paper_exchange.faults.table import Seam
@@ -21,24 +21,18 @@ from paper_exchange.faults.table import Seam
 log = logging.getLogger(__name__)
 
 
-class TradeClient:
+class TradeClient(StreamClient):
+    """Its stream has no error codes."""
+
     def __init__(
         self, socket: web.WebSocketResponse, request: web.Request, *, queue_limit: int
     ) -> None:
         self.is_authorized = False
         self.is_listening = False
-        self.is_stalled = False
         self.outbox = Outbox(socket, request.transport, limit=queue_limit, join=None)
 
     def send(self, body: wire.Json) -> None:
         self.outbox.put(json.dumps(body).encode())
-
-    def cut(self, _code: int, *, abruptly: bool = False) -> None:
-        """Drops the connection; this stream has no error codes."""
-        if abruptly:
-            self.outbox.reset()
-        else:
-            self.outbox.cut()
 
 
 class TradeStream(Stream[TradeClient]):

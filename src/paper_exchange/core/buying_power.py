@@ -21,11 +21,9 @@ def plan_reservation(state: State, ticket: Ticket, freed: Reservation | None = N
     """
     wanted_id = ticket.client_order_id
     if wanted_id and state.switches.duplicate_ids_refused and state.book.by_client_id(wanted_id):
-        raise errors.duplicate_client_order_id()
+        raise errors.invalid("client_order_id must be unique")
     asset, account = ticket.asset, state.account
-    wash = order_rules.find_wash_trade(ticket, state.book.open_on(asset.symbol))
-    if wash is not None:
-        raise errors.wash_trade(wash[0].id, wash[1])
+    order_rules.check_wash_trade(ticket, state.book.open_on(asset.symbol))
     likely_price, worst_price = _prices(state, ticket)
     order_rules.check_cost(ticket.side, ticket.notional or _cost(ticket.qty, likely_price))
     wanted = needed(asset, ticket.side, ticket.qty, ticket.notional, worst_price)

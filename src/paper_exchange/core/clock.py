@@ -24,21 +24,13 @@ class Clock:
 
     def __init__(self, faults: FaultBoard | None = None) -> None:
         self._faults = faults or FaultBoard()
-        self._last_ns = 0
-
-    @property
-    def last_true_ns(self) -> int:
+        self.last_true_ns = 0
         """The newest reading without skew: for the ledger, never for the wire."""
-        return self._last_ns
-
-    def not_before(self, at_ns: int) -> None:
-        """Every reading from now on is later than this last one of an earlier process."""
-        self._last_ns = max(self._last_ns, at_ns)
 
     def now_ns(self) -> int:
-        self._last_ns = max(time.time_ns(), self._last_ns + _MIN_STEP_NS)
+        self.last_true_ns = max(time.time_ns(), self.last_true_ns + _MIN_STEP_NS)
         skew_seconds = sum(fault.seconds for fault in self._faults.visit(Seam.CLOCK))
-        return self._last_ns + round(skew_seconds * NANOS)
+        return self.last_true_ns + round(skew_seconds * NANOS)
 
 
 def rfc3339(at_ns: int) -> str:

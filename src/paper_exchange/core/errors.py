@@ -1,4 +1,4 @@
-"""Refusals in Alpaca's words: every 4xx body of the exchange is built here.
+"""Refusals in Alpaca's words: each kind of 4xx body is built here.
 
 Sources: the project's facts file and payloads; where those say nothing, bodies that bots quote.
 """
@@ -30,12 +30,8 @@ def too_many_requests() -> ApiError:
     return ApiError(429, "too many requests.")
 
 
-def malformed_body() -> ApiError:
-    return ApiError(400, "request body format is invalid", 40010000)
-
-
-def unknown_field(name: str) -> ApiError:
-    return ApiError(400, f"request body format is invalid: unknown field {name}", 40010000)
+def malformed_body(why: str = "") -> ApiError:
+    return ApiError(400, f"request body format is invalid{why}", 40010000)
 
 
 def invalid(message: str) -> ApiError:
@@ -53,10 +49,6 @@ def forbidden(message: str, **fields: object) -> ApiError:
     return ApiError(403, message, 40310000, **fields)
 
 
-def trading_suspended() -> ApiError:
-    return forbidden("new orders are rejected by user request")
-
-
 def bad_data_request(message: str) -> ApiError:
     """The market data API refuses without a code."""
     return ApiError(400, message)
@@ -70,22 +62,6 @@ def position_not_found() -> ApiError:
     return ApiError(404, "position does not exist", 40410000)
 
 
-def asset_not_found(symbol: str) -> ApiError:
-    return ApiError(404, f"asset not found for {symbol}", 40410000)
-
-
-def invalid_order_type() -> ApiError:
-    return unprocessable("invalid order type for crypto order")
-
-
-def invalid_time_in_force() -> ApiError:
-    return unprocessable("invalid crypto time_in_force")
-
-
-def duplicate_client_order_id() -> ApiError:
-    return invalid("client_order_id must be unique")
-
-
 def insufficient_balance(
     unit: str, requested: Decimal, available: Decimal, balance: Decimal
 ) -> ApiError:
@@ -96,23 +72,6 @@ def insufficient_balance(
         available=plain(available),
         balance=plain(balance),
         symbol=unit,
-    )
-
-
-def below_minimal_qty(minimum: Decimal) -> ApiError:
-    # Bots quote this text and 403 from live refusals, as for the minimal cost below.
-    return forbidden(f"order qty must be >= minimal qty of order {plain(minimum)}")
-
-
-def below_minimal_cost(minimum: Decimal) -> ApiError:
-    return forbidden(f"cost basis must be >= minimal amount of order {plain(minimum)}")
-
-
-def wash_trade(existing_order_id: str, reason: str) -> ApiError:
-    return forbidden(
-        "potential wash trade detected. use complex orders",
-        existing_order_id=existing_order_id,
-        reject_reason=reason,
     )
 
 

@@ -66,7 +66,7 @@ class Exchange(State):
     def submit(self, request: Mapping[str, object]) -> Order:
         """Takes an order or raises ApiError. It is pending_new; all else follows as events."""
         if self.profile.is_suspended:
-            raise errors.trading_suspended()
+            raise errors.forbidden("new orders are rejected by user request")
         ticket = order_rules.parse_ticket(request, self.assets)
         return self._execution.accept(ticket, plan_reservation(self, ticket))
 

@@ -5,7 +5,7 @@ minute is over; longer bars are joined from those minutes.
 """
 
 import re
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,27 +31,27 @@ Record = TypeVar("Record", Quote, Trade, Bar)
 
 class History:
     def __init__(self) -> None:
-        self.quotes: dict[str, deque[Quote]] = {}
-        self.trades: dict[str, deque[Trade]] = {}
-        self.minutes: dict[str, deque[Bar]] = {}
-        self.days: dict[str, deque[Bar]] = {}
+        self.quotes = defaultdict[str, deque[Quote]](lambda: deque(maxlen=MAX_TICKS))
+        self.trades = defaultdict[str, deque[Trade]](lambda: deque(maxlen=MAX_TICKS))
+        self.minutes = defaultdict[str, deque[Bar]](lambda: deque(maxlen=MAX_MINUTES))
+        self.days = defaultdict[str, deque[Bar]](lambda: deque(maxlen=2))
         """The last two days of each symbol; the newest one still runs."""
 
     def on_tick(self, tick: Tick) -> None:
         symbol = tick.quote.symbol
-        _keep(self.quotes, symbol, tick.quote, MAX_TICKS)
+        self.quotes[symbol].append(tick.quote)
         if tick.trade is not None:
-            _keep(self.trades, symbol, tick.trade, MAX_TICKS)
+            self.trades[symbol].append(tick.trade)
             self._extend_day(tick.trade)
         if tick.closed_bar is not None:
-            _keep(self.minutes, symbol, tick.closed_bar, MAX_MINUTES)
+            self.minutes[symbol].append(tick.closed_bar)
 
     def bars(self, symbol: str, timeframe: "TimeFrame") -> list[Bar]:
         minutes = self.minutes.get(symbol, ())
         return list(minutes) if timeframe.is_a_minute else list(timeframe.joined(minutes))
 
     def _extend_day(self, trade: Trade) -> None:
-        days = self.days.setdefault(trade.symbol, deque(maxlen=2))
+        days = self.days[trade.symbol]
         if days and days[-1].at_ns <= trade.at_ns < days[-1].at_ns + 23 * 3600 * NANOS:
             days[-1] = days[-1].including(trade)  # no calendar needed
             return
@@ -60,13 +60,6 @@ class History:
             days[-1] = days[-1].including(trade)
         else:
             days.append(Bar.of(trade, begin))
-
-
-def _keep(store: dict[str, deque[Record]], symbol: str, record: Record, most: int) -> None:
-    records = store.get(symbol)
-    if records is None:
-        records = store[symbol] = deque(maxlen=most)
-    records.append(record)
 
 
 @dataclass(frozen=True, slots=True)

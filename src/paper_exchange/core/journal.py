@@ -204,7 +204,9 @@ class Journal:
         for name in ("created_at_ns", "last_equity", "configurations"):
             setattr(state.profile, name, getattr(profile, name))
         vars(state.activities).update(self._one("unposted"))
-        state.clock.not_before(max((step.true_ns for step in state.steps), default=0))
+        # Every reading from now on is later than the last one of the earlier process.
+        readings = (step.true_ns for step in state.steps)
+        state.clock.last_true_ns = max([state.clock.last_true_ns, *readings])
         self._kept = {kind: len(records) for kind, records in logs.items()}
 
     @contextmanager

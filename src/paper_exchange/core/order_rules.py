@@ -62,10 +62,11 @@ def parse_ticket(request: Body, assets: AssetCatalog) -> Ticket:
         raise errors.unprocessable(
             "crypto orders not allowed for advanced order_class: " + str(order_class)
         )
+    invalid_type = errors.unprocessable("invalid order type for crypto order")
     ticket = Ticket(
         asset=asset,
         side=_choice(request, "side", Side, errors.invalid("side is required")),
-        type=_choice(request, "type", OrderType, errors.invalid_order_type()),
+        type=_choice(request, "type", OrderType, invalid_type),
         time_in_force=_time_in_force(request),
         qty=_positive(request, "qty"),
         notional=_positive(request, "notional"),
@@ -110,15 +111,17 @@ def check_cost(side: Side, cost: Decimal | None) -> None:
     if cost is None:
         return
     if side is Side.BUY and cost < MIN_BUY_COST:
-        raise errors.below_minimal_cost(MIN_BUY_COST)
+        raise errors.forbidden(
+            f"cost basis must be >= minimal amount of order {plain(MIN_BUY_COST)}"
+        )
     if cost > MAX_ORDER_COST:
         raise errors.forbidden(
             f"order cost must be <= maximal amount of order {plain(MAX_ORDER_COST)}"
         )
 
 
-def find_wash_trade(ticket: Ticket, open_orders: list[Order]) -> tuple[Order, str] | None:
-    """An open order of the other side that the new one could trade with, and Alpaca's reason."""
+def check_wash_trade(ticket: Ticket, open_orders: list[Order]) -> None:
+    """Refuses an order that could trade with an open one of the other side."""
     for order in open_orders:
         if order.side is ticket.side:
             continue
@@ -128,8 +131,11 @@ def find_wash_trade(ticket: Ticket, open_orders: list[Order]) -> tuple[Order, st
                 buy, sell = sell, buy
             if buy is not None and sell is not None and buy < sell:
                 continue
-        return order, f"opposite side {order.type.value.partition('_')[0]} order exists"
-    return None
+        raise errors.forbidden(
+            "potential wash trade detected. use complex orders",
+            existing_order_id=order.id,
+            reject_reason=f"opposite side {order.type.value.partition('_')[0]} order exists",
+        )
 
 
 def _check_fields(request: Body, known: frozenset[str]) -> None:
@@ -139,7 +145,7 @@ def _check_fields(request: Body, known: frozenset[str]) -> None:
             continue
         if name in _STOCK_FIELDS:
             raise errors.unprocessable(f"{name} is not supported for crypto orders")
-        raise errors.unknown_field(name)
+        raise errors.malformed_body(f": unknown field {name}")
 
 
 def _asset(symbol: object, assets: AssetCatalog) -> Asset:
@@ -161,7 +167,8 @@ def _choice(request: Body, name: str, kind: type[E], refusal: errors.ApiError) -
 
 
 def _time_in_force(request: Body) -> TimeInForce:
-    return _choice(request, "time_in_force", TimeInForce, errors.invalid_time_in_force())
+    refusal = errors.unprocessable("invalid crypto time_in_force")
+    return _choice(request, "time_in_force", TimeInForce, refusal)
 
 
 def _positive(request: Body, name: str) -> Decimal | None:
@@ -223,7 +230,9 @@ def _check_size(ticket: Ticket) -> None:
     if ticket.qty is None:
         return
     if ticket.qty < ticket.asset.min_order_size:
-        raise errors.below_minimal_qty(ticket.asset.min_order_size)
+        # Bots quote this text and 403 from live refusals, as for the minimal cost.
+        smallest = plain(ticket.asset.min_order_size)
+        raise errors.forbidden(f"order qty must be >= minimal qty of order {smallest}")
     if ticket.qty % ticket.asset.min_trade_increment:
         raise errors.unprocessable(
             f"invalid qty {plain(ticket.qty)}. qty must be a multiple of the trade increment "

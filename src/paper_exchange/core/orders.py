@@ -182,17 +182,15 @@ class OrderBook:
     """Every order ever taken, in the order of submission, and which of them are open per symbol."""
 
     def __init__(self) -> None:
-        self._orders: dict[str, Order] = {}
+        self._orders: dict[str, Order] = {}  # in the order of submission
         self._id_by_client_id: dict[str, str] = {}
         self._open_ids: dict[str, dict[str, None]] = {}
-        self._submitted_ids: list[str] = []
         self.put_listeners: list[Callable[[Order], None]] = []
 
     def __len__(self) -> int:
         return len(self._orders)
 
     def add(self, order: Order) -> None:
-        self._submitted_ids.append(order.id)
         # With refusal of duplicates switched off the newest order answers for the id.
         self._id_by_client_id[order.client_order_id] = order.id
         self.put(order)
@@ -225,7 +223,7 @@ class OrderBook:
         return sorted(orders, key=lambda order: order.ordinal)
 
     def newest_first(self) -> Iterator[Order]:
-        return (self._orders[order_id] for order_id in reversed(self._submitted_ids))
+        return reversed(self._orders.values())
 
     def oldest_first(self) -> Iterator[Order]:
-        return (self._orders[order_id] for order_id in self._submitted_ids)
+        return iter(self._orders.values())

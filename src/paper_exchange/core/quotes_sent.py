@@ -5,8 +5,6 @@ Only quotes that one can trade on, and only those that a client received.
 
 import time
 from collections import deque
-from dataclasses import dataclass
-from decimal import Decimal
 
 from paper_exchange.core.clock import NANOS
 from paper_exchange.core.orders import Event, Side
@@ -17,18 +15,10 @@ KEPT_SECONDS = 15.0
 _MAX_AGE_NS = 60 * NANOS
 
 
-@dataclass(frozen=True, slots=True)
-class SentQuote:
-    bid: Decimal
-    ask: Decimal
-    seconds_before: float
-    """How long before the order was taken it was sent."""
-
-
 class QuotesSent:
     def __init__(self) -> None:
-        self.before_orders: dict[str, tuple[SentQuote, ...]] = {}
-        """By order id, oldest first."""
+        self.before_orders: dict[str, list[tuple[Quote, float]]] = {}
+        """By order id, oldest first; each with how many seconds before the order it was sent."""
         self._recent: dict[str, deque[tuple[float, Quote]]] = {}
 
     def on_sent(self, quote: Quote) -> None:
@@ -46,8 +36,8 @@ class QuotesSent:
         if update.event is not Event.PENDING_NEW or order.side is not Side.SELL:
             return
         now = time.monotonic()
-        self.before_orders[order.id] = tuple(
-            SentQuote(quote.bid, quote.ask, round(now - sent_at, 3))
+        self.before_orders[order.id] = [
+            (quote, round(now - sent_at, 3))
             for sent_at, quote in self._recent.get(order.symbol, ())
             if sent_at >= now - KEPT_SECONDS
-        )
+        ]

@@ -137,7 +137,7 @@ class State:
         """By symbol, position name or id. Raises ApiError (404)."""
         asset = self.assets.find(symbol)
         if asset is None:
-            raise errors.asset_not_found(symbol)
+            raise errors.ApiError(404, f"asset not found for {symbol}", 40410000)
         return asset
 
     def change(self, order: Order, event: Event, **changes: Any) -> Order:
