@@ -1,4 +1,4 @@
-"""Compares the database with the exchange, repairs and reports (phase 12). For cron: every 5 minutes.
+"""Compares database and exchange, repairs and reports (phase 12). For cron: every 5 minutes.
 
 A shell only: what follows from what stands in src/caretakers/plans/consistency_checker.py, how it
 is done in src/caretakers/consistency_checker.py.

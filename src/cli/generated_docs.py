@@ -50,13 +50,13 @@ _WHY = {
     Fact.SELL_OPENED: "the event that links it was lost, or came late",
     Fact.BUY_ENDED: "fills count whatever the final status; the next order gets the next seq",
     Fact.BUY_REPLACED: "what was filled is booked, the replacement is followed",
-    Fact.SELL_ENDED: "a filled sell, too, can leave coins: a position that lagged named fewer than there are",
+    Fact.SELL_ENDED: "a filled sell can leave coins, too: its quantity came from a position that lagged behind the fills",
     Fact.SELL_REPLACED: "what was sold is subtracted, the replacement is followed",
     Fact.BUY_FILLED_LATE: "fills can arrive after `canceled`; a closed cycle is not reopened, a person decides",
     Fact.SELL_FILLED_LATE: "fills can arrive after `canceled`; while another order is out, its end decides",
     Fact.ORDER_MISSING: "nothing ended, so the seq stays: if the order exists after all, it is refused as a duplicate",
     Fact.COOLDOWN_OVER: "the next cycle may begin",
-    Fact.POSITION_GONE: "the coins were sold or moved elsewhere; a person is told, and the new cycle waits",
+    Fact.POSITION_GONE: "the coins were sold or moved elsewhere",
 }
 _DONE = {
     Fact.BUY_OPENED: "link the order if it is not",
@@ -68,7 +68,7 @@ _DONE = {
     Fact.BUY_FILLED_LATE: "an alert, and book the difference with its own journal row",
     Fact.SELL_FILLED_LATE: "an alert, and book the difference with its own journal row",
     Fact.ORDER_MISSING: "unlink the order",
-    Fact.POSITION_GONE: "an alert, and the new cycle waits `cooldown_period`",
+    Fact.POSITION_GONE: "an alert, and the new cycle waits `cooldown_period` before it buys",
 }
 _SUBJECTS = {
     OwnOrder: "An order that the exchange has",

@@ -53,8 +53,8 @@ unrealised  what selling everything now at the bid would earn, after the fees of
 profit      of the cycles that ended today (UTC) and of all time, after fees, from the journal
 ~           based on estimated fees: Alpaca posts them hours later
 buy limits  MAX_BUY_USD_PER_DAY and others, and what of them is used
-ERROR       counts as wrong for an hour; about an order: until that is booked, or can be read or
-            explained again
+ERROR       counts as wrong for an hour, or until its order is booked, can be read again, or is
+            found harmless
 
 exit codes: 0 all is well (also when you stopped or paused it)
             1 something is wrong: each thing one line
