@@ -46,7 +46,7 @@ streams     quotes and trade updates: connected, and when the last one came; whe
             compared its records with the exchange
 caretakers  when cron last ran each script
 buys at     the price of the next buy, and how far the ask must go (negative: down); due: now
-held back   its price has come and it cannot trade: why, since when and the cure stand on top
+held back   its price is reached and it cannot trade: why, since when and the cure stand on top
 coins held  what the fees left of the coins that the open cycle bought
 sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
