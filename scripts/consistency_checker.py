@@ -1,4 +1,4 @@
-"""Compares the books with the exchange, repairs and reports (phase 12). For cron: every 5 minutes.
+"""Compares database and exchange, repairs and reports (phase 12). For cron: every 5 minutes.
 
 A shell only: what follows from what stands in src/caretakers/plans/consistency_checker.py, how it
 is done in src/caretakers/consistency_checker.py.
@@ -20,18 +20,19 @@ SCRIPT = Script(
     summary="Compare the cycles with the exchange; repair what a lost event left wrong.",
     manual="""
 Repairs (each is a row in dca_events):
-  a fill or an order that the books do not know     is booked
+  an order or a fill that the database lacks      is linked or booked
   a cycle in buying or selling whose order does
-  not exist                                         goes back to watching
-  a cycle that holds coins while the exchange has
-  no position                                       ends in error; a new cycle begins in watching
+  not exist                                       goes back to watching
+  a cycle that holds coins while the exchange
+  has no position                                 ends in error; a new cycle begins, which waits
+                                                  cooldown_period before it buys
 
 Reports, once: a position that differs from its cycle by more than fees explain, an order with our
 prefix that no cycle claims, a cooldown that cannot end.
 
 It also replaces the estimated fees of finished days by what Alpaca posted (CFEE, FEE).
 
-Nothing is repaired before two looks some seconds apart agree; an outage or a partial answer of
+Nothing is repaired before two checks some seconds apart agree; an outage or a partial answer of
 the exchange changes nothing. Run it by cron every five minutes; a second run right after the first
 does nothing.""",
     needs_exchange=True,

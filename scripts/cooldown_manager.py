@@ -1,6 +1,6 @@
 """Lets cycles whose cooldown is over buy again (phase 11). For cron: every minute.
 
-A shell only: when a rest is over stands in src/caretakers/plans/cooldown_manager.py, how it is
+A shell only: when a cooldown is over stands in src/caretakers/plans/cooldown_manager.py, how it is
 ended in src/caretakers/cooldown_manager.py.
 """
 

@@ -19,11 +19,11 @@ SCRIPT = Script(
     name="order_manager",
     summary="Cancel open orders that are stale, stuck or orphaned.",
     manual="""
-Looks at all open orders on the symbols in dca_assets (enabled or not: those symbols belong to the
-bot) that are open for longer than STALE_ORDER_SECONDS, by the exchange's clock:
+Checks the orders on the symbols in dca_assets (enabled or not: those symbols belong to the bot)
+that have been open for longer than STALE_ORDER_SECONDS by the exchange's clock:
 
   stale limit buy   the price moved away: the cycle goes back to watching and buys anew
-  stuck sell        a market sell that rests: what is left is sold again
+  stuck sell        a market sell that is not filled: what is left of it is sold again
   orphan            a buy or a sell that no cycle claims
 
 and, at any age, the open buy of a cycle that is to be sold now (scripts/bot close).

@@ -20,7 +20,7 @@ SCRIPT = Script(
     name="watchdog",
     summary="Start main_app.py when it does not run, restart it when it hangs.",
     manual="""
-Looks at the PID file, the process and its heartbeat:
+Checks the PID file, the process and its heartbeat:
 
   does not run               it is started, detached; output: LOG_DIR/main_app.out
   suspended or blocked       no heartbeat for HEARTBEAT_MAX_AGE_SECONDS: ended (TERM, then KILL)
@@ -30,7 +30,7 @@ Looks at the PID file, the process and its heartbeat:
   does not stay alive        tried again at growing intervals, up to 5 minutes; one mail
   run/stopped exists         you stopped it on purpose: left alone
 
-Every start and restart is mailed, if mail is set up. HEARTBEAT_URL is asked for while all is well.
+Every start and restart is mailed, if mail is set up. HEARTBEAT_URL is pinged while all is well.
 Two watchdogs at once start one daemon.""",
     needs_database=False,
 )

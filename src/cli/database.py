@@ -70,7 +70,7 @@ def start(server: PrivateMariaDB, options: argparse.Namespace) -> int:
         apply_schema(connection)
     if not options.json:
         state = "The private MariaDB runs already." if ran_already else "The private MariaDB runs."
-        print(f"# {state} These lines belong into .env:")
+        print(f"# {state} These lines belong in .env:")
     return env(server, options)
 
 

@@ -50,13 +50,13 @@ _WHY = {
     Fact.SELL_OPENED: "the event that links it was lost, or came late",
     Fact.BUY_ENDED: "fills count whatever the final status; the next order gets the next seq",
     Fact.BUY_REPLACED: "what was filled is booked, the replacement is followed",
-    Fact.SELL_ENDED: "a filled sell, too, can leave coins: a position that lagged named fewer than there are",
+    Fact.SELL_ENDED: "a filled sell can leave coins, too: its quantity came from a position that lagged behind the fills",
     Fact.SELL_REPLACED: "what was sold is subtracted, the replacement is followed",
     Fact.BUY_FILLED_LATE: "fills can arrive after `canceled`; a closed cycle is not reopened, a person decides",
     Fact.SELL_FILLED_LATE: "fills can arrive after `canceled`; while another order is out, its end decides",
     Fact.ORDER_MISSING: "nothing ended, so the seq stays: if the order exists after all, it is refused as a duplicate",
     Fact.COOLDOWN_OVER: "the next cycle may begin",
-    Fact.POSITION_GONE: "the coins were sold or moved elsewhere; an alert is sent, and the new cycle waits",
+    Fact.POSITION_GONE: "the coins were sold or moved elsewhere",
 }
 _DONE = {
     Fact.BUY_OPENED: "link the order if it is not",
@@ -68,7 +68,7 @@ _DONE = {
     Fact.BUY_FILLED_LATE: "an alert, and book the difference with its own journal row",
     Fact.SELL_FILLED_LATE: "an alert, and book the difference with its own journal row",
     Fact.ORDER_MISSING: "unlink the order",
-    Fact.POSITION_GONE: "an alert, and the new cycle waits `cooldown_period`",
+    Fact.POSITION_GONE: "an alert, and the new cycle waits `cooldown_period` before it buys",
 }
 _SUBJECTS = {
     OwnOrder: "An order that the exchange has",
@@ -178,9 +178,9 @@ def render_log_lines() -> str:
         "# What each log line means",
         "",
         "One event, one line: `time LEVEL module noun.past_participle key=value ...`, times in UTC, files in `logs/`: `app.log` for the daemon,",
-        "one for each script. INFO: money or state moved. WARNING: it healed itself, or soon will. ERROR: a person is needed, and an alert is",
-        "mailed (if mail is set up: grouped, throttled). What is the same alert, the event and its `symbol`, `cycle`, `order`, `id`, `key`, `stream`,",
-        "`pid` and `script` decide, not its words; of a stall and a skipped order also why. The kinds of `dca_events` have the same names with a `_` (`order_unclaimed`).",
+        "one for each script. INFO: money or state moved. WARNING: it repaired itself, or soon will. ERROR: a person is needed, and an alert is",
+        "mailed (if mail is set up: grouped, throttled). Two alerts are the same if the event and its `symbol`, `cycle`, `order`, `id`, `key`,",
+        "`stream`, `pid` and `script` are the same, whatever their words; of a stall and a skipped order also the reason. The kinds of `dca_events` have the same names with a `_` (`order_unclaimed`).",
         f"This page is written by `{COMMAND}` from `src/utils/log_events.py`.",
         "",
         "| line | level | meaning | what to do |",

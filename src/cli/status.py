@@ -46,15 +46,15 @@ streams     quotes and trade updates: connected, and when the last one came; whe
             compared its records with the exchange
 caretakers  when cron last ran each script
 buys at     the price of the next buy, and how far the ask must go (negative: down); due: now
-held back   its price has come and it cannot trade: why, since when and the cure stand on top
+held back   its price is reached and it cannot trade: why, since when and the cure stand on top
 coins held  what the fees left of the coins that the open cycle bought
 sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
 profit      of the cycles that ended today (UTC) and of all time, after fees, from the journal
 ~           based on estimated fees: Alpaca posts them hours later
 buy limits  MAX_BUY_USD_PER_DAY and others, and what of them is used
-ERROR       counts as wrong for an hour; about an order: until that is booked, or can be read or
-            explained again
+ERROR       counts as wrong for an hour, or until its order is booked, can be read again, or is
+            found harmless
 
 exit codes: 0 all is well (also when you stopped or paused it)
             1 something is wrong: each thing one line

@@ -82,7 +82,7 @@ def has_replacement(cycle: DcaCycle, outcome: Outcome) -> bool:
 
 def is_sold_out(cycle: DcaCycle, outcome: Outcome) -> bool:
     """Something was sold, and what is left is no more than the coin fees explain, or cannot be
-    sold. (A filled sell, too, can leave coins: a position that lagged named too few.)
+    sold. (A filled sell can leave coins, too: its quantity came from a position that lagged.)
     """
     left, facts = cycle.quantity - outcome.sold_qty, outcome.circumstances
     return outcome.sold_qty > 0 and is_explained_by_fees(
@@ -98,16 +98,16 @@ def is_closed_by_user(cycle: DcaCycle, outcome: Outcome) -> bool:
 
 
 def was_sold_meanwhile(cycle: DcaCycle, outcome: Outcome) -> bool:
-    """Its coins were sold by a fill that came late, beside the order that ended now: in `watching`
-    it would buy again. Only a fill that is more than dust notes a reference price: where one is
-    noted and only dust is left, the coins were sold.
+    """While its order was open, a late fill of an earlier sell sold its coins: in `watching` it
+    would buy again. Only a buy of more than dust leaves a reference price: where there is one and
+    only dust is left, the coins were sold.
     """
     was_bought = cycle.quantity > 0 and cycle.last_order_fill_price is not None
     return was_bought and outcome.holds_nothing
 
 
 def is_cooling_down(cycle: DcaCycle, outcome: Outcome) -> bool:
-    """Nothing is held and the cooldown is not over: an early restart came to nothing."""
+    """Nothing is held and the cooldown is not over: an early restart bought nothing."""
     facts = outcome.circumstances
     waits = facts.cooldown_until is not None and facts.now < facts.cooldown_until
     return waits and not facts.after_error and outcome.holds_nothing

@@ -82,9 +82,12 @@ class UnclaimedOrders:
         return [*list(self._unclaimed.values()), *list(self._unwritable.values())]
 
     def found(self, order: ExchangeOrder) -> None:
-        """Nothing claims `order`."""
+        """Nothing claims `order`. One that ended without a fill matters only if it blocks: the
+        sweep ends its alert.
+        """
+        blocks = order.id in self._unclaimed
         self.release(order.id)
-        if not (order.is_ended and order.filled_qty == 0):
+        if blocks or not order.is_ended or order.filled_qty:
             self._unclaimed[order.id] = order
 
     def found_unwritable(self, order: ExchangeOrder) -> None:
@@ -173,6 +176,8 @@ class UnclaimedOrders:
                 harmless[order.id] = order.filled_qty
                 if order.id not in self._harmless:
                     reason = "no cycle claims it, and all coins of the account are explained"
+                    if not order.filled_qty:
+                        reason = "no cycle claims it, and it ended without a fill"
                     end_alerts(thread_connection(), order.id, (EventKind.ORDER_UNCLAIMED,), reason)
                     log_event(
                         log,
@@ -207,7 +212,7 @@ class UnclaimedOrders:
         """`account` is filled as symbols are asked for, each once."""
         symbol, facts = order.symbol, UnclaimedOrder(order=order, may_still_change=True)
         try:
-            if order.is_ended:
+            if order.is_ended and order.filled_qty:
                 facts = self._measured(order, account)
         except ExchangeError as error:  # one symbol must not keep the sweep from its end
             log_event(log, LogEvent.ORDER_UNJUDGED, symbol=symbol, reason=error)

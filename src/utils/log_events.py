@@ -83,7 +83,7 @@ class LogEvent(StrEnum):
     RULES_GONE = "rules.gone", _WARNING, "Alpaca no longer knows the coin: no buys; the bot still tries to sell what is held", "check Alpaca's list of coins"
     # What needs an explanation.
     ORDER_UNCLAIMED = "order.unclaimed", _ERROR, "an order with our prefix belongs to no cycle; no buys on its symbol while it is open, or while the account's coins are not those of the cycles", "see [recovery](recovery.md)"
-    ORDER_HARMLESS = "order.harmless", _INFO, "an unclaimed order has ended, and the account's coins are those of the cycles (it came from an integration test or another database)"
+    ORDER_HARMLESS = "order.harmless", _INFO, "an unclaimed order has ended without a fill, or the account's coins are those of the cycles (it came from an integration test or another database)"
     ORDER_UNJUDGED = "order.unjudged", _WARNING, "the account's coins could not be read to judge an unclaimed order: no buys on its symbol, the next sweep tries again", "nothing, unless it lasts"
     ORDER_UNREADABLE = "order.unreadable", _ERROR, "the exchange's record of one of our orders contradicts itself (a fill without a price); no buys on its symbol, and nothing is concluded about its cycle, until it can be read", "check the order on Alpaca's dashboard"
     ORDER_PASSED_OVER = "order.passed_over", _DEBUG, "an order that is not ours cannot be read; it does not hide the others"

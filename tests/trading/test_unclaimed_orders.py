@@ -17,6 +17,7 @@ from caretakers.consistency_checker import check_consistency
 from caretakers.plans import consistency_checker as plan
 from daemon_process import wait_until
 from domain.cycle import CycleStatus
+from domain.events import EventKind
 from models.cycle_data import get_cycle, update_cycle
 from models.events import get_error_events, get_events
 from strategy import unclaimed
@@ -75,15 +76,19 @@ async def test_an_unclaimed_order_blocks_buys_on_its_symbol_and_no_sells(parts, 
     assert [one.side for one in parts.orders()] == ["buy", "buy", "sell"]
 
 
-def test_a_block_ends_with_its_unfilled_order(parts, start, exchange):
+def test_a_block_and_its_alert_end_with_its_unfilled_order(parts, start, exchange, db_conn):
     start()
     order_id = buy(parts, None, identity="dca-999-a1b2c3d4-0", **FAR)
     parts.reconciler.sweep()
     assert parts.reconciler.blocked_symbols() == {BTC}
+    assert [one.kind for one in get_error_events(db_conn, 3600, 9)] == [EventKind.ORDER_UNCLAIMED]
     cancel_order(parts.client, order_id)
     exchange.finish()
     parts.reconciler.sweep()
     assert parts.reconciler.blocked_symbols() == set()
+    assert get_error_events(db_conn, 3600, 9) == []
+    parts.reconciler.sweep()
+    assert alerts(db_conn) == [EventKind.ORDER_UNCLAIMED] * 2, "its alert and its end, once each"
 
 
 def test_a_block_ends_also_when_the_order_is_too_old_for_the_list(parts, start, exchange):

@@ -77,7 +77,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ChaosPlan:
     parser = OneLineParser("scripts/chaos", DESCRIPTION, EPILOG)
     add, most = parser.add_argument, len(SYMBOLS)
     minutes, assets = number_between(0.25, 1440), whole_number_between(1, most)
-    add("--minutes", type=minutes, default=2.0, metavar="N", help="of storm (default 2)")
+    add("--minutes", type=minutes, default=2.0, metavar="N", help="of faults (default 2)")
     add("--seed", type=parse_seed, help="what everything is drawn from (default: a new one)")
     add("--assets", type=assets, default=3, metavar="K", help=f"1 to {most} (default 3)")
     load, load_help = whole_number_between(0, MAX_LOAD), f"0 to {MAX_LOAD} (default 0)"
