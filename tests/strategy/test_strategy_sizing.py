@@ -47,7 +47,7 @@ def steps_of(qty: str, price: str) -> dict[str, str]:
         ("10", "50000", {}, "0.0002", "50000"),
         ("10", "100000", {}, "0.0001", "100000"),
     ],
-    ids=["price up", "exact", "coarse", "far below a cent", "step of 5", "least cost", "least size"],
+    ids=["price up", "exact", "coarse", "below a cent", "step of 5", "least cost", "least size"],
 )
 def test_quantities_round_down_and_the_limit_rounds_up_by_less_than_one_step(
     amount, ask, rules, qty, limit_price

@@ -190,6 +190,7 @@ def test_the_position_is_sold_at_or_above_its_trigger(bid, sells):
     if decision:
         assert (decision.side, decision.purpose) == (Side.SELL, Purpose.TAKE_PROFIT)
         assert decision.amount_usd is None
+        assert not decision.at_any_price
 
 
 def test_the_bid_does_not_buy_and_the_ask_does_not_sell():
