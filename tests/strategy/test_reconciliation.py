@@ -296,3 +296,9 @@ def test_each_alert_has_a_kind_of_its_own_in_dca_events():
             assert rule.kind, rule.name
         if rule.action is Action.NOTHING:
             assert not rule.kind, rule.name
+
+
+def test_the_words_of_a_row_name_its_figures():
+    words = {rule.name: f"{rule.database}; {rule.exchange}" for rule in ALL_RULES}
+    assert f"more than {LONG_OPEN // timedelta(minutes=1)} minutes" in words["long open"]
+    assert ["no", "one", "two"][MAX_ENDED_LATELY] in words["too many are gone"].split()
