@@ -210,6 +210,7 @@ def test_a_late_fill_is_booked_under_the_seq_of_its_order_with_one_line_of_each_
 
 def test_an_unknown_fill_of_a_closed_cycle_is_journaled_under_its_own_seq(begin, db_conn):
     cycle = begin("complete", order_seq=5, completed_at=NOW)
+    create_cycle(db_conn, cycle.asset_id, "cooldown")
     result = apply(build_order(replace(cycle, order_seq=2), **BOUGHT))
     assert (result.applied, result.cycle) == (Applied.CORRECTED, cycle)
     assert get_cycle(db_conn, cycle.id) == cycle
