@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -19,6 +20,7 @@ from builders import (
     build_order,
     build_rules,
 )
+from daemon_process import wait_until
 from domain.cycle import CycleStatus
 from domain.events import Event, EventKind, Severity
 from domain.orders import Side
@@ -33,7 +35,7 @@ from strategy.repairs import (
     compute_position_gone_change,
 )
 from trading.cycle_changes import Applied, alert_once, apply_order, apply_to_cycle, find_claim
-from utils.db_utils import execute_query
+from utils.db_utils import close_thread_connection, execute_query, transaction
 
 RULES = build_rules()
 HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
@@ -208,14 +210,15 @@ def test_a_late_fill_is_booked_under_the_seq_of_its_order_with_one_line_of_each_
         assert field in corrected[1]
 
 
-def test_an_unknown_fill_of_a_closed_cycle_is_journaled_under_its_own_seq(begin, db_conn):
+@pytest.mark.parametrize("seq", [0, 2])
+def test_an_unknown_fill_of_a_closed_cycle_is_journaled_under_its_own_seq(begin, db_conn, seq):
     cycle = begin("complete", order_seq=5, completed_at=NOW)
     create_cycle(db_conn, cycle.asset_id, "cooldown")
-    result = apply(build_order(replace(cycle, order_seq=2), **BOUGHT))
+    result = apply(build_order(replace(cycle, order_seq=seq), **BOUGHT))
     assert (result.applied, result.cycle) == (Applied.CORRECTED, cycle)
     assert get_cycle(db_conn, cycle.id) == cycle
     [entry] = get_entries_of_cycle(db_conn, cycle.id)
-    assert entry.order_seq == 2
+    assert entry.order_seq == seq
 
 
 def late_sale(begin, db_conn):
@@ -311,6 +314,35 @@ def test_the_link_claims_before_the_journal_and_the_journal_before_the_orders_ow
     assert find_claim(order, None, None, other_key.get) == (None, None)
     by_hand = replace(order, client_order_id="placed by hand")
     assert find_claim(by_hand, None, None, cycles.get) == (None, None)
+
+
+def test_a_link_that_is_gone_once_the_row_is_locked_claims_nothing(begin, db_conn):
+    cycle = begin("buying", latest_order_id=ORDER_ID)
+    order = build_order(client_order_id="placed by hand", **BOUGHT)
+
+    def apply_in_thread():
+        try:
+            return apply(order).applied
+        finally:
+            close_thread_connection()
+
+    def move_while_it_waits(connection):
+        update_cycle(connection, cycle.id, {"status": "watching", "latest_order_id": None})
+        applied = pool.submit(apply_in_thread)
+        wait_until_a_row_is_waited_for()
+        return applied
+
+    with ThreadPoolExecutor(1) as pool:
+        applied = transaction(move_while_it_waits, db_conn)
+    assert applied.result() is Applied.NOT_OURS
+    assert get_cycle(db_conn, cycle.id).order_seq == 0
+    assert get_entries_of_cycle(db_conn, cycle.id) == []
+
+
+def wait_until_a_row_is_waited_for():
+    query = "SELECT id FROM information_schema.processlist WHERE info LIKE %s"
+    statement = "SELECT % FROM dca_cycles WHERE id = %FOR UPDATE"
+    wait_until(lambda: execute_query(query, (statement,), fetch_all=True), what="it waits")
 
 
 # A change found by comparing.
