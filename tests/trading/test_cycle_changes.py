@@ -329,7 +329,7 @@ def test_a_link_that_is_gone_once_the_row_is_locked_claims_nothing(begin, db_con
     def move_while_it_waits(connection):
         update_cycle(connection, cycle.id, {"status": "watching", "latest_order_id": None})
         applied = pool.submit(apply_in_thread)
-        wait_until_a_row_is_waited_for()
+        wait_until(lambda: applied.done() or is_a_row_waited_for(), what="it waits")
         return applied
 
     with ThreadPoolExecutor(1) as pool:
@@ -339,10 +339,10 @@ def test_a_link_that_is_gone_once_the_row_is_locked_claims_nothing(begin, db_con
     assert get_entries_of_cycle(db_conn, cycle.id) == []
 
 
-def wait_until_a_row_is_waited_for():
+def is_a_row_waited_for():
     query = "SELECT id FROM information_schema.processlist WHERE info LIKE %s"
     statement = "SELECT % FROM dca_cycles WHERE id = %FOR UPDATE"
-    wait_until(lambda: execute_query(query, (statement,), fetch_all=True), what="it waits")
+    return execute_query(query, (statement,), fetch_all=True)
 
 
 # A change found by comparing.
