@@ -110,3 +110,18 @@ def test_what_is_refused_already_is_not_warned_of_as_well():
     findings, plan = check_asset(losing, rules, FEE_RATE, Decimal(50000))
     assert [finding.refuses for finding in findings] == [True]
     assert plan is not None
+
+
+def test_where_fees_take_more_than_any_take_profit_brings_none_is_named():
+    asset = build_asset(base_order_amount=Decimal(200), safety_order_amount=Decimal(200))
+    [finding], _ = check_asset(asset, build_rules(), Decimal("0.9"), Decimal(50000))
+    assert not finding.refuses
+    assert finding.text.endswith("no take profit earns with orders this small")
+
+
+def test_the_amount_that_is_enough_at_any_price_is_in_whole_cents():
+    rules = build_rules(min_order_size="0.001", min_trade_increment="0.0001")
+    columns = {"max_safety_orders": 1, "take_profit_percent": Decimal(5)}
+    asset = build_asset(safety_order_amount=Decimal("10.15"), **columns)
+    [finding], _ = check_asset(asset, rules, FEE_RATE, Decimal("2000.03"))
+    assert "10.21 USD is enough at any" in finding.text
