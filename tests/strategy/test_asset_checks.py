@@ -15,8 +15,10 @@ from strategy.asset_checks import (
     find_number_problems,
     find_renaming,
     find_row_problem,
+    find_sale_problems,
     find_state_problem,
 )
+from strategy.cycle_plan import CyclePlan, Holding, PlannedSale
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,9 @@ def test_a_count_may_be_nothing_and_the_most_and_no_more(column, most):
         ({"base_order_amount": Decimal("200000.00000001")}, "at most 200000 USD"),
         ({"safety_order_amount": Decimal(-1)}, "a safety order must be more than 0 USD, not -1"),
         ({"take_profit_percent": Decimal("1000.000001")}, "and at most 1000 percent"),
+        ({"safety_order_amount": Decimal("-1.50")}, "not -1.5"),
         ({"take_profit_percent": Decimal("NaN")}, "not NaN"),
+        ({"base_order_amount": Decimal("sNaN")}, "not sNaN"),
         ({"take_profit_fee_percent": Decimal("5.000001")}, "and at most 5 percent"),
         ({"take_profit_fee_percent": Decimal(0)}, "more than 0"),
         ({"buy_order_price_deviation_percent": Decimal(100)}, "below 100 percent, not 100"),
@@ -125,3 +129,64 @@ def test_the_amount_that_is_enough_at_any_price_is_in_whole_cents():
     asset = build_asset(safety_order_amount=Decimal("10.15"), **columns)
     [finding], _ = check_asset(asset, rules, FEE_RATE, Decimal("2000.03"))
     assert "10.21 USD is enough at any" in finding.text
+
+
+def test_an_order_too_small_at_the_smallest_price_step_is_named_as_too_small():
+    rules = build_rules(min_order_size="3000", min_trade_increment="1")
+    columns = {"safety_order_amount": Decimal(20), "safety_order_deviation": Decimal(50)}
+    asset = build_asset(max_safety_orders=1, **columns)
+    [finding], _ = check_asset(asset, rules, FEE_RATE, Decimal("0.02"))
+    assert "too small at a price of 0.01: the exchange needs at least 30.08 USD" in finding.text
+
+
+def test_what_one_order_can_sell_at_most_can_be_sold():
+    def findings_at(price):
+        sale = PlannedSale(
+            price=price, qty=Decimal(4), fee_usd=Decimal(1), net_profit_usd=Decimal(1)
+        )
+        held = Holding(quantity=Decimal(4), average_price=price, paid_usd=price, sale=sale)
+        return find_sale_problems(CyclePlan(symbol="BTC/USD", ask=price, start=held, orders=()))
+
+    assert findings_at(Decimal(50000)) == []
+    assert len(findings_at(Decimal("50000.01"))) == 1
+
+
+def test_a_sale_that_brings_exactly_what_was_paid_is_warned_of():
+    """0.00125 coins for 62.5 USD; a fifth is taken of them and of the 78.13 USD they bring."""
+    asset = build_asset(
+        base_order_amount=Decimal("62.5"),
+        max_safety_orders=0,
+        take_profit_percent=Decimal("56.26"),
+    )
+    [finding], plan = check_asset(asset, build_rules(), Decimal("0.2"), Decimal(50000))
+    assert plan.orders[0].after.sale.net_profit_usd == 0
+    assert finding.text.endswith("56.27 % earns")
+
+
+def test_a_loss_at_one_place_of_the_ladder_is_warned_of_though_others_earn():
+    """Of 25 whole coins the fee leaves 24 to sell, of hundreds nearly all."""
+    rules = build_rules(min_order_size="1", min_trade_increment="1")
+    asset = build_asset(
+        base_order_amount=Decimal(500), safety_order_amount=Decimal(5000), max_safety_orders=1
+    )
+    [finding], plan = check_asset(asset, rules, FEE_RATE, Decimal(20))
+    base, safety = (sale.net_profit_usd for sale in plan.sales)
+    assert base < 0 < safety
+    assert f"loses money: {base:.4f} USD" in finding.text
+
+
+def test_the_least_percent_that_earns_can_be_the_least_of_all():
+    asset = build_asset(
+        base_order_amount=Decimal(1000),
+        max_safety_orders=0,
+        take_profit_percent=Decimal("0.000001"),
+    )
+    [finding], _ = check_asset(asset, build_rules(), Decimal("0.000001"), Decimal(50000))
+    assert finding.text.endswith("; 0.01 % earns")
+
+
+def test_a_safety_order_is_narrow_by_the_smallest_order_too():
+    rules = build_rules(min_order_size="1", min_trade_increment="0.01")
+    asset = build_asset(safety_order_amount=Decimal("20.2"), max_safety_orders=1)
+    [finding], _ = check_asset(asset, rules, FEE_RATE, Decimal(20))
+    assert "20.26 USD is enough at any" in finding.text
