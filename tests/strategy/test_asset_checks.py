@@ -116,9 +116,10 @@ def test_what_is_refused_already_is_not_warned_of_as_well():
     assert plan is not None
 
 
-def test_where_fees_take_more_than_any_take_profit_brings_none_is_named():
+@pytest.mark.parametrize("fee_rate", ["0.9", "0.69917"])  # the second would need 1,005 %
+def test_where_fees_take_more_than_any_take_profit_brings_none_is_named(fee_rate):
     asset = build_asset(base_order_amount=Decimal(200), safety_order_amount=Decimal(200))
-    [finding], _ = check_asset(asset, build_rules(), Decimal("0.9"), Decimal(50000))
+    [finding], _ = check_asset(asset, build_rules(), Decimal(fee_rate), Decimal(50000))
     assert not finding.refuses
     assert finding.text.endswith("no take profit earns with orders this small")
 
@@ -190,3 +191,21 @@ def test_a_safety_order_is_narrow_by_the_smallest_order_too():
     asset = build_asset(safety_order_amount=Decimal("20.2"), max_safety_orders=1)
     [finding], _ = check_asset(asset, rules, FEE_RATE, Decimal(20))
     assert "20.26 USD is enough at any" in finding.text
+
+
+@pytest.mark.parametrize("fee_rate", [f"0.00{n}" for n in range(1, 10)])
+def test_a_hundredth_less_than_the_percent_that_earns_loses(fee_rate):
+    def findings_at(percent):
+        asset = build_asset(base_order_amount=Decimal(5000), take_profit_percent=percent)
+        return check_asset(asset, build_rules(), Decimal(fee_rate), Decimal(50000))[0]
+
+    [finding] = findings_at(Decimal("0.01"))
+    enough = Decimal(finding.text.rsplit("; ", 1)[1].split()[0])
+    assert findings_at(enough) == ()
+    assert len(findings_at(enough - Decimal("0.01"))) == 1
+
+
+def test_a_price_is_shown_with_ten_digits():
+    asset = build_asset(base_order_amount=Decimal(5))
+    [finding], _ = check_asset(asset, build_rules(), FEE_RATE, Decimal("50000.123456789"))
+    assert "too small at a price of 50000.12346: " in finding.text
