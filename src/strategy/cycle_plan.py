@@ -24,7 +24,7 @@ from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from strategy.booking import compute_order_change
 from strategy.exits import compute_take_profit_price
-from strategy.fees import compute_coin_fee, compute_coins_taken, compute_usd_fee
+from strategy.fees import compute_coin_fee, compute_coins_held, compute_usd_fee
 from strategy.ladder import get_order_number
 from strategy.lifecycle import Circumstances
 from strategy.sizing import (
@@ -111,10 +111,9 @@ class CyclePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ladder:
-    """Where the walk down the ladder stands; `available` is in the account after coin fees."""
+    """Where the walk down the ladder stands."""
 
     state: TradingState
-    available: Decimal
     paid_usd: Decimal
 
 
@@ -131,7 +130,7 @@ def plan_cycle(
     """
     asset = replace(asset, is_enabled=True)
     with localcontext(WIDE):
-        ladder = _fresh(asset) if open_cycle is None else _going_on(asset, open_cycle, fee_rate)
+        ladder = _fresh(asset) if open_cycle is None else _going_on(asset, open_cycle)
         start = _holding(ladder, rules, fee_rate) if ladder.state.cycle.quantity > 0 else None
         orders: list[PlannedOrder] = []
         problem = None
@@ -155,16 +154,14 @@ def describe_order(purpose: Purpose, number: int) -> str:
 def _fresh(asset: DcaAsset) -> _Ladder:
     cycle = DcaCycle(id=0, asset_id=asset.id, status=CycleStatus.WATCHING)
     state = TradingState(asset=asset, cycle=cycle)
-    return _Ladder(state=state, available=Decimal(0), paid_usd=Decimal(0))
+    return _Ladder(state=state, paid_usd=Decimal(0))
 
 
-def _going_on(asset: DcaAsset, open_cycle: TradingState, fee_rate: Decimal) -> _Ladder:
+def _going_on(asset: DcaAsset, open_cycle: TradingState) -> _Ladder:
     """From what the cycle holds; an order under way counts as not sent."""
     cycle = replace(open_cycle.cycle, status=CycleStatus.WATCHING)
-    coin_fees = compute_coins_taken(cycle.quantity, open_cycle.coin_fees, fee_rate)
     return _Ladder(
         state=replace(open_cycle, asset=asset, cycle=cycle, previous_status=None),
-        available=max(Decimal(0), cycle.quantity - coin_fees),
         paid_usd=cycle.quantity * cycle.average_purchase_price,
     )
 
@@ -242,15 +239,13 @@ def _filled(
     circumstances = Circumstances(asset=state.asset, rules=rules, fee_rate=fee_rate, now=_SOME_TIME)
     change = compute_order_change(state.cycle, order, circumstances)
     assert change is not None, "a fill always changes the cycle"
-    coin_fee = compute_coin_fee(qty, fee_rate)
     return _Ladder(
         state=replace(
             state,
             cycle=replace(state.cycle, **change.cycle_updates),
             bought_usd=state.bought_usd + qty * price,
-            coin_fees=state.coin_fees + coin_fee,
+            coin_fees=state.coin_fees + compute_coin_fee(qty, fee_rate),
         ),
-        available=ladder.available + qty - coin_fee,
         paid_usd=ladder.paid_usd + qty * price,
     )
 
@@ -269,9 +264,10 @@ def _sale(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> PlannedSale 
     cycle = ladder.state.cycle
     trigger = compute_take_profit_price(ladder.state.asset, cycle.average_purchase_price)
     price = round_to_increment(trigger, _price_step(rules), ROUND_CEILING)
+    fees = ladder.state.coin_fees
+    held = compute_coins_held(cycle.quantity, fees, fee_rate)
     try:
-        coin_fees = ladder.state.coin_fees
-        qty = size_take_profit(cycle.quantity, coin_fees, ladder.available, rules, fee_rate)
+        qty = size_take_profit(cycle.quantity, fees, held, rules, fee_rate)
     except SizingError:
         return None
     fee_usd = compute_usd_fee(qty, price, fee_rate)

@@ -50,8 +50,6 @@ def round_stored(value: Decimal) -> Decimal:
 
 def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
     """Whether `quantity` (as filled) leaves too little to be sold after the coin fee."""
-    if quantity <= 0:
-        return True
     return is_unsellable(quantity - compute_coin_fee(quantity, fee_rate), rules)
 
 

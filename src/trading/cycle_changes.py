@@ -283,7 +283,7 @@ def apply_to_cycle(
         return Result(applied=Applied.CHANGED, cycle=cycle, change=change)
 
     result = transaction(work)
-    if result.applied is Applied.CHANGED and result.change is not None:
+    if result.change is not None:
         announce(result.change.events)
     return result
 

@@ -249,6 +249,15 @@ def test_the_rest_of_an_open_cycle_is_the_rest_of_its_plan():
     assert rest.start.sale.qty == first.after.sale.qty
 
 
+def test_the_rest_of_an_open_cycle_stays_within_what_is_left_of_its_budget():
+    """Dust of canceled orders took 25 USD of the ladder's 250."""
+    case, asset = Case("50000"), Case("50000").asset()
+    cycle = build_cycle(quantity=Decimal("0.003"), safety_orders=1)
+    state = build_state(asset, cycle, bought_usd=Decimal(175))
+    rest = plan_cycle(asset, case.rules(), case.fee_rate(), Decimal(case.ask), open_cycle=state)
+    assert [round(order.size_usd, 2) for order in rest.orders] == [50, 25]
+
+
 def test_a_safety_order_that_the_price_has_passed_comes_at_the_ask():
     case = CASES["the defaults on bitcoin"]
     cycle = build_cycle(

@@ -14,7 +14,12 @@ from domain.orders import ExchangeOrder, Side
 from paper_exchange.core.fees import FeeSchedule
 from paper_exchange.core.orders import Side as ExchangeSide
 from strategy.booking import build_journal_entry
-from strategy.fees import compute_coin_fee, compute_qty_before_fee, compute_usd_fee
+from strategy.fees import (
+    compute_coin_fee,
+    compute_coins_held,
+    compute_qty_before_fee,
+    compute_usd_fee,
+)
 from strategy.lifecycle import Circumstances
 from strategy.sizing import is_dust, size_take_profit
 
@@ -48,6 +53,12 @@ def test_the_journals_estimate_of_an_order_filled_at_once_is_the_exchanges_charg
     charged = CHARGED.fee(side=ExchangeSide(side.value), qty=qty, price=price, is_maker=False)
     assert (entry.fee_qty, entry.fee_usd) == (charged.coins, charged.usd)
     assert entry.fee_is_estimated
+
+
+def test_what_is_held_is_what_the_dearer_of_journal_and_rate_left():
+    bought = Decimal("0.002")  # the rate says 0.000005
+    assert compute_coins_held(bought, Decimal("0.00001"), RATE) == Decimal("0.00199")
+    assert compute_coins_held(bought, Decimal("0.000003"), RATE) == Decimal("0.001995")
 
 
 @settings(max_examples=300, deadline=None)

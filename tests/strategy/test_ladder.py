@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import FEE_RATE, build_asset, build_cycle, build_rules, build_state
+from builders import FEE_RATE, build_asset, build_cycle, build_order, build_rules, build_state
 from domain.journal import Purpose
 from strategy.exits import ANY_SELL_PRICE, compute_exit_price, compute_take_profit_price
 from strategy.ladder import (
@@ -18,6 +18,7 @@ from strategy.ladder import (
     compute_ladder_prices,
     compute_ladder_usd,
     compute_next_buy_usd,
+    compute_on_order_usd,
     compute_order_usd,
     compute_remaining_usd,
     compute_safety_order_trigger,
@@ -153,6 +154,28 @@ def test_a_row_that_asks_for_billions_of_safety_orders_is_counted_at_once():
     asset = ladder(count=2**31 - 1)
     assert compute_ladder_usd(asset) == 100 + 50 * Decimal(2**31 - 1)
     assert compute_ladder_usd(ladder(count=-5)) == 100
+
+
+PART = {"filled_qty": "0.0005", "filled_avg_price": "49000"}
+
+
+@pytest.mark.parametrize(
+    ("why", "order", "usd"),
+    [
+        ("what is open at its limit", {}, "100"),
+        ("what is filled at its price", PART, "99.5"),
+        ("another symbol", {"symbol": "ETH/USD"}, "0"),
+        ("a sell", {"side": "sell", "limit_price": "60000"}, "0"),
+        ("a market order has no limit", {"limit_price": None}, "0"),
+        ("an order without a size", {"qty": None}, "0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+)
+def test_open_buys_on_these_symbols_bind_what_they_cost_at_most(why, order, usd):
+    one = build_order(**order)
+    assert compute_on_order_usd([one], {"BTC/USD"}) == Decimal(usd)
+    assert compute_on_order_usd([one, one], {"BTC/USD"}) == 2 * Decimal(usd)
+    assert compute_on_order_usd([], {"BTC/USD"}) == 0
 
 
 # Exits.

@@ -350,6 +350,13 @@ def test_average_purchase_price_recalculation_logic():
         assert found == Decimal(expected)
 
 
+@pytest.mark.parametrize("held", ["0", "-1"])
+def test_the_average_of_nothing_held_is_the_price_and_never_a_division_by_zero(held):
+    """Rows are written by hand, too: they can hold less than nothing."""
+    filled = -Decimal(held)
+    assert compute_average_purchase_price(Decimal(9), Decimal(held), Decimal(7), filled) == 7
+
+
 def bought(qty: str) -> dict[str, str]:
     return {"filled_qty": qty, "filled_avg_price": "50000"}
 
@@ -399,6 +406,7 @@ def test_what_was_filled_counts_whatever_the_end(why, before, fill, columns, pur
     assert entry.filled_qty == order.filled_qty
     assert entry.fee_qty == order.filled_qty * FEE_RATE
     assert (entry.fee_usd, entry.fee_is_estimated) == (0, True)
+    assert entry.ended_at == order.ended_at != NOW
 
 
 @pytest.mark.parametrize("side", ["buy", "sell"])
@@ -651,7 +659,8 @@ def test_a_status_follows_an_order_that_is_linked_already():
 def test_an_end_without_a_time_of_its_own_is_timed_by_the_clock():
     cycle = cycle_in(CycleStatus.SELLING)
     order = replace(build_order(cycle, status="filled", **SOLD_OUT), ended_at=None)
-    assert compute_order_change(cycle, order, AROUND).cycle_updates["completed_at"] == NOW
+    change = compute_order_change(cycle, order, AROUND)
+    assert change.cycle_updates["completed_at"] == change.journal.ended_at == NOW
 
 
 def test_a_fill_of_an_order_without_a_size_is_not_taken_for_a_whole_one():

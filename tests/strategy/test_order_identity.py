@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from builders import build_cycle
 from domain.cycle import CycleStatus
+from domain.orders import UnreadableOrder
 from strategy.order_identity import (
     OrderIdentity,
     compute_client_order_id,
     has_our_prefix,
+    may_be_ours,
     parse_client_order_id,
 )
 
@@ -89,3 +91,18 @@ def test_reading_any_text_never_fails(text):
 )
 def test_a_malformed_id_with_our_prefix_still_claims_to_be_ours(text, ours):
     assert has_our_prefix(text) is ours
+
+
+@pytest.mark.parametrize(
+    ("why", "identity", "linked", "symbols", "ours"),
+    [
+        ("its id", "dca-odd", (), (), True),
+        ("a cycle is linked to it", "x", ("1", "2"), ("ETH/USD",), True),
+        ("its symbol", "x", ("2",), ("BTC/USD",), True),
+        ("nothing", "x", ("2",), ("ETH/USD",), False),
+        ("nothing at all", "x", (), (), False),
+    ],
+)
+def test_an_order_that_cannot_be_read_is_ours_by_any_one_sign(why, identity, linked, symbols, ours):
+    order = UnreadableOrder(id="1", client_order_id=identity, symbol="BTC/USD", problem="no price")
+    assert may_be_ours(order, linked, symbols) is ours

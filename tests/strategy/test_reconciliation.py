@@ -290,9 +290,29 @@ def test_whatever_the_facts_are_some_row_holds(subject):
     assert RULES[subject][-1].holds(None), "the last row asks nothing"
 
 
+@pytest.mark.parametrize(
+    ("order_seq", "is_current", "is_ahead"),
+    [(None, True, False), (2, False, False), (3, True, False), (4, False, True)],
+)
+@pytest.mark.parametrize("start", [0, 3])
+def test_an_order_is_current_or_ahead_and_never_both(start, order_seq, is_current, is_ahead):
+    seq = None if order_seq is None else order_seq - 3 + start
+    one = replace(own, cycle=build_cycle(order_seq=start), order_seq=seq)
+    assert (one.is_current, one.is_ahead) == (is_current, is_ahead)
+    closed = replace(one, cycle=replace(CLOSED, order_seq=start))
+    assert not closed.is_current
+    assert not closed.is_ahead
+
+
 def test_each_alert_has_a_kind_of_its_own_in_dca_events():
     for rule in ALL_RULES:
         if rule.action.group == "alert":
             assert rule.kind, rule.name
         if rule.action is Action.NOTHING:
             assert not rule.kind, rule.name
+
+
+def test_the_words_of_a_row_name_its_figures():
+    words = {rule.name: f"{rule.database}; {rule.exchange}" for rule in ALL_RULES}
+    assert f"more than {LONG_OPEN // timedelta(minutes=1)} minutes" in words["long open"]
+    assert ["no", "one", "two"][MAX_ENDED_LATELY] in words["too many are gone"].split()

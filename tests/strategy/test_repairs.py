@@ -120,6 +120,35 @@ def test_a_late_fill_counts_as_a_safety_order_once(why, held, known, extra_count
     assert change.cycle_updates.get("safety_orders") == (2 if extra_counts else None)
 
 
+def test_a_late_fill_of_dust_neither_counts_nor_moves_the_reference_price():
+    cycle = build_cycle(quantity=Decimal("0.003"), safety_orders=1)
+    change = correction(cycle, late_buy("0.00005", "40000"), [])
+    assert change.cycle_updates.keys() == {"quantity", "average_purchase_price"}
+
+
+@pytest.mark.parametrize(
+    ("why", "known", "filled", "extra_price"),
+    [
+        ("a negative difference", ("0.002", "50000.03"), ("0.002000001", "50000"), "50000"),
+        ("a difference of nothing", ("0.001", "50000"), ("0.002", "25000"), "25000"),
+        ("a coin below a dollar", ("1000", "0.4"), ("2000", "0.45"), "0.5"),
+    ],
+    ids=lambda value: value.replace(" ", "_") if isinstance(value, str) and " " in value else "",
+)
+def test_rounded_averages_never_make_a_price_that_nobody_pays(why, known, filled, extra_price):
+    qty, price = map(Decimal, known)
+    cycle = build_cycle(quantity=qty)
+    booked = build_entry(filled_qty=qty, filled_avg_price=price)
+    change = correction(cycle, late_buy(*filled), [booked])
+    assert change.journal.filled_avg_price == Decimal(extra_price)
+
+
+@pytest.mark.parametrize(("held", "purpose"), [("0", Purpose.BASE), ("0.003", Purpose.SAFETY)])
+def test_a_late_buy_that_the_journal_does_not_know_is_named_by_what_was_held(held, purpose):
+    change = correction(build_cycle(quantity=Decimal(held)), late_buy(), [])
+    assert change.journal.purpose is purpose
+
+
 @pytest.mark.parametrize("status", ["complete", "error"])
 @pytest.mark.parametrize("side", ["buy", "sell"])
 def test_a_fill_for_a_closed_cycle_is_journaled_and_the_row_stays(status, side):

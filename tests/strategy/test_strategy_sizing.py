@@ -14,6 +14,7 @@ from strategy.sizing import (
     SizingError,
     floor_quantity,
     is_dust,
+    is_explained_by_fees,
     is_short_beyond_fees,
     is_unsellable,
     minimum_base_order_usd,
@@ -43,8 +44,10 @@ def steps_of(qty: str, price: str) -> dict[str, str]:
         ("100", "3000.01", steps_of("0.0001", "0.1"), "0.0333", "3000.1"),
         ("11", "0.00001234", steps_of("1", "0.00000001"), "891410", "0.00001234"),
         ("20", "7", steps_of("0.25", "5"), "2", "10"),
+        ("10", "50000", {}, "0.0002", "50000"),
+        ("10", "100000", {}, "0.0001", "100000"),
     ],
-    ids=["price up", "exact", "coarse steps", "coin far below a cent", "price step of 5"],
+    ids=["price up", "exact", "coarse", "below a cent", "step of 5", "least cost", "least size"],
 )
 def test_quantities_round_down_and_the_limit_rounds_up_by_less_than_one_step(
     amount, ask, rules, qty, limit_price
@@ -59,6 +62,7 @@ def test_quantities_round_down_and_the_limit_rounds_up_by_less_than_one_step(
         ("100", "0", {}, "no ask price"),
         ("100", "-1", {}, "no ask price"),
         ("0", "50000", {}, "below the minimum"),
+        ("0", "50000", {"min_order_size": "0"}, "below the minimum"),
         ("4.99", "50000", {}, "below the minimum"),
         ("9.99", "50000", {}, "minimum 10"),
         ("10", "50000.01", {}, "minimum 10"),  # floored to just below ten dollars
@@ -72,7 +76,7 @@ def test_what_the_exchange_would_refuse_is_not_sized(amount, ask, rules, words):
 
 def test_no_buy_is_larger_than_the_exchange_takes_in_one_order():
     sized = size_buy(Decimal(10**9), Decimal(50000), build_rules())
-    assert sized.qty * sized.limit_price == MAXIMUM_ORDER_USD
+    assert sized.qty * sized.limit_price == MAXIMUM_ORDER_USD == 200_000
 
 
 usd = st.decimals("10", "200000", places=2)
@@ -136,6 +140,7 @@ def test_dust_is_what_cannot_be_sold_once_the_coin_fee_is_taken(quantity, dust):
         ("0.9", {"min_trade_increment": "1", "min_order_size": "0.5"}, True),
         ("1", {"min_trade_increment": "1", "min_order_size": "0.5"}, False),
         ("0", {}, True),
+        ("0", {"min_order_size": "0"}, True),
     ],
 )
 def test_what_floors_below_the_smallest_order_cannot_be_sold(available, rules, unsellable):
@@ -160,6 +165,18 @@ def test_what_floors_below_the_smallest_order_cannot_be_sold(available, rules, u
 def test_a_take_profit_sells_what_is_ours_and_there(why, quantity, coin_fees, available, expected):
     qty = size_take_profit(
         Decimal(quantity), Decimal(coin_fees), Decimal(available), build_rules(), FEE_RATE
+    )
+    assert qty == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [("5", "0.002095"), ("0.0021000001", "0.002095"), ("0.0021", "0.0021"), ("0.00205", "0.00205")],
+)
+def test_what_earlier_cycles_could_not_sell_goes_with_the_sale(available, expected):
+    fees, leftover = Decimal("0.000005"), Decimal("0.0001")
+    qty = size_take_profit(
+        Decimal("0.002"), fees, Decimal(available), build_rules(), FEE_RATE, leftover
     )
     assert qty == Decimal(expected)
 
@@ -191,6 +208,8 @@ def test_a_take_profit_never_sells_more_than_the_cycle_holds_or_the_account_has(
         ("0.002", False),
         ("0.001995", False),  # the taker's fee
         ("0.0019945", False),  # rounded up in parts
+        ("0.00199449", False),  # a tenth of the fee and one increment more
+        ("0.001994489", True),
         ("0.0019", True),
         ("0", True),
     ],
@@ -200,6 +219,15 @@ def test_only_more_than_fees_and_rounding_is_short(available, short):
         Decimal("0.002"), NONE, Decimal(available), build_rules(), FEE_RATE
     )
     assert found is short
+
+
+@pytest.mark.parametrize(
+    ("left", "explained"),
+    [("0", True), ("0.00000551", True), ("0.0001055", True), ("0.00010551", False)],
+)
+def test_what_is_left_beyond_the_fees_is_explained_while_it_cannot_be_sold(left, explained):
+    found = is_explained_by_fees(Decimal("0.002"), Decimal(left), NONE, build_rules(), FEE_RATE)
+    assert found is explained
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,17 @@ from builders import FEE_RATE, NOW, build_asset, build_cycle, build_rules, build
 from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.orders import Side
-from strategy.exits import compute_take_profit_price
+from strategy.exits import ANY_SELL_PRICE, compute_take_profit_price
 from strategy.ladder import compute_ladder_usd, compute_safety_order_trigger
 from strategy.triggers import (
     ANY_PRICE,
     NEVER,
+    Decision,
     Triggers,
     compute_early_restart_trigger,
     compute_triggers,
     decide,
+    decide_close,
 )
 
 HELD = Decimal("0.002")
@@ -129,9 +131,40 @@ def test_each_state_has_its_triggers(why, asset, cycle, expected):
     assert (found == NEVER) is (expected == NOTHING)
 
 
+@pytest.mark.parametrize("cycle", [{}, {"quantity": HELD}, {"close_requested": True}])
+def test_a_renamed_asset_neither_buys_nor_sells(cycle):
+    for status in ("watching", "buying"):
+        one = build_cycle(status=status, **cycle)
+        assert triggers_of(build_state(cycle=one, other_symbol="ETH/USD")) == NEVER
+
+
 def test_a_position_without_an_average_price_is_never_sold_by_a_price():
     cycle = build_cycle(quantity=HELD, average_purchase_price=Decimal(0))
     assert triggers_of(build_state(cycle=cycle)).sell_at_or_above is None
+
+
+@pytest.mark.parametrize(
+    ("why", "cycle", "sells"),
+    [
+        ("coins that wait for a price", {"quantity": HELD}, True),
+        ("coins without a known price", {"quantity": HELD, "average_purchase_price": 0}, True),
+        ("dust", {"quantity": Decimal("0.0001")}, False),
+        ("nothing", {}, False),
+        ("nothing, in cooldown", {"status": "cooldown"}, False),
+        ("coins in cooldown", {"status": "cooldown", "quantity": HELD}, False),
+        ("coins that are being sold", {"status": "selling", "quantity": HELD}, False),
+        ("coins beside an open buy", {"status": "buying", "quantity": HELD}, False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cycle_that_the_user_closes_sells_at_any_price_and_never_buys(why, cycle, sells):
+    state = build_state(build_asset(**EARLY), build_cycle(close_requested=True, **cycle))
+    found = decide_close(state, build_rules(), FEE_RATE)
+    assert triggers_of(state).buy_at_or_below is None
+    assert found == (Decision(Side.SELL, Purpose.TAKE_PROFIT, ANY_SELL_PRICE) if sells else None)
+    assert found is None or (found.at_any_price and not found.cancels_buy)
+    unasked = replace(state, cycle=replace(state.cycle, close_requested=False))
+    assert decide_close(unasked, build_rules(), FEE_RATE) is None
 
 
 # What is decided at a quote.
@@ -157,6 +190,7 @@ def test_the_position_is_sold_at_or_above_its_trigger(bid, sells):
     if decision:
         assert (decision.side, decision.purpose) == (Side.SELL, Purpose.TAKE_PROFIT)
         assert decision.amount_usd is None
+        assert not decision.at_any_price
 
 
 def test_the_bid_does_not_buy_and_the_ask_does_not_sell():
