@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,13 +24,13 @@ from domain.market import AssetRules, Quote
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from domain.wire import WireError
-from strategy.asset_checks import find_state_problem
-from strategy.triggers import NEVER, compute_triggers
+from strategy.triggers import NEVER
 from trading.asset_rules_cache import AssetRulesCache
 from trading.order_placement import OrderPlacer
 from trading.placement import Outcome, Placement, Skip
 from trading.quote_watch import SymbolWatch
 from trading.stall_watch import StallWatch
+from trading.state_reader import Changes, Reading, read
 from utils.alpaca_client_rest import ExchangeError, ExchangeRefused
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
@@ -40,13 +40,25 @@ log = logging.getLogger(__name__)
 DATABASE_WAIT_SECONDS = 2.0
 FAILURE_WAIT_SECONDS = 30.0
 RULES_THREADS = 4  # for the few symbols that the list of all rules does not bring
+AT_ONCE = 25  # assets between two looks at the quotes: one or two milliseconds
 _ALPACAS_PAGE = "look at the coin on Alpaca's page"
 
 
 class MarketDataHandler:
-    """`on_crypto_quote` for the data stream, and one worker per symbol behind it."""
+    """`on_crypto_quote` for the data stream, and one worker per symbol behind it.
 
-    def __init__(self, settings: Settings, rules: AssetRulesCache, placer: OrderPlacer) -> None:
+    Args:
+        on_rules: called when rules came that were asked for: there may be more symbols to watch.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: AssetRulesCache,
+        placer: OrderPlacer,
+        *,
+        on_rules: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._rules = rules
         self._placer = placer
@@ -54,6 +66,10 @@ class MarketDataHandler:
         self.stalls = StallWatch(settings.stalled_alert_seconds)
         self._watches: dict[str, SymbolWatch] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
+        self._readings: dict[str, Reading] = {}  # the newest, by symbol
+        self._rules_asked: set[str] = set()
+        self._rules_tasks: set[asyncio.Task[None]] = set()
+        self._on_rules = on_rules
         self._rules_threads = ThreadPoolExecutor(RULES_THREADS, thread_name_prefix="bot-rules")
         self._buy_turn = asyncio.Lock()
         self._idle = asyncio.Event()
@@ -86,46 +102,111 @@ class MarketDataHandler:
         return {symbol for symbol, watch in self._watches.items() if watch.state is not None}
 
     async def refresh(self, states: Iterable[TradingState]) -> None:
-        """Compute the triggers anew from what the database says; starts watching new assets."""
-        states = list(states)
-        found = await asyncio.gather(*(self._rules_of(state) for state in states))
-        present = set()
-        for state, rules in zip(states, found, strict=True):
-            symbol = state.asset.asset_symbol
-            present.add(symbol)
-            watch = self._watch(symbol)
-            if not state.other_symbol and not isinstance(rules, ExchangeError):
-                self._wake_to_close(watch, state.cycle)
-            if not isinstance(rules, AssetRules):
-                if isinstance(rules, str):
-                    watch.set_triggers(NEVER)
-                self._note_untradable(watch, state, rules)
-                continue
+        """Take the states of all assets, and wait for what is asked about them: for who has no
+        StateReader.
+        """
+        readings = [read(state, self._rules, self._settings.taker_fee_rate) for state in states]
+        symbols = frozenset(reading.state.asset.asset_symbol for reading in readings)
+        await self.take(Changes(readings, symbols))
+        await asyncio.gather(*self._rules_tasks)
+
+    async def take(self, changes: Changes) -> None:
+        """Wait for the prices that `changes` name; starts watching new assets. Of what did not
+        change, see what depends on the time. Quotes are taken in between.
+        """
+        for number, reading in enumerate(changes.readings, 1):
+            self._take(reading)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if changes.symbols is not None:
+            await self._review_all(changes.symbols)
+
+    def _take(self, reading: Reading) -> None:
+        state, symbol = reading.state, reading.state.asset.asset_symbol
+        watch, before = self._watch(symbol), self._readings.get(symbol)
+        # They can have come since it was read.
+        rules: AssetRules | ExchangeError | None = self._rules.find_last(symbol)
+        if rules is None and reading.awaits_rules and before is not None:
+            rules = before.rules
+        if rules is not None and rules is not reading.rules:
+            reading = reading.with_rules(rules, self._settings.taker_fee_rate)
+        self._readings[symbol] = reading
+        if reading.is_tradable:
             if watch.state is not None and watch.state.asset != state.asset:
                 self._end_backoff(watch)  # what kept it from trading may be cured
             watch.state = state
-            triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
-            if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
-                triggers = replace(triggers, buy_at_or_below=None)  # until a later refresh
-            watch.set_triggers(triggers)
-            self._note_state(watch, state)
-        for symbol in self._watches.keys() - present:
-            self._watches[symbol].set_triggers(NEVER)
-            self.stalls.release(symbol, "it is configured no more")
+        self._set_triggers(watch, reading)
+        self._review(watch, reading)
 
-    async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | str:
-        """For all at once: a slow answer about one must not keep the others waiting. A text says
-        why nothing was asked: the state itself cannot be traded.
+    async def _review_all(self, symbols: frozenset[str]) -> None:
+        """Of every asset that is configured, and of those that are no more."""
+        for task in [task for task in self._rules_tasks if task.done()]:
+            self._rules_tasks.discard(task)
+            task.result()  # a fault of ours ends the daemon, and the watchdog starts it again
+        due = []
+        for number, watch in enumerate(list(self._watches.values()), 1):
+            reading = self._readings.get(watch.symbol)
+            if watch.symbol not in symbols:
+                self._readings.pop(watch.symbol, None)
+                watch.set_triggers(NEVER)
+                self.stalls.release(watch.symbol, "it is configured no more")
+            elif reading is not None:
+                self._review(watch, reading)
+                if reading.problem is None and self._rules.is_due(watch.symbol):
+                    due.append(watch.symbol)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if new := [symbol for symbol in due if symbol not in self._rules_asked]:
+            self._rules_asked |= set(new)
+            self._rules_tasks.add(asyncio.create_task(self._bring_rules(new), name="rules"))
+
+    def _set_triggers(self, watch: SymbolWatch, reading: Reading) -> None:
+        """Where the rules could not be had, the prices of before go on to count."""
+        triggers = reading.triggers
+        if triggers is None:
+            return
+        if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
+            triggers = replace(triggers, buy_at_or_below=None)  # until a later refresh
+        watch.set_triggers(triggers)
+
+    def _review(self, watch: SymbolWatch, reading: Reading) -> None:
+        """What is to be done though nothing changed: time goes by."""
+        state = reading.state
+        if reading.awaits_rules:
+            return
+        if not state.other_symbol and not isinstance(reading.rules, ExchangeError):
+            self._wake_to_close(watch, state.cycle)
+        if (obstacle := reading.obstacle) is not None:
+            self._note_untradable(watch, state, obstacle)
+            return
+        if reading.triggers is not None and reading.triggers.buy_not_before is not None:
+            self._set_triggers(watch, reading)
+        self._note_state(watch, state)
+
+    async def _bring_rules(self, symbols: list[str]) -> None:
+        """One list where many are due, then one question after another for what it lacks. An asset
+        goes on by its last rules meanwhile, and a slow answer about one keeps no other waiting.
         """
-        if problem := find_state_problem(state):
-            return problem
-        try:
-            symbol, loop = state.asset.asset_symbol, asyncio.get_running_loop()
-            if known := self._rules.find(symbol):
-                return known
-            return await loop.run_in_executor(self._rules_threads, self._rules.get, symbol)
-        except ExchangeError as error:
-            return error
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._rules_threads, self._rules.prefetch, symbols)
+        left = iter(symbols)
+        await asyncio.gather(*(self._bring_one_by_one(left) for _ in range(RULES_THREADS)))
+        self._on_rules()
+
+    async def _bring_one_by_one(self, symbols: Iterator[str]) -> None:
+        loop, renew = asyncio.get_running_loop(), self._rules.renew
+        for number, symbol in enumerate(symbols, 1):
+            found: AssetRules | ExchangeError | None = self._rules.find(symbol)
+            if found is None or self._rules.is_due(symbol):
+                try:
+                    found = await loop.run_in_executor(self._rules_threads, renew, symbol)
+                except ExchangeError as error:
+                    found = error
+            self._rules_asked.discard(symbol)
+            if (reading := self._readings.get(symbol)) is not None:
+                self._take(reading.with_rules(found, self._settings.taker_fee_rate))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
         """What the user wants sold now waits for no quote, and for no better configuration."""
@@ -332,9 +413,10 @@ class MarketDataHandler:
         """End the workers. A placement that is under way in its thread ends by itself, bounded by
         time-outs.
         """
-        for worker in self._workers.values():
-            worker.cancel()
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        tasks = [*self._workers.values(), *self._rules_tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_traded(state: TradingState) -> bool:
