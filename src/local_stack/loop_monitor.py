@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -83,6 +84,32 @@ class Pauses:
         return 0.0
 
 
+class Collections:
+    """How often the garbage collector ran in each generation, and its longest stop."""
+
+    def __init__(self) -> None:
+        self._began_at = 0.0
+        self.clear()
+        gc.callbacks.append(self._note)
+
+    def clear(self) -> None:
+        """From here on another phase."""
+        self._counts, self._longest = [0, 0, 0], [0.0, 0.0, 0.0]
+
+    def _note(self, phase: str, about: dict[str, int]) -> None:
+        if phase == "start":
+            self._began_at = time.perf_counter()
+            return
+        generation, seconds = about["generation"], time.perf_counter() - self._began_at
+        self._counts[generation] += 1
+        self._longest[generation] = max(self._longest[generation], seconds)
+
+    def as_json(self) -> dict[str, list[float]]:
+        """By generation."""
+        longest_ms = [round(seconds * 1000, 2) for seconds in self._longest]
+        return {"collections": list(self._counts), "longest_ms": longest_ms}
+
+
 class LoopMonitor:
     """Ticks in the running loop. `stack_ms`: a loop that is later than that has its stack noted."""
 
@@ -92,6 +119,7 @@ class LoopMonitor:
         self._thread_id = threading.get_ident()
         self._schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
         self._phases = {"start": Pauses()}
+        self._collections = Collections()
         self._phase = self._phases["start"]
         self._due = self._loop.time() + TICK_SECONDS
         self._core_wait_ms = self._read_core_wait_ms()
@@ -131,13 +159,15 @@ class LoopMonitor:
             await asyncio.sleep(REPORT_SECONDS)
             if "run" not in self._phases and _is_trading():
                 self._phase = self._phases["run"] = Pauses()
+                self._collections.clear()
             # In a thread: a slow disk is no pause of the loop.
             found = {name: phase.as_json() for name, phase in self._phases.items()}
             await asyncio.to_thread(self._write, found)
 
     def _write(self, found: dict[str, Any]) -> None:
         half = self._out.with_name(f"{self._out.name}.part")
-        half.write_text(json.dumps({**found, "process": read_process()}), "utf-8")
+        text = json.dumps({**found, "gc": self._collections.as_json(), "process": read_process()})
+        half.write_text(text, "utf-8")
         half.replace(self._out)
 
 
