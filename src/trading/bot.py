@@ -182,7 +182,7 @@ class Bot:
                 reader = self._states
                 work = reader.read_some if symbols and not is_due else reader.read_changed
                 changes = await self._loop.run_in_executor(self._refresh_thread, work, symbols)
-                await self.market.take(changes)
+                await self.market.assets.take(changes)
                 await self.streams.watch(self.market.symbols())
                 self._note_edge(LogEvent.REFRESH_POSTPONED, LogEvent.REFRESH_RESUMED, None)
             except DatabaseError as error:

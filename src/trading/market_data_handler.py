@@ -1,9 +1,8 @@
 """Quotes in, crossed triggers out: newest quote per symbol -> strategy -> an order. Phases 4 to 6
 of the plan.
 
-Owns: one worker per symbol that never overlaps itself, and what is said of a symbol that cannot
-trade. A quote costs a few comparisons (quote_watch); everything slow runs in the worker's thread.
-Writes nothing to the database.
+Owns: one worker per symbol that never overlaps itself. A quote costs a few comparisons
+(quote_watch); everything slow runs in the worker's thread. Writes nothing to the database.
 """
 
 from __future__ import annotations
@@ -11,27 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from config import Settings
-from domain.cycle import CycleStatus, DcaCycle
-from domain.market import AssetRules, Quote
+from domain.market import Quote
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from domain.wire import WireError
-from strategy.triggers import NEVER
 from trading.asset_rules_cache import AssetRulesCache
+from trading.asset_watches import AssetWatches
 from trading.order_placement import OrderPlacer
 from trading.placement import Outcome, Placement, Skip
 from trading.quote_watch import SymbolWatch
-from trading.stall_watch import StallWatch
-from trading.state_reader import Changes, Reading, read
-from utils.alpaca_client_rest import ExchangeError, ExchangeRefused
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
 
@@ -39,9 +33,6 @@ log = logging.getLogger(__name__)
 
 DATABASE_WAIT_SECONDS = 2.0
 FAILURE_WAIT_SECONDS = 30.0
-RULES_THREADS = 4  # for the few symbols that the list of all rules does not bring
-AT_ONCE = 25  # assets between two looks at the quotes: one or two milliseconds
-_ALPACAS_PAGE = "look at the coin on Alpaca's page"
 
 
 class MarketDataHandler:
@@ -60,17 +51,18 @@ class MarketDataHandler:
         on_rules: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._rules = rules
         self._placer = placer
         self._silence_seconds = settings.stream_silence_seconds
-        self.stalls = StallWatch(settings.stalled_alert_seconds)
-        self._watches: dict[str, SymbolWatch] = {}
+        self.assets = AssetWatches(
+            settings,
+            rules,
+            guard=lambda symbol: placer.guard(symbol),
+            quotes_live_since=self._quotes_live_since,
+            on_watch=self._start_worker,
+            on_rules=on_rules,
+        )
+        self.stalls, self._watches = self.assets.stalls, self.assets.by_symbol
         self._workers: dict[str, asyncio.Task[None]] = {}
-        self._readings: dict[str, Reading] = {}  # the newest, by symbol
-        self._rules_asked: set[str] = set()
-        self._rules_tasks: set[asyncio.Task[None]] = set()
-        self._on_rules = on_rules
-        self._rules_threads = ThreadPoolExecutor(RULES_THREADS, thread_name_prefix="bot-rules")
         self._buy_turn = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -97,122 +89,19 @@ class MarketDataHandler:
         except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             log_event(log, LogEvent.QUOTE_MALFORMED, reason=type(error).__name__)
 
+    def _quotes_live_since(self) -> float | None:
+        """Since when the stream as a whole is not silent; None while it is."""
+        heard_at = self.last_quote_at
+        is_silent = heard_at is None or time.monotonic() - heard_at >= self._silence_seconds
+        return None if is_silent else self._lives_since
+
     def symbols(self) -> set[str]:
-        """The symbols that can be traded: what the exchange does not know is not subscribed."""
-        return {symbol for symbol, watch in self._watches.items() if watch.state is not None}
+        """The symbols that can be traded."""
+        return self.assets.symbols()
 
     async def refresh(self, states: Iterable[TradingState]) -> None:
-        """Take the states of all assets, and wait for what is asked about them: for who has no
-        StateReader.
-        """
-        readings = [read(state, self._rules, self._settings.taker_fee_rate) for state in states]
-        symbols = frozenset(reading.state.asset.asset_symbol for reading in readings)
-        await self.take(Changes(readings, symbols))
-        await asyncio.gather(*self._rules_tasks)
-
-    async def take(self, changes: Changes) -> None:
-        """Wait for the prices that `changes` name; starts watching new assets. Of what did not
-        change, see what depends on the time. Quotes are taken in between.
-        """
-        for number, reading in enumerate(changes.readings, 1):
-            self._take(reading)
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
-        if changes.symbols is not None:
-            await self._review_all(changes.symbols)
-
-    def _take(self, reading: Reading) -> None:
-        state, symbol = reading.state, reading.state.asset.asset_symbol
-        watch, before = self._watch(symbol), self._readings.get(symbol)
-        # They can have come since it was read.
-        rules: AssetRules | ExchangeError | None = self._rules.find_last(symbol)
-        if rules is None and reading.awaits_rules and before is not None:
-            rules = before.rules
-        if rules is not None and rules is not reading.rules:
-            reading = reading.with_rules(rules, self._settings.taker_fee_rate)
-        self._readings[symbol] = reading
-        if reading.is_tradable:
-            if watch.state is not None and watch.state.asset != state.asset:
-                self._end_backoff(watch)  # what kept it from trading may be cured
-            watch.state = state
-        self._set_triggers(watch, reading)
-        self._review(watch, reading)
-
-    async def _review_all(self, symbols: frozenset[str]) -> None:
-        """Of every asset that is configured, and of those that are no more."""
-        for task in [task for task in self._rules_tasks if task.done()]:
-            self._rules_tasks.discard(task)
-            task.result()  # a fault of ours ends the daemon, and the watchdog starts it again
-        due = []
-        for number, watch in enumerate(list(self._watches.values()), 1):
-            reading = self._readings.get(watch.symbol)
-            if watch.symbol not in symbols:
-                self._readings.pop(watch.symbol, None)
-                watch.set_triggers(NEVER)
-                self.stalls.release(watch.symbol, "it is configured no more")
-            elif reading is not None:
-                self._review(watch, reading)
-                if reading.problem is None and self._rules.is_due(watch.symbol):
-                    due.append(watch.symbol)
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
-        if new := [symbol for symbol in due if symbol not in self._rules_asked]:
-            self._rules_asked |= set(new)
-            self._rules_tasks.add(asyncio.create_task(self._bring_rules(new), name="rules"))
-
-    def _set_triggers(self, watch: SymbolWatch, reading: Reading) -> None:
-        """Where the rules could not be had, the prices of before go on to count."""
-        triggers = reading.triggers
-        if triggers is None:
-            return
-        if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
-            triggers = replace(triggers, buy_at_or_below=None)  # until a later refresh
-        watch.set_triggers(triggers)
-
-    def _review(self, watch: SymbolWatch, reading: Reading) -> None:
-        """What is to be done though nothing changed: time goes by."""
-        state = reading.state
-        if reading.awaits_rules:
-            return
-        if not state.other_symbol and not isinstance(reading.rules, ExchangeError):
-            self._wake_to_close(watch, state.cycle)
-        if (obstacle := reading.obstacle) is not None:
-            self._note_untradable(watch, state, obstacle)
-            return
-        if reading.triggers is not None and reading.triggers.buy_not_before is not None:
-            self._set_triggers(watch, reading)
-        self._note_state(watch, state)
-
-    async def _bring_rules(self, symbols: list[str]) -> None:
-        """One list where many are due, then one question after another for what it lacks. An asset
-        goes on by its last rules meanwhile, and a slow answer about one keeps no other waiting.
-        """
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._rules_threads, self._rules.prefetch, symbols)
-        left = iter(symbols)
-        await asyncio.gather(*(self._bring_one_by_one(left) for _ in range(RULES_THREADS)))
-        self._on_rules()
-
-    async def _bring_one_by_one(self, symbols: Iterator[str]) -> None:
-        loop, renew = asyncio.get_running_loop(), self._rules.renew
-        for number, symbol in enumerate(symbols, 1):
-            found: AssetRules | ExchangeError | None = self._rules.find(symbol)
-            if found is None or self._rules.is_due(symbol):
-                try:
-                    found = await loop.run_in_executor(self._rules_threads, renew, symbol)
-                except ExchangeError as error:
-                    found = error
-            self._rules_asked.discard(symbol)
-            if (reading := self._readings.get(symbol)) is not None:
-                self._take(reading.with_rules(found, self._settings.taker_fee_rate))
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
-
-    def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
-        """What the user wants sold now waits for no quote, and for no better configuration."""
-        backs_off = time.monotonic() < watch.backs_off_until[Side.SELL]
-        if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not backs_off:
-            watch.wake.set()
+        """See `AssetWatches`."""
+        await self.assets.refresh(states)
 
     def order_changed(self, order: ExchangeOrder) -> None:
         """An order's state was written: the next quote may act at once; after a rejection the
@@ -227,23 +116,14 @@ class MarketDataHandler:
             self.stalls.release(order.symbol, "an order was filled")
         if watch is None:
             return
-        self._end_backoff(watch)
+        self.assets.end_backoff(watch)
         if order.status == "rejected":
             reason = f"the exchange rejects its {order.side} orders"
             self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
 
-    def _end_backoff(self, watch: SymbolWatch) -> None:
-        """The next quote may act at once, but for what was refused."""
-        guard, now = self._placer.guard(watch.symbol), time.monotonic()
-        for side in Side:
-            watch.backs_off_until[side] = now + guard.seconds_until_allowed(side, now)
-
-    def _watch(self, symbol: str) -> SymbolWatch:
-        if symbol not in self._watches:
-            watch = SymbolWatch(symbol, self._settings.max_quote_jump_percent)
-            self._watches[symbol] = watch
-            self._workers[symbol] = asyncio.create_task(self._work(watch), name=f"worker {symbol}")
-        return self._watches[symbol]
+    def _start_worker(self, watch: SymbolWatch) -> None:
+        worker = asyncio.create_task(self._work(watch), name=f"worker {watch.symbol}")
+        self._workers[watch.symbol] = worker
 
     async def _work(self, watch: SymbolWatch) -> None:
         """Decide once per wake-up. A failing symbol backs off, the others go on."""
@@ -312,76 +192,16 @@ class MarketDataHandler:
             placement = replace(placement, reason=reason, cure=cure)
         match placement.outcome:
             case Outcome.SKIPPED:
-                self._note(watch, placement)
+                self.assets.note(watch, placement)
                 return
             case Outcome.REFUSED | Outcome.UNKNOWN:
                 # Unknown, too: an order without an answer for hours trades nothing. A fill ends it.
-                self._hold(watch, placement)
+                self.assets.hold(watch, placement)
             case Outcome.SENT:
                 self.stalls.trying(watch.symbol)
             case Outcome.WAITING:
                 return
         watch.last_reason = ""
-
-    def _note(self, watch: SymbolWatch, skipped: Placement) -> None:
-        """A reason to wait is logged when it changes; when it lasts, that is an alert."""
-        self._hold(watch, skipped)
-        level, reason = skipped.level, skipped.reason
-        if reason != watch.last_reason:
-            watch.last_reason = reason
-            # Not by its words where they have moving figures; what has no cure has none of those.
-            about = f"{watch.symbol} skipped: {skipped.cure or reason}"
-            log_event(
-                log,
-                LogEvent.ORDER_SKIPPED,
-                level=level,
-                about=about,
-                symbol=watch.symbol,
-                reason=reason,
-            )
-
-    def _hold(self, watch: SymbolWatch, placement: Placement) -> None:
-        self.stalls.hold(
-            watch.symbol,
-            placement.reason,
-            time.monotonic(),
-            cure=placement.cure,
-            is_requested=placement.is_requested,
-            has_foreign_coins=placement.has_foreign_coins,
-        )
-
-    def _note_untradable(
-        self, watch: SymbolWatch, state: TradingState, problem: str | ExchangeError
-    ) -> None:
-        """Nothing of it can be traded, whatever the price. An exchange that is away may be back
-        in a moment.
-        """
-        passes = isinstance(problem, ExchangeError) and not isinstance(problem, ExchangeRefused)
-        cure = f"scripts/assets edit {watch.symbol}" if isinstance(problem, str) else None
-        level = logging.WARNING if passes else logging.ERROR
-        skip = Skip(f"asset cannot be traded: {problem}", level=level, cure=cure)
-        self._note(watch, skip.placement)
-        if not _is_traded(state):
-            self.stalls.release(watch.symbol, "it is disabled and holds nothing")
-
-    def _note_state(self, watch: SymbolWatch, state: TradingState) -> None:
-        """What the newest state and quote say of what held the asset back."""
-        now, heard_at = time.monotonic(), self.last_quote_at
-        stream_lives = heard_at is not None and now - heard_at < self._silence_seconds
-        blind_since = max(watch.received_at, self._lives_since)
-        max_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
-        is_blind = stream_lives and now - blind_since >= max_seconds
-        status, wants = state.cycle.status, watch.wants_to_trade()
-        if not _is_traded(state):
-            self.stalls.release(watch.symbol, "it is disabled and holds nothing")
-        elif status in (CycleStatus.BUYING, CycleStatus.SELLING) and not wants:
-            self.stalls.trying(watch.symbol)
-        elif is_blind:
-            # The watchdog sees only a stream that is silent as a whole.
-            reason = "no usable quote of it comes although the stream lives"
-            self.stalls.hold(watch.symbol, reason, now, since=blind_since, cure=_ALPACAS_PAGE)
-        elif stream_lives and not wants:
-            self.stalls.release(watch.symbol, "the price asks for no order any more")
 
     def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
         """The newest quote in Decimal, or None when it is too old to trade on."""
@@ -413,12 +233,7 @@ class MarketDataHandler:
         """End the workers. A placement that is under way in its thread ends by itself, bounded by
         time-outs.
         """
-        tasks = [*self._workers.values(), *self._rules_tasks]
+        tasks = [*self._workers.values(), *self.assets.rules_tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _is_traded(state: TradingState) -> bool:
-    """Whether it may buy, or has coins to sell."""
-    return state.asset.is_enabled or state.cycle.quantity > 0

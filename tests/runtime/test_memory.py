@@ -25,18 +25,18 @@ def work(turn):
         held = [bytes(600 + turn % 7) for _ in range(2000)]
 
 prepare_process()
-turns = threading.Barrier(16)
-threads = [threading.Thread(target=lambda n=n: (turns.wait(), work(n))) for n in range(16)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
 settle_memory()
 before = resident_kb()
 large = [b'x' * 200_000 for _ in range(100)]
 grown = resident_kb() - before
 del large
 kept = resident_kb() - before
+turns = threading.Barrier(16)
+threads = [threading.Thread(target=lambda n=n: (turns.wait(), work(n))) for n in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
 print(json.dumps({"arenas": arenas(), "grown": grown, "kept": kept,
     "frozen": gc.get_freeze_count(), "switch": sys.getswitchinterval()}))
 """

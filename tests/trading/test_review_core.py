@@ -229,7 +229,7 @@ async def test_an_order_has_its_own_asset_read_at_once_and_the_timer_what_change
     start(symbol="ETH/USD")
     refreshing = asyncio.create_task(bot.keep_triggers_fresh())
     await until(lambda: bot.market.symbols() == {BTC, "ETH/USD"})
-    await until(lambda: all(task.done() for task in bot.market._rules_tasks))
+    await until(lambda: all(task.done() for task in bot.market.assets.rules_tasks))
     asked.clear()
     bot._refresh_due_at += 3600
     update_cycle(db_conn, cycle.id, {"quantity": Decimal(1)})

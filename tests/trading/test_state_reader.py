@@ -181,13 +181,13 @@ async def test_what_is_configured_no_more_is_not_bought_and_what_changed_counts_
     start(**HELD)
     eth = start(symbol=ETH)
     await parts.see()
-    await parts.market.take(await asyncio.to_thread(reader.read_changed))
+    await parts.market.assets.take(await asyncio.to_thread(reader.read_changed))
     watches = parts.market._watches
     assert watches[ETH].buy_below == float("inf")
     execute_query("DELETE FROM dca_cycles WHERE id = %s", (eth.id,), db_conn=db_conn)
     update_asset_config(db_conn, 1, {"take_profit_percent": Decimal(10)})
     changes = await asyncio.to_thread(reader.read_changed)
-    await parts.market.take(changes)
+    await parts.market.assets.take(changes)
     assert symbols_of(changes) == [BTC]
     assert watches[BTC].sell_above == pytest.approx(55000)
     assert watches[ETH].buy_below == float("-inf")
@@ -202,14 +202,14 @@ async def test_a_wait_after_an_error_ends_though_nothing_changes(parts, reader, 
     create_cycle(db_conn, cycle.asset_id, "watching")
     await parts.see()
     watch = parts.market._watches[BTC]
-    await parts.market.take(await asyncio.to_thread(reader.read_changed))
+    await parts.market.assets.take(await asyncio.to_thread(reader.read_changed))
     assert watch.buy_below == float("-inf")
     async with asyncio.timeout(20):
         while watch.buy_below != float("inf"):
             await asyncio.sleep(0.1)
             changes = await asyncio.to_thread(reader.read_changed)
             assert changes.readings == []
-            await parts.market.take(changes)
+            await parts.market.assets.take(changes)
     assert datetime.now(UTC) - ended >= timedelta(seconds=3600)
 
 
@@ -221,14 +221,14 @@ async def test_rules_that_come_slowly_keep_no_other_symbol_waiting(
     slow = exchange.arm("http_hang", match={"path": "/v2/assets/ETHUSD"}, seconds=60)
     reader._rules = parts.rules
     async with asyncio.timeout(5):
-        await parts.market.take(await asyncio.to_thread(reader.read_changed))
+        await parts.market.assets.take(await asyncio.to_thread(reader.read_changed))
         while parts.market.symbols() != {BTC}:
             await asyncio.sleep(0.01)
         await parts.market.on_crypto_quote(parts.quote_both(50000, 50001))
         await parts.market.wait_until_idle()
         assert [order.symbol for order in await asyncio.to_thread(parts.orders)] == [BTC]
         update_cycle(db_conn, 1, {"status": "error"})
-        await parts.market.take(await asyncio.to_thread(reader.read_changed))
+        await parts.market.assets.take(await asyncio.to_thread(reader.read_changed))
         assert parts.market._watches[BTC].buy_below == float("-inf")
     exchange.clear_faults(slow)
 
@@ -241,7 +241,7 @@ async def test_old_rules_count_until_new_ones_come(parts, reader, start, exchang
     slow = exchange.arm("http_hang", match={"path": "/v2/assets/BTCUSD"}, seconds=60)
     reader._rules = parts.rules
     async with asyncio.timeout(5):
-        await parts.market.take(await asyncio.to_thread(reader.read_changed))
+        await parts.market.assets.take(await asyncio.to_thread(reader.read_changed))
         await parts.market.on_crypto_quote(wire_quote(BTC, 40000, 40001))
         assert parts.market._watches[BTC].wants_to_trade()
     exchange.clear_faults(slow)
@@ -256,8 +256,8 @@ async def test_an_unknown_symbol_is_asked_about_once_a_minute_and_said_at_once(
     start(symbol="NO/USD")
     reader._rules = parts.rules
     for _ in range(3):
-        await parts.market.take(await asyncio.to_thread(reader.read_changed))
-        await asyncio.gather(*parts.market._rules_tasks)
+        await parts.market.assets.take(await asyncio.to_thread(reader.read_changed))
+        await asyncio.gather(*parts.market.assets.rules_tasks)
     routes = Counter(exchange.state()["requests"]["by_route"])
     assert routes["GET /v2/assets/{name}"] == 1
     [held] = parts.market.stalls.held_back()
