@@ -87,7 +87,7 @@ class AssetRulesCache:
         if known is None and now < self._away_until:
             raise ExchangeUnavailable("the list of assets could not be had a moment ago")
         if known is None or (now >= known.due_at and now >= self._away_until):
-            known = self._fetch(symbol, known.rules if known is not None else None)
+            known = self._fetch(symbol, known)
         if known.rules is None:
             raise ExchangeRefused(404, 0, f"Alpaca does not know the symbol {symbol}")
         return known.rules
@@ -112,12 +112,13 @@ class AssetRulesCache:
         with self._lock:
             self._known |= renewed
 
-    def _fetch(self, symbol: str, last: AssetRules | None) -> _Known:
+    def _fetch(self, symbol: str, before: _Known | None) -> _Known:
         """Ask about one, and remember the answer.
 
         Raises:
             ExchangeError: no answer, and there are no last rules.
         """
+        last = before.rules if before is not None else None
         try:
             rules = fetch_asset_rules(self._client, symbol, min_cost_usd=self._min_cost_usd)
         except ExchangeError as error:
@@ -125,6 +126,8 @@ class AssetRulesCache:
                 raise
             log_event(log, LogEvent.RULES_KEPT, symbol=symbol, reason=error)
             known = _asked_again_soon(last)
+            if before is not None and before.fresh_until > known.fresh_until:
+                known = replace(known, fresh_until=before.fresh_until)
         else:
             if rules is not None:
                 known = _renewed(rules)
