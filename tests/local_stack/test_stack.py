@@ -16,7 +16,9 @@ import pytest
 from local_stack.exchange_process import StackError
 from local_stack.scratch import remove_abandoned, scratch_folder
 from local_stack.stack import LocalStack
+from paper_exchange.core.assets import more_assets
 from runtime.process_table import processes_of_stack, servers_below
+from utils.state_file import load_state
 
 ASSET = {
     "base_order_amount": 100,
@@ -95,6 +97,30 @@ def is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_daemon_can_run_with_a_watch_on_its_loop_and_trades_coins_that_do_not_exist(stack):
+    stack.start_database()
+    stack.start_exchange("--manual", "--partial-probability", "0", "--more-coins", "500")
+    last = [one.symbol for one in more_assets(500)][-1]
+    stack.add_asset(last, **ASSET)
+    out = stack.folder / "loop.json"
+    stack.start_daemon(launcher=("-m", "local_stack.loop_monitor", "--out", str(out)))
+    assert [one.pid for one in stack.daemon_processes()] == [stack.heartbeat().pid]
+
+    def has_bought():
+        stack.exchange.control("quote", symbol=last, bid="9.99", ask="10")
+        return stack.exchange.state()["orders"]["total"]
+
+    wait_until(has_bought)
+    wait_until(lambda: out.exists() and load_state(out).get("run", {}).get("ticks"))
+    stack.stop_daemon()
+    seen = load_state(out)
+    assert seen["start"]["longest_ms"] > 0
+    assert len(seen["run"]["longest"]) <= 20
+    assert {"rss_kb", "threads", "handles", "connections"} <= seen["process"].keys()
+    assert "app.stopped code=0" in (stack.log_dir / "app.log").read_text("utf-8")
+    assert "Traceback" not in (stack.log_dir / "main_app.out").read_text("utf-8")
 
 
 KILLED_OWNER = """\
