@@ -49,6 +49,16 @@ def get_entries_ended_since(
     return [JournalEntry.from_row(row) for row in rows]
 
 
+def get_first_submission(
+    db_conn: MySQLConnectionAbstract, ended_since: datetime
+) -> datetime | None:
+    """When the first of the orders that ended at or after `ended_since` was submitted."""
+    query = "SELECT MIN(submitted_at) AS first FROM dca_orders WHERE ended_at >= %s"
+    [row] = read_rows(db_conn, query, ended_since)
+    first: datetime | None = row["first"]
+    return utc_from_db(first)
+
+
 @dataclass(frozen=True, slots=True)
 class BookedOrder:
     """What the journal has of one order: `filled_qty` in coins, corrections included."""

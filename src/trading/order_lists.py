@@ -14,7 +14,7 @@ from alpaca.trading.client import TradingClient
 
 from domain.cycle import WAITING_STATUSES, DcaCycle
 from domain.orders import ExchangeOrder, UnreadableOrder
-from models.order_journal import get_entries_ended_since, get_previous_submissions
+from models.order_journal import get_first_submission, get_previous_submissions
 from strategy.order_history import BEGINNING, OrderHistory, can_be_of, earliest_submission
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import CurrentOrder
@@ -141,8 +141,7 @@ class OrderLists:
 
 def _window_start(cycles: Sequence[DcaCycle], now: datetime) -> datetime:
     """From when one list holds every order that ended within the last hour."""
-    recent = get_entries_ended_since(thread_connection(), now - LATE_FILL_WINDOW)
-    moments = [entry.submitted_at for entry in recent]
+    moments = [get_first_submission(thread_connection(), now - LATE_FILL_WINDOW)]
     moments += [cycle.updated_at for cycle in cycles if cycle.status in WAITING_STATUSES]
     before = [moment - timedelta(minutes=1) for moment in moments if moment]
     return max(min([now - LATE_FILL_WINDOW, *before]), now - MAX_WINDOW)
