@@ -12,4 +12,4 @@ def test_the_help_is_whole_and_names_the_command_as_it_is_called(capsys):
         main(["--help"])
     help_text = capsys.readouterr().out
     assert help_text.startswith("usage: scripts/benchmark ")
-    assert "an empty awaited handler" in " ".join(help_text.split())
+    assert "from outside, as a process" in " ".join(help_text.split())
