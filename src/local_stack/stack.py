@@ -165,13 +165,16 @@ class LocalStack:
 
     # Daemon
 
-    def start_daemon(self, *, wait: bool = True) -> None:
+    def start_daemon(self, *, wait: bool = True, launcher: Sequence[str] = ()) -> None:
         """Start `python src/main_app.py`; with `wait`, return when it trades.
+
+        Args:
+            launcher: what stands before the program instead, such as `-m local_stack.loop_monitor`.
 
         Raises:
             StackError: it ended, or did not get there in time; with its own last words.
         """
-        daemon = self._spawn([f"src/{DAEMON}"], "main_app")
+        daemon = self._spawn([*launcher, f"src/{DAEMON}"], "main_app")
         deadline = time.monotonic() + START_SECONDS
         needs_data_stream = wait and self._has_assets()
         while wait and not self._trades(daemon.pid, needs_data_stream):

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from paper_exchange.api.wire import account_id
+from paper_exchange.core.assets import DEFAULT_ASSETS, more_assets
 from paper_exchange.core.clock import parse_time
 from paper_exchange.core.config import ExchangeConfig, MarketConfig, MarketKind, SymbolsFilter
 from paper_exchange.core.decimals import to_decimal
@@ -75,6 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="recorded quotes; several are merged")
     source.add_argument("--manual", action="store_true", help="quotes only through /control/quote")
     add("--symbols", default="", help="only these, separated by commas (default: all)")
+    add("--more-coins", type=int, default=0, metavar="N",
+        help="N coins more than the usual ten: C000/USD, C001/USD and on (default 0)")
     add("--from", dest="from_ns", type=_time, metavar="TIME",
         help="replay from this recorded time (UTC)")
     add("--until", dest="until_ns", type=_time, metavar="TIME",
@@ -128,6 +131,7 @@ def config_from(arguments: argparse.Namespace) -> ExchangeConfig:
         rate_limit_per_minute=arguments.rate_limit,
         usd_fee_increment=arguments.usd_fee_increment,
         faults=tuple(arguments.fault),
+        assets=(*DEFAULT_ASSETS, *more_assets(arguments.more_coins)),
         market=market,
     )
 

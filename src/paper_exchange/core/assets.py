@@ -51,6 +51,12 @@ DEFAULT_ASSETS = (
 )
 
 
+def more_assets(count: int) -> tuple[Asset, ...]:
+    """`count` coins that do not exist, C000/USD and on: for a bot that trades hundreds."""
+    names = (f"C{number:03}/USD" for number in range(count))
+    return tuple(_asset(name, name, "0.05", "0.000000001", "0.001") for name in names)
+
+
 class AssetCatalog:
     """Finds assets by symbol (BTC/USD), position name (BTCUSD) or id."""
 
