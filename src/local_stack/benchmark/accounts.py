@@ -73,6 +73,8 @@ class Account:
     key: str
     symbols: tuple[str, ...]
     requests: int = 0
+    _minute: int = 0
+    _before_minute: int = 0
     first_order_at: float | None = None
     _orders: dict[str, Json] = field(default_factory=dict)
     _coins: dict[str, Decimal] = field(default_factory=dict)
@@ -125,6 +127,12 @@ class Account:
         return json.dumps({"stream": "trade_updates", "data": update}).encode()
 
     # As its client sees it
+
+    def requests_of(self, minute: int) -> int:
+        """How many came in this minute of the wall clock, the newest included."""
+        if minute != self._minute:
+            self._minute, self._before_minute = minute, self.requests - 1
+        return self.requests - self._before_minute
 
     def answer(self, request: Request) -> tuple[int, bytes]:
         """Status and body."""

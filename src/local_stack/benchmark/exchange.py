@@ -34,8 +34,7 @@ from local_stack.benchmark.frames import (
 from mariadb_server.endpoint import HOST
 
 DATA_PATH, TRADE_PATH = "/v1beta3/crypto/us", "/stream"
-# So many that nobody waits, and yet every request is counted as on the real exchange.
-_ALLOWANCE = "X-RateLimit-Limit: 100000\r\nX-RateLimit-Remaining: 99999\r\n"
+MANY_REQUESTS = 100_000  # nobody waits, and yet every request is counted as on the real exchange
 _REASONS = {200: "OK", 404: "Not Found"}
 
 
@@ -101,7 +100,7 @@ class _Connection(asyncio.Protocol):
         self.transport.write(
             f"HTTP/1.1 {status} {_REASONS.get(status, 'Refused')}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(answer)}\r\n"
-            f"{_ALLOWANCE}X-RateLimit-Reset: {self._exchange.reset_at()}\r\n\r\n".encode()
+            f"{self._exchange.allowance(account)}\r\n".encode()
             + answer
         )
 
@@ -159,6 +158,7 @@ class Exchange:
 
     def __init__(self) -> None:
         self.idle_seconds: float | None = None
+        self.requests_a_minute: int | None = None
         self.connections: set[_Connection] = set()
         self._accounts: dict[str, Account] = {}
         self._streams: dict[tuple[str, bool], _Connection] = {}
@@ -193,9 +193,14 @@ class Exchange:
     def account_of(self, key: str) -> Account | None:
         return self._accounts.get(key)
 
-    def reset_at(self) -> int:
-        """The end of the exchange's own minute, in seconds of the wall clock."""
-        return int(time.time() // 60 + 1) * 60
+    def allowance(self, account: Account | None) -> str:
+        """The headers that say how many requests are left of the exchange's own minute."""
+        minute, limit = int(time.time() // 60), self.requests_a_minute or MANY_REQUESTS
+        left = limit - account.requests_of(minute) if account else limit
+        return (
+            f"X-RateLimit-Limit: {limit}\r\nX-RateLimit-Remaining: {max(0, left)}\r\n"
+            f"X-RateLimit-Reset: {(minute + 1) * 60}\r\n"
+        )
 
     def opened(self, connection: _Connection) -> None:
         if connection.account is not None:

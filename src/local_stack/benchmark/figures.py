@@ -57,9 +57,7 @@ class Ratio:
     @classmethod
     def of(cls, one: Series, other: Series) -> Ratio:
         pairs = zip(one.rounds, other.rounds, strict=True)
-        ratios = [median(mine) / median(theirs) for mine, theirs in pairs if mine and theirs]
-        if not ratios:
-            return cls(float("nan"), float("nan"), float("nan"))
+        ratios = [median(mine) / median(theirs) for mine, theirs in pairs]
         return cls(median(ratios), min(ratios), max(ratios))
 
     def as_json(self) -> dict[str, float]:

@@ -109,8 +109,8 @@ class Lab:
         client.create_tables()
         return client
 
-    async def start(self, clients: Sequence[Client]) -> None:
-        """Start them and return when each has its streams.
+    async def start(self, clients: Sequence[Client], *, settle: bool = True) -> None:
+        """Start them and return when each has its streams, with `settle` when it also rests.
 
         Raises:
             StackError: one ended or did not get there in time.
@@ -119,7 +119,8 @@ class Lab:
             client.start()
         for client in clients:
             await self._wait_for_streams(client)
-            await client.wait_until_idle(10.0)
+            if settle:
+                await client.wait_until_idle(10.0)
 
     async def _wait_for_streams(self, client: Client) -> None:
         key, trade = client.account.key, client.has_trade_stream

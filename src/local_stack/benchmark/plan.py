@@ -58,8 +58,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> BenchmarkPlan:
         help="quotes a client reads in a round (default 20000)")
     add("--orders", type=whole_number_between(1, 1000), default=8,
         help="cycles of three orders that a client trades in a round (default 8)")
-    add("--idle", type=number_between(0, 86_400), default=20.0, metavar="SECONDS",
-        help="network: how long the bot idles before an order (default 20; ten minutes are 600)")
+    add("--idle", type=number_between(0, 86_400), default=75.0, metavar="SECONDS",
+        help="network: how long the bots idle before an order (default 75; ten minutes are 600;"
+        " 0: not at all)")
     add("--minutes", type=number_between(0.05, 600), default=3.0,
         help="memory: how long it is watched (default 3)")
     add("--assets", type=whole_number_between(1, 2000), default=500,

@@ -15,6 +15,8 @@ from local_stack.benchmark.checkout import (
     checkout_of,
     this_checkout,
 )
+from local_stack.benchmark.crowd import measure_many, measure_memory
+from local_stack.benchmark.distant import measure_network
 from local_stack.benchmark.lab import Lab
 from local_stack.benchmark.plan import BenchmarkPlan
 from local_stack.benchmark.quotes import measure_quotes
@@ -73,4 +75,10 @@ async def run(plan: BenchmarkPlan, folder: Path, report: Callable[[str], None]) 
         if wanted := [name for name in ("orders", "fills") if name in plan.sections]:
             found = await measure_trades(lab, checkouts, plan)
             sections += [section for section in found if section.name in wanted]
+        if "network" in plan.sections:
+            sections.append(await measure_network(lab, checkouts, plan))
+        if "many" in plan.sections:
+            sections.append(await measure_many(lab, checkouts, plan))
+        if "memory" in plan.sections:
+            sections.append(await measure_memory(lab, checkouts, plan))
     return Outcome(sections, ran_on)
