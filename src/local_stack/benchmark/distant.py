@@ -67,12 +67,12 @@ async def measure_network(lab: Lab, checkouts: Sequence[Checkout], plan: Benchma
         samples = await trade_in_turn(traders, plan.rounds, max(1, plan.orders // 4))
         round_trips = await _round_trips(line, traders[0].client.account.key, plan.rounds)
         lab.stop_clients()
-        _add(section, samples, round_trips, checkouts[0].name, "quote to POST")
+        _add(section, samples, round_trips, checkouts[0].name)
         if plan.idle_seconds:
             samples = await _after_idling(lab, checkouts, line, plan.idle_seconds)
             once = Series(ROUND_TRIP, "ms", (round_trips.rounds[0],))
-            title = f"first order after {plan.idle_seconds:g} s"
-            _add(section, samples, once, checkouts[0].name, title)
+            when = f" after {plan.idle_seconds:g} s"
+            _add(section, samples, once, checkouts[0].name, when)
         return section
     finally:
         lab.exchange.idle_seconds = None
@@ -84,14 +84,14 @@ def _make(lab: Lab, checkouts: Sequence[Checkout], line: Line, *rivals: str) -> 
     return make_traders(lab, checkouts, rivals=rivals, urls=line.urls, settings=trust)
 
 
-def _add(section: Section, samples: Samples, trip: Series, ours: str, title: str) -> None:
+def _add(section: Section, samples: Samples, trip: Series, ours: str, when: str = "") -> None:
     for step, (trips, extra_ms) in ALLOWED.items():
-        group = samples.group(step, f"20 ms and TLS, {title}, {step}", ROUND_TRIP)
+        group = samples.group(step, f"20 ms and TLS: quote to POST, {step}{when}", ROUND_TRIP)
         if group is None:
             continue
         group = Group(group.title, {ROUND_TRIP: trip, **group.series}, ROUND_TRIP)
         over_ms = group.series[ours].p50 - trips * trip.p50
-        text = f"{title}, {step}: ms beyond {trips} round trip{'s' if trips > 1 else ''}"
+        text = f"{step}{when}, beyond {trips} round trip{'s' if trips > 1 else ''}"
         section.groups.append(group)
         section.bars.append(Bar(text, over_ms, extra_ms, "ms"))
 

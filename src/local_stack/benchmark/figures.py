@@ -31,7 +31,8 @@ class Series:
         return median(self.all)
 
     def at(self, share: float) -> float:
-        return quantile(self.all, share)
+        """p50 is the middle of the two middle ones, others the nearest figure."""
+        return self.p50 if share == 0.5 else quantile(self.all, share)
 
     def as_json(self) -> dict[str, Any]:
         known = {f"p{int(share * 100)}": round(self.at(share), 4) for share in (0.1, 0.9, 0.99)}

@@ -69,7 +69,7 @@ async def measure_quotes(lab: Lab, checkouts: Sequence[Checkout], plan: Benchmar
 def _add_bars(section: Section, ours: str) -> None:
     singles = section.groups[0]
     section.bars += [
-        Bar("the daemon / SDK stream, single quotes", singles.ratio(ours).median, 0.35),
+        Bar("the daemon / SDK stream, one in a frame", singles.ratio(ours).median, 0.35),
         Bar("the handler / the daemon", _handler_share(singles, ours), 0.25),
         Bar("quotes a second and core", 1e6 / singles.series[ours].p50, 1e5, "", is_minimum=True),
     ]

@@ -70,30 +70,30 @@ def table_lines(sections: Sequence[Section], ran_on: dict[str, Any]) -> Iterator
 
 
 def _group_lines(group: Group) -> Iterator[str]:
+    """A row for each client, with its spread where there are several figures of it."""
+    measured = [one for name, one in group.series.items() if name != group.compared_with]
+    is_single = all(len(one.all) == 1 for one in measured or group.series.values())
+    points = {"p50": 0.5} if is_single else {"p50": 0.5, "p10": 0.1, "p90": 0.9, "p99": 0.99}
     unit = next(iter(group.series.values())).unit
-    yield f"{group.title}"
-    yield f"  {unit:<22}{'p50':>8}{'p10':>8}{'p90':>8}{'p99':>8}  x {group.compared_with}"[:WIDTH]
+    yield group.title
+    heads = "".join(f"{name if not is_single else '':>8}" for name in points)
+    yield f"  {unit:<22}{heads}  x {group.compared_with}"
     for name, series in group.series.items():
         ratio = group.ratio(name)
-        figures = "".join(f"{_short(at):>8}" for at in _points(series))
-        spread = f"({_short(ratio.low)}-{_short(ratio.high)})"
-        yield f"  {name:<22.22}{figures}  {_short(ratio.median)} {spread}"
-
-
-def _points(series: Any) -> tuple[float, ...]:
-    return (series.p50, series.at(0.1), series.at(0.9), series.at(0.99))
+        figures = "".join(f"{_short(series.at(share)):>8}" for share in points.values())
+        spread = f" ({_short(ratio.low)}-{_short(ratio.high)})" if not is_single else ""
+        yield f"  {name:<22.22}{figures}  {_short(ratio.median)}{spread}"
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.0f}" if value >= 100 else f"{value:.2f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
 def _bar_line(bar: Bar) -> str:
-    verdict = "holds" if bar.holds else "DOES NOT HOLD"
-    side = "at least" if bar.is_minimum else "at most"
-    unit = "" if bar.unit == "x" else f" {bar.unit}"
-    shown = f"{_short(bar.value)} ({side} {_short(bar.limit)}{unit})"
-    return f"  bar: {bar.text}: {shown} {verdict}"
+    side = ">=" if bar.is_minimum else "<="
+    limit = f"{side} {_short(bar.limit)} {'' if bar.unit == 'x' else bar.unit}".rstrip()
+    verdict = "holds" if bar.holds else "MISSED"
+    return f"  bar: {bar.text:<42.42}{_short(bar.value):>8}  {limit:<15} {verdict}"
 
 
 def _wrapped(text: str) -> Iterator[str]:
