@@ -37,6 +37,7 @@ class BenchmarkPlan:
     quotes: int
     orders: int
     idle_seconds: float
+    seconds: float
     minutes: float
     assets: int
     source: Path | None
@@ -63,7 +64,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> BenchmarkPlan:
         " 0: not at all)")
     add("--minutes", type=number_between(0.05, 600), default=3.0,
         help="memory: how long it is watched (default 3)")
-    add("--assets", type=whole_number_between(1, 2000), default=500,
+    add("--seconds", type=number_between(2, 3600), default=20.0,
+        help="many: how long the pauses are watched (default 20)")
+    add("--assets", type=whole_number_between(2, 2000), default=500,
         help="many: how many assets (default 500)")
     add("--source", type=Path, metavar="FOLDER",
         help="measure the daemon of another checkout instead of this one's")
@@ -85,6 +88,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> BenchmarkPlan:
         quotes=given.quotes,
         orders=given.orders,
         idle_seconds=given.idle,
+        seconds=given.seconds,
         minutes=given.minutes,
         assets=given.assets,
         source=given.source,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from statistics import median
 
@@ -21,6 +22,7 @@ PRICE = 100.0
 FRAMES = {1: "one in a frame", 10: "ten in a frame"}
 FRAMES_A_WRITE = 8
 FLOOD_SECONDS = 120.0
+DRIP_SHARE = 0.05
 LITERAL_SHARE = 0.01  # it is so slow that a hundredth of the quotes is enough
 SDK, STREAM, HANDLER, RAW, LITERAL = (
     "SDK stream, no-op",
@@ -51,19 +53,39 @@ async def measure_quotes(lab: Lab, checkouts: Sequence[Checkout], plan: Benchmar
     await lab.start(clients)
     section = Section("quotes")
     for in_a_frame, title in FRAMES.items():
-        found: dict[str, list[tuple[float, ...]]] = {client.name: [] for client in clients}
-        for number in range(plan.rounds + 1):  # the first warms up
-            lab.report(f"quotes: {title}, round {number} of {plan.rounds}")
-            for client in clients if number % 2 else clients[::-1]:
-                quotes = int(plan.quotes * (LITERAL_SHARE if client.name == LITERAL else 1))
-                cost = await _cost_of(lab, client, max(quotes, in_a_frame), in_a_frame, number)
-                if number:
-                    found[client.name].append((cost,))
-        series = {name: Series(name, "us", tuple(values)) for name, values in found.items()}
-        section.groups.append(Group(f"CPU a quote, {title}", series, SDK))
+
+        async def flood(client: Client, seed: int, size: int = in_a_frame) -> float:
+            quotes = int(plan.quotes * (LITERAL_SHARE if client.name == LITERAL else 1))
+            return await _cost_of_flood(lab, client, max(quotes, size), size, seed)
+
+        section.groups.append(await _in_turn(lab, clients, plan.rounds, title, flood))
+
+    async def drip(client: Client, seed: int) -> float:
+        return await _cost_one_by_one(lab, client, max(1, int(plan.quotes * DRIP_SHARE)), seed)
+
+    rounds = (plan.rounds + 1) // 2  # the slowest to measure
+    section.groups.append(await _in_turn(lab, clients, rounds, "one in a millisecond", drip))
     lab.stop_clients()
     _add_bars(section, checkouts[0].name)
     return section
+
+
+async def _in_turn(
+    lab: Lab,
+    clients: Sequence[Client],
+    rounds: int,
+    title: str,
+    measure: Callable[[Client, int], Awaitable[float]],
+) -> Group:
+    found: dict[str, list[tuple[float, ...]]] = {client.name: [] for client in clients}
+    for number in range(rounds + 1):  # the first warms up
+        lab.report(f"quotes: {title}, round {number} of {rounds}")
+        for client in clients if number % 2 else clients[::-1]:
+            cost = await measure(client, number)
+            if number:
+                found[client.name].append((cost,))
+    series = {name: Series(name, "us", tuple(values)) for name, values in found.items()}
+    return Group(f"CPU a quote, {title}", series, SDK)
 
 
 def _add_bars(section: Section, ours: str) -> None:
@@ -103,8 +125,10 @@ def make_clients(lab: Lab, checkouts: Sequence[Checkout]) -> list[Client]:
     return clients
 
 
-async def _cost_of(lab: Lab, client: Client, quotes: int, in_a_frame: int, seed: int) -> float:
-    """Microseconds of CPU a quote."""
+async def _cost_of_flood(
+    lab: Lab, client: Client, quotes: int, in_a_frame: int, seed: int
+) -> float:
+    """Microseconds of CPU a quote when they come as fast as they are read."""
     chunks = make_chunks(quotes, in_a_frame, seed)
     before = client.cpu_seconds()
     if not await lab.exchange.flood(client.account, chunks, FLOOD_SECONDS):
@@ -112,3 +136,14 @@ async def _cost_of(lab: Lab, client: Client, quotes: int, in_a_frame: int, seed:
         raise StackError(f"{client.name} did not read {quotes} quotes in {FLOOD_SECONDS:.0f} s")
     await client.wait_until_idle(5.0)
     return (client.cpu_seconds() - before) / (quotes // in_a_frame * in_a_frame) * 1e6
+
+
+async def _cost_one_by_one(lab: Lab, client: Client, quotes: int, seed: int) -> float:
+    """The same when each wakes the client: what else it does meanwhile is counted as well."""
+    rng, before = random.Random(seed), client.cpu_seconds()
+    for number in range(quotes):
+        bid, symbol = PRICE * (1 + rng.uniform(-0.002, 0.002)), SYMBOLS[number % len(SYMBOLS)]
+        lab.exchange.send_quote(client.account, Quote(symbol=symbol, bid=bid, ask=bid + 0.01))
+        await asyncio.sleep(0.001)  # the pace
+    await client.wait_until_idle(10.0)
+    return (client.cpu_seconds() - before) / quotes * 1e6

@@ -180,10 +180,10 @@ class Samples:
 async def trade_in_turn(traders: Sequence[Trader], rounds: int, turns: int) -> Samples:
     """`turns` cycles a round of each client, order by order; every second fill comes at once."""
     lab, samples = traders[0].lab, Samples([trader.client.name for trader in traders])
-    for number in range(rounds + 1):  # the first warms up, once for each symbol
+    for number in range(rounds + 1):  # the first warms up
         lab.report(f"orders and fills: round {number} of {rounds}")
         samples.begin_round()
-        for count in range((turns if number else len(SYMBOLS)) * len(Step)):
+        for count in range((turns if number else min(turns, len(SYMBOLS))) * len(Step)):
             turn, step = count // len(Step), list(Step)[count % len(Step)]
             symbol, at_once = SYMBOLS[turn % len(SYMBOLS)], (count + number) % 2 == 1
             what = AT_ONCE if at_once else SALE if step is Step.TAKE_PROFIT else BUY
