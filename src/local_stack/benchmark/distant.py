@@ -91,7 +91,7 @@ def _add(section: Section, samples: Samples, trip: Series, ours: str, when: str 
             continue
         group = Group(group.title, {ROUND_TRIP: trip, **group.series}, ROUND_TRIP)
         over_ms = group.series[ours].p50 - trips * trip.p50
-        text = f"{step}{when}, beyond {trips} round trip{'s' if trips > 1 else ''}"
+        text = f"{step}{when}, over {trips} round trip{'s' if trips > 1 else ''}"
         section.groups.append(group)
         section.bars.append(Bar(text, over_ms, extra_ms, "ms"))
 

@@ -93,7 +93,7 @@ def _bar_line(bar: Bar) -> str:
     side = ">=" if bar.is_minimum else "<="
     limit = f"{side} {_short(bar.limit)} {'' if bar.unit == 'x' else bar.unit}".rstrip()
     verdict = "holds" if bar.holds else "MISSED"
-    return f"  bar: {bar.text:<42.42}{_short(bar.value):>8}  {limit:<15} {verdict}"
+    return f"  bar: {bar.text:<44.44}{_short(bar.value):>8}  {limit:<11} {verdict}"
 
 
 def _wrapped(text: str) -> Iterator[str]:
