@@ -23,6 +23,7 @@ from utils.formatting import describe_account
 from config import Settings, SettingsError, find_loose_permissions, get_settings
 from models.meta import ForeignDatabase, check_schema, claim_account
 from runtime.bootstrap import forbid_core_files
+from runtime.memory import prepare_process, settle_memory
 from runtime.pid_file import AlreadyRunning, PidFile
 from trading.bot import SHUTDOWN_SECONDS, Bot
 from utils.alpaca_client_rest import ExchangeError, get_trading_client
@@ -151,6 +152,7 @@ def _exit_code(done: set[asyncio.Task[Any]]) -> int:
 def main() -> int:
     """Run the daemon; foreseeable trouble is one line on standard error and in the log."""
     forbid_core_files()
+    prepare_process()
     try:
         settings = get_settings()
         setup_logging(settings, "app")
@@ -166,6 +168,7 @@ def main() -> int:
             log_event(log, LogEvent.APP_STARTED, pid=os.getpid())
             if loose := find_loose_permissions():
                 log_event(log, LogEvent.ENV_FILE_LOOSE_PERMISSIONS, reason=loose)
+            settle_memory()
             code = _run_loop()
             log_event(log, LogEvent.APP_STOPPED, code=code)
             logging.shutdown()  # mails what waits, while the PID file still says that we run

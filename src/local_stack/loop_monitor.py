@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
+import runpy
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import main_app
+from config import get_settings
+from runtime.heartbeat import load_heartbeat
 
 TICK_SECONDS = 0.002
 REPORT_SECONDS = 1.0
@@ -37,50 +40,82 @@ class Pauses:
     """How late the ticks of one phase came, in constant memory."""
 
     def __init__(self) -> None:
-        self._counts = [0] * BUCKETS
-        self._ticks = 0
+        self._counts, self._own_counts = [0] * BUCKETS, [0] * BUCKETS
         self._began_at = time.monotonic()
-        self.longest: list[dict[str, Any]] = []
+        self._longest: list[tuple[float, float, float, str]] = []
+        self._longest_own_ms = 0.0
 
-    def add(self, late_seconds: float, core_wait_ms: float, doing: str) -> None:
+    def add(self, late_ms: float, core_wait_ms: float, doing: str) -> None:
         """Count one tick."""
-        late_ms = late_seconds * 1000
+        own_ms = max(0.0, late_ms - core_wait_ms)
         self._counts[min(BUCKETS - 1, int(late_ms / BUCKET_MS))] += 1
-        self._ticks += 1
-        if len(self.longest) == MAX_LONGEST and late_ms <= self.longest[-1]["ms"]:
-            return
-        self.longest.append(
-            {
-                "ms": round(late_ms, 2),
-                "core_wait_ms": round(core_wait_ms, 2),
-                "at_seconds": round(time.monotonic() - self._began_at, 2),
-                "doing": doing,
-            }
-        )
-        self.longest.sort(key=lambda pause: pause["ms"], reverse=True)
-        del self.longest[MAX_LONGEST:]
+        self._own_counts[min(BUCKETS - 1, int(own_ms / BUCKET_MS))] += 1
+        self._longest_own_ms = max(self._longest_own_ms, own_ms)
+        if len(self._longest) < MAX_LONGEST or late_ms > self._longest[-1][0]:
+            found = (late_ms, core_wait_ms, time.monotonic() - self._began_at, doing)
+            # A new list each time: another thread reads it.
+            self._longest = sorted([*self._longest, found], reverse=True)[:MAX_LONGEST]
 
     def as_json(self) -> dict[str, Any]:
-        """Percentiles in milliseconds (of a tick's lateness), and the longest pauses."""
-        own = [pause["ms"] - pause["core_wait_ms"] for pause in self.longest]
+        """Milliseconds. `own_`: without what the thread waited for a core that others had."""
         return {
             "seconds": round(time.monotonic() - self._began_at, 1),
-            "ticks": self._ticks,
-            "longest_ms": self.longest[0]["ms"] if self.longest else 0.0,
-            "longest_without_core_wait_ms": round(max(own, default=0.0), 2),
-            **{f"p{share:g}_ms": self._percentile(share) for share in (50, 99, 99.9, 99.99)},
-            "over_5_ms": sum(self._counts[int(5 / BUCKET_MS) :]),
-            "over_10_ms": sum(self._counts[int(10 / BUCKET_MS) :]),
-            "longest": self.longest,
+            "ticks": sum(self._counts),
+            "longest_ms": round(self._longest[0][0], 2) if self._longest else 0.0,
+            "own_longest_ms": round(self._longest_own_ms, 2),
+            **_summary(self._counts, ""),
+            **_summary(self._own_counts, "own_"),
+            "longest": [
+                {
+                    "ms": round(ms, 2),
+                    "core_wait_ms": round(core_wait_ms, 2),
+                    "at_seconds": round(at_seconds, 2),
+                    "doing": doing,
+                }
+                for ms, core_wait_ms, at_seconds, doing in self._longest
+            ],
         }
 
-    def _percentile(self, share: float) -> float:
-        wanted, seen = self._ticks * share / 100, 0
-        for number, count in enumerate(self._counts):
-            seen += count
-            if count and seen >= wanted:
-                return round((number + 1) * BUCKET_MS, 1)
-        return 0.0
+
+def _summary(counts: list[int], prefix: str) -> dict[str, float]:
+    """Percentiles of a tick's lateness, and how many were late by more than 5 and 10 ms."""
+    found: dict[str, float] = {}
+    ticks = sum(counts)
+    for share in (50, 99, 99.9, 99.99):
+        seen, number = 0, -1
+        while seen < ticks * share / 100:
+            number += 1
+            seen += counts[number]
+        found[f"{prefix}p{share:g}_ms"] = round((number + 1) * BUCKET_MS, 1)
+    for ms in (5, 10):
+        found[f"{prefix}over_{ms}_ms"] = sum(counts[int(ms / BUCKET_MS) :])
+    return found
+
+
+class Collections:
+    """How often the garbage collector ran in each generation, and its longest stop."""
+
+    def __init__(self) -> None:
+        self._began_at = 0.0
+        self.clear()
+        gc.callbacks.append(self._note)
+
+    def clear(self) -> None:
+        """From here on another phase."""
+        self._counts, self._longest = [0, 0, 0], [0.0, 0.0, 0.0]
+
+    def _note(self, phase: str, about: dict[str, int]) -> None:
+        if phase == "start":
+            self._began_at = time.perf_counter()
+            return
+        generation, seconds = about["generation"], time.perf_counter() - self._began_at
+        self._counts[generation] += 1
+        self._longest[generation] = max(self._longest[generation], seconds)
+
+    def as_json(self) -> dict[str, list[float]]:
+        """By generation."""
+        longest_ms = [round(seconds * 1000, 2) for seconds in self._longest]
+        return {"collections": list(self._counts), "longest_ms": longest_ms}
 
 
 class LoopMonitor:
@@ -92,19 +127,22 @@ class LoopMonitor:
         self._thread_id = threading.get_ident()
         self._schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
         self._phases = {"start": Pauses()}
+        self._collections = Collections()
         self._phase = self._phases["start"]
         self._due = self._loop.time() + TICK_SECONDS
         self._core_wait_ms = self._read_core_wait_ms()
         self._doing = ""
         self._loop.call_at(self._due, self._tick)
+        self._start(self._report)
         if stack_ms is not None:
-            threading.Thread(
-                target=self._sample, args=(stack_ms / 1000,), name="loop-monitor", daemon=True
-            ).start()
+            self._start(self._sample, stack_ms / 1000)
+
+    def _start(self, work: Callable[..., None], *arguments: float) -> None:
+        threading.Thread(target=work, args=arguments, name="loop-monitor", daemon=True).start()
 
     def _tick(self) -> None:
         now, core_wait_ms = self._loop.time(), self._read_core_wait_ms()
-        self._phase.add(now - self._due, core_wait_ms - self._core_wait_ms, self._doing)
+        self._phase.add((now - self._due) * 1000, core_wait_ms - self._core_wait_ms, self._doing)
         self._core_wait_ms, self._doing = core_wait_ms, ""
         self._due = now + TICK_SECONDS
         self._loop.call_at(self._due, self._tick)
@@ -125,27 +163,29 @@ class LoopMonitor:
                     for stack in stacks
                 )
 
-    async def report(self) -> None:
-        """Write the file every second, until canceled."""
+    def _report(self) -> None:
+        """In a thread of its own: neither the sums nor a slow disk are a pause of the loop."""
         while True:
-            await asyncio.sleep(REPORT_SECONDS)
+            time.sleep(REPORT_SECONDS)
             if "run" not in self._phases and _is_trading():
-                self._phase = self._phases["run"] = Pauses()
-            # In a thread: a slow disk is no pause of the loop.
+                self._phases["run"] = Pauses()
+                self._phase = self._phases["run"]
+                self._collections.clear()
             found = {name: phase.as_json() for name, phase in self._phases.items()}
-            await asyncio.to_thread(self._write, found)
-
-    def _write(self, found: dict[str, Any]) -> None:
-        half = self._out.with_name(f"{self._out.name}.part")
-        half.write_text(json.dumps({**found, "process": read_process()}), "utf-8")
-        half.replace(self._out)
+            found |= {"gc": self._collections.as_json(), "process": read_process()}
+            half = self._out.with_name(f"{self._out.name}.part")
+            half.write_text(json.dumps(found), "utf-8")
+            half.replace(self._out)
 
 
 def _is_trading() -> bool:
-    bot = main_app._bot
-    if bot is None or bot._why_no_orders() is not None:
-        return False
-    return bot.streams.data_health.is_connected and bot.streams.trade_health.is_connected
+    beat = load_heartbeat(get_settings().run_dir)
+    return (
+        beat is not None
+        and (beat.pid, beat.state) == (os.getpid(), "trading")
+        and beat.data_stream_connected
+        and beat.trade_stream_connected
+    )
 
 
 def read_process() -> dict[str, int]:
@@ -167,27 +207,35 @@ def read_process() -> dict[str, int]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the daemon to its end; its exit code."""
+class WatchedLoops(asyncio.DefaultEventLoopPolicy):
+    """Each loop that the program makes is watched from its first turn on."""
+
+    def __init__(self, out: Path, stack_ms: float | None) -> None:
+        super().__init__()
+        self._out = out
+        self._stack_ms = stack_ms
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        loop = super().new_event_loop()
+        loop.call_soon(self._watch)
+        return loop
+
+    def _watch(self) -> None:
+        LoopMonitor(self._out, self._stack_ms)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the daemon to its end, as `python PROGRAM` would."""
     parser = argparse.ArgumentParser(prog="python -m local_stack.loop_monitor", description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="the JSON file")
     add("--stack-ms", type=float, help="note what ran when a tick is later than this")
-    add("program", nargs="?", help="src/main_app.py, by which the watchdog knows a daemon")
+    add("program", help="src/main_app.py, by which the watchdog knows a daemon")
     options = parser.parse_args(arguments)
-    run_websockets = main_app.run_websockets
-
-    async def run_watched() -> int:
-        monitor = LoopMonitor(options.out, options.stack_ms)
-        reporting = asyncio.create_task(monitor.report())
-        try:
-            return await run_websockets()
-        finally:
-            reporting.cancel()
-
-    main_app.run_websockets = run_watched
-    return main_app.main()
+    asyncio.set_event_loop_policy(WatchedLoops(options.out, options.stack_ms))
+    sys.argv = [options.program]
+    runpy.run_path(options.program, run_name="__main__")
 
 
 if __name__ == "__main__":
-    main_app._leave(main())
+    main()

@@ -4,7 +4,7 @@ what was spent. A record and its query; decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.rows import Row, utc_from_db
 from domain.trading_state import TradingState
 from models.order_journal import load_leftovers
-from models.statements import read_row, read_rows
+from models.statements import marks, read_row, read_rows
 
 _OTHER_SYMBOL = """(SELECT MIN(o.symbol) FROM dca_orders o
          WHERE o.cycle_id = {} AND o.asset_id = a.id AND o.filled_qty > 0
@@ -50,6 +50,18 @@ SELECT {", ".join(f"a.{name} AS a_{name}" for name in ASSET_COLUMNS)},
         ORDER BY ended.asset_id DESC, ended.completed_at DESC, ended.id DESC LIMIT 1)
 """
 _OF_LATEST = _QUERY.format(which=_LATEST)
+_STATE_COLUMNS = (
+    *(f"a_{name}" for name in ASSET_COLUMNS),
+    *(f"c_{name}" for name in CYCLE_COLUMNS),
+    *("previous_status", "previous_completed_at", "bought_usd", "coin_fees", "other_symbol"),
+)
+# Of the whole answer, so that nothing can change and leave it as it was: not the order of commits,
+# a clock that is set, an edit by hand, a fee or an older cycle. The server reads all the same, but
+# what it takes to read is sent and parsed for what changed only.
+_FINGERPRINTS = f"""
+SELECT a_asset_symbol AS symbol, MD5(JSON_ARRAY({", ".join(_STATE_COLUMNS)})) AS fingerprint
+  FROM ({_OF_LATEST}) AS states
+"""
 # In rows made by hand it need not be the latest cycle that is in cooldown.
 _OF_COOLDOWN = _QUERY.format(which="c.asset_id = a.id AND c.status = 'cooldown'")
 
@@ -84,6 +96,22 @@ def load_all_trading_states(db_conn: MySQLConnectionAbstract) -> list[TradingSta
     """The states of all assets that have a cycle, disabled ones too, by symbol."""
     rows = read_rows(db_conn, f"{_OF_LATEST} ORDER BY a.asset_symbol")
     return [_from_row(row) for row in rows]
+
+
+def load_fingerprints(db_conn: MySQLConnectionAbstract) -> dict[str, str]:
+    """By symbol, what `load_trading_states` would give, as one word that differs when that does."""
+    rows = read_rows(db_conn, _FINGERPRINTS)
+    return {row["symbol"]: row["fingerprint"] for row in rows}
+
+
+def load_trading_states(
+    db_conn: MySQLConnectionAbstract, symbols: Collection[str]
+) -> list[TradingState]:
+    """As `load_all_trading_states`, of these symbols."""
+    if not symbols:
+        return []
+    query = f"{_OF_LATEST} WHERE a.asset_symbol IN ({marks(symbols)}) ORDER BY a.asset_symbol"
+    return [_from_row(row) for row in read_rows(db_conn, query, *symbols)]
 
 
 def load_cooldowns(db_conn: MySQLConnectionAbstract) -> list[TradingState]:

@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--manual", action="store_true", help="quotes only through /control/quote")
     add("--symbols", default="", help="only these, separated by commas (default: all)")
     add("--more-coins", type=int, default=0, metavar="N",
-        help="N coins more than the usual ten: C000/USD, C001/USD and on (default 0)")
+        help="N coins more than the usual ten: XAAA/USD, XAAB/USD and on (default 0)")
     add("--from", dest="from_ns", type=_time, metavar="TIME",
         help="replay from this recorded time (UTC)")
     add("--until", dest="until_ns", type=_time, metavar="TIME",

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 
 from config import Settings
 from domain.orders import ExchangeOrder
-from domain.trading_state import TradingState
-from models.trading_state import load_all_trading_states
 from runtime.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from runtime.heartbeat import Heartbeat, save_heartbeat
 from runtime.pid_file import AlreadyRunning
@@ -24,11 +22,12 @@ from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler
 from trading.order_lists import LATE_FILL_WINDOW
 from trading.stall_watch import THE_DAEMON, log_edges
+from trading.state_reader import StateReader
 from trading.sweep_result import EVENT_DUE, SweepResult, find_missed, log_sweep
 from trading.trade_update_handler import TradeUpdateHandler
 from utils.alpaca_client_rest import ExchangeError
 from utils.alpaca_streams import AlpacaStreams, Handler
-from utils.db_utils import DatabaseError, thread_connection
+from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
 from utils.state_file import read_boot_id
 from utils.waiting import wait_for_event
@@ -50,8 +49,11 @@ class Bot:
         engine = build_engine(
             settings, why_no_orders=self._why_no_orders, on_change=self._order_changed
         )
-        self._rules, self.reconciler = engine.rules, engine.reconciler
-        self.market = MarketDataHandler(settings, engine.rules, engine.placer)
+        self.reconciler = engine.reconciler
+        self.market = MarketDataHandler(
+            settings, engine.rules, engine.placer, on_rules=self._request_refresh
+        )
+        self._states = StateReader(engine.rules, settings.taker_fee_rate)
         self.updates = TradeUpdateHandler(
             engine.client,
             engine.rules,
@@ -78,6 +80,8 @@ class Bot:
         self._recovery_wanted = True
         self._sweep_wanted = asyncio.Event()
         self._refresh_wanted = asyncio.Event()
+        self._changed_symbols: set[str] = set()
+        self._refresh_due_at = 0.0  # monotonic seconds: of all that changed
         self._started_at = time.monotonic()
         self._last_sweep_at: float | None = None
         self._troubles: dict[LogEvent, str] = {}
@@ -89,7 +93,7 @@ class Bot:
         self._loop.call_soon_threadsafe(self._sweep_wanted.set)
 
     def _order_changed(self, order: ExchangeOrder) -> None:
-        self._loop.call_soon_threadsafe(self._refresh_wanted.set)
+        self._loop.call_soon_threadsafe(self._refresh_one, order.symbol)
         self._loop.call_soon_threadsafe(self.market.order_changed, order)
 
     def _why_no_orders(self) -> str | None:
@@ -104,6 +108,14 @@ class Bot:
     def _request_recovery(self) -> None:
         self._recovery_wanted = True
         self._sweep_wanted.set()
+
+    def _request_refresh(self) -> None:
+        self._refresh_due_at = 0.0
+        self._refresh_wanted.set()
+
+    def _refresh_one(self, symbol: str) -> None:
+        self._changed_symbols.add(symbol)
+        self._refresh_wanted.set()
 
     def take_account(self) -> bool:
         """Whether this daemon is the only one on the account. Blocking."""
@@ -131,7 +143,7 @@ class Bot:
             if not self._recovered:
                 self._recovered = True
                 log_event(log, LogEvent.RECOVERY_FINISHED, orders=result.orders_seen)
-            self._refresh_wanted.set()
+            self._request_refresh()
             await self._reconnect_if_stalled(result)
             await wait_for_event(self._sweep_wanted, self._settings.reconcile_seconds)
 
@@ -157,22 +169,27 @@ class Bot:
             await self.streams.reconnect_trade_stream("stalled: a sweep found what it did not send")
 
     async def keep_triggers_fresh(self) -> None:
-        """Read the database every few seconds and after every change; subscribe new assets."""
+        """Read what changed in the database every few seconds, and the asset of an order at once;
+        subscribe new assets.
+        """
         while True:
             self._refresh_wanted.clear()
+            symbols, self._changed_symbols = self._changed_symbols, set()
+            is_due = time.monotonic() >= self._refresh_due_at
+            if is_due:  # first: who wants one meanwhile gets another
+                self._refresh_due_at = time.monotonic() + self._settings.refresh_seconds
             try:
-                states = await self._loop.run_in_executor(self._refresh_thread, self._load_states)
-                await self.market.refresh(states)
+                reader = self._states
+                work = reader.read_some if symbols and not is_due else reader.read_changed
+                changes = await self._loop.run_in_executor(self._refresh_thread, work, symbols)
+                await self.market.assets.take(changes)
                 await self.streams.watch(self.market.symbols())
                 self._note_edge(LogEvent.REFRESH_POSTPONED, LogEvent.REFRESH_RESUMED, None)
             except DatabaseError as error:
                 self._note_edge(LogEvent.REFRESH_POSTPONED, LogEvent.REFRESH_RESUMED, error)
-            await wait_for_event(self._refresh_wanted, self._settings.refresh_seconds)
-
-    def _load_states(self) -> list[TradingState]:
-        states = load_all_trading_states(thread_connection())
-        self._rules.prefetch(state.asset.asset_symbol for state in states)
-        return states
+                self._changed_symbols |= symbols
+            wait_seconds = max(0.0, self._refresh_due_at - time.monotonic())
+            await wait_for_event(self._refresh_wanted, wait_seconds)
 
     async def keep_account(self) -> None:
         """Hold the account's lock, often enough that the server does not end our session."""

@@ -1,9 +1,8 @@
 """Quotes in, crossed triggers out: newest quote per symbol -> strategy -> an order. Phases 4 to 6
 of the plan.
 
-Owns: one worker per symbol that never overlaps itself, and what is said of a symbol that cannot
-trade. A quote costs a few comparisons (quote_watch); everything slow runs in the worker's thread.
-Writes nothing to the database.
+Owns: one worker per symbol that never overlaps itself. A quote costs a few comparisons
+(quote_watch); everything slow runs in the worker's thread. Writes nothing to the database.
 """
 
 from __future__ import annotations
@@ -11,27 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from config import Settings
-from domain.cycle import CycleStatus, DcaCycle
-from domain.market import AssetRules, Quote
+from domain.market import Quote
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from domain.wire import WireError
-from strategy.asset_checks import find_state_problem
-from strategy.triggers import NEVER, compute_triggers
 from trading.asset_rules_cache import AssetRulesCache
+from trading.asset_watches import AssetWatches
 from trading.order_placement import OrderPlacer
 from trading.placement import Outcome, Placement, Skip
 from trading.quote_watch import SymbolWatch
-from trading.stall_watch import StallWatch
-from utils.alpaca_client_rest import ExchangeError, ExchangeRefused
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
 
@@ -39,22 +33,36 @@ log = logging.getLogger(__name__)
 
 DATABASE_WAIT_SECONDS = 2.0
 FAILURE_WAIT_SECONDS = 30.0
-RULES_THREADS = 4  # for the few symbols that the list of all rules does not bring
-_ALPACAS_PAGE = "look at the coin on Alpaca's page"
 
 
 class MarketDataHandler:
-    """`on_crypto_quote` for the data stream, and one worker per symbol behind it."""
+    """`on_crypto_quote` for the data stream, and one worker per symbol behind it.
 
-    def __init__(self, settings: Settings, rules: AssetRulesCache, placer: OrderPlacer) -> None:
+    Args:
+        on_rules: called when rules came that were asked for: there may be more symbols to watch.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: AssetRulesCache,
+        placer: OrderPlacer,
+        *,
+        on_rules: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
-        self._rules = rules
         self._placer = placer
         self._silence_seconds = settings.stream_silence_seconds
-        self.stalls = StallWatch(settings.stalled_alert_seconds)
-        self._watches: dict[str, SymbolWatch] = {}
+        self.assets = AssetWatches(
+            settings,
+            rules,
+            guard=lambda symbol: placer.guard(symbol),
+            quotes_live_since=self._quotes_live_since,
+            on_watch=self._start_worker,
+            on_rules=on_rules,
+        )
+        self.stalls, self._watches = self.assets.stalls, self.assets.by_symbol
         self._workers: dict[str, asyncio.Task[None]] = {}
-        self._rules_threads = ThreadPoolExecutor(RULES_THREADS, thread_name_prefix="bot-rules")
         self._buy_turn = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -81,57 +89,19 @@ class MarketDataHandler:
         except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             log_event(log, LogEvent.QUOTE_MALFORMED, reason=type(error).__name__)
 
+    def _quotes_live_since(self) -> float | None:
+        """Since when the stream as a whole is not silent; None while it is."""
+        heard_at = self.last_quote_at
+        is_silent = heard_at is None or time.monotonic() - heard_at >= self._silence_seconds
+        return None if is_silent else self._lives_since
+
     def symbols(self) -> set[str]:
-        """The symbols that can be traded: what the exchange does not know is not subscribed."""
-        return {symbol for symbol, watch in self._watches.items() if watch.state is not None}
+        """The symbols that can be traded."""
+        return self.assets.symbols()
 
     async def refresh(self, states: Iterable[TradingState]) -> None:
-        """Compute the triggers anew from what the database says; starts watching new assets."""
-        states = list(states)
-        found = await asyncio.gather(*(self._rules_of(state) for state in states))
-        present = set()
-        for state, rules in zip(states, found, strict=True):
-            symbol = state.asset.asset_symbol
-            present.add(symbol)
-            watch = self._watch(symbol)
-            if not state.other_symbol and not isinstance(rules, ExchangeError):
-                self._wake_to_close(watch, state.cycle)
-            if not isinstance(rules, AssetRules):
-                if isinstance(rules, str):
-                    watch.set_triggers(NEVER)
-                self._note_untradable(watch, state, rules)
-                continue
-            if watch.state is not None and watch.state.asset != state.asset:
-                self._end_backoff(watch)  # what kept it from trading may be cured
-            watch.state = state
-            triggers = compute_triggers(state, rules, self._settings.taker_fee_rate)
-            if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
-                triggers = replace(triggers, buy_at_or_below=None)  # until a later refresh
-            watch.set_triggers(triggers)
-            self._note_state(watch, state)
-        for symbol in self._watches.keys() - present:
-            self._watches[symbol].set_triggers(NEVER)
-            self.stalls.release(symbol, "it is configured no more")
-
-    async def _rules_of(self, state: TradingState) -> AssetRules | ExchangeError | str:
-        """For all at once: a slow answer about one must not keep the others waiting. A text says
-        why nothing was asked: the state itself cannot be traded.
-        """
-        if problem := find_state_problem(state):
-            return problem
-        try:
-            symbol, loop = state.asset.asset_symbol, asyncio.get_running_loop()
-            if known := self._rules.find(symbol):
-                return known
-            return await loop.run_in_executor(self._rules_threads, self._rules.get, symbol)
-        except ExchangeError as error:
-            return error
-
-    def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
-        """What the user wants sold now waits for no quote, and for no better configuration."""
-        backs_off = time.monotonic() < watch.backs_off_until[Side.SELL]
-        if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not backs_off:
-            watch.wake.set()
+        """See `AssetWatches`."""
+        await self.assets.refresh(states)
 
     def order_changed(self, order: ExchangeOrder) -> None:
         """An order's state was written: the next quote may act at once; after a rejection the
@@ -146,23 +116,14 @@ class MarketDataHandler:
             self.stalls.release(order.symbol, "an order was filled")
         if watch is None:
             return
-        self._end_backoff(watch)
+        self.assets.end_backoff(watch)
         if order.status == "rejected":
             reason = f"the exchange rejects its {order.side} orders"
             self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
 
-    def _end_backoff(self, watch: SymbolWatch) -> None:
-        """The next quote may act at once, but for what was refused."""
-        guard, now = self._placer.guard(watch.symbol), time.monotonic()
-        for side in Side:
-            watch.backs_off_until[side] = now + guard.seconds_until_allowed(side, now)
-
-    def _watch(self, symbol: str) -> SymbolWatch:
-        if symbol not in self._watches:
-            watch = SymbolWatch(symbol, self._settings.max_quote_jump_percent)
-            self._watches[symbol] = watch
-            self._workers[symbol] = asyncio.create_task(self._work(watch), name=f"worker {symbol}")
-        return self._watches[symbol]
+    def _start_worker(self, watch: SymbolWatch) -> None:
+        worker = asyncio.create_task(self._work(watch), name=f"worker {watch.symbol}")
+        self._workers[watch.symbol] = worker
 
     async def _work(self, watch: SymbolWatch) -> None:
         """Decide once per wake-up. A failing symbol backs off, the others go on."""
@@ -231,76 +192,16 @@ class MarketDataHandler:
             placement = replace(placement, reason=reason, cure=cure)
         match placement.outcome:
             case Outcome.SKIPPED:
-                self._note(watch, placement)
+                self.assets.note(watch, placement)
                 return
             case Outcome.REFUSED | Outcome.UNKNOWN:
                 # Unknown, too: an order without an answer for hours trades nothing. A fill ends it.
-                self._hold(watch, placement)
+                self.assets.hold(watch, placement)
             case Outcome.SENT:
                 self.stalls.trying(watch.symbol)
             case Outcome.WAITING:
                 return
         watch.last_reason = ""
-
-    def _note(self, watch: SymbolWatch, skipped: Placement) -> None:
-        """A reason to wait is logged when it changes; when it lasts, that is an alert."""
-        self._hold(watch, skipped)
-        level, reason = skipped.level, skipped.reason
-        if reason != watch.last_reason:
-            watch.last_reason = reason
-            # Not by its words where they have moving figures; what has no cure has none of those.
-            about = f"{watch.symbol} skipped: {skipped.cure or reason}"
-            log_event(
-                log,
-                LogEvent.ORDER_SKIPPED,
-                level=level,
-                about=about,
-                symbol=watch.symbol,
-                reason=reason,
-            )
-
-    def _hold(self, watch: SymbolWatch, placement: Placement) -> None:
-        self.stalls.hold(
-            watch.symbol,
-            placement.reason,
-            time.monotonic(),
-            cure=placement.cure,
-            is_requested=placement.is_requested,
-            has_foreign_coins=placement.has_foreign_coins,
-        )
-
-    def _note_untradable(
-        self, watch: SymbolWatch, state: TradingState, problem: str | ExchangeError
-    ) -> None:
-        """Nothing of it can be traded, whatever the price. An exchange that is away may be back
-        in a moment.
-        """
-        passes = isinstance(problem, ExchangeError) and not isinstance(problem, ExchangeRefused)
-        cure = f"scripts/assets edit {watch.symbol}" if isinstance(problem, str) else None
-        level = logging.WARNING if passes else logging.ERROR
-        skip = Skip(f"asset cannot be traded: {problem}", level=level, cure=cure)
-        self._note(watch, skip.placement)
-        if not _is_traded(state):
-            self.stalls.release(watch.symbol, "it is disabled and holds nothing")
-
-    def _note_state(self, watch: SymbolWatch, state: TradingState) -> None:
-        """What the newest state and quote say of what held the asset back."""
-        now, heard_at = time.monotonic(), self.last_quote_at
-        stream_lives = heard_at is not None and now - heard_at < self._silence_seconds
-        blind_since = max(watch.received_at, self._lives_since)
-        max_seconds = max(self._settings.stalled_alert_seconds, self._silence_seconds)
-        is_blind = stream_lives and now - blind_since >= max_seconds
-        status, wants = state.cycle.status, watch.wants_to_trade()
-        if not _is_traded(state):
-            self.stalls.release(watch.symbol, "it is disabled and holds nothing")
-        elif status in (CycleStatus.BUYING, CycleStatus.SELLING) and not wants:
-            self.stalls.trying(watch.symbol)
-        elif is_blind:
-            # The watchdog sees only a stream that is silent as a whole.
-            reason = "no usable quote of it comes although the stream lives"
-            self.stalls.hold(watch.symbol, reason, now, since=blind_since, cure=_ALPACAS_PAGE)
-        elif stream_lives and not wants:
-            self.stalls.release(watch.symbol, "the price asks for no order any more")
 
     def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
         """The newest quote in Decimal, or None when it is too old to trade on."""
@@ -332,11 +233,7 @@ class MarketDataHandler:
         """End the workers. A placement that is under way in its thread ends by itself, bounded by
         time-outs.
         """
-        for worker in self._workers.values():
-            worker.cancel()
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
-
-
-def _is_traded(state: TradingState) -> bool:
-    """Whether it may buy, or has coins to sell."""
-    return state.asset.is_enabled or state.cycle.quantity > 0
+        tasks = [*self._workers.values(), *self.assets.rules_tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

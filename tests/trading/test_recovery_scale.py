@@ -14,9 +14,10 @@ import pytest
 
 from bot_parts import BotParts
 from config import get_settings
+from daemon_process import DaemonProcess, wait_until
 from domain.cycle import CycleStatus
 from fixtures_bot import exchange_of_bot
-from models.cycle_data import create_cycle, get_cycle, get_cycles_by_status
+from models.cycle_data import create_cycle, get_cycle, get_cycles_by_status, update_cycle
 from models.events import get_events
 from models.trading_state import load_all_trading_states
 from paper_exchange.core.assets import DEFAULT_ASSETS
@@ -203,3 +204,50 @@ async def test_hundreds_of_cycles_that_wait_for_nothing_cost_each_sweep_the_same
         assert sweeps <= 2 * len(lost)
     assert sweeps == 3
     assert len(get_events(db_conn, 200)) == len(lost)
+
+
+def test_the_daemon_starts_with_500_cycles_and_sends_its_first_order_within_a_few_requests(
+    wide, bot_environment, cycles, db_conn
+):
+    """1,300 orders long ago, hundreds that wait for theirs to end, and two that ended meanwhile."""
+    wide.configure(rate_limit_per_minute=0)
+    for symbol in (*SYMBOLS[:2], "BTC/USD"):
+        wide.push_quote(symbol, 999, 1000)
+    wide.arm("skew_clock", seconds=-86400 * 2)
+    submit(wide, [("BTC/USD", f"mine-{number}") for number in range(1300)])
+    wide.clear_faults("skew_clock")
+    submit(wide, [(SYMBOLS[n], compute_client_order_id(cycles[n])) for n in range(200)])
+    for number in range(200, 300):
+        wide.set_balance(SYMBOLS[number], "1", price="1000")
+    selling = [(SYMBOLS[n], compute_client_order_id(cycles[n])) for n in range(200, 300)]
+    submit(wide, selling, side="sell", limit_price="2000")
+    book = wide.server.exchange.book
+    for number in range(300):
+        order = book.by_client_id(compute_client_order_id(cycles[number]))
+        updates = {"status": "selling" if number >= 200 else "buying", "latest_order_id": order.id}
+        update_cycle(db_conn, cycles[number].id, updates)
+    execute_query(
+        "UPDATE dca_cycles SET quantity = 1, average_purchase_price = 1000,"
+        " last_order_fill_price = 1000 WHERE id >= %s",
+        (cycles[200].id,),
+        db_conn=db_conn,
+    )
+    wide.configure(rate_limit_per_minute=200)
+    before = requests_made(wide)
+    with DaemonProcess(bot_environment | {"RECONCILE_SECONDS": "60"}) as daemon:
+        daemon.wait_until_trading()
+        started = requests_made(wide) - before
+        assert started.total() <= 20, started
+        assert started["GET /v2/assets"] == 1
+        assert started["GET /v2/assets/{name}"] == started[ONE_ORDER] == 0
+
+        def has_ordered():
+            wide.push_quote(SYMBOLS[400], 899, 900)
+            return "order.submitted" in daemon.output
+
+        wait_until(has_ordered)
+        asked = requests_made(wide) - before
+        assert asked.total() <= 25, asked
+        assert asked["POST /v2/orders"] == 1
+        wait_until(lambda: get_cycle(db_conn, cycles[0].id).order_seq == 1)
+        assert daemon.stop() == 0

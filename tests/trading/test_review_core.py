@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -30,10 +31,16 @@ from domain.orders import Side, TradeUpdate
 from domain.wire import ForeignAssetClass
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.events import get_events
-from models.trading_state import load_all_trading_states, load_cooldowns, load_trading_state
+from models.trading_state import (
+    load_all_trading_states,
+    load_cooldowns,
+    load_fingerprints,
+    load_trading_state,
+    load_trading_states,
+)
 from strategy.order_identity import compute_client_order_id
 from strategy.repairs import compute_correction
-from trading import asset_rules_cache
+from trading import asset_rules_cache, state_reader
 from trading import bot as trading_bot
 from trading.asset_rules_cache import AssetRulesCache
 from trading.bot import Bot
@@ -169,15 +176,16 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(bot, start, m
     tries = {"sweep": 0, "refresh": 0}
 
     def counted(name, work):
-        def run():
+        def run(*arguments):
             tries[name] += 1
-            return work()
+            return work(*arguments)
 
         return run
 
     for work in ("recover", "sweep"):
         monkeypatch.setattr(bot.reconciler, work, counted("sweep", getattr(bot.reconciler, work)))
-    monkeypatch.setattr(bot, "_load_states", counted("refresh", bot._load_states))
+    for work in ("read_changed", "read_some"):
+        monkeypatch.setattr(bot._states, work, counted("refresh", getattr(bot._states, work)))
 
     def has_tried(times):
         bot._refresh_wanted.set()
@@ -205,6 +213,34 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(bot, start, m
     for name in ("sweep", "refresh"):
         edges = [line for line in lines if line in (f"{name}.postponed", f"{name}.resumed")]
         assert edges == [f"{name}.postponed", f"{name}.resumed"]
+
+
+async def test_an_order_has_its_own_asset_read_at_once_and_the_timer_what_changed(
+    bot, start, monkeypatch, db_conn
+):
+    asked = []
+
+    def load(connection, symbols):
+        asked.append(list(symbols))
+        return load_trading_states(connection, symbols)
+
+    monkeypatch.setattr(state_reader, "load_trading_states", load)
+    cycle = start()
+    start(symbol="ETH/USD")
+    refreshing = asyncio.create_task(bot.keep_triggers_fresh())
+    await until(lambda: bot.market.symbols() == {BTC, "ETH/USD"})
+    await until(lambda: all(task.done() for task in bot.market.assets.rules_tasks))
+    asked.clear()
+    bot._refresh_due_at += 3600
+    update_cycle(db_conn, cycle.id, {"quantity": Decimal(1)})
+    bot._order_changed(build_order(cycle, symbol=BTC))
+    await until(lambda: bot.market._watches[BTC].state.cycle.quantity == 1)
+    assert all(one in ([], [BTC]) for one in asked), "one that ran already may read it, too"
+    update_cycle(db_conn, cycle.id, {"quantity": Decimal(2)})
+    bot._request_refresh()
+    await until(lambda: bot.market._watches[BTC].state.cycle.quantity == 2)
+    assert all(one in ([], [BTC]) for one in asked)
+    refreshing.cancel()
 
 
 async def test_a_lock_lost_during_recovery_still_halts_when_recovery_is_done(bot, monkeypatch):
@@ -350,6 +386,26 @@ def test_a_coin_that_alpaca_delists_is_not_bought_and_its_rules_are_kept(
     assert after.min_trade_increment == known.min_trade_increment
 
 
+def test_two_that_need_the_rules_of_many_at_once_share_one_list(exchange, settings):
+    cache = AssetRulesCache(get_trading_client(), Decimal(10))
+    symbols = [BTC, "ETH/USD", "SOL/USD", "LTC/USD"]
+    exchange.arm("http_slow", match={"path": "/v2/assets"}, seconds=0.5)
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(4):
+            threads.submit(lambda: (cache.prefetch(symbols), [cache.get(one) for one in symbols]))
+    by_route = exchange.state()["requests"]["by_route"]
+    assert {route: count for route, count in by_route.items() if "assets" in route} == {
+        "GET /v2/assets": 1
+    }
+    # The next list comes before these are too old, and needs no question about one either.
+    for symbol, known in cache._known.items():
+        cache._known[symbol] = replace(known, due_at=0.0)
+    cache._list_not_before = 0.0
+    cache.prefetch(symbols)
+    assert exchange.state()["requests"]["by_route"]["GET /v2/assets"] == 2
+    assert not any(cache.is_due(symbol) for symbol in symbols)
+
+
 # Years.
 
 
@@ -377,6 +433,8 @@ def test_the_state_of_an_asset_is_read_without_reading_its_past(db_conn, make_as
 
     for count, load in (
         (3, lambda: load_all_trading_states(db_conn)),
+        (3, lambda: load_fingerprints(db_conn)),
+        (2, lambda: load_trading_states(db_conn, [BTC, "ETH/USD"])),
         (1, lambda: [load_trading_state(db_conn, BTC).cycle]),
         (2, lambda: load_cooldowns(db_conn)),
     ):

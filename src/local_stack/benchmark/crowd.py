@@ -165,7 +165,7 @@ async def _one_crowd(lab: Lab, checkout: Checkout, plan: BenchmarkPlan) -> dict[
     pauses = crowd.pauses()
     first_order_at = account.first_order_at or now()
     figures = {
-        _PAUSE: (pauses["longest_without_core_wait_ms"], "ms"),
+        _PAUSE: (pauses["own_longest_ms"], "ms"),
         _PAUSE_AND_WAIT: (pauses["longest_ms"], "ms"),
         _STREAMS: (connected_at - began_at, "s"),
         _FIRST_ORDER: (first_order_at - began_at, "s"),

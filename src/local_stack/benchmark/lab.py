@@ -20,7 +20,7 @@ from local_stack.exchange_process import StackError
 from mariadb_server.endpoint import HOST
 
 # A stream that waits while others are measured is not silent, and no sweep runs in between.
-_SETTINGS = {"STREAM_SILENCE_SECONDS": "3600", "HEARTBEAT_SECONDS": "5", "ALPACA_PAPER": "true"}
+_SETTINGS = {"STREAM_SILENCE_SECONDS": "3600", "HEARTBEAT_SECONDS": "1", "ALPACA_PAPER": "true"}
 
 
 class Lab:

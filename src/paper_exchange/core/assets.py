@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice, product
+from string import ascii_uppercase
 
 _NAMESPACE = uuid.UUID("6d0f3a52-6c54-4f0e-9a1c-6b1f0f2f7c11")
 
@@ -52,8 +54,9 @@ DEFAULT_ASSETS = (
 
 
 def more_assets(count: int) -> tuple[Asset, ...]:
-    """`count` coins that do not exist, C000/USD and on: for a bot that trades hundreds."""
-    names = (f"C{number:03}/USD" for number in range(count))
+    """`count` coins that do not exist, XAAA/USD and on: for a bot that trades hundreds."""
+    endings = islice(product(ascii_uppercase, repeat=3), count)  # letters only, as Alpaca wants it
+    names = (f"X{''.join(letters)}/USD" for letters in endings)
     return tuple(_asset(name, name, "0.05", "0.000000001", "0.001") for name in names)
 
 

@@ -1,0 +1,53 @@
+"""The daemon's process keeps what it frees from piling up, and its garbage collector short."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import gc, json, re, sys, threading
+from runtime.memory import prepare_process, settle_memory
+
+def resident_kb():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1])
+
+def arenas():
+    text = open("/proc/self/maps").read()
+    starts = [int(line.split("-")[0], 16) for line in text.splitlines() if line.endswith(" 0 ")]
+    return sum(start % (64 << 20) == 0 for start in starts)
+
+def work(turn):
+    for _ in range(20):
+        held = [bytes(600 + turn % 7) for _ in range(2000)]
+
+prepare_process()
+settle_memory()
+before = resident_kb()
+large = [b'x' * 200_000 for _ in range(100)]
+grown = resident_kb() - before
+del large
+kept = resident_kb() - before
+turns = threading.Barrier(16)
+threads = [threading.Thread(target=lambda n=n: (turns.wait(), work(n))) for n in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps({"arenas": arenas(), "grown": grown, "kept": kept,
+    "frozen": gc.get_freeze_count(), "switch": sys.getswitchinterval()}))
+"""
+
+
+def test_threads_share_few_arenas_and_large_lists_go_back_to_the_system():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert found["arenas"] <= 2, found
+    assert found["grown"] > 15_000 > 1_000 > found["kept"], found
+    assert found["frozen"] > 5_000, found
+    assert found["switch"] == pytest.approx(0.001)
