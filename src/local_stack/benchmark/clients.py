@@ -89,7 +89,7 @@ class Client:
         return {**inherited, **self.settings, **own}
 
     def create_tables(self) -> None:
-        """As its own checkout wants them.
+        """As its own checkout makes them.
 
         Raises:
             StackError: with the last words of that program.
@@ -104,7 +104,6 @@ class Client:
         )
         if done.returncode != 0:
             raise StackError(f"the tables of {self.name}: {_last(done.stderr)}")
-        self.database.open()
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)

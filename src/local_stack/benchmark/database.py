@@ -8,6 +8,7 @@ asks in a tight loop nor touches the daemon's connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -55,6 +56,21 @@ class ClientDatabase:
         self._connection.autocommit = True
         for what, where in _WATCHED.items():
             self._execute(_WATCH.format(what=what, **where))
+
+    def copy_tables(self, other: ClientDatabase) -> None:
+        """The tables of `other` as they are there, empty but for the version of them."""
+        connection = self._server.connect(self.name)
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute("SET foreign_key_checks = 0")
+            cursor.execute(f"SHOW TABLES FROM {other.name}")
+            for table in [str(next(iter(row))) for row in cursor.fetchall() if row]:
+                cursor.execute(f"SHOW CREATE TABLE {other.name}.{table}")
+                [row] = cursor.fetchall()
+                cursor.execute(str(tuple(row or ())[1]))
+            cursor.execute(
+                f"INSERT INTO dca_meta SELECT * FROM {other.name}.dca_meta"
+                " WHERE name = 'schema_version'"
+            )
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -64,7 +64,7 @@ async def measure_network(lab: Lab, checkouts: Sequence[Checkout], plan: Benchma
         section = Section("network")
         traders = _make(lab, checkouts, line, FLOOR, LITERAL)
         await lab.start([trader.client for trader in traders])
-        samples = await trade_in_turn(traders, plan.rounds, max(1, plan.orders // 4))
+        samples = await trade_in_turn(traders, plan.rounds, max(1, plan.orders // 4), "network")
         round_trips = await _round_trips(line, traders[0].client.account.key, plan.rounds)
         lab.stop_clients()
         _add(section, samples, round_trips, checkouts[0].name)

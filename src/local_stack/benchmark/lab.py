@@ -31,6 +31,7 @@ class Lab:
         self.exchange = Exchange()
         self._clients: list[Client] = []
         self._made = 0
+        self._tables: dict[Path, ClientDatabase] = {}  # that a checkout has made already
 
     async def __aenter__(self) -> Lab:
         self.server = await asyncio.to_thread(start_server, self.folder)
@@ -106,7 +107,12 @@ class Lab:
             },
         )
         self._clients.append(client)
-        client.create_tables()
+        if (known := self._tables.get(checkout.root)) is not None:
+            client.database.copy_tables(known)
+        else:
+            client.create_tables()
+            self._tables[checkout.root] = client.database
+        client.database.open()
         return client
 
     async def start(self, clients: Sequence[Client], *, settle: bool = True) -> None:

@@ -177,11 +177,13 @@ class Samples:
         return Group(title, found, compared_with) if found else None
 
 
-async def trade_in_turn(traders: Sequence[Trader], rounds: int, turns: int) -> Samples:
+async def trade_in_turn(
+    traders: Sequence[Trader], rounds: int, turns: int, what_for: str
+) -> Samples:
     """`turns` cycles a round of each client, order by order; every second fill comes at once."""
     lab, samples = traders[0].lab, Samples([trader.client.name for trader in traders])
     for number in range(rounds + 1):  # the first warms up
-        lab.report(f"orders and fills: round {number} of {rounds}")
+        lab.report(f"{what_for}: round {number} of {rounds}")
         samples.begin_round()
         for count in range((turns if number else min(turns, len(SYMBOLS))) * len(Step)):
             turn, step = count // len(Step), list(Step)[count % len(Step)]
@@ -201,7 +203,7 @@ async def measure_trades(
     """The sections `orders` and `fills`."""
     traders = make_traders(lab, checkouts)
     await lab.start([trader.client for trader in traders])
-    samples = await trade_in_turn(traders, plan.rounds, plan.orders)
+    samples = await trade_in_turn(traders, plan.rounds, plan.orders, "orders and fills")
     lab.stop_clients()
     ours, others = checkouts[0].name, [one.name for one in checkouts[1:]]
     return [_orders_section(samples, ours), _fills_section(samples, ours, others)]
