@@ -176,7 +176,7 @@ def test_a_pure_room_has_no_clock_no_input_and_no_log(room):
 def test_only_a_few_rooms_are_async():
     may = {"main_app", "trading.asset_watches", "trading.bot", "trading.market_data_handler"}
     may |= {"trading.trade_update_handler", "utils.alpaca_streams", "utils.waiting"}
-    may |= {"cli.benchmark", "monitoring.doctor.stream_probe"}
+    may |= {"monitoring.doctor.stream_probe"}
     for name, path in MODULES.items():
         if name.partition(".")[0] in {"paper_exchange", "local_stack"} or name in may:
             continue
@@ -226,7 +226,6 @@ def private_names_touched(path: Path) -> Iterator[tuple[int, str]]:
 
 HARMLESS = {
     ("main_app", "_exit"),  # os._exit, which is public whatever it is called
-    ("cli.benchmark", "_watches"),  # it measures the inside of the quote path
     ("local_stack.loop_monitor", "_current_frames"),  # sys._current_frames, which is public, too
     (
         "utils.log_events",

@@ -1,87 +1,63 @@
-"""`scripts/benchmark`: what a quote costs the bot, beside what decoding it costs. Never a test."""
+"""`scripts/benchmark`: the one place for figures of speed: measures, prints, cleans up.
+
+Exit codes: 0 measured, 1 it could not (with --check also: a bar does not hold), 2 wrong arguments,
+130 interrupted. Never a test.
+"""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from decimal import Decimal
-from typing import Any
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-import msgpack
+import mysql.connector
 
-from config import load_settings
-from strategy.triggers import Triggers
-from trading.market_data_handler import MarketDataHandler
-from trading.quote_watch import SymbolWatch
+from local_stack.benchmark.plan import BenchmarkPlan, parse_arguments
+from local_stack.benchmark.report import table_lines
+from local_stack.benchmark.run import Outcome, run
+from local_stack.exchange_process import StackError
+from local_stack.scratch import scratch_folder
+from local_stack.stopper import Stopper
+from mariadb_server.errors import MariaDBError
 
-Handler = Callable[[Any], Awaitable[None]]
-HELP = """\
-What a quote costs the bot, compared with the floor that any bot on this stream must spend: msgpack
-decoding plus an empty awaited handler. Measures on one core of this machine; needs no account and
-no database. The ratio can be compared between machines, the microseconds cannot."""
-_REQUIRED = ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "DB_USER", "DB_NAME")
+EXIT_MEASURED, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+STANDARD_OUTPUT = Path("-")
 
 
-def make_frames(quotes: int, seed: int) -> list[bytes]:
-    """Data stream frames of one quote each, a random walk."""
-    rng, price, frames = random.Random(seed), 50_000.0, []
-    for _ in range(quotes):
-        price *= 1 + rng.gauss(0, 1e-4)
-        moment = msgpack.Timestamp(1_767_322_000, rng.randrange(10**9))
-        quote = {"T": "q", "S": "BTC/USD", "bp": price, "bs": 1.0, "ap": price + 1, "as": 1.0}
-        frames.append(msgpack.packb([quote | {"t": moment}]))
-    return frames
+def main(arguments: Sequence[str] | None = None) -> int:
+    plan = parse_arguments(arguments)
+    with Stopper():
+        try:
+            with scratch_folder("benchmark") as folder:
+                outcome = asyncio.run(run(plan, folder, _say))
+            _print(outcome, plan)
+        except (StackError, MariaDBError, mysql.connector.Error, OSError) as error:
+            print(f"ERROR: {' '.join(str(error).split())}", file=sys.stderr)
+            return EXIT_FAILED
+        except KeyboardInterrupt:
+            print("stopped; nothing is left running", file=sys.stderr)
+            return EXIT_INTERRUPTED
+    return EXIT_MEASURED if outcome.is_well or not plan.check else EXIT_FAILED
 
 
-async def run_through(frames: list[bytes], handler: Handler) -> float:
-    """Nanoseconds for each quote, decoding included, as the SDK's loop does it."""
-    started = time.perf_counter_ns()
-    for frame in frames:
-        for message in msgpack.unpackb(frame):
-            await handler(message)
-    return (time.perf_counter_ns() - started) / len(frames)
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
-async def measure(quotes: int, rounds: int) -> dict[str, float]:
-    """Median nanoseconds for each quote: the floor, and the bot with two live triggers."""
-    frames = make_frames(quotes, seed=1)
-    settings = load_settings(dict.fromkeys(_REQUIRED, "benchmark"))
-    market = MarketDataHandler(settings, rules=None, placer=None)  # type: ignore[arg-type]
-    watch = SymbolWatch("BTC/USD", Decimal(10))
-    watch.set_triggers(Triggers(buy_at_or_below=Decimal(1), sell_at_or_above=Decimal(10**9)))
-    market._watches[watch.symbol] = watch
-
-    async def empty(message: Any) -> None:
-        return None
-
-    floors, bots = [], []
-    for _ in range(rounds):  # alternating: a busy machine slows both
-        floors.append(await run_through(frames, empty))
-        bots.append(await run_through(frames, market.on_crypto_quote))
-    middle = rounds // 2
-    return {"floor_ns": sorted(floors)[middle], "bot_ns": sorted(bots)[middle]}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(
-        prog="scripts/benchmark",
-        description=HELP,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--quotes", type=int, default=50_000, help="quotes a round")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds; the median counts")
-    options = parser.parse_args(arguments)
-    figures = asyncio.run(measure(options.quotes, options.rounds))
-    floor, bot = figures["floor_ns"], figures["bot_ns"]
-    print(f"floor (decode + empty handler): {floor / 1000:.2f} us a quote")
-    print(f"the bot (decode + triggers):    {bot / 1000:.2f} us a quote")
-    print(f"the bot costs {bot / floor:.2f} x the floor")
-    print(f"one core carries about {1e9 / bot:,.0f} quotes a second")
+def _print(outcome: Outcome, plan: BenchmarkPlan) -> None:
+    if plan.json != STANDARD_OUTPUT:
+        for line in table_lines(outcome.sections, outcome.ran_on):
+            print(line)
+    if plan.json is None:
+        return
+    text = json.dumps(outcome.as_json(), indent=2)
+    if plan.json == STANDARD_OUTPUT:
+        print(text)
+    else:
+        plan.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
