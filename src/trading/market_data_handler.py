@@ -81,7 +81,8 @@ class MarketDataHandler:
             watch = self._watches.get(symbol)
             if watch is None:
                 return
-            if self.last_quote_at is None or now - self.last_quote_at > self._silence_seconds:
+            last_at = self.last_quote_at
+            if last_at is None or now - last_at > self._silence_seconds:
                 self._lives_since = now
             self.last_quote_at = now
             if watch.accept(q, bid, ask, now):

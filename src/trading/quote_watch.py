@@ -39,12 +39,13 @@ class SymbolWatch:
     # Why the newest quote cannot be traded on, and the cure; None: it can.
     unusable: tuple[str, str | None] | None = None
     _jump: float = field(init=False)
-    _low: float = 0.0
-    _high: float = _INFINITY
+    _least: float = field(init=False)  # of the last bid
+    _most: float = field(init=False)  # of the last ask
     _suspect: float | None = None
 
     def __post_init__(self, max_jump_percent: Decimal) -> None:
         self._jump = float(max_jump_percent) / 100
+        self._least, self._most = 1 - self._jump, 1 + self._jump
 
     def set_triggers(self, triggers: Triggers) -> None:
         """Floats for the hot comparison, a hair too generous; the worker confirms in Decimal."""
@@ -57,9 +58,9 @@ class SymbolWatch:
         """Take a sane quote as the newest. True when it crosses a trigger: the worker's turn."""
         if not 0.0 < bid <= ask < _INFINITY:
             return False
-        if (bid < self._low or ask > self._high) and not self._is_confirmed(bid):
+        is_jump = bid < self.bid * self._least or ask > self.ask * self._most
+        if is_jump and not self._is_confirmed(bid):
             return False
-        self._low, self._high = bid * (1 - self._jump), ask * (1 + self._jump)
         self._suspect = None
         self.newest, self.received_at = quote, now
         self.bid, self.ask = bid, ask

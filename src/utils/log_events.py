@@ -104,6 +104,7 @@ class LogEvent(StrEnum):
     STREAM_ENDED = "stream.ended", _ERROR, "Alpaca ended a stream for good; it is opened again", "read the `stream.error` before it"
     SUBSCRIBE_POSTPONED = "subscribe.postponed", _DEBUG, "the stream is away: its next connection subscribes everything"
     SYMBOLS_WATCHED = "symbols.watched", _INFO, "the symbols whose quotes are subscribed now"
+    MESSAGE_DROPPED = "message.dropped", _ERROR, "a message of a stream could not be read, or its handler failed: the next one is taken. Said once for each kind of error and connection; `dropped` counts them", "report the traceback"
     QUOTE_MALFORMED = "quote.malformed", _DEBUG, "a quote that cannot be read: dropped"
     WORKER_FAILED = "worker.failed", _ERROR, "a bug of the program while an order was decided; the next quote tries again", "report the traceback"
     # Requests, database, mail.

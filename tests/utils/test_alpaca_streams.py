@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 
 from config import get_settings, reset_settings
-from utils import alpaca_streams
+from utils import direct_streams
 from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
 from utils.alpaca_streams import AlpacaStreams
 
@@ -165,7 +165,7 @@ async def test_refused_connections_are_tried_again_and_their_reason_is_said_once
 
 
 async def test_a_handshake_that_hangs_is_given_up(bot_environment, monkeypatch, caplog):
-    monkeypatch.setattr(alpaca_streams, "HANDSHAKE_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(direct_streams, "HANDSHAKE_TIMEOUT_SECONDS", 0.2)
     calls = []
     silent = await asyncio.start_server(lambda *call: calls.append(call), "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
