@@ -1,11 +1,12 @@
-"""Everything that uses private parts of alpaca-py: an upgrade of the SDK is checked in one file.
+"""Everything that uses private parts of alpaca-py's streams: an upgrade of the SDK is checked here
+and in alpaca_http.
 
 Owns: both websocket streams in one event loop, the moment of each (re)connect, sockets that are
 open but silent, and symbols that are added while running. Must never know what a message means;
 handlers get the raw dicts.
 
 Private names used (alpaca-py 0.44): `_start_ws`, `_dispatch`, `_run_forever`, `_handlers`,
-`_send_subscribe_msg`, `_running`, `_ws` of the streams; `_session`, `_retry` of the REST clients.
+`_send_subscribe_msg`, `_running`, `_ws` of the streams.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from alpaca.common.rest import RESTClient
 from alpaca.data.live.crypto import CryptoDataStream
 from alpaca.trading.stream import TradingStream
 from websockets.exceptions import WebSocketException
 
 from config import Settings
-from utils.alpaca_http import ThreadSessions
 from utils.log_events import LogEvent, log_event
 from utils.waiting import wait_for_event
 
@@ -37,16 +36,6 @@ _WEBSOCKET_PARAMS = {"ping_interval": 10, "ping_timeout": 20, "max_queue": 1024,
 # The SDK logs each failed try with a traceback; we log the edges ourselves.
 for _name in ("alpaca.data.live.websocket", "alpaca.trading.stream"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
-
-
-def prepare_rest_client(client: RESTClient) -> None:
-    """Give a REST client time-outs and thread-safety, and take away its own retry.
-
-    The SDK repeats a 429 and a 504 three times, POST /orders included (alpaca-facts): that could
-    buy twice.
-    """
-    client._session = ThreadSessions()  # type: ignore[assignment]
-    client._retry = 0
 
 
 class StreamHealth:

@@ -17,6 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class RequestPace:
                 log_event(log, LogEvent.REQUESTS_PAUSED, seconds=round(wait_seconds, 1))
             time.sleep(min(wait_seconds, left))  # the moment is known: there is nothing to await
 
-    def learn(self, headers: Mapping[str, Any]) -> None:
+    def learn(self, headers: Mapping[str, Any] | Message) -> None:
         """Note what an answer says of the exchange's own minute; nonsense is ignored."""
         try:
             limit = int(headers.get("X-RateLimit-Limit", USUAL_LIMIT))
