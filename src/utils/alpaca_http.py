@@ -116,8 +116,11 @@ class _Session:
         assert not allow_redirects
         target = url[len(self._origin) :]
         is_counted = _COUNTED_PATH in target
+        if isinstance(params, dict):
+            given = {name: value for name, value in params.items() if value is not None}
+            params = urlencode(given, doseq=True)
         if params:
-            target += f"?{params if isinstance(params, str) else urlencode(params, doseq=True)}"
+            target += f"?{params}"
         body = None if json is None else dumps(json, allow_nan=False).encode()
         if is_counted:
             _pace.take(reads=method == "GET")

@@ -239,8 +239,8 @@ def test_a_child_process_does_not_speak_on_its_parents_connections(line):
 
 
 @contextmanager
-def connect_proxy(target_port: int) -> Iterator[tuple[str, list[str]]]:
-    """A proxy of the user: its address, and what it was asked."""
+def connect_proxy(target_port: int) -> Iterator[tuple[int, list[str]]]:
+    """A proxy of the user: its port, and what it was asked."""
     asked: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -263,7 +263,7 @@ def connect_proxy(target_port: int) -> Iterator[tuple[str, list[str]]]:
                 sink.sendall(data)
 
     threading.Thread(target=serve, daemon=True).start()
-    yield f"127.0.0.1:{listener.getsockname()[1]}", asked
+    yield listener.getsockname()[1], asked
     listener.close()
 
 
@@ -284,14 +284,17 @@ def elsewhere(far, monkeypatch) -> Iterator[tuple[Host, TlsProxy]]:
         yield Host(f"https://localhost:{proxy.port}"), proxy
 
 
-def test_a_proxy_is_looked_up_once_and_given_its_password(elsewhere, monkeypatch):
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_a_proxy_is_looked_up_once_and_given_its_password(elsewhere, monkeypatch, is_encrypted):
     host, line = elsewhere
-    with connect_proxy(line.port) as (address, asked):
-        monkeypatch.setenv("HTTPS_PROXY", f"http://me:pass%40word@{address}")
+    with connect_proxy(line.port) as (port, asked), tls_proxy(port) as encrypted:
+        address = f"//me:pass%40word@127.0.0.1:{encrypted.port if is_encrypted else port}"
+        monkeypatch.setenv("HTTPS_PROXY", f"{'https' if is_encrypted else 'http'}:{address}")
         assert ask(host).json() == {}
         monkeypatch.delenv("HTTPS_PROXY")
         ask(host)  # the canned server closes after each answer
-        host.keep_warm(5)
+        for _ in range(2):
+            host.keep_warm(5)
     assert len(asked) == 2 + WARM_CONNECTIONS
     assert all(one.startswith(f"CONNECT localhost:{line.port} ") for one in asked)
     assert all("Proxy-Authorization: Basic bWU6cGFzc0B3b3Jk" in one for one in asked)
@@ -348,6 +351,27 @@ def test_a_certificate_that_nobody_vouches_for_is_not_spoken_to(elsewhere, monke
 
 
 # HTTP.
+
+
+def test_parameters_go_out_as_requests_writes_them_and_none_is_left_out(canned_client):
+    client, canned = canned_client
+    params = {"a": "x y", "none": None, "many": ["1", "2"], "number": 5, "pair": "BTC/USD"}
+    for given in (params, "a=1", {}, None):
+        client.get("/things", given)
+    assert [one.query for one in canned.requests] == [
+        {"a": "x y", "many": "2", "number": "5", "pair": "BTC/USD"}, {"a": "1"}, {}, {},
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def canned_client(bot_environment, monkeypatch):
+    with canned_server() as canned:
+        canned.say(200, "{}")
+        monkeypatch.setenv("ALPACA_TRADING_URL", canned.url)
+        monkeypatch.setenv("ALPACA_DATA_URL", canned.url)
+        reset_settings()
+        yield get_trading_client(), canned
+    reset_settings()
 
 
 class Sockets(list):
