@@ -111,6 +111,18 @@ def test_what_is_beyond_the_bound_of_idle_ones_is_closed_after_its_use(monkeypat
     assert MAX_IDLE_CONNECTIONS >= 16, "more than threads ask at once"
 
 
+def test_the_one_used_last_is_taken_first_so_that_the_others_age():
+    at_once = threading.Barrier(2)
+    with keep_alive_server(lambda: at_once.wait(10)) as (host, server):
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda _: ask(host), range(2)))
+        at_once = threading.Barrier(1)
+        for _ in range(4):
+            ask(host)
+    assert len(server.asked_by) == 6
+    assert len(set(server.asked_by[2:])) == 1
+
+
 # Kept warm.
 
 
@@ -382,6 +394,7 @@ class Sockets(list):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
+        self.asked_by: list[socket.socket] = []
         self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -400,6 +413,7 @@ def keep_alive_server(before_answer=lambda: None) -> Iterator[tuple[Host, Socket
         sockets.append(near)
         with suppress(OSError), near:
             while data := near.recv(65536):
+                sockets.asked_by.append(near)
                 sockets.asked.append(data.decode("latin-1"))
                 before_answer()
                 near.sendall(sockets.answer)
