@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 import requests
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from utils.http_ways import NoAnswer, Way, look_up_way
 
@@ -153,7 +153,7 @@ class Host:
                 else:
                     connection.close()
         except _FAILURES as error:
-            raise NoAnswer(type(error).__name__) from error
+            raise NoAnswer(_name_of(error)) from error
         return answer
 
     def keep_warm(self, connect_seconds: float) -> None:
@@ -167,7 +167,7 @@ class Host:
             for _ in range(WARM_CONNECTIONS - self._count_ready()):
                 self._put_back(_Connection(self._find_way().make_line(connect_seconds)))
         except _FAILURES as error:
-            raise NoAnswer(type(error).__name__) from error
+            raise NoAnswer(_name_of(error)) from error
         self._close_older(RENEW_SECONDS)
 
     def _count_ready(self) -> int:
@@ -233,6 +233,23 @@ def _forget_those_of_the_parent() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_those_of_the_parent)
+
+
+def _name_of(error: Exception) -> str:
+    """As `requests` calls it: users know these words from the log."""
+    match error:
+        case NewConnectionError():  # a ConnectTimeoutError to urllib3
+            return "ConnectionError"
+        case ConnectTimeoutError():
+            return "ConnectTimeout"
+        case TimeoutError():
+            return "ReadTimeout"
+        case ssl.SSLError():
+            return "SSLError"
+        case OSError() | HTTPError():
+            return "ConnectionError"
+        case _:
+            return type(error).__name__
 
 
 def _compose(
