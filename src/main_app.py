@@ -104,6 +104,7 @@ async def run_websockets() -> int:
             "trade updates": bot.updates.run(),
             "trade stream": bot.streams.run_trade_stream(),
             "data stream": bot.streams.run_data_stream(),
+            "connections": bot.keep_warm(),
             "account": bot.keep_account(),
             "heartbeat": bot.keep_beating(),
         }.items()

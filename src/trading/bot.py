@@ -25,7 +25,7 @@ from trading.stall_watch import THE_DAEMON, log_edges
 from trading.state_reader import StateReader
 from trading.sweep_result import EVENT_DUE, SweepResult, find_missed, log_sweep
 from trading.trade_update_handler import TradeUpdateHandler
-from utils.alpaca_client_rest import ExchangeError
+from utils.alpaca_client_rest import ExchangeError, keep_connections_warm
 from utils.alpaca_streams import AlpacaStreams, Handler
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
 SHUTDOWN_SECONDS = 5.0
+WARM_SECONDS = 2.0  # a server that closes what is idle is noticed so soon
 
 
 class Bot:
@@ -74,6 +75,7 @@ class Bot:
         self._own_threads = ThreadPoolExecutor(2, thread_name_prefix="bot-own")
         self._sweep_thread = ThreadPoolExecutor(1, thread_name_prefix="bot-sweeps")
         self._refresh_thread = ThreadPoolExecutor(1, thread_name_prefix="bot-refresh")
+        self._warm_thread = ThreadPoolExecutor(1, thread_name_prefix="bot-warm")
         self._lock_trouble: str | None = None
         self._is_stopping = False
         self._recovered = False
@@ -190,6 +192,12 @@ class Bot:
                 self._changed_symbols |= symbols
             wait_seconds = max(0.0, self._refresh_due_at - time.monotonic())
             await wait_for_event(self._refresh_wanted, wait_seconds)
+
+    async def keep_warm(self) -> None:
+        """Have connections open before an order needs one, however long ago the last one was."""
+        while True:
+            await self._loop.run_in_executor(self._warm_thread, keep_connections_warm)
+            await asyncio.sleep(WARM_SECONDS)
 
     async def keep_account(self) -> None:
         """Hold the account's lock, often enough that the server does not end our session."""

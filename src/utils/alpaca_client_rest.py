@@ -29,11 +29,13 @@ from utils.alpaca_http import (
     RateLimited,
     UnreadableAnswer,
     call_once,
+    keep_warm,
     pace_requests,
+    prepare_rest_client,
     read,
+    requests_left,
 )
 from utils.alpaca_orders import read_order_pages
-from utils.alpaca_streams import prepare_rest_client
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,15 @@ def _make_data_client(settings: Settings) -> CryptoHistoricalDataClient:
     )
     prepare_rest_client(client)
     return client
+
+
+def keep_connections_warm() -> None:
+    """See that orders and the reads before them find connections that are open. Blocking; to be
+    called every few seconds by a process that lives long. Sends no request.
+    """
+    for client in (get_trading_client(), get_data_client()):
+        keep_warm(client)
+    requests_left()  # opens the file that requests are counted in
 
 
 def get_account_info(client: TradingClient) -> TradeAccount | None:

@@ -1,26 +1,28 @@
 """How a REST call can end: an answer, refused, not found, or nothing certain.
 
-Owns: error classes, the retry of reads, and that no request goes out without its turn
-(request_pace). Knows no endpoint.
+Owns: error classes, the retry of reads, that no request goes out without its turn (request_pace),
+and what of the SDK's clients is replaced. Knows no endpoint.
+
+Private names used (alpaca-py 0.44): `_session`, `_retry`, `_base_url` of the REST clients.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable
+from json import dumps, loads
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
-import requests
 from alpaca.common.exceptions import APIError, RetryException
-from requests.adapters import HTTPAdapter
+from alpaca.common.rest import RESTClient
 
-from config import is_loopback
 from domain.wire import WireError
+from utils.http_hosts import Answer, Host
+from utils.http_ways import NoAnswer
 from utils.log_events import LogEvent, log_event
 from utils.request_pace import FILE_NAME, AllowanceUsedUp, RequestPace
 
@@ -88,36 +90,70 @@ def requests_left() -> int | None:
     return _pace.requests_left()
 
 
-class PacedAdapter(HTTPAdapter):
-    """Gives every request a time-out (the SDK sets none), and a turn to those that are counted."""
+class _Session:
+    """What the SDK's client uses of a session, for all threads. Cookies and redirects are off."""
 
-    def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
-        if _COUNTED_PATH not in urlsplit(request.url).path:
-            return super().send(request, **kwargs)
-        _pace.take(reads=request.method == "GET")
-        response = super().send(request, **kwargs)
-        _pace.learn(response.headers)
-        return response
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self.host = Host(origin)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str],
+        allow_redirects: bool,
+        params: Any = None,
+        json: Any = None,
+    ) -> Answer:
+        """Send one request, with its turn if it is counted.
+
+        Raises:
+            AllowanceUsedUp: it was not sent. NoAnswer: it may have been carried out.
+        """
+        assert url.startswith(self._origin)
+        assert not allow_redirects
+        target = url[len(self._origin) :]
+        is_counted = _COUNTED_PATH in target
+        if isinstance(params, dict):
+            given = {name: value for name, value in params.items() if value is not None}
+            params = urlencode(given, doseq=True)
+        if params:
+            target += f"?{params}"
+        body = None if json is None else dumps(json, allow_nan=False).encode()
+        if is_counted:
+            _pace.take(reads=method == "GET")
+        answer = self.host.request(
+            method,
+            target,
+            headers,
+            body,
+            connect_seconds=CONNECT_TIMEOUT_SECONDS,
+            answer_seconds=ANSWER_TIMEOUT_SECONDS,
+        )
+        if is_counted:
+            _pace.learn(answer.headers)
+        return answer
 
 
-class ThreadSessions:
-    """Stands in for the SDK's session, with one per thread: sessions are not thread-safe."""
+def prepare_rest_client(client: RESTClient) -> None:
+    """Give a REST client time-outs, thread-safety and one pool of connections, and take away its
+    own retry.
 
-    def __init__(self) -> None:
-        self._local = threading.local()
+    The SDK repeats a 429 and a 504 three times, POST /orders included (alpaca-facts): that could
+    buy twice.
+    """
+    client._session = _Session(client._base_url + "")  # type: ignore[assignment]
+    client._retry = 0
 
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:
-        session = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.mount("https://", PacedAdapter())
-            session.mount("http://", PacedAdapter())
-            self._local.session = session
-        session.trust_env = not is_loopback(urlsplit(url).hostname or "")  # no proxy to ourselves
-        response: requests.Response = session.request(method, url, **options)
-        return response
+
+def keep_warm(client: RESTClient) -> None:
+    """See that the next requests of a prepared client find open connections. Sends no request.
+    When the host cannot be reached, whoever asks it next says so.
+    """
+    with contextlib.suppress(NoAnswer):
+        client._session.host.keep_warm(CONNECT_TIMEOUT_SECONDS)  # type: ignore[attr-defined]
 
 
 def call_once(call: Callable[[], Any]) -> Any:
@@ -135,9 +171,9 @@ def call_once(call: Callable[[], Any]) -> Any:
         raise ExchangeUnavailable("repeated in vain") from error
     except AllowanceUsedUp as error:
         raise RequestsUsedUp(str(error)) from error
-    except requests.RequestException as error:
-        raise ExchangeUnavailable(f"no answer: {type(error).__name__}") from error
-    except ValueError as error:  # a body that is not JSON (requests raises its own subclass)
+    except NoAnswer as error:
+        raise ExchangeUnavailable(f"no answer: {error}") from error
+    except ValueError as error:  # a body that is not JSON
         raise ExchangeUnavailable("the answer is not JSON") from error
 
 
@@ -201,7 +237,7 @@ def _sorted_error(error: APIError) -> ExchangeError:
 def _body_of(error: APIError) -> tuple[int, str]:
     """Code and message; bodies without a code (401, 429) and without JSON (an HTML 502) exist."""
     try:
-        body = json.loads(str(error))
+        body = loads(str(error))
         code, message = body.get("code", 0), body.get("message", "")
     except (ValueError, AttributeError):
         return 0, ""

@@ -1,11 +1,9 @@
-"""Both websocket streams of an account in one event loop, and what else uses private parts of
-alpaca-py: an upgrade of the SDK is checked here and in direct_streams.
+"""Both websocket streams of an account in one event loop.
 
 Owns: when the streams run and end, and which symbols are watched. Must never know what a message
 means; handlers get the raw dicts.
 
-Private names used (alpaca-py 0.44): `_run_forever` of the streams; `_session`, `_retry` of the REST
-clients.
+Private names used (alpaca-py 0.44): `_run_forever` of the streams.
 """
 
 from __future__ import annotations
@@ -15,29 +13,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from alpaca.common.rest import RESTClient
-
 from config import Settings
-from utils.alpaca_http import ThreadSessions
 from utils.direct_streams import DataStream, Handler, TradeStream
 from utils.log_events import LogEvent, log_event
 from utils.stream_health import StreamHealth
 from utils.waiting import wait_for_event
 
-__all__ = ["AlpacaStreams", "Handler", "prepare_rest_client"]
+__all__ = ["AlpacaStreams", "Handler"]
 log = logging.getLogger(__name__)
 
 RESTART_WAIT_SECONDS = 5
-
-
-def prepare_rest_client(client: RESTClient) -> None:
-    """Give a REST client time-outs and thread-safety, and take away its own retry.
-
-    The SDK repeats a 429 and a 504 three times, POST /orders included (alpaca-facts): that could
-    buy twice.
-    """
-    client._session = ThreadSessions()  # type: ignore[assignment]
-    client._retry = 0
 
 
 class AlpacaStreams:

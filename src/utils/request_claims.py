@@ -24,6 +24,7 @@ from pathlib import Path
 from utils.state_file import read_boot_id
 
 PERIOD_SECONDS = 300.0  # at 200 requests a minute 20 kB, and much longer than what is counted
+_READ_BYTES = 1 << 16
 
 
 class ClaimsVanished(OSError):
@@ -43,6 +44,7 @@ class RequestClaims:
         self._window_seconds = window_seconds
         self._boot = read_boot_id()[:8]
         self._file = -1
+        self._name, self._opened = "", os.stat_result(range(10))
         self._period = -1
         self._read_until = 0
         self._rest = b""  # of a line that is not complete yet
@@ -69,7 +71,9 @@ class RequestClaims:
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._file = os.open(self._file_of(period), flags, 0o600)
+        self._name = str(self._file_of(period))
+        self._file = os.open(self._name, flags, 0o600)
+        self._opened = os.fstat(self._file)
         # What was known before is kept as long as nothing better can be read.
         self._period, self._times, self._read_until, self._rest = period, [], 0, b""
         with contextlib.suppress(FileNotFoundError):
@@ -85,7 +89,7 @@ class RequestClaims:
         Raises:
             OSError: it cannot be read.
         """
-        while data := os.pread(self._file, 1 << 16, self._read_until):
+        while data := os.pread(self._file, _READ_BYTES, self._read_until):
             self._read_until += len(data)
             self._take_in(data)
 
@@ -97,29 +101,36 @@ class RequestClaims:
     def claim(self, at: float) -> None:
         """Append a claim; then `known` is exactly what stands before it.
 
+        Three calls of the system and no more: at each, another thread can take the interpreter.
+
         Raises:
             ClaimsVanished: no other process would read it.
             OSError: it cannot be written, or not as a whole.
         """
-        begin = self._append(at)
-        if begin < self._read_until or not self._is_still_the_file():
+        line = self._append(at)
+        unread = os.pread(self._file, _READ_BYTES, self._read_until)
+        while len(unread) % _READ_BYTES == 0 and line not in unread:
+            more = os.pread(self._file, _READ_BYTES, self._read_until + len(unread))
+            if not more:
+                break
+            unread += more
+        begin = unread.rfind(line)  # if another claims the same time: both count for us
+        if begin < 0 or not self._is_still_the_file():
             self.withdraw(at)
             raise ClaimsVanished(errno.ENOENT, "it was deleted")
-        if begin > self._read_until:
-            data = os.pread(self._file, begin - self._read_until, self._read_until)
-            self._read_until += len(data)
-            self._take_in(data)
+        self._read_until += begin
+        self._take_in(unread[:begin])
 
     def withdraw(self, at: float) -> None:
         """Nothing was sent for the claim of this time: its place is free again."""
         self._append(-at)
 
-    def _append(self, value: float) -> int:
-        """Where the line begins. The leading line break ends what a torn write left."""
+    def _append(self, value: float) -> bytes:
+        """The line. Its leading line break ends what a torn write left."""
         line = f"\n{value!r}\n".encode("ascii")
         if os.write(self._file, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return os.lseek(self._file, 0, os.SEEK_CUR) - len(line)
+        return line
 
     def _take_in(self, data: bytes) -> None:
         """The file may hold anything: what is no time of the window is ignored."""
@@ -140,7 +151,7 @@ class RequestClaims:
 
     def _is_still_the_file(self) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._file), os.stat(self._file_of(self._period)))
+            return os.path.samestat(self._opened, os.stat(self._name))
         except FileNotFoundError:
             return False
 

@@ -16,7 +16,9 @@ import contextlib
 import logging
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,7 @@ class RequestPace:
                 log_event(log, LogEvent.REQUESTS_PAUSED, seconds=round(wait_seconds, 1))
             time.sleep(min(wait_seconds, left))  # the moment is known: there is nothing to await
 
-    def learn(self, headers: Mapping[str, Any]) -> None:
+    def learn(self, headers: Mapping[str, Any] | Message) -> None:
         """Note what an answer says of the exchange's own minute; nonsense is ignored."""
         try:
             limit = int(headers.get("X-RateLimit-Limit", USUAL_LIMIT))
@@ -111,7 +113,7 @@ class RequestPace:
         """How many requests are still allowed now; None when there is no limit."""
         with self._lock:
             now = time.monotonic()
-            counted = len(self._counted(now))
+            counted = len(self._counted(now, catches_up=True))
             limit = self._known_limit()
             if not limit:
                 return None
@@ -126,8 +128,10 @@ class RequestPace:
         """0 when the request was counted, otherwise the seconds until it may be tried again."""
         with self._lock:
             now = time.monotonic()
-            counted = self._counted(now)
-            wait_seconds = self._wait_seconds(counted, now, reads)
+            # A claim tells what the others have claimed: they need not be asked before.
+            wait_seconds = self._wait_seconds(self._counted(now), now, reads)
+            if wait_seconds:
+                wait_seconds = self._wait_seconds(self._counted(now, catches_up=True), now, reads)
             if wait_seconds or not self._known_limit():
                 return wait_seconds
             try:
@@ -164,15 +168,19 @@ class RequestPace:
                 return now, wait_seconds
         raise TimeoutError("writing there takes too long")
 
-    def _counted(self, now: float) -> list[float]:
-        """The requests of the window, sorted: of all processes, or what we know while alone."""
-        self._sent = [at for at in self._sent if at > now - WINDOW_SECONDS]
+    def _counted(self, now: float, *, catches_up: bool = False) -> list[float]:
+        """The requests of the window, sorted: of all processes, or what we know while alone.
+
+        Without `catches_up`, of the others only what was read before.
+        """
+        del self._sent[: bisect_right(self._sent, now - WINDOW_SECONDS)]
         if self._claims is None:
             return self._sent
         if now >= self._alone_until:
             try:
                 self._claims.open(now, self._sent)
-                self._claims.catch_up()
+                if catches_up:
+                    self._claims.catch_up()
                 self._is_alone = False
             except OSError as error:
                 self._count_alone(error)
