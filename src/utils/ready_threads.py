@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +17,10 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from utils.db_utils import DatabaseError, close_thread_connection, execute_query
+from utils.db_utils import close_thread_connection, execute_query
+from utils.log_events import LogEvent, log_event
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # MySQL ends our idle sessions after 60 s (db_utils), some routers forget a line within minutes.
@@ -26,11 +29,12 @@ MAX_IDLE_ROUNDS = 15  # after five minutes a thread that only a burst needed end
 
 
 def keep_connection_open() -> None:
-    """This thread's database connection, open and answering. A database that is away is reported
-    by the work that needs it.
+    """This thread's database connection, open and answering.
+
+    Raises:
+        DatabaseError: the database is away.
     """
-    with contextlib.suppress(DatabaseError):
-        execute_query("DO 0")
+    execute_query("DO 0")
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +59,7 @@ class ReadyThreads:
     Args:
         name: of the threads. The daemon leaves at once while a thread `bot...` hangs.
         prepare: run by each thread at its start and every IDLE_SECONDS while it has nothing to do.
-            Must not raise.
+            What it raises is left to the work, which meets the same trouble and reports it.
         leave: run by each thread at its end. Must not raise.
     """
 
@@ -185,14 +189,16 @@ class ReadyThreads:
     def _serve(self, thread: _ReadyThread, loop: asyncio.AbstractEventLoop) -> None:
         """A thread's whole life."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._prepare()
+            self._prepare_quietly()
             loop.call_soon_threadsafe(self._started, thread)
             while True:
                 try:
                     job = thread.jobs.get(timeout=IDLE_SECONDS)
                 except Empty:
+                    if loop.is_closed():
+                        break
                     thread.is_preparing = True
-                    self._prepare()
+                    self._prepare_quietly()
                     loop.call_soon_threadsafe(self._idles, thread)
                     continue
                 if job is None:
@@ -201,6 +207,12 @@ class ReadyThreads:
                 loop.call_soon_threadsafe(self._ended, thread, job, result, error)
                 del job, result, error  # an idle thread keeps nothing alive
         self._leave()
+
+    def _prepare_quietly(self) -> None:
+        try:
+            self._prepare()
+        except Exception as error:  # noqa: BLE001 - a thread that died would leave its work undone
+            log_event(log, LogEvent.THREAD_UNPREPARED, reason=error)
 
 
 def _do(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -33,7 +33,7 @@ from models.events import get_events
 from models.trading_state import load_all_trading_states, load_cooldowns, load_trading_state
 from strategy.order_identity import compute_client_order_id
 from strategy.repairs import compute_correction
-from trading import asset_rules_cache
+from trading import asset_rules_cache, market_data_handler
 from trading import bot as trading_bot
 from trading.asset_rules_cache import AssetRulesCache
 from trading.bot import Bot
@@ -248,6 +248,7 @@ async def test_buyers_that_wait_for_their_turn_hold_up_no_fill_no_refresh_and_no
 ):
     """A buy limit, an exchange that is slow to list what is open, and fewer threads than buyers."""
     monkeypatch.setenv("MAX_BUY_USD_PER_DAY", "1000000")
+    monkeypatch.setattr(market_data_handler, "THREADS", 2)
     reset_settings()
     bot = Bot(
         get_settings(),

@@ -83,6 +83,15 @@ async def test_an_error_reaches_who_waits_and_the_thread_goes_on(threads):
     assert await threads.run(lambda: 5) == 5
 
 
+async def test_a_thread_that_cannot_prepare_itself_works_all_the_same():
+    def fail():
+        raise OSError("the database is away")
+
+    threads = ReadyThreads("ready", 1, prepare=fail, leave=lambda: None)
+    assert await threads.run(lambda: 5) == 5
+    threads.stop()
+
+
 async def test_who_is_canceled_ends_no_work_that_has_begun(threads):
     begun, gate, ended = threading.Event(), threading.Event(), threading.Event()
 
