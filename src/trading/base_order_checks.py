@@ -9,17 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alpaca.trading.client import TradingClient
-
 from domain.cycle import DcaCycle
-from domain.market import AssetRules, Quote
+from domain.market import AssetRules, Position, Quote
 from domain.trading_state import TradingState
 from models.trading_state import with_leftovers
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import is_dust, is_unsellable, minimum_base_order_usd
 from strategy.unclaimed import cure_of_foreign_coins
+from trading.attempt import Question
+from trading.open_orders import OpenOrders
 from trading.placement import HOPELESS_SECONDS, UNAVAILABLE_SECONDS, Skip
-from utils.alpaca_queries import fetch_open_orders_of, fetch_position
 from utils.db_utils import thread_connection
 
 
@@ -29,21 +28,24 @@ class BaseOrderChecks:
     that the cycle's state can have (see OrderPlacer).
     """
 
-    client: TradingClient
     fee_rate: Decimal
     resolve: Callable[[DcaCycle], bool]
 
-    def check(self, state: TradingState, rules: AssetRules, quote: Quote | None) -> None:
-        """Everything that can be said before the order is sized. Blocking.
+    def check_account(
+        self,
+        state: TradingState,
+        rules: AssetRules,
+        position: Question[Position | None],
+        open_orders: Question[OpenOrders],
+    ) -> None:
+        """Nothing is held and no order is open. Blocking.
 
         Raises:
             Skip: no base order now.
             ExchangeError, DatabaseError: nothing certain is known, so no base order.
         """
-        if quote is not None:
-            self._check_amount(state, rules, quote)
-        self._check_position(state, rules)
-        self._check_open_orders(state, rules.symbol)
+        self._check_position(state, rules, position.answer())
+        self._check_open_orders(state, rules.symbol, open_orders.answer())
 
     def check_size(self, qty: Decimal, rules: AssetRules) -> None:
         """`qty` coins, floored, can be sold again."""
@@ -56,7 +58,14 @@ class BaseOrderChecks:
                 cure=f"scripts/assets edit {rules.symbol} --base USD",
             )
 
-    def _check_amount(self, state: TradingState, rules: AssetRules, quote: Quote) -> None:
+    def check_amount(self, state: TradingState, rules: AssetRules, quote: Quote | None) -> None:
+        """The amount buys coins that can be sold again; without a quote nobody can say.
+
+        Raises:
+            Skip: no base order now.
+        """
+        if quote is None:
+            return
         amount_usd = state.asset.base_order_amount
         least_usd = minimum_base_order_usd(rules, quote.ask, self.fee_rate)
         if amount_usd < least_usd:
@@ -68,10 +77,14 @@ class BaseOrderChecks:
                 cure=f"scripts/assets edit {rules.symbol} --base USD",
             )
 
-    def _check_position(self, state: TradingState, rules: AssetRules) -> None:
-        symbol, position = rules.symbol, fetch_position(self.client, rules.symbol)
+    def _check_position(
+        self, state: TradingState, rules: AssetRules, position: Position | None
+    ) -> None:
+        if position is None or is_unsellable(state.foreign_coins(position.qty), rules):
+            return  # whatever earlier cycles left
+        symbol = rules.symbol
         [state] = with_leftovers(thread_connection(), [state])
-        if position is not None and not is_unsellable(state.foreign_coins(position.qty), rules):
+        if not is_unsellable(state.foreign_coins(position.qty), rules):
             raise Skip(
                 f"Base order for {symbol} skipped, existing position found on Alpaca:"
                 f" {position.qty.normalize():f}",
@@ -79,8 +92,8 @@ class BaseOrderChecks:
                 has_foreign_coins=True,
             )
 
-    def _check_open_orders(self, state: TradingState, symbol: str) -> None:
-        if open_orders := fetch_open_orders_of(self.client, symbol):
+    def _check_open_orders(self, state: TradingState, symbol: str, orders: OpenOrders) -> None:
+        if open_orders := orders.of(symbol):
             identity = compute_client_order_id(state.cycle)
             if any(order.client_order_id == identity for order in open_orders):
                 self.resolve(state.cycle)

@@ -18,21 +18,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from alpaca.trading.client import TradingClient
+from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from config import Settings
-from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side, UnreadableOrder
 from domain.trading_state import TradingState
-from models.order_journal import get_bought_usd_since, get_journaled_client_ids
+from models.buy_usage import load_buy_records
 from models.trading_state import load_all_trading_states
 from runtime.operator_flags import is_paused
 from strategy.order_identity import may_be_ours
 from strategy.sizing import is_dust
+from trading.open_orders import OpenOrders, fetch_open_orders
 from trading.placement import Placement, Skip
 from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
-from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
 
 PAUSE_SECONDS = 3.0  # reading a file costs nothing, and whoever resumes does not want to wait
@@ -99,9 +99,16 @@ class BuyLimits:
         self._young.pop(client_order_id, None)
 
     def why_no_buys(
-        self, state: TradingState, purpose: Purpose, amount_usd: Decimal
+        self,
+        state: TradingState,
+        purpose: Purpose,
+        amount_usd: Decimal,
+        open_orders: Callable[[], OpenOrders] | None = None,
     ) -> Placement | None:
         """Why `amount_usd` cannot be spent on this asset now, or None. Blocking.
+
+        Args:
+            open_orders: asks for them, where the caller needs them, too; called only with a limit.
 
         Raises:
             ExchangeError, DatabaseError: nothing certain is known, so no buy.
@@ -115,7 +122,8 @@ class BuyLimits:
             return Skip(reason).placement
         if not self.has_buy_limits:
             return None
-        limit = _exceeded(self.settings, self.load_usage(), state, purpose, amount_usd)
+        usage = self._count(open_orders() if open_orders else fetch_open_orders(self.client))
+        limit = _exceeded(self.settings, usage, state, purpose, amount_usd)
         if limit is None:
             return None
         reason = f"buy limit: {limit}, no buys; sells go on"
@@ -130,49 +138,57 @@ class BuyLimits:
         Raises:
             ExchangeError, DatabaseError: nothing certain is known.
         """
-        connection, unreadable = thread_connection(), list[UnreadableOrder]()
         if open_orders is None:
-            open_orders = fetch_orders(self.client, status="open", on_unreadable=unreadable.append)
-        open_buys = [order for order in open_orders if order.side is Side.BUY]
-        on_order: dict[str, Decimal] = {}
-        for order in open_buys:
-            on_order[order.symbol] = on_order.get(order.symbol, Decimal(0)) + _cost_usd(order)
-        self._forget_old({order.client_order_id for order in open_buys})
-        for symbol, amount_usd, _ in list(self._young.values()):
-            on_order[symbol] = on_order.get(symbol, Decimal(0)) + amount_usd
+            return self._count(fetch_open_orders(self.client))
+        return self._count(OpenOrders(list(open_orders), []))
+
+    def _count(self, orders: OpenOrders) -> Usage:
+        connection = thread_connection()
+        if orders.unreadable:
+            _refuse_our_own(orders.unreadable, connection)
+        open_buys = [order for order in orders.readable if order.side is Side.BUY]
+        young = self._still_young()
+        symbols = {order.symbol for order in open_buys} | {symbol for symbol, *_ in young.values()}
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        states = load_all_trading_states(connection)
-        linked = {state.cycle.latest_order_id for state in states if state.cycle.latest_order_id}
-        symbols = {state.asset.asset_symbol for state in states}
-        if ours := [one for one in unreadable if may_be_ours(one, linked, symbols)]:
-            raise UnreadableAnswer(f"what order {ours[0].client_order_id} costs cannot be read")
-        in_cycles = {s.asset.asset_symbol for s in states if self._is_invested(s)}
+        records = load_buy_records(connection, midnight, symbols, young)
+        for identity in {order.client_order_id for order in open_buys} | records.journaled:
+            self._young.pop(identity, None)
+        on_order: dict[str, Decimal] = {}
+        costs = [(order.symbol, _cost_usd(order)) for order in open_buys]
+        for symbol, usd in [*costs, *((symbol, usd) for symbol, usd, _ in self._young.values())]:
+            on_order[symbol] = on_order.get(symbol, Decimal(0)) + usd
+        invested = {name for name, qty in records.in_cycles.items() if self._is_invested(name, qty)}
         return Usage(
-            bought_today_usd=get_bought_usd_since(connection, midnight),
+            bought_today_usd=records.bought_usd,
             on_order_usd=on_order,
             # A buy that was sent a moment ago stands in no cycle yet.
-            open_symbols=frozenset(in_cycles | symbols & on_order.keys()),
+            open_symbols=frozenset(invested | records.configured & on_order.keys()),
         )
 
-    def _is_invested(self, state: TradingState) -> bool:
+    def _is_invested(self, symbol: str, quantity: Decimal | None) -> bool:
         """Dust is no position: its asset opens the cycle that it waits for with its next buy."""
-        cycle, symbol = state.cycle, state.asset.asset_symbol
-        if not cycle.is_open or cycle.status is CycleStatus.BUYING or cycle.quantity <= 0:
-            return cycle.is_open and cycle.status is CycleStatus.BUYING
-        if self.settings.max_open_cycles is None:
-            return True  # no limit counts them
+        if quantity is None or self.settings.max_open_cycles is None:
+            return True  # a buy is under way; or no limit counts them
         try:
             rules = self.rules_of(symbol)
         except ExchangeRefused:  # Alpaca knows the coin no more, nor what can be sold of it
             return True
-        return rules is None or not is_dust(cycle.quantity, rules, self.settings.taker_fee_rate)
+        return rules is None or not is_dust(quantity, rules, self.settings.taker_fee_rate)
 
-    def _forget_old(self, open_ids: set[str]) -> None:
-        old = {i for i, (_, _, at) in self._young.items() if time.monotonic() - at > YOUNG_SECONDS}
-        candidates = set(self._young) - old
-        journaled = get_journaled_client_ids(thread_connection(), candidates)
-        for identity in old | open_ids | journaled:
+    def _still_young(self) -> dict[str, tuple[str, Decimal, float]]:
+        """The buys that may stand in neither the journal nor the open orders yet."""
+        not_before = time.monotonic() - YOUNG_SECONDS
+        for identity in [one for one, (*_, at) in list(self._young.items()) if at < not_before]:
             self._young.pop(identity, None)
+        return dict(self._young)
+
+
+def _refuse_our_own(unreadable: list[UnreadableOrder], connection: MySQLConnectionAbstract) -> None:
+    states = load_all_trading_states(connection)
+    linked = {state.cycle.latest_order_id for state in states if state.cycle.latest_order_id}
+    symbols = {state.asset.asset_symbol for state in states}
+    if ours := [one for one in unreadable if may_be_ours(one, linked, symbols)]:
+        raise UnreadableAnswer(f"what order {ours[0].client_order_id} costs cannot be read")
 
 
 def _cost_usd(order: ExchangeOrder) -> Decimal:

@@ -28,11 +28,13 @@ from trading.placement import Outcome, Placement, Skip
 from trading.quote_watch import SymbolWatch
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
+from utils.ready_threads import ReadyThreads
 
 log = logging.getLogger(__name__)
 
 DATABASE_WAIT_SECONDS = 2.0
 FAILURE_WAIT_SECONDS = 30.0
+THREADS = 8  # for buys, and as many for sales: a symbol may have a slow request under way
 
 
 class MarketDataHandler:
@@ -63,7 +65,11 @@ class MarketDataHandler:
         )
         self.stalls, self._watches = self.assets.stalls, self.assets.by_symbol
         self._workers: dict[str, asyncio.Task[None]] = {}
+        # Each with threads of their own: no sale waits until slow buys have ended.
+        self._buy_threads = ReadyThreads("bot-buys", THREADS)
+        self._sell_threads = ReadyThreads("bot-sells", THREADS)
         self._buy_turn = asyncio.Lock()
+        self._waiting_for_turn = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._busy = 0
@@ -123,6 +129,8 @@ class MarketDataHandler:
             self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
 
     def _start_worker(self, watch: SymbolWatch) -> None:
+        self._buy_threads.make_ready()
+        self._sell_threads.make_ready()
         worker = asyncio.create_task(self._work(watch), name=f"worker {watch.symbol}")
         self._workers[watch.symbol] = worker
 
@@ -152,24 +160,42 @@ class MarketDataHandler:
             self._report(watch, placement)
 
     async def _consider(self, watch: SymbolWatch) -> Placement:
-        """Where a buy limit is set, buys take turns. Who waits for a turn holds no thread, or sells
-        and bookings would wait for buyers, and does not keep its own symbol from a sale.
+        """Where a buy limit is set, buys take turns. Who waits for a turn holds no thread, or
+        buyers would wait for buyers, and does not keep its own symbol from a sale.
         """
-        consider = partial(self._placer.consider, watch.symbol, lambda: self._usable_quote(watch))
-        while (placement := await asyncio.to_thread(consider)).outcome is Outcome.NEEDS_TURN:
-            if not await self._wait_for_turn(watch):
-                continue
+        has_turn = not _wants_sale(watch) and await self._take_free_turn()
+        while True:
+            threads = self._sell_threads if _wants_sale(watch) else self._buy_threads
+            consider = partial(
+                self._placer.consider,
+                watch.symbol,
+                lambda: self._usable_quote(watch),
+                has_turn=has_turn,
+                known=watch.state,
+            )
             try:
-                return await asyncio.to_thread(consider, has_turn=True)
+                placement = await threads.run(consider)
             finally:
-                self._buy_turn.release()
-        return placement
+                if has_turn:
+                    self._buy_turn.release()
+            if placement.outcome is not Outcome.NEEDS_TURN:
+                return placement
+            has_turn = await self._wait_for_turn(watch)
+
+    async def _take_free_turn(self) -> bool:
+        """The turn to buy, where there are turns and nobody has it or waits for it."""
+        if not self._placer.limits.has_buy_limits:
+            return False
+        if self._buy_turn.locked() or self._waiting_for_turn:
+            return False
+        return await self._buy_turn.acquire()
 
     async def _wait_for_turn(self, watch: SymbolWatch) -> bool:
         """True with the turn to buy; False without it, when a quote reaches the sell trigger."""
         turn = asyncio.create_task(self._buy_turn.acquire())
         wake = asyncio.create_task(watch.wake.wait())
         has_turn = False
+        self._waiting_for_turn += 1
         try:
             while not turn.done():
                 await asyncio.wait({turn, wake}, return_when=asyncio.FIRST_COMPLETED)
@@ -182,6 +208,7 @@ class MarketDataHandler:
             has_turn = True
             return True
         finally:
+            self._waiting_for_turn -= 1
             wake.cancel()
             if not has_turn and not turn.cancel():
                 self._buy_turn.release()
@@ -238,3 +265,11 @@ class MarketDataHandler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._buy_threads.stop()
+        self._sell_threads.stop()
+
+
+def _wants_sale(watch: SymbolWatch) -> bool:
+    """Whether its newest quote asks for a sale, or the user does, whatever the price."""
+    is_to_be_closed = watch.state is not None and watch.state.cycle.close_requested
+    return watch.bid >= watch.sell_above or is_to_be_closed

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 
 from alpaca.trading.client import TradingClient
 
@@ -24,13 +23,14 @@ from domain.journal import Purpose
 from domain.market import AssetRules, Quote
 from domain.orders import Side
 from domain.trading_state import TradingState
-from models.trading_state import load_trading_state, with_leftovers
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import SizingError, size_buy
 from strategy.triggers import Decision, decide, decide_close
 from trading.asset_rules_cache import AssetRulesCache
+from trading.attempt import Attempt, NewestQuote, Question, read_state
 from trading.base_order_checks import BaseOrderChecks
 from trading.buy_limits import BuyLimits
+from trading.open_orders import OpenOrders, fetch_open_orders
 from trading.placement import (
     HOPELESS_SECONDS,
     NOTHING_SECONDS,
@@ -41,7 +41,7 @@ from trading.placement import (
     Skip,
 )
 from trading.placement_guard import PlacementGuard
-from trading.take_profit_checks import Sale, confirm_take_profit, size_sale
+from trading.take_profit_checks import Sale, confirm_take_profit, fetch_available, size_sale
 from utils.alpaca_client_rest import (
     ExchangeError,
     OrderOutcomeUnknown,
@@ -50,14 +50,13 @@ from utils.alpaca_client_rest import (
     place_limit_buy_order,
     place_market_sell_order,
 )
-from utils.db_utils import thread_connection
+from utils.alpaca_queries import fetch_position
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
 CONFIRMED_SECONDS = 2.0  # an older confirmation is asked for again before a sale
 _NOTHING = Placement(outcome=Outcome.NOTHING, backs_off_seconds=NOTHING_SECONDS)
-NewestQuote = Callable[[], Quote | None]
 
 
 def _nothing(quote: Quote | None) -> Placement:
@@ -94,7 +93,7 @@ class OrderPlacer:
 
     @property
     def _base_orders(self) -> BaseOrderChecks:
-        return BaseOrderChecks(self.client, self.settings.taker_fee_rate, self.resolve)
+        return BaseOrderChecks(self.settings.taker_fee_rate, self.resolve)
 
     def guard(self, symbol: str) -> PlacementGuard:
         """The guard of `symbol`, made at its first use."""
@@ -103,16 +102,24 @@ class OrderPlacer:
         )
 
     def consider(
-        self, symbol: str, newest_quote: NewestQuote, *, has_turn: bool = False
+        self,
+        symbol: str,
+        newest_quote: NewestQuote,
+        *,
+        has_turn: bool = False,
+        known: TradingState | None = None,
     ) -> Placement:
         """Place the order that the state of `symbol` asks for at the newest quote, if any.
         Blocking. Without `has_turn` a buy that must wait for its turn is not begun (NEEDS_TURN).
 
+        Args:
+            known: the state as it was read a while ago: where it is current, reading is quicker.
+
         Raises:
             DatabaseError: the state could not be read; nothing was sent.
         """
-        state = load_trading_state(thread_connection(), symbol)
-        if state is None:
+        read_at = time.monotonic()
+        if (state := read_state(symbol, known)) is None:
             return _NOTHING
         side = None
         try:
@@ -125,7 +132,8 @@ class OrderPlacer:
                 return self._cancel_open_buy(state, rules, decision)
             if waiting := self._still_waiting(state, side):
                 return waiting
-            return self._place(state, rules, newest_quote, has_turn)
+            attempt = Attempt(state, rules, newest_quote, self.guard(symbol), read_at)
+            return self._place(attempt, decision, has_turn)
         except Skip as skip:
             return replace(skip.placement, side=skip.placement.side or side)
         except ExchangeError as error:
@@ -178,15 +186,11 @@ class OrderPlacer:
             # The halt has a log line, and an alert, of its own.
             raise Skip(reason, UNAVAILABLE_SECONDS, logging.INFO, is_requested=True)
 
-    def _place(
-        self, state: TradingState, rules: AssetRules, newest_quote: NewestQuote, has_turn: bool
-    ) -> Placement:
+    def _place(self, attempt: Attempt, decision: Decision, has_turn: bool) -> Placement:
         self._refuse_while_halted()
-        quote = newest_quote()
-        if (decision := self._decide(state, rules, quote)) is None:
-            return _nothing(quote)
+        rules = attempt.rules
         if decision.side is Side.SELL:
-            return self._place_take_profit(state, rules, decision, newest_quote)
+            return self._place_take_profit(attempt, decision)
         if not rules.is_tradable:
             raise Skip(
                 f"{rules.symbol} is not tradable on Alpaca",
@@ -196,31 +200,43 @@ class OrderPlacer:
         if self.limits.has_buy_limits and not has_turn:
             return Placement(outcome=Outcome.NEEDS_TURN)
         with self.limits.held():
-            return self._place_limited_buy(state, rules, decision, newest_quote)
+            return self._place_limited_buy(attempt, decision)
 
-    def _place_limited_buy(
-        self, state: TradingState, rules: AssetRules, decision: Decision, newest_quote: NewestQuote
-    ) -> Placement:
-        assert decision.amount_usd is not None, "a buy always names its amount"
-        if block := self.limits.why_no_buys(state, decision.purpose, decision.amount_usd):
-            return replace(block, side=Side.BUY)
-        if decision.purpose is Purpose.BASE:
-            self._base_orders.check(state, rules, newest_quote())
+    def _place_limited_buy(self, attempt: Attempt, decision: Decision) -> Placement:
+        with attempt.noting_refusals():
+            self._check_buy(attempt, decision)
         # The checks took time: the newest quote decides, and the price is taken from it.
-        quote = newest_quote()
-        final = self._decide(state, rules, quote)
+        quote = attempt.newest_quote()
+        final = self._decide(attempt.state, attempt.rules, quote)
         if quote is None or final is None or final.purpose is not decision.purpose:
             return _nothing(quote)
-        if self._has_changed(state):
+        if attempt.has_changed():
             return _NOTHING
-        return self._place_buy(state, rules, final, quote)
+        return self._place_buy(attempt.state, attempt.rules, final, quote)
 
-    def _has_changed(self, state: TradingState) -> bool:
-        """Whether the row is another one than the decision was made on: the newest decides, too.
-        Who disables an asset, removes it or takes a close back must find no order after that.
+    def _check_buy(self, attempt: Attempt, decision: Decision) -> None:
+        """Raises Skip where there is to be no buy now. A safety order without buy limits asks
+        nothing of the exchange.
         """
-        newest = load_trading_state(thread_connection(), state.asset.asset_symbol)
-        return newest != replace(state, leftover=Decimal(0))
+        assert decision.amount_usd is not None, "a buy always names its amount"
+        state, rules = attempt.state, attempt.rules
+        is_base = decision.purpose is Purpose.BASE
+        position = Question(lambda: fetch_position(self.client, rules.symbol))
+        orders = Question(lambda: fetch_open_orders(self.client))
+
+        def open_orders() -> OpenOrders:
+            attempt.asks()
+            if is_base:
+                attempt.ask_ahead(orders, position)
+            return orders.answer()
+
+        amount_usd = decision.amount_usd
+        if block := self.limits.why_no_buys(state, decision.purpose, amount_usd, open_orders):
+            raise Skip.of(block)
+        if is_base:
+            self._base_orders.check_amount(state, rules, attempt.newest_quote())
+            attempt.ask_ahead(position, orders)
+            self._base_orders.check_account(state, rules, position, orders)
 
     def _place_buy(
         self, state: TradingState, rules: AssetRules, decision: Decision, quote: Quote
@@ -247,24 +263,28 @@ class OrderPlacer:
             ),
         )
 
-    def _place_take_profit(
-        self, state: TradingState, rules: AssetRules, decision: Decision, newest_quote: NewestQuote
-    ) -> Placement:
-        if not decision.at_any_price:
-            confirm_take_profit(rules, decision)
-        [state] = with_leftovers(thread_connection(), [state])
+    def _place_take_profit(self, attempt: Attempt, decision: Decision) -> Placement:
+        state, rules = attempt.state, attempt.rules
+        confirmed = Question(lambda: confirm_take_profit(rules, decision))
+        available = Question(lambda: fetch_available(self.client, rules.symbol))
         confirmed_at = time.monotonic()
-        sale = size_sale(self.client, state, rules, self.settings.taker_fee_rate)
+        attempt.asks()
+        with attempt.noting_refusals():
+            if not decision.at_any_price:
+                attempt.ask_ahead(confirmed, available)
+                confirmed.answer()
+            fee_rate = self.settings.taker_fee_rate
+            sale = size_sale(self.client, state, rules, fee_rate, available.answer())
         if not decision.at_any_price:
             # The checks took time: the newest quote decides, as it does for a buy.
             if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
                 confirm_take_profit(rules, decision)
-            quote = newest_quote()
+            quote = attempt.newest_quote()
             final = self._decide(state, rules, quote)
             if final is None or final.side is not Side.SELL:
                 return _nothing(quote)
             decision = final
-        if self._has_changed(state):
+        if attempt.has_changed():
             return _NOTHING
         if sale.is_short:
             _alert_short(state, sale)

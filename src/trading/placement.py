@@ -70,3 +70,10 @@ class Skip(Exception):
             is_requested=is_requested,
             has_foreign_coins=has_foreign_coins,
         )
+
+    @classmethod
+    def of(cls, placement: Placement) -> Skip:
+        """What `placement` says already."""
+        skip = cls(placement.reason)
+        skip.placement = placement
+        return skip

@@ -23,6 +23,9 @@ REFUSALS_UNTIL_PAUSE = 5
 PAUSE_SECONDS = 3600.0
 MAX_CANCEL_REQUESTS = 5  # of one order; then it is left to order_manager
 FIRST_CANCEL_SECONDS = 2.0  # how long a cancel request may take; twice as long each time
+# So long after the answers refused an order, one answer is waited for before the next is asked for:
+# a price that stays where the first says no must not cost two requests at every try.
+ASK_IN_TURN_SECONDS = 60.0
 
 
 class PlacementGuard:
@@ -39,6 +42,15 @@ class PlacementGuard:
         self._canceled_order_id: str | None = None
         self._cancel_requests = 0
         self._cancel_again_at = 0.0
+        self._ask_in_turn_until = 0.0
+
+    def asks_at_once(self, now: float) -> bool:
+        """Whether the exchange may be asked ahead what is needed only if it does not refuse."""
+        return now >= self._ask_in_turn_until
+
+    def refused_by_answers(self, now: float) -> None:
+        """What the exchange answered before the order speaks against it."""
+        self._ask_in_turn_until = now + ASK_IN_TURN_SECONDS
 
     def is_waiting_for(self, identity: str) -> bool:
         """Whether an order with this id was sent and what became of it is not known."""

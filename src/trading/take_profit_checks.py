@@ -13,10 +13,12 @@ from alpaca.trading.client import TradingClient
 
 from domain.market import AssetRules
 from domain.trading_state import TradingState
+from models.trading_state import with_leftovers
 from strategy.sizing import SizingError, is_short_beyond_fees, size_take_profit
 from strategy.triggers import Decision
 from trading.placement import QUOTE_SECONDS, Skip
 from utils.alpaca_queries import fetch_latest_quote, fetch_position
+from utils.db_utils import thread_connection
 
 POSITION_LAG_SECONDS = 3.0  # a position can lag behind the fill that made it
 
@@ -33,7 +35,7 @@ class Sale:
 def confirm_take_profit(rules: AssetRules, decision: Decision) -> None:
     """One-tick spikes exist on the stream: a second source must agree before coins are sold.
 
-    Asked before anything else: market data has an allowance of its own, and often says no.
+    Its answer counts before any other: market data has an allowance of its own, and often says no.
 
     Raises:
         Skip: it does not agree.
@@ -46,22 +48,28 @@ def confirm_take_profit(rules: AssetRules, decision: Decision) -> None:
 
 
 def size_sale(
-    client: TradingClient, state: TradingState, rules: AssetRules, fee_rate: Decimal
+    client: TradingClient,
+    state: TradingState,
+    rules: AssetRules,
+    fee_rate: Decimal,
+    available: Decimal,
 ) -> Sale:
-    """What of the cycle, and of what earlier ones left (`state.leftover`), can be sold. Blocking.
+    """What of the cycle, and of what earlier ones left, can be sold where `available` coins are
+    free. Blocking.
 
     Raises:
         Skip: nothing of it.
-        ExchangeError: the position cannot be read.
+        ExchangeError, DatabaseError: the position, or what was left, cannot be read.
     """
     bought, coin_fees = state.cycle.quantity, state.coin_fees
-    available = _fetch_available(client, rules.symbol)
     is_short = is_short_beyond_fees(bought, coin_fees, available, rules, fee_rate)
     if is_short:
         # Positions can lag behind fills; nothing announces that they caught up.
         time.sleep(POSITION_LAG_SECONDS)
-        available = _fetch_available(client, rules.symbol)
+        available = fetch_available(client, rules.symbol)
         is_short = is_short_beyond_fees(bought, coin_fees, available, rules, fee_rate)
+    if available > bought:  # else all that is there is sold, and nobody needs to know what was left
+        [state] = with_leftovers(thread_connection(), [state])
     try:
         qty = size_take_profit(bought, coin_fees, available, rules, fee_rate, state.leftover)
     except SizingError as error:
@@ -72,6 +80,11 @@ def size_sale(
     return Sale(qty, available, is_short)
 
 
-def _fetch_available(client: TradingClient, symbol: str) -> Decimal:
+def fetch_available(client: TradingClient, symbol: str) -> Decimal:
+    """Coins of `symbol` in the account that no open order reserves.
+
+    Raises:
+        ExchangeError: the position cannot be read.
+    """
     position = fetch_position(client, symbol)
     return position.qty_available if position is not None else Decimal(0)

@@ -443,16 +443,18 @@ async def test_an_order_that_no_request_was_left_for_is_no_refused_one(
     assert len(parts.orders()) == 1
 
 
-async def test_a_take_profit_that_is_not_confirmed_costs_no_request_of_the_account(
+async def test_a_price_that_is_never_confirmed_costs_one_request_of_the_account_not_one_each_time(
     parts, start, exchange
 ):
     start(**HELD)
     await parts.see()
     exchange.push_quote(BTC, 50000, 50001)
     before = exchange.state()["requests"]["total"]
-    await parts.market.on_crypto_quote(wire_quote(BTC, 51500, 51501))
-    await parts.market.wait_until_idle()
-    assert exchange.state()["requests"]["total"] == before
+    for _ in range(5):
+        await parts.market.on_crypto_quote(wire_quote(BTC, 51500, 51501))
+        await parts.market.wait_until_idle()
+        parts.market._watches[BTC].backs_off_until = dict.fromkeys(Side, 0.0)
+    assert exchange.state()["requests"]["total"] == before + 1, "the position, asked for ahead"
 
 
 async def test_daemons_that_do_not_know_of_one_another_place_one_order(

@@ -40,7 +40,7 @@ from models.trading_state import (
 )
 from strategy.order_identity import compute_client_order_id
 from strategy.repairs import compute_correction
-from trading import asset_rules_cache, state_reader
+from trading import asset_rules_cache, market_data_handler, state_reader
 from trading import bot as trading_bot
 from trading.asset_rules_cache import AssetRulesCache
 from trading.bot import Bot
@@ -284,6 +284,7 @@ async def test_buyers_that_wait_for_their_turn_hold_up_no_fill_no_refresh_and_no
 ):
     """A buy limit, an exchange that is slow to list what is open, and fewer threads than buyers."""
     monkeypatch.setenv("MAX_BUY_USD_PER_DAY", "1000000")
+    monkeypatch.setattr(market_data_handler, "THREADS", 2)
     reset_settings()
     bot = Bot(
         get_settings(),

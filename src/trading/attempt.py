@@ -1,0 +1,113 @@
+"""What one crossed trigger is decided on: the row as it was read, and what the exchange is asked.
+
+Owns: when the row must be read again, and which two questions are asked in the time of one. Sends
+nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from domain.market import AssetRules, Quote
+from domain.trading_state import TradingState
+from models.current_state import is_current
+from models.trading_state import load_trading_state
+from trading.placement import Skip
+from trading.placement_guard import PlacementGuard
+from utils.db_utils import thread_connection
+from utils.side_by_side import side_by_side
+
+T = TypeVar("T")
+NewestQuote = Callable[[], Quote | None]
+
+# A row that was read within this, with nothing waited for since, was just read.
+JUST_READ_SECONDS = 0.02
+_NONE = object()
+
+
+class Question(Generic[T]):
+    """Asked when its answer is first needed, or ahead of that beside another one; once."""
+
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._ask = ask
+        self._answer: object = _NONE
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer is here already."""
+        return self._answer is not _NONE
+
+    def answer(self) -> T:
+        """Blocking, the first time. Raises what asking raises."""
+        if self._answer is _NONE:
+            self._answer = self._ask()
+        return cast(T, self._answer)
+
+
+def read_state(symbol: str, known: TradingState | None) -> TradingState | None:
+    """The state of `symbol` now. Where `known`, read a while ago, is still current, a small
+    statement says so; None: it is not configured or has no cycle.
+
+    Raises:
+        DatabaseError: it cannot be read.
+    """
+    connection = thread_connection()
+    if known is not None and is_current(connection, known):
+        return known
+    return load_trading_state(connection, symbol)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Of one call that considers one symbol. `read_at`: monotonic seconds, before the row was read
+    last.
+    """
+
+    state: TradingState
+    rules: AssetRules
+    newest_quote: NewestQuote
+    guard: PlacementGuard
+    read_at: float
+    has_asked: bool = False
+
+    def asks(self) -> None:
+        """The exchange is asked, which may take long: what was read before is old then."""
+        self.has_asked, self.read_at = True, -math.inf
+
+    def ask_ahead(self, first: Question[Any], second: Question[Any]) -> None:
+        """Ask both at once, where neither was answered yet, and nothing refused an order of this
+        symbol a moment ago.
+
+        Raises:
+            What asking `first` raises; else what asking `second` raises.
+        """
+        self.asks()
+        may = self.guard.asks_at_once(time.monotonic())
+        if may and not first.is_answered and not second.is_answered:
+            side_by_side(first.answer, second.answer)
+
+    @contextmanager
+    def noting_refusals(self) -> Iterator[None]:
+        """Of what the exchange answers within."""
+        try:
+            yield
+        except Skip:
+            if self.has_asked:
+                self.guard.refused_by_answers(time.monotonic())
+            raise
+
+    def has_changed(self) -> bool:
+        """Whether the row is another one than the decision was made on: the newest decides, too.
+        Who disables an asset, removes it or takes a close back must find no order after that.
+
+        Raises:
+            DatabaseError: it cannot be read.
+        """
+        if time.monotonic() - self.read_at < JUST_READ_SECONDS:
+            return False
+        return not is_current(thread_connection(), self.state)
