@@ -310,14 +310,33 @@ def test_a_connection_lost_during_a_statement_is_said_and_healed_by_the_next(db_
     killer = threading.Thread(target=_kill_when_it_sleeps, args=(victim,))
     killer.start()
     with pytest.raises(DatabaseUnavailable):
-        execute_query("SELECT SLEEP(20)", fetch_one=True, db_conn=db_conn)
+        execute_query("DO SLEEP(20)", db_conn=db_conn)
     killer.join()
     assert value_of("SELECT 1", db_conn) == 1
 
 
+def test_a_read_that_loses_its_connection_is_done_again_on_a_new_one_but_not_for_ever(
+    db_conn, notes
+):
+    add(db_conn, 1)
+    asleep = "SELECT SLEEP(20 * (CONNECTION_ID() IN (%s, %s))) AS slept"
+    first = db_conn.connection_id
+    killer = threading.Thread(target=_kill_when_it_sleeps, args=(first,))
+    killer.start()
+    assert value_of(asleep, db_conn, (first, 0)) == 0
+    killer.join()
+    second = db_conn.connection_id
+    assert second != first
+    line = Line(db_conn)
+    line.cut_before("SELECT id", times=2)
+    with pytest.raises(DatabaseUnavailable):
+        notes()
+    assert notes() == [1]
+
+
 def _kill_when_it_sleeps(victim):
     with closing(get_db_connection()) as another:
-        wait_until(lambda: is_served(victim, another, "SELECT SLEEP%"), what="it sleeps")
+        wait_until(lambda: is_served(victim, another, "%SLEEP%"), what="it sleeps")
         execute_query(f"KILL CONNECTION {victim}", db_conn=another)
 
 
