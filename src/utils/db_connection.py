@@ -53,13 +53,26 @@ class _ReadingAhead(NetworkBrokerPlain):
         return chunk
 
 
+class _Statement(MySQLCursor):
+    """The driver's own escaping of values; nothing is sent by it."""
+
+    def with_values(self, query: bytes, params: Sequence[Any]) -> bytes:
+        escaped: Any = self._process_params(params)
+        values = _ParamSubstitutor(escaped)
+        statement: bytes = RE_PY_PARAM.sub(values, query)
+        if values.remaining:
+            raise mysql.connector.ProgrammingError("Not all parameters were used")
+        return statement
+
+
 class DatabaseConnection(MySQLConnection):
     """As `MySQLConnection`, for `execute_query` and `transaction` (db_utils)."""
 
     def _get_connection(self) -> MySQLSocket:
         self._protocol = _Protocol()  # this is called for each new line, with a protocol of its own
+        self._broker = _ReadingAhead()
         line = super()._get_connection()
-        line._netbroker = _ReadingAhead()
+        line._netbroker = self._broker
         return line
 
     def run(self, query: str, params: Sequence[Any] = ()) -> tuple[dict[str, Any], list[Row]]:
@@ -70,11 +83,7 @@ class DatabaseConnection(MySQLConnection):
         """
         statement = query.encode()
         if params:
-            escaped: Any = MySQLCursor(self)._process_params(params)
-            values = _ParamSubstitutor(escaped)
-            statement = RE_PY_PARAM.sub(values, statement)
-            if values.remaining:
-                raise mysql.connector.ProgrammingError("Not all parameters were used")
+            statement = _Statement(self).with_values(statement, params)
         answer: dict[str, Any] = self.cmd_query(statement)
         if "columns" not in answer:
             return answer, []
@@ -119,7 +128,7 @@ class DatabaseConnection(MySQLConnection):
             return True
         poller = select.poll()
         poller.register(line.sock, select.POLLIN)
-        if not line._netbroker.ahead and not poller.poll(0):
+        if not self._broker.ahead and not poller.poll(0):
             return False
         # Of TLS there can be something to read that is none of ours.
         return not (isinstance(line.sock, ssl.SSLSocket) and self.is_connected())
