@@ -71,6 +71,16 @@ def get_cycles_by_ids(
     return {row["id"]: DcaCycle.from_row(row) for row in rows}
 
 
+def add_cycle(db_conn: MySQLConnectionAbstract, asset_id: int, status: str, **columns: Any) -> int:
+    """Insert a cycle and return its id; columns left out take the table's defaults.
+
+    Raises:
+        DuplicateRow: when the asset has an open cycle already and this one would be open too.
+    """
+    values = {"asset_id": asset_id, "status": CycleStatus(status), **columns}
+    return insert_row(db_conn, "dca_cycles", values)
+
+
 def create_cycle(
     db_conn: MySQLConnectionAbstract,
     asset_id: int,
@@ -87,17 +97,17 @@ def create_cycle(
     Raises:
         DuplicateRow: when the asset has an open cycle already and this one would be open too.
     """
-    values = {
-        "asset_id": asset_id,
-        "status": CycleStatus(status),
-        "quantity": quantity,
-        "average_purchase_price": average_purchase_price,
-        "safety_orders": safety_orders,
-        "latest_order_id": latest_order_id,
-        "last_order_fill_price": last_order_fill_price,
-        "completed_at": completed_at,
-    }
-    cycle_id = insert_row(db_conn, "dca_cycles", values)
+    cycle_id = add_cycle(
+        db_conn,
+        asset_id,
+        status,
+        quantity=quantity,
+        average_purchase_price=average_purchase_price,
+        safety_orders=safety_orders,
+        latest_order_id=latest_order_id,
+        last_order_fill_price=last_order_fill_price,
+        completed_at=completed_at,
+    )
     cycle = get_cycle(db_conn, cycle_id)
     assert cycle is not None, "a row just inserted is readable on its own connection"
     return cycle

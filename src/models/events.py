@@ -13,7 +13,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.events import Event, EventAge, EventKind, EventRow, Severity
 from domain.rows import utc_from_db
-from models.statements import insert_row, marks, read_row, read_rows
+from models.statements import insert_rows, marks, read_row, read_rows
 
 _IDENTITY = ("kind", "symbol", "cycle_id", "order_id", "dedupe_key")
 _IS_LAST_OF_ITS_IDENTITY = (
@@ -25,9 +25,22 @@ _IS_LAST_OF_ITS_IDENTITY = (
 
 def append_event(db_conn: MySQLConnectionAbstract, event: Event) -> None:
     """Insert `event`; a reason that is too long is cut."""
+    append_events(db_conn, [event])
+
+
+def append_events(db_conn: MySQLConnectionAbstract, events: Sequence[Event]) -> None:
+    """Insert `events`, if there are any, in their order; a reason that is too long is cut."""
+    if events:
+        insert_rows(db_conn, "dca_events", [_columns_of(event) for event in events])
+
+
+def _columns_of(event: Event) -> dict[str, Any]:
     values = dict(zip(_IDENTITY, event.identity, strict=True))
-    values |= {"severity": event.severity, "reason": event.reason[:500], "asset_id": event.asset_id}
-    insert_row(db_conn, "dca_events", values)
+    return values | {
+        "severity": event.severity,
+        "reason": event.reason[:500],
+        "asset_id": event.asset_id,
+    }
 
 
 def was_written(
@@ -53,8 +66,9 @@ def end_alerts(
         f" FROM dca_events e WHERE e.order_id = %s AND e.kind IN ({marks(kinds)})"
         f" AND e.severity = %s AND {_IS_LAST_OF_ITS_IDENTITY}"
     )
-    for row in read_rows(db_conn, query, order_id, *kinds, Severity.ERROR):
-        append_event(db_conn, Event(severity=Severity.INFO, reason=f"over: {reason}", **row))
+    rows = read_rows(db_conn, query, order_id, *kinds, Severity.ERROR)
+    over = [Event(severity=Severity.INFO, reason=f"over: {reason}", **row) for row in rows]
+    append_events(db_conn, over)
 
 
 def get_event_ages(

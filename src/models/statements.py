@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -31,8 +31,16 @@ def write(db_conn: MySQLConnectionAbstract, query: str, *params: Any) -> int:
 
 def insert_row(db_conn: MySQLConnectionAbstract, table: str, values: Mapping[str, Any]) -> int:
     """Insert `values` by column, whose names the caller knows to be ours; the new row's id."""
-    query = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks(values)})"
-    return write(db_conn, query, *values.values())
+    return insert_rows(db_conn, table, [values])
+
+
+def insert_rows(
+    db_conn: MySQLConnectionAbstract, table: str, rows: Sequence[Mapping[str, Any]]
+) -> int:
+    """Insert `rows` of the same columns together; the id of the first."""
+    row_marks = ", ".join([f"({marks(rows[0])})"] * len(rows))
+    query = f"INSERT INTO {table} ({', '.join(rows[0])}) VALUES {row_marks}"
+    return write(db_conn, query, *(value for row in rows for value in row.values()))
 
 
 def update_row(

@@ -5,7 +5,7 @@ what was spent. A record and its query; decides nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -16,7 +16,7 @@ from domain.cycle import COLUMNS as CYCLE_COLUMNS
 from domain.cycle import CycleStatus, DcaCycle
 from domain.rows import Row, utc_from_db
 from domain.trading_state import TradingState
-from models.order_journal import load_leftovers
+from models.order_journal import BookedOrder, get_booked_orders, load_leftovers
 from models.statements import marks, read_row, read_rows
 
 _OTHER_SYMBOL = """(SELECT MIN(o.symbol) FROM dca_orders o
@@ -29,25 +29,28 @@ _LATEST = """c.id = (
        SELECT /*+ INDEX(latest ix_asset_latest) */ latest.id FROM dca_cycles latest
         WHERE latest.asset_id = a.id
         ORDER BY latest.asset_id DESC, latest.id DESC LIMIT 1)"""
-_QUERY = f"""
-SELECT {", ".join(f"a.{name} AS a_{name}" for name in ASSET_COLUMNS)},
-       {", ".join(f"c.{name} AS c_{name}" for name in CYCLE_COLUMNS)},
-       p.status AS previous_status, p.completed_at AS previous_completed_at,
-       (SELECT COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0) FROM dca_orders o
-         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS bought_usd,
-       (SELECT COALESCE(SUM(o.fee_qty), 0) FROM dca_orders o
-         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS coin_fees,
-       COALESCE({_OTHER_SYMBOL.format("c.id")},
-                IF(c.status = 'cooldown', {_OTHER_SYMBOL.format("p.id")}, NULL)) AS other_symbol
-  FROM dca_assets a
-  JOIN dca_cycles c ON {{which}}
-  LEFT JOIN dca_cycles p ON p.id = (
+_PREVIOUS = """LEFT JOIN dca_cycles p ON p.id = (
        SELECT /*+ INDEX(ended ix_asset_completed) */ ended.id FROM dca_cycles ended
         WHERE ended.asset_id = a.id AND ended.status IN ('complete', 'error')
           AND ended.completed_at IS NOT NULL
           AND (ended.created_at < c.created_at
                OR (ended.created_at = c.created_at AND ended.id < c.id))
-        ORDER BY ended.asset_id DESC, ended.completed_at DESC, ended.id DESC LIMIT 1)
+        ORDER BY ended.asset_id DESC, ended.completed_at DESC, ended.id DESC LIMIT 1)"""
+_COIN_FEES = """(SELECT COALESCE(SUM(o.fee_qty), 0) FROM dca_orders o
+         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy')"""
+_ASSET = ", ".join(f"a.{name} AS a_{name}" for name in ASSET_COLUMNS)
+_QUERY = f"""
+SELECT {_ASSET},
+       {", ".join(f"c.{name} AS c_{name}" for name in CYCLE_COLUMNS)},
+       p.status AS previous_status, p.completed_at AS previous_completed_at,
+       (SELECT COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0) FROM dca_orders o
+         WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS bought_usd,
+       {_COIN_FEES} AS coin_fees,
+       COALESCE({_OTHER_SYMBOL.format("c.id")},
+                IF(c.status = 'cooldown', {_OTHER_SYMBOL.format("p.id")}, NULL)) AS other_symbol
+  FROM dca_assets a
+  JOIN dca_cycles c ON {{which}}
+  {_PREVIOUS}
 """
 _OF_LATEST = _QUERY.format(which=_LATEST)
 _STATE_COLUMNS = (
@@ -59,7 +62,8 @@ _STATE_COLUMNS = (
 # a clock that is set, an edit by hand, a fee or an older cycle. The server reads all the same, but
 # what it takes to read is sent and parsed for what changed only.
 _FINGERPRINTS = f"""
-SELECT a_asset_symbol AS symbol, MD5(JSON_ARRAY({", ".join(_STATE_COLUMNS)})) AS fingerprint
+SELECT a_asset_symbol AS symbol,
+       SHA2(JSON_ARRAY({", ".join(_STATE_COLUMNS)}), 256) AS fingerprint
   FROM ({_OF_LATEST}) AS states
 """
 # In rows made by hand it need not be the latest cycle that is in cooldown.
@@ -68,14 +72,83 @@ _OF_COOLDOWN = _QUERY.format(which="c.asset_id = a.id AND c.status = 'cooldown'"
 
 def _from_row(row: Row) -> TradingState:
     return TradingState(
-        asset=DcaAsset.from_row({name: row[f"a_{name}"] for name in ASSET_COLUMNS}),
+        asset=_asset_from(row),
         cycle=DcaCycle.from_row(row, prefix="c_"),
-        previous_status=CycleStatus(row["previous_status"]) if row["previous_status"] else None,
+        previous_status=_previous_status(row),
         previous_completed_at=utc_from_db(row["previous_completed_at"]),
         bought_usd=Decimal(row["bought_usd"]),
         coin_fees=Decimal(row["coin_fees"]),
         other_symbol=row["other_symbol"],
     )
+
+
+# What a booking needs beside the locked row of its cycle.
+_FOR_BOOKING = f"""
+SELECT {_ASSET},
+       p.status AS previous_status, p.completed_at AS previous_completed_at,
+       {_COIN_FEES} AS coin_fees,
+       EXISTS (SELECT 1 FROM dca_cycles newer
+                WHERE newer.asset_id = c.asset_id AND newer.id > c.id) AS is_old,
+       (SELECT MAX(linked.id) FROM dca_cycles linked
+         WHERE linked.latest_order_id = %s
+           AND linked.status NOT IN ('complete', 'error')) AS linked_cycle_id,
+       EXISTS (SELECT 1 FROM dca_orders b WHERE b.alpaca_order_id = %s) AS is_booked,
+       EXISTS (SELECT 1 FROM dca_events e
+                WHERE e.order_id = %s AND e.severity = 'error') AS has_alerts
+  FROM dca_cycles c
+  JOIN dca_assets a ON a.id = c.asset_id
+  {_PREVIOUS}
+ WHERE c.id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookingState:
+    """What a booking of one order on one cycle depends on.
+
+    `state` is without `bought_usd` and `other_symbol`; of an old cycle it has only cycle and asset.
+    `linked_cycle_id`: the open cycle that waits for the order. `has_alerts`: it had errors, which
+    may be over.
+    """
+
+    state: TradingState
+    linked_cycle_id: int | None
+    booked: BookedOrder | None
+    has_alerts: bool
+
+
+def load_booking_state(
+    db_conn: MySQLConnectionAbstract, cycle: DcaCycle, order_id: str
+) -> BookingState | None:
+    """What booking this order on `cycle` needs, or None where the cycle's asset is gone. The caller
+    holds the row's lock.
+    """
+    row = read_row(db_conn, _FOR_BOOKING, order_id, order_id, order_id, cycle.id)
+    if row is None:
+        return None
+    state = TradingState(asset=_asset_from(row), cycle=cycle)
+    if not row["is_old"]:
+        state = replace(
+            state,
+            previous_status=_previous_status(row),
+            previous_completed_at=utc_from_db(row["previous_completed_at"]),
+            coin_fees=Decimal(row["coin_fees"]),
+        )
+    booked = get_booked_orders(db_conn, {order_id}) if row["is_booked"] else {}
+    return BookingState(
+        state=state,
+        linked_cycle_id=row["linked_cycle_id"],
+        booked=booked.get(order_id),
+        has_alerts=bool(row["has_alerts"]),
+    )
+
+
+def _asset_from(row: Row) -> DcaAsset:
+    return DcaAsset.from_row({name: row[f"a_{name}"] for name in ASSET_COLUMNS})
+
+
+def _previous_status(row: Row) -> CycleStatus | None:
+    return CycleStatus(row["previous_status"]) if row["previous_status"] else None
 
 
 def load_trading_state(db_conn: MySQLConnectionAbstract, asset_symbol: str) -> TradingState | None:

@@ -23,16 +23,20 @@ from domain.events import UNBOOKED_KINDS, Event, EventKind, Severity
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder
 from domain.trading_state import TradingState
-from models.asset_config import get_asset_by_id, update_asset_config
-from models.cycle_data import create_cycle, get_cycle_by_latest_order, lock_cycle, update_cycle
-from models.events import append_event, end_alerts, was_written
+from models.asset_config import update_asset_config
+from models.cycle_data import add_cycle, get_cycle_by_latest_order, lock_cycle, update_cycle
+from models.events import append_event, append_events, end_alerts, was_written
 from models.order_journal import (
     BookedOrder,
     append_journal_entry,
     get_booked_orders,
     get_entries_of_order,
 )
-from models.trading_state import load_trading_state_of_cycle
+from models.trading_state import (
+    BookingState,
+    load_booking_state,
+    load_trading_state_of_cycle,
+)
 from strategy.booking import CycleChange, compute_order_change
 from strategy.lifecycle import Circumstances, ForbiddenTransition, fact_of
 from strategy.order_identity import has_our_prefix, parse_client_order_id
@@ -112,15 +116,14 @@ def _apply(
     now: datetime,
     is_alone: bool,
 ) -> Result:
-    cycle, claimed_seq = _lock_claim(connection, order)
-    journaled = get_entries_of_order(connection, order.id)
-    state = _state_of(connection, cycle) if cycle is not None else None
+    claim = _lock_claim(connection, order)
+    cycle, state = claim.cycle, claim.found.state if claim.found else None
     symbol = state.asset.asset_symbol if state is not None else order.symbol
     own = OwnOrder(
         order=order,
         cycle=cycle if state is not None else None,
-        order_seq=claimed_seq,
-        journaled_qty=sum((one.filled_qty for one in journaled), Decimal(0)) if journaled else None,
+        order_seq=claim.order_seq,
+        journaled_qty=claim.booked.filled_qty if claim.booked else None,
         other_symbol=symbol if symbol != order.symbol else None,
     )
     action = plan(own).action
@@ -129,11 +132,12 @@ def _apply(
     circumstances = circumstances_of(state, rules, fee_rate, now)
     match action:
         case Action.APPLY_ORDER:
-            return _apply_current(connection, own.cycle, order, circumstances)
+            return _apply_current(connection, claim, own.cycle, order, circumstances)
         case Action.CATCH_UP:
             return Result(applied=Applied.AHEAD, cycle=cycle)
         case Action.BOOK_LATE_FILL:
-            seq = journaled[0].order_seq if journaled else (claimed_seq or 0)
+            journaled = get_entries_of_order(connection, order.id)
+            seq = journaled[0].order_seq if journaled else (claim.order_seq or 0)
             change = compute_correction(own.cycle, order, journaled, seq, circumstances)
         case _:
             change = None
@@ -141,12 +145,13 @@ def _apply(
         return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
     if change.next_cycle is not None and not is_alone:
         return Result(applied=Applied.UNRESOLVED, cycle=cycle)
-    write_change(connection, own.cycle, change)
+    write_change(connection, own.cycle, change, has_alerts=claim.has_alerts)
     return Result(applied=Applied.CORRECTED, cycle=cycle, change=change)
 
 
 def _apply_current(
     connection: MySQLConnectionAbstract,
+    claim: _Claim,
     cycle: DcaCycle,
     order: ExchangeOrder,
     circumstances: Circumstances,
@@ -160,20 +165,54 @@ def _apply_current(
         return Result(applied=Applied.FORBIDDEN, cycle=cycle)
     if change is None:
         return Result(applied=Applied.NOTHING_NEW, cycle=cycle)
-    write_change(connection, cycle, change)
+    write_change(connection, cycle, change, has_alerts=claim.has_alerts)
     return Result(applied=Applied.CHANGED, cycle=cycle, change=change)
 
 
-def _lock_claim(
-    connection: MySQLConnectionAbstract, order: ExchangeOrder
-) -> tuple[DcaCycle | None, int | None]:
-    """As `find_claim`, with the cycle's row locked."""
-    if (linked := get_cycle_by_latest_order(connection, order.id)) is not None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claim:
+    """The cycle that claims an order, locked, and what was read under its lock."""
+
+    cycle: DcaCycle | None
+    order_seq: int | None
+    found: BookingState | None  # None where the cycle or its asset is gone
+    booked: BookedOrder | None
+
+    @property
+    def has_alerts(self) -> bool:
+        return self.found is None or self.found.has_alerts
+
+
+def _lock_claim(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> _Claim:
+    """As `find_claim`, with the cycle's row locked, and all that a booking needs of the rest.
+
+    Nearly always it is the cycle that the order's own id names: its row is locked first, so what is
+    read then holds until the end of the transaction.
+    """
+    identity = parse_client_order_id(order.client_order_id)
+    named = lock_cycle(connection, identity.cycle_id) if identity is not None else None
+    found = load_booking_state(connection, named, order.id) if named is not None else None
+    if named is not None and found is not None and found.linked_cycle_id in (None, named.id):
+        linked = named if found.linked_cycle_id else None
+        cycle, seq = find_claim(order, linked, found.booked, {named.id: named}.get)
+        if cycle is not None:
+            return _Claim(cycle=cycle, order_seq=seq, found=found, booked=found.booked)
+    return _lock_claim_of_another(connection, order)
+
+
+def _lock_claim_of_another(connection: MySQLConnectionAbstract, order: ExchangeOrder) -> _Claim:
+    """The order's own id names no cycle, or one that does not claim it."""
+    linked = get_cycle_by_latest_order(connection, order.id)
+    if linked is not None:
         linked = lock_cycle(connection, linked.id)
-        if linked is not None and linked.latest_order_id == order.id:
-            return linked, None
+    if linked is not None and linked.latest_order_id != order.id:
+        linked = None
     booked = get_booked_orders(connection, {order.id}).get(order.id)
-    return find_claim(order, None, booked, lambda cycle_id: lock_cycle(connection, cycle_id))
+    cycle, seq = find_claim(
+        order, linked, booked, lambda cycle_id: lock_cycle(connection, cycle_id)
+    )
+    found = load_booking_state(connection, cycle, order.id) if cycle is not None else None
+    return _Claim(cycle=cycle, order_seq=seq, found=found, booked=booked)
 
 
 def find_claim(
@@ -198,14 +237,6 @@ def find_claim(
     return cycle, identity.order_seq
 
 
-def _state_of(connection: MySQLConnectionAbstract, cycle: DcaCycle) -> TradingState | None:
-    """Of an old cycle only its row and its asset; None where the asset is gone."""
-    if (state := load_trading_state_of_cycle(connection, cycle)) is not None:
-        return state
-    asset = get_asset_by_id(connection, cycle.asset_id)
-    return TradingState(asset=asset, cycle=cycle) if asset else None
-
-
 def circumstances_of(
     state: TradingState, rules: AssetRules, fee_rate: Decimal, now: datetime
 ) -> Circumstances:
@@ -221,21 +252,29 @@ def circumstances_of(
     )
 
 
-def write_change(connection: MySQLConnectionAbstract, cycle: DcaCycle, change: CycleChange) -> None:
-    """Write every part of `change`; the caller holds the row's lock inside a transaction."""
+def write_change(
+    connection: MySQLConnectionAbstract,
+    cycle: DcaCycle,
+    change: CycleChange,
+    *,
+    has_alerts: bool = True,
+) -> None:
+    """Write every part of `change`; the caller holds the row's lock inside a transaction.
+    `has_alerts`: there may be alerts about its order, which are over when it is booked.
+    """
     if change.cycle_updates:
         update_cycle(connection, cycle.id, change.cycle_updates)
     if change.asset_updates:
         update_asset_config(connection, cycle.asset_id, change.asset_updates)
     if change.journal is not None:
         append_journal_entry(connection, change.journal)
+    if change.journal is not None and has_alerts:
         end_alerts(
             connection, change.journal.alpaca_order_id, UNBOOKED_KINDS, "the order is booked"
         )
     if change.next_cycle is not None:
-        create_cycle(connection, cycle.asset_id, change.next_cycle)
-    for event in change.events:
-        append_event(connection, event)
+        add_cycle(connection, cycle.asset_id, change.next_cycle)
+    append_events(connection, change.events)
 
 
 def _unclaimed(connection: MySQLConnectionAbstract, own: OwnOrder, action: Action) -> Applied:

@@ -1,10 +1,10 @@
 """Trade updates in, lifecycle changes out: one transaction each. Phases 7 to 9 of the plan.
 
-Owns: the queue between the stream and the database. The stream's callback only posts; the worker
-applies at its own pace, in threads of its own. An update is a hint: an order that ended is read
-over REST first. Where REST lags behind, it is read again after 1, 2, 4... seconds, and the later
-updates of that symbol wait; for what cannot be applied now (database or exchange away) a sweep is
-requested, which finds it again.
+Owns: the queues between the stream and the database, one for each symbol. The stream's callback
+only posts; each symbol's updates are applied in their order, at their own pace, and hold up no
+other's. An update is a hint: an order that ended is read over REST first. Where REST lags behind,
+it is read again after 1, 2, 4... seconds, and the later updates of that symbol wait; for what
+cannot be applied now (database or exchange away) a sweep is requested, which finds it again.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
-QUEUE_SIZE = 1000
-THREADS = 4  # one for what comes, the others for what is read again
+QUEUE_SIZE = 1000  # of all symbols together
+THREADS = 4  # so many symbols at once; the others wait their turn
 FIRST_CONFIRM_SECONDS = 1.0
 _ENDING_EVENTS = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
 
@@ -54,10 +54,10 @@ def _doubling(first_seconds: float, in_all_seconds: float) -> Iterator[float]:
 
 @dataclass(eq=False)
 class TradeUpdateHandler:
-    """`on_crypto_trade_update` for the trade stream, and the worker behind it.
+    """`on_crypto_trade_update` for the trade stream, and the workers behind it.
 
     Args:
-        on_change: called from the worker's thread with each order whose change was written.
+        on_change: called from a worker's thread with each order whose change was written.
         request_sweep: called when an update could not be applied and a sweep must find it again.
         on_unclaimed: called with an order of ours that no cycle claims; a sweep is to judge it.
         confirm_end_seconds: for how long an end that REST does not confirm is read again before a
@@ -72,68 +72,62 @@ class TradeUpdateHandler:
     request_sweep: Callable[[str], None] = lambda reason: None
     on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None
     confirm_end_seconds: float = 0.0
-    _queue: asyncio.Queue[TradeUpdate] = field(default_factory=lambda: asyncio.Queue(QUEUE_SIZE))
+    # By symbol, the one that is being applied first. A symbol without updates is not in it.
+    _queues: dict[str, deque[TradeUpdate]] = field(default_factory=dict)
+    _begun: asyncio.Queue[str] = field(default_factory=asyncio.Queue)  # symbols without a worker
+    _left: int = 0  # updates in all queues
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
     _threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="bot-fills")
     )
-    # By symbol: the one that REST does not confirm yet, and those that came after it.
-    _behind: dict[str, deque[TradeUpdate]] = field(default_factory=dict)
-    _confirming: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
         """Take an update: the raw message or the SDK's `TradeUpdate`. Never raises, never waits."""
         try:
-            self._queue.put_nowait(TradeUpdate.from_wire(tu))
+            self._post(TradeUpdate.from_wire(tu))
         except ForeignAssetClass as error:
             log_event(log, LogEvent.UPDATE_FOREIGN, reason=error)
         except WireError as error:
             log_event(log, LogEvent.UPDATE_MALFORMED, reason=error)
             self.request_sweep("malformed trade update")
-        except asyncio.QueueFull:
+
+    def _post(self, update: TradeUpdate) -> None:
+        if self._left >= QUEUE_SIZE:
             self.request_sweep("too many trade updates at once")
+            return
+        symbol = update.order.symbol
+        if symbol not in self._queues:
+            self._queues[symbol] = deque()
+            self._begun.put_nowait(symbol)
+        self._queues[symbol].append(update)
+        self._left += 1
 
     async def run(self) -> None:
-        """Apply updates one after another, until canceled."""
-        try:
+        """Apply updates, those of one symbol one after another, until canceled."""
+        async with asyncio.TaskGroup() as workers:
             while True:
-                await self._take(await self._queue.get())
-        finally:
-            for task in self._confirming:
-                task.cancel()
+                symbol = await self._begun.get()
+                workers.create_task(self._apply_all(symbol), name=f"updates {symbol}")
 
-    async def _take(self, update: TradeUpdate) -> None:
-        symbol = update.order.symbol
-        if (behind := self._behind.get(symbol)) is not None:
-            if len(behind) < QUEUE_SIZE:
-                behind.append(update)
-                return
-            self.request_sweep("too many trade updates at once")
-        elif not await self._is_done(update):
-            self._behind[symbol] = deque([update])
-            task = asyncio.create_task(self._confirm_end(symbol), name=f"unconfirmed {symbol}")
-            self._confirming.add(task)
-            task.add_done_callback(self._confirming.discard)
-            return
-        self._queue.task_done()
-
-    async def _confirm_end(self, symbol: str) -> None:
-        """Try until the exchange confirms, or long enough; then the later ones, as they came."""
-        behind = self._behind[symbol]
-        while behind:
-            for seconds in _doubling(FIRST_CONFIRM_SECONDS, self.confirm_end_seconds):
-                await asyncio.sleep(seconds)  # nothing announces that a replica has caught up
-                if await self._is_done(behind[0]):
-                    break
-            else:
+    async def _apply_all(self, symbol: str) -> None:
+        """The updates of one symbol, as they came, until there is none."""
+        updates = self._queues[symbol]
+        while updates:
+            if not await self._is_done(updates[0]) and not await self._is_confirmed(updates[0]):
                 self.request_sweep("the exchange does not confirm an update")
-            self._drop_first(behind)
-            while behind and await self._is_done(behind[0]):
-                self._drop_first(behind)
-        del self._behind[symbol]
+            updates.popleft()
+            self._left -= 1
+        del self._queues[symbol]
+        if not self._left:
+            self._idle.set()
 
-    def _drop_first(self, behind: deque[TradeUpdate]) -> None:
-        behind.popleft()
-        self._queue.task_done()
+    async def _is_confirmed(self, update: TradeUpdate) -> bool:
+        """Try again until the exchange confirms, or long enough."""
+        for seconds in _doubling(FIRST_CONFIRM_SECONDS, self.confirm_end_seconds):
+            await asyncio.sleep(seconds)  # nothing announces that a replica has caught up
+            if await self._is_done(update):
+                return True
+        return False
 
     async def _is_done(self, update: TradeUpdate) -> bool:
         """Apply `update` or leave it to a sweep; False where the exchange does not confirm it."""
@@ -157,7 +151,9 @@ class TradeUpdateHandler:
 
     async def wait_until_idle(self) -> None:
         """Wait until every update so far has been applied or left to a sweep (for tests)."""
-        await self._queue.join()
+        while self._left:
+            self._idle.clear()
+            await self._idle.wait()
 
     def apply(self, update: TradeUpdate) -> Applied | None:
         """Apply one update, blocking; None where the exchange does not confirm that it ended.

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,11 +24,11 @@ from uuid import UUID
 import mysql.connector
 from mysql.connector import errorcode
 from mysql.connector.abstracts import MySQLConnectionAbstract
-from mysql.connector.connection import MySQLConnection
 from mysql.connector.constants import ClientFlag
 
 from config import Settings, get_settings
 from domain.rows import Row
+from utils.db_connection import DatabaseConnection
 from utils.log_events import LogEvent, log_event
 from utils.private_database import is_private_database
 
@@ -133,7 +134,7 @@ def get_db_connection(
         else {"host": settings.db_host, "port": settings.db_port}
     )
     try:
-        return MySQLConnection(  # pure: the C extension does not load beside ssl on Debian 12
+        return DatabaseConnection(  # pure: the C extension does not load beside ssl on Debian 12
             **address,
             user=settings.db_user,
             password=settings.db_password,
@@ -210,8 +211,19 @@ def close_quietly(connection: MySQLConnectionAbstract) -> None:
         log_event(log, LogEvent.CLOSE_FAILED, reason=error)
 
 
+_PLAIN = frozenset({str, int, float, Decimal, bool, bytes, type(None)})
+_REPEATABLE = ("SELECT", "SHOW", "START")
+
+
+def _may_be_repeated(query: str) -> bool:
+    """Whether doing it twice, on two connections, is doing it once. A lock belongs to its own."""
+    return query.lstrip().upper().startswith(_REPEATABLE) and "GET_LOCK" not in query
+
+
 def _adapt(value: Any) -> Any:
     """Python value to driver value: the driver drops time zones and rejects UUID and Enum."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC).replace(tzinfo=None)
     if isinstance(value, Enum):
@@ -221,26 +233,57 @@ def _adapt(value: Any) -> Any:
     return value
 
 
-def _cursor(connection: MySQLConnectionAbstract) -> Any:
-    """A cursor; a connection that is found dead is opened again.
+def _run(
+    connection: DatabaseConnection, query: str, params: Sequence[Any] = ()
+) -> tuple[dict[str, Any], list[Row]]:
+    """Run one statement; a connection that is found lost is opened again.
 
-    Never inside a transaction: its first half would be lost and the second half committed.
+    Never inside a transaction: its first half would be lost and the second half committed. Outside
+    one a read is repeated, once. A write cannot be: nobody knows whether it happened. So it alone
+    asks the server first; what else is not seen on the idle line, the statement's error shows.
     """
-    try:
-        return connection.cursor(dictionary=True)
-    except mysql.connector.Error:
-        if id(connection) in _in_transaction:
-            raise
-        if connection.in_transaction and connection not in _lost_reported:
-            _lost_reported.add(connection)
-            raise
+    if id(connection) in _in_transaction:
+        return connection.run(query, params)
+    if connection.in_transaction and connection not in _lost_reported:
+        return _run_in_transaction_by_hand(connection, query, params)
+    is_repeatable = _may_be_repeated(query)
+    if connection.looks_lost() or not (is_repeatable or connection.is_connected()):
         _reconnect(connection)
-        return connection.cursor(dictionary=True)
+    try:
+        return connection.run(query, params)
+    except mysql.connector.Error as error:
+        if not (is_repeatable and _is_lost(connection, error)):
+            raise
+        log_event(log, LogEvent.STATEMENT_REPEATED, reason=_wrapped(error))
+    _reconnect(connection)
+    return connection.run(query, params)
 
 
-def _reconnect(connection: MySQLConnectionAbstract) -> None:
+def _run_in_transaction_by_hand(
+    connection: DatabaseConnection, query: str, params: Sequence[Any]
+) -> tuple[dict[str, Any], list[Row]]:
+    try:
+        return connection.run(query, params)
+    except mysql.connector.Error as error:
+        if _is_lost(connection, error):
+            connection.abandon()
+            _lost_reported.add(connection)
+        raise
+
+
+def _is_lost(connection: DatabaseConnection, error: mysql.connector.Error) -> bool:
+    return error.errno in _LOST_CONNECTION or connection.looks_lost()
+
+
+def _reconnect(connection: DatabaseConnection) -> None:
     connection.reconnect(attempts=1)
     _lost_reported.discard(connection)
+
+
+def _ours(db_conn: MySQLConnectionAbstract | None) -> DatabaseConnection:
+    connection = db_conn if db_conn is not None else thread_connection()
+    assert isinstance(connection, DatabaseConnection), "made by get_db_connection"
+    return connection
 
 
 def execute_query(
@@ -264,26 +307,21 @@ def execute_query(
 
     Raises:
         DatabaseUnavailable: no connection, lost on the way or interrupted; a write may or may not
-            have happened.
+            have happened, a read outside a transaction was done again once.
         DatabaseError: the statement was refused.
     """
-    connection = db_conn if db_conn is not None else thread_connection()
+    connection = _ours(db_conn)
     try:
-        cursor = _cursor(connection)
-        try:
-            cursor.execute(query, tuple(_adapt(value) for value in params) if params else ())
-            if fetch_one or fetch_all:
-                rows: list[Row] = cursor.fetchall()
-                result: Any = rows if fetch_all else (rows[0] if rows else None)
-            else:
-                result = cursor.lastrowid or cursor.rowcount
-        finally:
-            cursor.close()
+        answer, rows = _run(connection, query, [_adapt(value) for value in params or ()])
         if commit and connection.in_transaction and id(connection) not in _in_transaction:
             connection.commit()
-        return result
     except mysql.connector.Error as error:
         raise _wrapped(error) from error
+    if fetch_one:
+        return rows[0] if rows else None
+    if fetch_all:
+        return rows
+    return answer.get("insert_id") or answer.get("affected_rows", len(rows))
 
 
 def transaction(
@@ -299,7 +337,7 @@ def transaction(
     Raises:
         DatabaseUnavailable, TransactionConflict: after bounded replays. Other errors at once.
     """
-    connection = db_conn if db_conn is not None else thread_connection()
+    connection = _ours(db_conn)
     if id(connection) in _in_transaction:
         return work(connection)
     for wait_seconds in (*_REPLAY_WAITS_SECONDS, None):
@@ -313,13 +351,13 @@ def transaction(
     raise AssertionError("unreachable")
 
 
-def _run_once(
-    work: Callable[[MySQLConnectionAbstract], T], connection: MySQLConnectionAbstract
-) -> T:
+def _run_once(work: Callable[[MySQLConnectionAbstract], T], connection: DatabaseConnection) -> T:
     try:
-        if not connection.is_connected():
+        if connection.in_transaction:
+            if not connection.looks_lost():
+                raise mysql.connector.ProgrammingError("Transaction already in progress")
             _reconnect(connection)
-        connection.start_transaction()
+        _run(connection, "START TRANSACTION")
         _in_transaction.add(id(connection))
         try:
             result = work(connection)

@@ -111,6 +111,7 @@ class LogEvent(StrEnum):
     REQUESTS_PAUSED = "requests.paused", _WARNING, "daemon and caretakers together have used 80 % of the 200 requests of a minute, or the exchange says that few are left; reads wait, orders do not"
     REQUESTS_COUNTED_ALONE = "requests.counted_alone", _WARNING, "`run/requests.*`, where all processes count their requests together, cannot be used (`reason`): each counts alone", "check the run folder's disk and permissions"
     READ_REPEATED = "read.repeated", _DEBUG, "a read failed and is repeated"
+    STATEMENT_REPEATED = "statement.repeated", _DEBUG, "the connection to the database was found lost by a statement that only reads; it is run again on a new one"
     TRANSACTION_REPLAYED = "transaction.replayed", _WARNING, "the database ended a transaction (a deadlock, a lost connection); it is run again", "nothing, unless it lasts"
     ROLLBACK_FAILED = "transaction.rollback_failed", _DEBUG, "the connection was lost already"
     CLOSE_FAILED = "database.close_failed", _DEBUG, "the connection was lost already"

@@ -15,10 +15,10 @@ from unittest.mock import patch
 
 from alpaca.trading.client import TradingClient
 from mysql.connector.connection import MySQLConnection
-from mysql.connector.cursor import MySQLCursorDict
 
 from config import reset_settings
 from utils import db_utils
+from utils.db_connection import DatabaseConnection
 from utils.db_utils import close_quietly, execute_query, get_db_connection
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")
@@ -60,7 +60,7 @@ def watched(effects: Effects) -> Iterator[None]:
 
         return wrapped
 
-    def is_single_write(cursor: Any, query: str, *_: Any) -> bool:
+    def is_single_write(connection: Any, query: str, *_: Any) -> bool:
         return not db_utils._in_transaction and query.lstrip().upper().startswith(_WRITES)
 
     with (
@@ -68,7 +68,7 @@ def watched(effects: Effects) -> Iterator[None]:
             MySQLConnection, "commit", wrap("commit", MySQLConnection.commit, lambda *_: True)
         ),
         patch.object(
-            MySQLCursorDict, "execute", wrap("write", MySQLCursorDict.execute, is_single_write)
+            DatabaseConnection, "run", wrap("write", DatabaseConnection.run, is_single_write)
         ),
         patch.object(TradingClient, "post", wrap("POST", TradingClient.post, lambda *_: True)),
         patch.object(

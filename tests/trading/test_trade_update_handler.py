@@ -8,7 +8,7 @@ import random
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,7 +19,7 @@ from alpaca.trading.models import TradeUpdate as SdkTradeUpdate
 from bot_parts import BotParts
 from builders import build_wire_update
 from models.asset_config import get_asset_by_id
-from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
+from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, lock_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_entries_of_cycle
 from strategy import unclaimed
@@ -29,7 +29,7 @@ from trading.cycle_changes import Applied, apply_order
 from utils import alpaca_http
 from utils.alpaca_client_rest import cancel_order, place_limit_buy_order, place_market_sell_order
 from utils.alpaca_queries import fetch_order
-from utils.db_utils import close_thread_connection, execute_query
+from utils.db_utils import close_thread_connection, execute_query, get_db_connection
 
 BTC = "BTC/USD"
 HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
@@ -576,6 +576,51 @@ async def test_an_end_that_is_never_confirmed_is_left_to_a_sweep_and_the_later_o
         await parts.updates.wait_until_idle()
     assert parts.sweeps_requested == ["the exchange does not confirm an update"]
     assert get_cycle(db_conn, cycle.id).status == "buying"
+
+
+async def test_a_symbol_whose_booking_waits_holds_up_no_other_and_keeps_its_own_order(
+    parts, start, db_conn, exchange, sent_updates
+):
+    cycle, eth = start(), start(symbol="ETH/USD")
+    exchange.push_quote(BTC, 49999, 50000)
+    exchange.push_quote("ETH/USD", 2499, 2500)
+    buy(parts, cycle)
+    place_limit_buy_order(
+        parts.client, "ETH/USD", Decimal("0.02"), Decimal(2500),
+        client_order_id=compute_client_order_id(eth),
+    )  # fmt: skip
+    exchange.finish()
+    with closing(get_db_connection()) as holder:
+        holder.start_transaction()
+        lock_cycle(holder, cycle.id)
+        async with running(parts):
+            for message in sent_updates:  # all of BTC before the first of ETH
+                await parts.updates.on_crypto_trade_update(message)
+            await until(lambda: get_cycle(db_conn, eth.id).order_seq == 1)
+            assert get_cycle(db_conn, cycle.id) == cycle
+            holder.rollback()
+            await parts.updates.wait_until_idle()
+    assert [order.symbol for order in parts.changed if order.is_ended] == ["ETH/USD", BTC]
+    assert next(order.status for order in parts.changed if order.symbol == BTC) != "filled"
+    assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.002")
+    assert parts.sweeps_requested == []
+
+
+async def test_an_error_that_nobody_expects_ends_the_handler_and_is_not_kept_silent(
+    parts, sent_updates
+):
+    """The daemon is supervised: it ends with the reason, and is started anew."""
+
+    def broken(_reason):
+        raise AssertionError("nobody can be asked for a sweep")
+
+    parts.updates.request_sweep = broken
+    handler = asyncio.create_task(parts.updates.run())
+    await parts.updates.on_crypto_trade_update(
+        build_wire_update("canceled", id=str(uuid.uuid4()), status="canceled")
+    )
+    with pytest.raises(ExceptionGroup):
+        await handler
 
 
 async def test_a_flood_beyond_the_queue_asks_for_a_sweep(parts, monkeypatch):

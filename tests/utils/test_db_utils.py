@@ -13,6 +13,7 @@ import pytest
 
 import utils.db_utils as db_utils
 from config import reset_settings
+from cutting_line import Cut, cutting_line
 from daemon_process import wait_until
 from mariadb_server.server import PrivateMariaDB
 from runtime import account_lock
@@ -310,14 +311,100 @@ def test_a_connection_lost_during_a_statement_is_said_and_healed_by_the_next(db_
     killer = threading.Thread(target=_kill_when_it_sleeps, args=(victim,))
     killer.start()
     with pytest.raises(DatabaseUnavailable):
-        execute_query("SELECT SLEEP(20)", fetch_one=True, db_conn=db_conn)
+        execute_query("DO SLEEP(20)", db_conn=db_conn)
     killer.join()
     assert value_of("SELECT 1", db_conn) == 1
 
 
+def test_a_read_that_loses_its_connection_is_done_again_on_a_new_one(db_conn):
+    asleep = "SELECT SLEEP(20 * (CONNECTION_ID() IN (%s, %s))) AS slept"
+    first = db_conn.connection_id
+    killer = threading.Thread(target=_kill_when_it_sleeps, args=(first,))
+    killer.start()
+    assert value_of(asleep, db_conn, (first, 0)) == 0
+    killer.join()
+    assert db_conn.connection_id != first
+
+
+@pytest.fixture
+def line(notes, bot_environment, monkeypatch):
+    """A line that can be broken, for the connection of this thread."""
+    with monkeypatch.context() as patched:
+        patched.setitem(db_utils.get_db_connection.__kwdefaults__, "statement_seconds", 1)
+        with cutting_line(int(bot_environment["DB_PORT"])) as line:
+            patched.setenv("DB_SOCKET", "")
+            patched.setenv("DB_PORT", str(line.port))
+            reset_settings()
+            thread_connection()
+            yield line
+            close_thread_connection()
+    reset_settings()
+
+
+@pytest.mark.parametrize("cut", Cut, ids=str)
+def test_a_read_is_repeated_once_however_its_line_breaks(line, notes, cut):
+    read = "SELECT 8 AS n"
+    line.cut_at(read, cut)
+    assert value_of(read, None) == 8
+    line.cut_at(read, cut)
+    line.cut_at(read, cut)
+    with pytest.raises(DatabaseUnavailable):
+        value_of(read, None)
+    assert value_of("SELECT 9 AS n", None) == 9, "and never the answer of another"
+    assert line.statements.count(read) == 4
+
+
+@pytest.mark.parametrize("cut", Cut, ids=str)
+def test_a_single_write_that_loses_its_line_is_said_and_never_repeated(line, notes, cut):
+    line.cut_at("INSERT", cut)
+    with pytest.raises(DatabaseUnavailable):
+        add(None, 1)
+    reached = cut not in (Cut.UNSENT, Cut.SILENT)
+    wait_until(lambda: notes() == ([1] if reached else []), what="what the server got")
+    add(None, 2)
+    assert notes() == ([1, 2] if reached else [2])
+    assert sum(statement.startswith("INSERT") for statement in line.statements) == 2
+
+
+@pytest.mark.parametrize("how", ["the server closed it", "it died silently"])
+def test_a_single_write_does_not_fail_because_its_idle_line_was_lost(line, notes, how):
+    if how == "the server closed it":
+        kill(thread_connection())
+    else:
+        line.go_silent()
+    add(None, 1)
+    assert notes() == [1]
+
+
+def test_a_lock_of_a_session_is_not_taken_twice_by_a_repeated_read(line):
+    line.cut_at("SELECT GET_LOCK", Cut.UNANSWERED)
+    with pytest.raises(DatabaseUnavailable):
+        value_of("SELECT GET_LOCK('one', 0) AS taken", None)
+
+
+@pytest.mark.parametrize("cut", Cut, ids=str)
+def test_a_transaction_that_cannot_begin_costs_no_replay(line, notes, cut):
+    line.cut_at("START", cut)
+    calls = []
+    transaction(lambda connection: (calls.append(1), add(connection, 1)))
+    assert (len(calls), notes()) == (1, [1])
+
+
+def test_what_is_stopped_in_the_middle_of_an_answer_is_not_read_on_later(db_conn, monkeypatch):
+    """As by a signal: the rest of the answer would be taken for the next one."""
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(db_conn.converter, "row_to_python", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        value_of("SELECT 1 AS n", db_conn)
+    assert value_of("SELECT 2 AS n", db_conn) == 2
+
+
 def _kill_when_it_sleeps(victim):
     with closing(get_db_connection()) as another:
-        wait_until(lambda: is_served(victim, another, "SELECT SLEEP%"), what="it sleeps")
+        wait_until(lambda: is_served(victim, another, "%SLEEP%"), what="it sleeps")
         execute_query(f"KILL CONNECTION {victim}", db_conn=another)
 
 
