@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import mysql.connector
+from mysql.connector.abstracts import MySQLConnectionAbstract
 from mysql.connector.connection import MySQLConnection
 from mysql.connector.cursor import RE_PY_PARAM, MySQLCursor, _ParamSubstitutor
 from mysql.connector.network import MySQLSocket, NetworkBrokerPlain
@@ -66,7 +67,7 @@ class _Statement(MySQLCursor):
 
 
 class DatabaseConnection(MySQLConnection):
-    """As `MySQLConnection`, for `execute_query` and `transaction` (db_utils)."""
+    """As `MySQLConnection`; it reads ahead, and is closed if an answer was not read to its end."""
 
     def _get_connection(self) -> MySQLSocket:
         self._protocol = _Protocol()  # this is called for each new line, with a protocol of its own
@@ -74,22 +75,6 @@ class DatabaseConnection(MySQLConnection):
         line = super()._get_connection()
         line._netbroker = self._broker
         return line
-
-    def run(self, query: str, params: Sequence[Any] = ()) -> tuple[dict[str, Any], list[Row]]:
-        """Send one statement and take its whole answer: what the server says of it, and its rows.
-
-        Raises:
-            mysql.connector.Error: with `sqlstate` where the server said so: the line goes on.
-        """
-        statement = query.encode()
-        if params:
-            statement = _Statement(self).with_values(statement, params)
-        answer: dict[str, Any] = self.cmd_query(statement)
-        if "columns" not in answer:
-            return answer, []
-        names = [column[0] for column in answer["columns"]]
-        rows, _ = self.get_rows()
-        return answer, [dict(zip(names, row, strict=True)) for row in rows]
 
     def cmd_query(self, *args: Any, **kwargs: Any) -> Any:
         """As the driver's; after half an answer the line is closed."""
@@ -132,3 +117,30 @@ class DatabaseConnection(MySQLConnection):
             return False
         # Of TLS there can be something to read that is none of ours.
         return not (isinstance(line.sock, ssl.SSLSocket) and self.is_connected())
+
+
+def run(
+    connection: MySQLConnectionAbstract, query: str, params: Sequence[Any] = ()
+) -> tuple[dict[str, Any], list[Row]]:
+    """Send one statement and take its whole answer: what the server says of it, and its rows.
+
+    Raises:
+        mysql.connector.Error: with `sqlstate` where the server said so: the line goes on.
+    """
+    driver: Any = connection  # whose types are narrower than what it takes
+    statement = query.encode()
+    if params:
+        statement = _Statement(driver).with_values(statement, params)
+    answer: dict[str, Any] = driver.cmd_query(statement)
+    if "columns" not in answer:
+        return answer, []
+    names = [column[0] for column in answer["columns"]]
+    rows, _ = driver.get_rows()
+    return answer, [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def looks_lost(connection: MySQLConnectionAbstract) -> bool:
+    """As `DatabaseConnection.looks_lost`; a connection of the plain driver is asked."""
+    if isinstance(connection, DatabaseConnection):
+        return connection.looks_lost()
+    return not connection.is_connected()

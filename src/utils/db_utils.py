@@ -28,7 +28,7 @@ from mysql.connector.constants import ClientFlag
 
 from config import Settings, get_settings
 from domain.rows import Row
-from utils.db_connection import DatabaseConnection
+from utils.db_connection import DatabaseConnection, looks_lost, run
 from utils.log_events import LogEvent, log_event
 from utils.private_database import is_private_database
 
@@ -234,7 +234,7 @@ def _adapt(value: Any) -> Any:
 
 
 def _run(
-    connection: DatabaseConnection, query: str, params: Sequence[Any] = ()
+    connection: MySQLConnectionAbstract, query: str, params: Sequence[Any] = ()
 ) -> tuple[dict[str, Any], list[Row]]:
     """Run one statement; a connection that is found lost is opened again.
 
@@ -243,47 +243,41 @@ def _run(
     asks the server first; what else is not seen on the idle line, the statement's error shows.
     """
     if id(connection) in _in_transaction:
-        return connection.run(query, params)
+        return run(connection, query, params)
     if connection.in_transaction and connection not in _lost_reported:
         return _run_in_transaction_by_hand(connection, query, params)
     is_repeatable = _may_be_repeated(query)
-    if connection.looks_lost() or not (is_repeatable or connection.is_connected()):
+    if looks_lost(connection) or not (is_repeatable or connection.is_connected()):
         _reconnect(connection)
     try:
-        return connection.run(query, params)
+        return run(connection, query, params)
     except mysql.connector.Error as error:
         if not (is_repeatable and _is_lost(connection, error)):
             raise
         log_event(log, LogEvent.STATEMENT_REPEATED, reason=_wrapped(error))
     _reconnect(connection)
-    return connection.run(query, params)
+    return run(connection, query, params)
 
 
 def _run_in_transaction_by_hand(
-    connection: DatabaseConnection, query: str, params: Sequence[Any]
+    connection: MySQLConnectionAbstract, query: str, params: Sequence[Any]
 ) -> tuple[dict[str, Any], list[Row]]:
     try:
-        return connection.run(query, params)
+        return run(connection, query, params)
     except mysql.connector.Error as error:
         if _is_lost(connection, error):
-            connection.abandon()
+            connection.shutdown()
             _lost_reported.add(connection)
         raise
 
 
-def _is_lost(connection: DatabaseConnection, error: mysql.connector.Error) -> bool:
-    return error.errno in _LOST_CONNECTION or connection.looks_lost()
+def _is_lost(connection: MySQLConnectionAbstract, error: mysql.connector.Error) -> bool:
+    return error.errno in _LOST_CONNECTION or looks_lost(connection)
 
 
-def _reconnect(connection: DatabaseConnection) -> None:
+def _reconnect(connection: MySQLConnectionAbstract) -> None:
     connection.reconnect(attempts=1)
     _lost_reported.discard(connection)
-
-
-def _ours(db_conn: MySQLConnectionAbstract | None) -> DatabaseConnection:
-    connection = db_conn if db_conn is not None else thread_connection()
-    assert isinstance(connection, DatabaseConnection), "made by get_db_connection"
-    return connection
 
 
 def execute_query(
@@ -310,7 +304,7 @@ def execute_query(
             have happened, a read outside a transaction was done again once.
         DatabaseError: the statement was refused.
     """
-    connection = _ours(db_conn)
+    connection = db_conn if db_conn is not None else thread_connection()
     try:
         answer, rows = _run(connection, query, [_adapt(value) for value in params or ()])
         if commit and connection.in_transaction and id(connection) not in _in_transaction:
@@ -337,7 +331,7 @@ def transaction(
     Raises:
         DatabaseUnavailable, TransactionConflict: after bounded replays. Other errors at once.
     """
-    connection = _ours(db_conn)
+    connection = db_conn if db_conn is not None else thread_connection()
     if id(connection) in _in_transaction:
         return work(connection)
     for wait_seconds in (*_REPLAY_WAITS_SECONDS, None):
@@ -351,10 +345,12 @@ def transaction(
     raise AssertionError("unreachable")
 
 
-def _run_once(work: Callable[[MySQLConnectionAbstract], T], connection: DatabaseConnection) -> T:
+def _run_once(
+    work: Callable[[MySQLConnectionAbstract], T], connection: MySQLConnectionAbstract
+) -> T:
     try:
         if connection.in_transaction:
-            if not connection.looks_lost():
+            if not looks_lost(connection):
                 raise mysql.connector.ProgrammingError("Transaction already in progress")
             _reconnect(connection)
         _run(connection, "START TRANSACTION")

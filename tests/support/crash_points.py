@@ -18,7 +18,6 @@ from mysql.connector.connection import MySQLConnection
 
 from config import reset_settings
 from utils import db_utils
-from utils.db_connection import DatabaseConnection
 from utils.db_utils import close_quietly, execute_query, get_db_connection
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")
@@ -67,9 +66,7 @@ def watched(effects: Effects) -> Iterator[None]:
         patch.object(
             MySQLConnection, "commit", wrap("commit", MySQLConnection.commit, lambda *_: True)
         ),
-        patch.object(
-            DatabaseConnection, "run", wrap("write", DatabaseConnection.run, is_single_write)
-        ),
+        patch.object(db_utils, "run", wrap("write", db_utils.run, is_single_write)),
         patch.object(TradingClient, "post", wrap("POST", TradingClient.post, lambda *_: True)),
         patch.object(
             TradingClient, "delete", wrap("DELETE", TradingClient.delete, lambda *_: True)

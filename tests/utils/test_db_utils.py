@@ -209,6 +209,20 @@ def test_a_change_of_settings_opens_another_connection(bot_environment):
     assert thread_connection() is not before
 
 
+def test_a_connection_of_the_plain_driver_is_served_too(db_conn, notes, mariadb_server):
+    """As the tools have it that make the database."""
+    with closing(mariadb_server.connect(bot_database(db_conn))) as plain:
+        transaction(lambda connection: add(connection, 1), plain)
+        kill(plain)
+        add(plain, 2)
+        assert value_of("SELECT MAX(id) FROM notes WHERE id < %s", plain, (9,)) == 2
+    assert notes() == [1, 2]
+
+
+def bot_database(db_conn):
+    return value_of("SELECT DATABASE()", db_conn)
+
+
 # Queries.
 
 
