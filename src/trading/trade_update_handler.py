@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -34,6 +33,7 @@ from utils.alpaca_client_rest import ExchangeError
 from utils.alpaca_queries import fetch_order
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
+from utils.ready_threads import ReadyThreads
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,7 @@ class TradeUpdateHandler:
     _begun: asyncio.Queue[str] = field(default_factory=asyncio.Queue)  # symbols without a worker
     _left: int = 0  # updates in all queues
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
-    _threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="bot-fills")
-    )
+    _threads: ReadyThreads = field(default_factory=lambda: ReadyThreads("bot-fills", THREADS))
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
         """Take an update: the raw message or the SDK's `TradeUpdate`. Never raises, never waits."""
@@ -104,10 +102,14 @@ class TradeUpdateHandler:
 
     async def run(self) -> None:
         """Apply updates, those of one symbol one after another, until canceled."""
-        async with asyncio.TaskGroup() as workers:
-            while True:
-                symbol = await self._begun.get()
-                workers.create_task(self._apply_all(symbol), name=f"updates {symbol}")
+        self._threads.make_ready()
+        try:
+            async with asyncio.TaskGroup() as workers:
+                while True:
+                    symbol = await self._begun.get()
+                    workers.create_task(self._apply_all(symbol), name=f"updates {symbol}")
+        finally:
+            self._threads.stop()
 
     async def _apply_all(self, symbol: str) -> None:
         """The updates of one symbol, as they came, until there is none."""
@@ -132,8 +134,7 @@ class TradeUpdateHandler:
     async def _is_done(self, update: TradeUpdate) -> bool:
         """Apply `update` or leave it to a sweep; False where the exchange does not confirm it."""
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self.apply, update) is not None
+            return await self._threads.run(partial(self.apply, update)) is not None
         except (DatabaseError, ExchangeError) as error:
             log_event(
                 log,

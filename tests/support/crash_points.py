@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from alpaca.trading.client import TradingClient
+from mysql.connector import errorcode
 from mysql.connector.connection import MySQLConnection
 
 from config import reset_settings
@@ -89,7 +90,11 @@ def end_all_connections() -> None:
             db_conn=connection,
         )
         for row in rows:
-            execute_query(f"KILL {int(row['id'])}", db_conn=connection)
+            try:
+                execute_query(f"KILL {int(row['id'])}", db_conn=connection)
+            except db_utils.DatabaseError as error:
+                if error.errno != errorcode.ER_NO_SUCH_THREAD:  # it has ended by itself
+                    raise
     finally:
         close_quietly(connection)
     db_utils._in_transaction.clear()
