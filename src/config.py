@@ -167,6 +167,7 @@ class Settings:
     stream_silence_seconds: float = _setting(_seconds("2", "3600"), 60.0)
     pid_file: Path = _setting(_path, PROJECT_ROOT / "run" / "main_app.pid")
     log_dir: Path = _setting(_path, PROJECT_ROOT / "logs")
+    backup_dir: Path = _setting(_path, PROJECT_ROOT / "backups")
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
     taker_fee_percent: Decimal = _setting(_percent, Decimal("0.25"))
     maker_fee_percent: Decimal = _setting(_percent, Decimal("0.15"))

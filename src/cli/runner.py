@@ -27,6 +27,7 @@ from config import Settings, SettingsError
 from models.meta import ForeignDatabase
 from operations.refused import Refused
 from runtime.daemon_process import DaemonError
+from utils.backup_file import BackupError
 from utils.db_utils import DatabaseError, close_thread_connection
 from utils.log_events import LogEvent, log_event
 
@@ -74,7 +75,7 @@ def run_tool(
         return end(str(error), EXIT_REFUSED)
     except SettingsError as error:
         return end(error.problems, EXIT_REFUSED)
-    except (DaemonError, DatabaseError, ForeignDatabase) as error:
+    except (BackupError, DaemonError, DatabaseError, ForeignDatabase) as error:
         return end(str(error), EXIT_FAILED)
     except TimeoutError:
         return end("the watchdog or another tool is still at work: try again", EXIT_FAILED)

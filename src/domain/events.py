@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     CLOSE_WITHDRAWN = "close_withdrawn"
     COOLDOWN_ENDLESS = "cooldown_endless"
     CYCLE_ADOPTED = "cycle_adopted"
+    DATABASE_RESTORED = "database_restored"
     FEES_IMPLAUSIBLE = "fees_implausible"
     FEES_INCOMPLETE = "fees_incomplete"
     FILL_CORRECTED = "fill_corrected"

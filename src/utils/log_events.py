@@ -165,6 +165,11 @@ class LogEvent(StrEnum):
     FEES_SETTLED = "fees.settled", _INFO, "posted fees were written in place of the estimates"
     FEES_INCOMPLETE = "fees.incomplete", _INFO, "two days after the trades, less is posted than the maker's rate takes: the estimates stay, marked with `~`", "nothing; if it lasts, are `TAKER_FEE_PERCENT` and `MAKER_FEE_PERCENT` those of your tier?"
     FEES_IMPLAUSIBLE = "fees.implausible", _WARNING, "more is posted than the taker's rate takes of these orders: the estimates stay", "are `TAKER_FEE_PERCENT` and `MAKER_FEE_PERCENT` those of your tier?"
+    # Backups.
+    BACKUP_MADE = "backup.made", _INFO, "a backup was written, read back and checked"
+    BACKUP_FAILED = "backup.failed", _ERROR, "no backup could be made, and why; the older ones are kept", "read `reason`: a full or unwritable `BACKUP_DIR`, a database that does not answer"
+    DATABASE_RESTORED = "database.restored", _INFO, "`scripts/database restore`: a backup is in use"
+    DATABASE_CAUGHT_UP = "database.caught_up", _INFO, "what happened on the exchange since the backup is booked"
     # What the user asked for.
     COMMAND_FAILED = "command.failed", _WARNING, "a command of yours could not reach the exchange", "read `reason`"
     ASSET_ADDED = "asset.added", _INFO, "`scripts/assets add`"
