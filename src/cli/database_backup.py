@@ -16,8 +16,9 @@ from cli.command_line import EXIT_DONE, EXIT_FAILED, OneLineParser, confirm, pri
 from cli.database_upgrade import database_settings
 from cli.runner import run_tool
 from config import Settings, SettingsError, inspect_settings, read_environment
-from operations.backup import KEEP_DAYS, make_backup
+from operations.backup import make_backup
 from operations.refused import Refused
+from runtime.crontab import BACKUP_KEEP_DAYS
 from utils.backup_file import BackupError, check_backup
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
@@ -33,10 +34,10 @@ goes into BACKUP_DIR, under the name of the database and the time. Only you can 
 
   scripts/database backup
   scripts/database backup /mnt/usb/bot.backup.gz
-  scripts/database backup --keep-days {KEEP_DAYS}      and remove older ones from BACKUP_DIR
+  scripts/database backup --keep-days {BACKUP_KEEP_DAYS}      and remove older ones from BACKUP_DIR
 
-scripts/install_crontab makes one each night and keeps {KEEP_DAYS} days. The keys and .env are not
-in it.""",
+scripts/install_crontab makes one each night and keeps {BACKUP_KEEP_DAYS} days. The keys and .env
+are not in it.""",
     "restore": """\
 Puts a backup in place of the bot's tables in the database of .env. The bot must be stopped
 (scripts/bot stop). The file is checked, loaded into a fresh database beside the one in use,

@@ -5,7 +5,6 @@ Owns: what is in it, where it goes, and which old ones are removed. Changes noth
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,12 +15,8 @@ from models.meta import get_meta, schema_lock
 from models.statements import read_row
 from models.table_copies import describe_tables, read_table, snapshot
 from operations.refused import Refused
-from utils.backup_file import Contents, Section, write_backup
+from utils.backup_file import Contents, Section, backup_name, list_backups, write_backup
 from utils.db_utils import get_db_connection
-
-KEEP_DAYS = 14
-_TIMES = "%Y-%m-%dT%H%M%SZ"
-_NAME = re.compile(r".+-(\d{4}-\d\d-\d\dT\d{6}Z)\.backup\.gz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +39,7 @@ def make_backup(settings: Settings, path: Path | None, *, keep_days: int | None 
         BackupError, DatabaseError: nothing was written, and nothing removed.
     """
     now = datetime.now(UTC)
-    target = path or settings.backup_dir / f"{settings.db_name}-{now:{_TIMES}}.backup.gz"
+    target = path or settings.backup_dir / backup_name(settings.db_name, now)
     if target.exists():
         raise Refused(f"{target} is there already: name another file")
     with closing(get_db_connection()) as connection, schema_lock(connection), snapshot(connection):
@@ -71,16 +66,6 @@ def make_backup(settings: Settings, path: Path | None, *, keep_days: int | None 
         contents = write_backup(target, head, sections)
     removed = () if keep_days is None else _remove_old(settings, now, keep_days, target)
     return Backup(path=target, contents=contents, removed=removed)
-
-
-def list_backups(folder: Path, database: str) -> list[tuple[datetime, Path]]:
-    """Those of `database` in `folder` that bear a name of ours, oldest first."""
-    found = []
-    for path in folder.glob(f"{database}-*.backup.gz"):
-        match = _NAME.fullmatch(path.name)
-        if match and path.name.startswith(f"{database}-{match[1]}"):
-            found.append((datetime.strptime(match[1], _TIMES).replace(tzinfo=UTC), path))
-    return sorted(found)
 
 
 def _remove_old(settings: Settings, now: datetime, days: int, kept: Path) -> tuple[Path, ...]:

@@ -16,13 +16,17 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 FORMAT = 1
+_TIMES = "%Y-%m-%dT%H%M%SZ"
+_FILE_NAME = re.compile(r".+-(\d{4}-\d\d-\d\dT\d{6}Z)\.backup\.gz")
 _NAME = "dca-bot"
 
 
@@ -71,6 +75,21 @@ class Contents:
 
 def _line(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def backup_name(database: str, made_at: datetime) -> str:
+    """How a file in BACKUP_DIR is named."""
+    return f"{database}-{made_at:{_TIMES}}.backup.gz"
+
+
+def list_backups(folder: Path, database: str) -> list[tuple[datetime, Path]]:
+    """Those of `database` in `folder` that bear a name of ours, oldest first."""
+    found = []
+    for path in folder.glob(f"{database}-*.backup.gz"):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match and path.name.startswith(f"{database}-{match[1]}"):
+            found.append((datetime.strptime(match[1], _TIMES).replace(tzinfo=UTC), path))
+    return sorted(found)
 
 
 def write_backup(path: Path, head: Mapping[str, Any], sections: Iterable[Section]) -> Contents:

@@ -4,7 +4,6 @@ folder but what the user changed since.
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 import shutil
@@ -26,6 +25,7 @@ from local_stack.scratch import scratch_folder
 from local_stack.stack import LocalStack
 from models.cycle_data import get_cycles_by_status
 from models.events import get_events
+from utils.backup_file import read_sections
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
 
@@ -145,15 +145,13 @@ def test_backups_made_while_it_trades_are_each_of_one_moment(stack):
 
 
 def tables_of(path: Path) -> dict[str, list[dict[str, Any]]]:
-    tables: dict[str, list[dict[str, Any]]] = {}
-    with gzip.open(path, "rt") as file:
-        for line in map(json.loads, file):
-            if isinstance(line, list):
-                rows.append(dict(zip(names, line, strict=True)))
-            elif "table" in line:
-                rows = tables[line["table"]] = []
-                names = [name for name, _ in line["columns"]]
-    return tables
+    return {
+        one.facts["table"]: [
+            dict(zip((name for name, _ in one.facts["columns"]), row, strict=True))
+            for row in one.rows
+        ]
+        for one in read_sections(path)
+    }
 
 
 def test_restore_is_refused_while_the_bot_runs_and_nothing_is_changed(stack):

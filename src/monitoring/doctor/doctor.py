@@ -57,6 +57,7 @@ CHECKS = (
     Check("crontab", machine_checks.check_crontab),
     Check("folders", machine_checks.check_folders),
     Check("disk", machine_checks.check_disk),
+    Check("backup", machine_checks.check_backups),
     Check("log rotation", machine_checks.check_log_rotation),
     Check("mail", alert_checks.check_mail),
     Check("watcher", alert_checks.check_watcher),
