@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Compares database and exchange, repairs and reports (phase 12). For cron: every 5 minutes.
 
 A shell only: what follows from what stands in src/caretakers/plans/consistency_checker.py, how it

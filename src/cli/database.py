@@ -22,7 +22,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from cli.command_line import ask
 from cli.database_backup import main as backup_command
 from cli.database_upgrade import main as migrate
-from config import SettingsError, inspect_settings, read_environment
+from config import SettingsError, inspect_environment
 from mariadb_server.errors import MariaDBError
 from mariadb_server.server import PrivateMariaDB
 from models.meta import ForeignDatabase, apply_schema
@@ -113,7 +113,7 @@ def stop(server: PrivateMariaDB, options: argparse.Namespace) -> int:
 
 def _daemon_that_uses_it() -> psutil.Process | None:
     """The bot of this folder, if it runs with this server; .env may be incomplete by now."""
-    settings, _ = inspect_settings(read_environment())
+    settings, _ = inspect_environment()
     return find_daemon(settings) if is_private_database(settings) else None
 
 
