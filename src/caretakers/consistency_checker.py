@@ -15,6 +15,7 @@ from functools import partial
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from caretakers.alert_endings import AlertEndings
 from caretakers.consistency_snapshot import ConsistencySnapshots
 from caretakers.plans.consistency_checker import Finding, confirmed, plan_repairs
 from caretakers.runner import ScriptRun, StepFailed
@@ -70,9 +71,14 @@ class ConsistencyChecker:
         engine = build_engine(run.settings)
         self._rules, self._reconciler = engine.rules, engine.reconciler
         self._snapshots = ConsistencySnapshots(engine.client, self._rules, self._fee_rate)
+        self._endings = AlertEndings(run, engine.client, self._snapshots, HOLD_SECONDS)
 
     def work(self) -> None:
         """Do what `check_consistency` says."""
+        self._repair()
+        self._endings.work()
+
+    def _repair(self) -> None:
         findings = self._confirmed_findings()
         for number, finding in enumerate(findings):
             if not self._run.dry_run and _is_one_too_many(finding):

@@ -97,6 +97,8 @@ class LogEvent(StrEnum):
     POSITIONS_DOUBTED = "positions.doubted", _ERROR, "two cycles ended in `error` within an hour and the coins of more seem to be gone: consistency_checker ends no other in that hour", "see [recovery](recovery.md)"
     CYCLE_ORDERLESS = "cycle.orderless", _ERROR, "a cycle waits for an order that the exchange does not know and that may still appear", "if it lasts, check Alpaca's dashboard"
     COOLDOWN_ENDLESS = "cooldown.endless", _WARNING, "the end of a cooldown cannot be computed", "see [recovery](recovery.md)"
+    ALERT_ENDED = "alert.ended", _INFO, "an alert (`alert`) is over, and why. Told once; mailed, unless it was acknowledged before"
+    ALERT_UNJUDGED = "alert.unjudged", _WARNING, "whether an alert is over could not be asked now; the next run asks again", "nothing, unless it lasts"
     # The streams.
     STREAM_CONNECTED = "stream.connected", _INFO, "a stream is connected; what was missed is asked for over REST"
     STREAM_DISCONNECTED = "stream.disconnected", _WARNING, "a stream was lost; it is opened again", "nothing, unless it lasts"
@@ -171,6 +173,7 @@ class LogEvent(StrEnum):
     DATABASE_RESTORED = "database.restored", _INFO, "`scripts/database restore`: a backup is in use"
     DATABASE_CAUGHT_UP = "database.caught_up", _INFO, "what happened on the exchange since the backup is booked"
     # What the user asked for.
+    ALERT_ACKNOWLEDGED = "alert.acknowledged", _INFO, "`scripts/alerts ack`: the user has seen it"
     COMMAND_FAILED = "command.failed", _WARNING, "a command of yours could not reach the exchange", "read `reason`"
     ASSET_ADDED = "asset.added", _INFO, "`scripts/assets add`"
     ASSET_EDITED = "asset.edited", _INFO, "`scripts/assets edit`, with the new values"

@@ -248,6 +248,7 @@ def test_a_user_who_may_make_no_database_is_told_what_to_grant(
 HOLDER = """
 import sys
 from pathlib import Path
+from runtime.pid_file import PidFile
 with PidFile(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

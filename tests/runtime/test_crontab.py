@@ -251,7 +251,7 @@ def test_crons_shell_can_run_every_line_and_the_daemon_trades(copy, exchange, db
         outputs = "".join(path.read_text() for path in (copy / "logs").glob("*.out"))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), (command, outputs)
         assert "Traceback" not in outputs
-    names = [Path(re.split(r"\.py| backup", command)[0]).name for _, command in lines]
+    names = [Path(re.split(r"'?\.py|'? backup", command)[0]).name for _, command in lines]
     assert names == [
         "watchdog", "order_manager", "cooldown_manager", "consistency_checker", "database",
         "watchdog",
