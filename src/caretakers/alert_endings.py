@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from alpaca.trading.client import TradingClient
 
@@ -43,7 +44,7 @@ from strategy.reconciliation import MAX_ENDED_LATELY
 from utils.alpaca_client_rest import ExchangeError, RateLimited
 from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
 from utils.db_utils import thread_connection
-from utils.log_events import LogEvent, log_event
+from utils.log_events import LogEvent, log_event, matter_of
 
 log = logging.getLogger(__name__)
 
@@ -152,16 +153,22 @@ def tell_of_ends() -> None:
     connection = thread_connection()
     newest, told_to = get_newest_event_id(connection), get_meta(connection, _TOLD_TO)
     for end in get_ends_after(connection, int(told_to)) if told_to else ():
-        lasted = end.lasts and end.severity is Severity.ERROR
+        is_awaited = end.lasts and end.severity is Severity.ERROR
+        fields: dict[str, Any] = {
+            "symbol": end.symbol,
+            "cycle": end.cycle_id,
+            "order": end.order_id,
+            "key": end.dedupe_key,
+        }
+        began = LogEvent.__members__.get(end.kind.upper())
         log_event(
             log,
             LogEvent.ALERT_ENDED,
-            mail=lasted,
+            level=logging.WARNING if is_awaited else logging.INFO,
+            mail=is_awaited,
+            about=matter_of(began, fields) if began else None,  # so that a new one is mailed again
             alert=end.kind,
-            symbol=end.symbol,
-            cycle=end.cycle_id,
-            order=end.order_id,
-            key=end.dedupe_key,
+            **fields,
             reason=end.reason,
         )
     put_meta(connection, _TOLD_TO, str(newest))

@@ -271,7 +271,7 @@ def _event_lines(status: Status) -> list[RenderableType]:
     if not status.events:
         return []
     lines: list[RenderableType] = [
-        Text("\nOpen alerts, newest first (scripts/alerts ack N: seen)", "bold")
+        Text("\nOpen alerts, newest first (scripts/alerts shows their cures)", "bold")
     ]
     for event in status.events:
         about = f" {event.symbol}" if event.symbol else ""

@@ -8,6 +8,7 @@ this module (`.venv/bin/python -m cli.generated_docs`) and a test holds the two 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any, Self
@@ -97,7 +98,7 @@ class LogEvent(StrEnum):
     POSITIONS_DOUBTED = "positions.doubted", _ERROR, "two cycles ended in `error` within an hour and the coins of more seem to be gone: consistency_checker ends no other in that hour", "see [recovery](recovery.md)"
     CYCLE_ORDERLESS = "cycle.orderless", _ERROR, "a cycle waits for an order that the exchange does not know and that may still appear", "if it lasts, check Alpaca's dashboard"
     COOLDOWN_ENDLESS = "cooldown.endless", _WARNING, "the end of a cooldown cannot be computed", "see [recovery](recovery.md)"
-    ALERT_ENDED = "alert.ended", _INFO, "an alert (`alert`) is over, and why. Told once; mailed, unless it was acknowledged before"
+    ALERT_ENDED = "alert.ended", _WARNING, "an alert (`alert`) is over, and why. Told once. Mailed; INFO and not mailed, where it was acknowledged before or was only news"
     ALERT_UNJUDGED = "alert.unjudged", _WARNING, "whether an alert is over could not be asked now; the next run asks again", "nothing, unless it lasts"
     # The streams.
     STREAM_CONNECTED = "stream.connected", _INFO, "a stream is connected; what was missed is asked for over REST"
@@ -205,6 +206,16 @@ def format_value(value: Any) -> str:
     return f'"{text}"' if " " in text or text == "" else text
 
 
+def matter_of(event: LogEvent, fields: Mapping[str, Any]) -> str:
+    """What a line is about: the same for each line of the same alert."""
+    identity = [
+        f"{key}={type(value).__name__ if isinstance(value, Exception) else value}"
+        for key, value in fields.items()
+        if value is not None and (key in IDENTITY_FIELDS or isinstance(value, Exception))
+    ]
+    return " ".join([event.value, *identity])
+
+
 def log_event(
     logger: logging.Logger,
     event: LogEvent,
@@ -229,11 +240,6 @@ def log_event(
     if logger.isEnabledFor(level):
         known = {key: value for key, value in fields.items() if value is not None}
         shown = " ".join(f"{key}={format_value(value)}" for key, value in known.items())
-        identity = [
-            f"{key}={type(value).__name__ if isinstance(value, Exception) else value}"
-            for key, value in known.items()
-            if key in IDENTITY_FIELDS or isinstance(value, Exception)
-        ]
-        alert = Alert(name=event.value + case, matter=about or " ".join([event.value, *identity]))
+        alert = Alert(name=event.value + case, matter=about or matter_of(event, known))
         extra = {"mail": mail, "alert": alert}
         logger.log(level, "%s %s", event.value, shown, exc_info=traceback, extra=extra)
