@@ -115,8 +115,8 @@ class AlertEndings:
             endless = cooldown is not None and why_endless(cooldown, now) is not None
             return replace(facts, is_cooldown_endless=endless)
         if alert.kind == EventKind.POSITIONS_DOUBTED:
-            ended = get_event_ages(connection, (EventKind.POSITION_GONE,), self._held_seconds)
-            lately = [one for one in ended if one.seconds < self._held_seconds]
+            gone = EventKind.POSITION_GONE
+            lately = get_event_ages(connection, (gone,), self._held_seconds, Severity.ERROR)
             return replace(facts, may_end_in_error=len(lately) < MAX_ENDED_LATELY)
         return facts
 

@@ -98,7 +98,7 @@ class ConsistencyChecker:
         )
 
         def refuse() -> str:
-            if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS):
+            if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS, Severity.ERROR):
                 event = Event(kind=HELD_KIND, severity=Severity.ERROR, reason=reason)
                 record_event(thread_connection(), event)
             raise StepFailed("too many cycles ended in error: see dca_events")
@@ -243,7 +243,7 @@ def _is_one_too_many(finding: Finding) -> bool:
     """Whether this cycle would be the third to end in error, of this run and of those before."""
     if finding.action is not Action.END_IN_ERROR or finding.holding is None:
         return False
-    ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS)
+    ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS, Severity.ERROR)
     facts = replace(finding.holding, ended_lately=len(ended))
     return plan(facts).action is Action.HOLD_BACK
 

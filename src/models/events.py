@@ -123,15 +123,22 @@ def _event_row(row: Row) -> EventRow:
 
 
 def get_event_ages(
-    db_conn: MySQLConnectionAbstract, kinds: Sequence[EventKind], within_seconds: float
+    db_conn: MySQLConnectionAbstract,
+    kinds: Sequence[EventKind],
+    within_seconds: float,
+    severity: Severity | None = None,
 ) -> list[EventAge]:
-    """Events of these kinds of the last `within_seconds`, oldest first."""
+    """Events of these kinds of the last `within_seconds`, oldest first.
+
+    Args:
+        severity: only those. ERROR: without the rows that acknowledged or ended one.
+    """
     query = (
         "SELECT order_id, TIMESTAMPDIFF(MICROSECOND, created_at, UTC_TIMESTAMP(6)) AS age"
         " FROM dca_events WHERE created_at >= UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
-        f" AND kind IN ({marks(kinds)}) ORDER BY id"
+        f" AND kind IN ({marks(kinds)}) AND (%s IS NULL OR severity = %s) ORDER BY id"
     )
-    rows = read_rows(db_conn, query, within_seconds, *kinds)
+    rows = read_rows(db_conn, query, within_seconds, *kinds, severity, severity)
     return [EventAge(row["order_id"], float(row["age"]) / 1e6) for row in rows]
 
 

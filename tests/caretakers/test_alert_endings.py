@@ -197,6 +197,23 @@ def test_news_end_by_themselves_and_are_not_mailed(check, exchange, db_conn, bot
     assert get_open_alerts(db_conn) == []
 
 
+def test_neither_the_end_of_news_nor_their_acknowledgement_counts_as_another_one(
+    check, exchange, db_conn, bot_environment
+):
+    write_error(db_conn, EventKind.POSITION_GONE, symbol="BTC/USD", cycle_id=1)
+    write_error(db_conn, EventKind.POSITION_GONE, symbol="ETH/USD", cycle_id=2)
+    write_error(db_conn, EventKind.POSITIONS_DOUBTED)
+    for alert in get_open_alerts(db_conn)[1:]:
+        acknowledge(db_conn, alert)
+    assert check() == [], "two ended within the hour: the others are held back"
+    execute_query(
+        "UPDATE dca_events SET created_at = created_at - INTERVAL 61 MINUTE", db_conn=db_conn
+    )
+    told = " ".join(line for _, line in check())
+    assert "positions_doubted" in told
+    assert open_kinds(db_conn) == []
+
+
 def test_a_warning_that_never_was_an_error_is_no_alert(db_conn):
     event = Event(kind=EventKind.FEES_IMPLAUSIBLE, severity=Severity.WARNING, reason="odd")
     append_event(db_conn, event)
