@@ -16,7 +16,7 @@ from models.table_copies import set_next_id
 
 
 def reserve_cycle_ids(db_conn: MySQLConnectionAbstract, highest: int) -> None:
-    """No new cycle gets an id up to `highest`."""
+    """New cycles get the ids after `highest`, or after the highest that there is."""
     set_next_id(db_conn, "dca_cycles", highest + 1)
 
 

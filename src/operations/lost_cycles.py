@@ -66,9 +66,9 @@ def catch_up(settings: Settings) -> CaughtUp:
     orders = sorted(listed, key=lambda order: order.submitted_at or since)
     rules = AssetRulesCache(client, settings.minimum_order_usd)
     rules.prefetch({order.symbol for order in orders})
-    lost = _find_lost(orders, int(get_meta(connection, CYCLE_IDS_FROM) or 1))
-    if lost:
-        reserve_cycle_ids(connection, max(lost))
+    ids_from = int(get_meta(connection, CYCLE_IDS_FROM) or 1)
+    lost = _find_lost(orders, ids_from)
+    reserve_cycle_ids(connection, max(lost, default=ids_from - 1))
     done = CaughtUp()
     for order in orders:
         identity = parse_client_order_id(order.client_order_id)

@@ -45,6 +45,8 @@ from utils.state_file import locked
 
 RESTORED_FROM = "restored_from"  # in dca_meta: the moment of the backup
 CYCLE_IDS_FROM = "restored_cycle_ids_from"  # and the first id that no cycle of it could have
+# Ids that stay free for the cycles that began since: the bot may start before they are caught up.
+LOST_IDS = 10_000
 _CARETAKERS = "order_manager", "cooldown_manager", "consistency_checker"
 _CARETAKER_SECONDS = 120.0
 _MAY_NOT = {1044, 1045, 1142, 1227}  # access denied: for a database, a user, a table, a privilege
@@ -187,6 +189,7 @@ def _load(connection: MySQLConnectionAbstract, path: Path, expected: Contents) -
             set_next_id(connection, table.name, table.next_id)
         if table.name == "dca_cycles":
             cycle_ids_from = table.next_id or 1
+            set_next_id(connection, table.name, cycle_ids_from + LOST_IDS)
         _compare(connection, table, expected)
     put_meta(connection, RESTORED_FROM, str(expected.head["made_at"]))
     put_meta(connection, CYCLE_IDS_FROM, str(cycle_ids_from))

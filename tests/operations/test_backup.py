@@ -20,16 +20,25 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from cli import database as database_command
 from cli.database import main
 from config import Settings, get_settings, reset_settings
+from domain.cycle import CycleStatus
 from domain.events import Event, EventKind, Severity
 from models.asset_config import get_all_assets
 from models.cycle_data import create_cycle, get_cycle
 from models.events import append_event, get_events
 from models.meta import SCHEMA_VERSION, get_meta, load_migrations, put_meta
+from models.order_journal import get_entries_of_cycle
 from operations import restore as restore_module
 from operations.backup import make_backup
+from operations.lost_cycles import catch_up
 from operations.refused import Refused
 from operations.restore import nobody_works, restore
+from trading.engine import build_engine
 from utils import backup_file, private_database
+from utils.alpaca_client_rest import (
+    get_trading_client,
+    place_limit_buy_order,
+    place_market_sell_order,
+)
 from utils.backup_file import (
     BackupError,
     Section,
@@ -111,7 +120,7 @@ def test_ids_of_deleted_rows_are_not_given_again(bot, db_conn, tmp_path):
     [asset] = get_all_assets(db_conn)
     execute_query("DELETE FROM dca_cycles WHERE status = 'watching'", db_conn=db_conn)
     restored(bot, make_backup(bot, tmp_path / "b.gz").path)
-    assert create_cycle(db_conn, asset.id, "watching").id == 3
+    assert create_cycle(db_conn, asset.id, "watching").id >= 3
 
 
 def test_into_empty_tables_nothing_is_left_beside(bot, db_conn, tmp_path):
@@ -339,6 +348,53 @@ def test_an_exchange_that_is_away_undoes_no_restore(bot, db_conn, tmp_path, caps
     assert "scripts/database catch-up" in answer["error"]
     assert get_meta(db_conn, "restored_from")
     assert get_cycle(db_conn, 2)
+
+
+def buy(client, symbol: str, identity: str, price: int) -> None:
+    far = {"limit_price": Decimal(price), "qty": Decimal("0.01")}
+    place_limit_buy_order(client, symbol, **far, client_order_id=identity)
+
+
+@pytest.mark.parametrize("starts_too_early", [False, True])
+def test_cycles_that_began_after_the_backup_get_their_orders_again(
+    exchange, db_conn, make_asset, tmp_path, starts_too_early
+):
+    settings, client = get_settings(), get_trading_client()
+    exchange.push_quote("BTC/USD", 50000, 50001)
+    exchange.push_quote("ETH/USD", 3000, 3001)
+    asset = make_asset(cooldown_period=0)
+    first = create_cycle(db_conn, asset.id, "watching")
+    path = make_backup(settings, tmp_path / "b.gz").path
+    of_first = f"dca-{first.id}-{first.order_key}"
+    buy(client, "BTC/USD", f"{of_first}-0", 50001)
+    exchange.finish()
+    place_market_sell_order(client, "BTC/USD", Decimal("0.009975"), client_order_id=f"{of_first}-1")
+    exchange.finish()
+    buy(client, "BTC/USD", f"dca-{first.id + 1}-LOSTKEY0-0", 50001)
+    buy(client, "ETH/USD", f"dca-{first.id + 2}-ADDED000-0", 3001)
+    exchange.finish()
+    exchange.push_quote("BTC/USD", 50000, 50001)
+
+    restored(settings, path)
+    if starts_too_early:  # and the asset's fresh cycle gets an id of its own
+        reconciler = build_engine(settings).reconciler
+        assert reconciler.recover().changed
+    done = catch_up(settings)
+
+    assert done.cycles == [first.id + 1]
+    assert dict(done.left) == {"ETH/USD": 1}
+    second = get_cycle(db_conn, first.id + 1)
+    assert get_cycle(db_conn, first.id).status is CycleStatus.COMPLETE
+    assert (second.order_key, second.quantity) == ("LOSTKEY0", Decimal("0.01"))
+    assert second.status is CycleStatus.WATCHING
+    assert len(get_entries_of_cycle(db_conn, second.id)) == 1
+    again = catch_up(settings)
+    assert (again.orders, again.cycles) == (0, []), "a second run does nothing"
+
+    create_cycle(db_conn, make_asset("ETH/USD").id, "watching")  # as scripts/assets add does
+    assert catch_up(settings).cycles == [first.id + 2]
+    assert get_cycle(db_conn, first.id + 2).quantity == Decimal("0.01")
+    assert create_cycle(db_conn, make_asset("SOL/USD").id, "watching").id < first.id + 10
 
 
 def test_catch_up_is_for_a_database_that_was_restored(bot, exchange, capsys):
