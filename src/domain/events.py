@@ -63,13 +63,14 @@ UNBOOKED_KINDS = (
 )
 
 
-# Something happened that a person should know of; nothing has to be cured. Every other ERROR lasts
-# until what it is about is gone.
+# Something happened that a person should know of; nothing has to be cured.
 NEWS_KINDS = (
     EventKind.FILL_CORRECTED,
     EventKind.POSITION_GONE,
     EventKind.TRANSITION_FORBIDDEN,
 )
+# Every other ERROR lasts until what it is about is gone. One of a kind of an older version is news.
+LASTING_KINDS = tuple(kind for kind in EventKind if kind not in NEWS_KINDS)
 NEWS_SECONDS = 3600.0  # so long it counts as something that is wrong now
 
 
@@ -124,7 +125,7 @@ class EventRow:
     @property
     def lasts(self) -> bool:
         """Whether it is over only when what it is about is gone."""
-        return self.kind not in NEWS_KINDS
+        return self.kind in LASTING_KINDS
 
     def is_wrong_now(self, now: datetime) -> bool:
         """Whether an open alert still counts as something that is wrong."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from domain.events import NEWS_KINDS, Event, EventAge, EventKind, EventRow, Severity
+from domain.events import LASTING_KINDS, Event, EventAge, EventKind, EventRow, Severity
 from domain.rows import Row, utc_from_db
 from models.statements import insert_row, marks, read_row, read_rows
 
@@ -167,8 +167,8 @@ def get_error_events(
 ) -> list[EventRow]:
     """The alerts that are open and not acknowledged, newest first; news only of late."""
     query = (
-        f"{_OPEN_ALERTS} AND e.severity = 'error' AND (e.kind NOT IN ({marks(NEWS_KINDS)})"
+        f"{_OPEN_ALERTS} AND e.severity = 'error' AND (e.kind IN ({marks(LASTING_KINDS)})"
         " OR e.created_at >= UTC_TIMESTAMP(6) - INTERVAL %s SECOND) ORDER BY e.id DESC LIMIT %s"
     )
-    rows = read_rows(db_conn, query, *NEWS_KINDS, within_seconds, limit)
+    rows = read_rows(db_conn, query, *LASTING_KINDS, within_seconds, limit)
     return [_event_row(row) for row in rows]
