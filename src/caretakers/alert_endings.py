@@ -152,7 +152,10 @@ def tell_of_ends() -> None:
     """
     connection = thread_connection()
     newest, told_to = get_newest_event_id(connection), get_meta(connection, _TOLD_TO)
-    for end in get_ends_after(connection, int(told_to)) if told_to else ():
+    ends = get_ends_after(connection, int(told_to)) if told_to else []
+    for end in ends:
+        if end.id > newest:
+            break  # written meanwhile: the next run tells of it
         is_awaited = end.lasts and end.severity is Severity.ERROR
         fields: dict[str, Any] = {
             "symbol": end.symbol,

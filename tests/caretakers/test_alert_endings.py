@@ -27,6 +27,7 @@ from models.events import (
 )
 from said import runner
 from trading.unclaimed_orders import alert_unclaimed
+from utils.alert_outbox import Outbox
 from utils.alpaca_client_rest import cancel_order, get_trading_client, place_limit_buy_order
 from utils.alpaca_queries import fetch_order
 from utils.db_utils import execute_query
@@ -86,6 +87,25 @@ def test_coins_that_are_gone_again_end_their_alert_once_and_may_come_back(
         assert "position_unexpected symbol=BTC/USD" in line
         assert open_kinds(db_conn) == []
         assert check() == [], "told once"
+
+
+def test_the_end_is_mailed_as_news_of_the_same_matter_so_that_a_new_alert_is_mailed_too(
+    check, exchange, db_conn, make_asset, caplog
+):
+    exchange.push_quote("BTC/USD", 50000, 50001)
+    create_cycle(db_conn, make_asset().id, "watching")
+    outbox = Outbox()
+    for number in range(2):
+        for quantity, name in (("0.5", "position.unexpected"), ("0", "alert.ended")):
+            exchange.set_balance("BTC/USD", quantity, price="50000")
+            check()
+            [record] = [one for one in caplog.records if one.getMessage().startswith(f"{name} ")]
+            assert record.mail or record.levelno == logging.ERROR
+            outbox.add(record.alert, f"{name} {number}", now=float(number))
+    assert outbox.waiting == [
+        "position.unexpected 0", "alert.ended 0", "position.unexpected 1", "alert.ended 1"
+    ]  # fmt: skip
+    assert outbox.held_back == 0
 
 
 def test_an_asset_that_has_its_name_back_ends_the_alert(check, exchange, db_conn, make_asset):
