@@ -416,9 +416,10 @@ def known_settings() -> Settings | None:
 
 
 def _without_a_file(problems: list[str]) -> list[str]:
-    """Where there is no `.env` at all, one line instead of one for each setting that is missing."""
+    """Where there is no `.env`, and nothing is set elsewhere, one line instead of one for each."""
     missing = [one.split()[0] for one in problems if one.endswith(_IS_MISSING)]
-    if not missing or env_file().exists():
+    needed = sum(spec.default is MISSING for spec in fields(Settings))
+    if len(missing) < needed or env_file().exists():
         return problems
     cure = "scripts/setup makes one; fill it in" if env_file().name == ".env" else "see ENV_FILE"
     first = f"there is no {env_file()}, and {', '.join(missing)} are missing: {cure}"

@@ -82,7 +82,7 @@ def _job(installation: Installation, name: str) -> str:
 
 
 def _backup_job(installation: Installation) -> str:
-    database = shlex.quote(str(installation.root / "scripts" / "database"))
+    database = f"{shlex.quote(installation.python)} -P -m cli.database"
     return f"{database} backup --keep-days {BACKUP_KEEP_DAYS} --quiet"
 
 

@@ -82,7 +82,7 @@ def test_the_lines_name_everything_absolutely_and_collect_all_output():
                 ("*/5 * * * *", "consistency_checker"),
             ]
         )
-        + "17 3 * * * /opt/bot/scripts/database backup --keep-days 14 --quiet"
+        + "17 3 * * * /opt/bot/.venv/bin/python -P -m cli.database backup --keep-days 14 --quiet"
         " >>/opt/bot/logs/cron.out 2>&1\n"
         "@reboot /opt/bot/.venv/bin/python /opt/bot/scripts/watchdog.py --quiet"
         " >>/opt/bot/logs/cron.out 2>&1\n"
@@ -251,7 +251,9 @@ def test_crons_shell_can_run_every_line_and_the_daemon_trades(copy, exchange, db
         outputs = "".join(path.read_text() for path in (copy / "logs").glob("*.out"))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), (command, outputs)
         assert "Traceback" not in outputs
-    names = [Path(re.split(r"'?\.py|'? backup", command)[0]).name for _, command in lines]
+    names = [
+        re.split(r"/|cli\.", re.split(r"\.py| backup", command)[0])[-1] for _, command in lines
+    ]
     assert names == [
         "watchdog", "order_manager", "cooldown_manager", "consistency_checker", "database",
         "watchdog",
