@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Compares database and exchange, repairs and reports (phase 12). For cron: every 5 minutes.
 
 A shell only: what follows from what stands in src/caretakers/plans/consistency_checker.py, how it
@@ -28,7 +29,8 @@ Repairs (each is a row in dca_events):
                                                   cooldown_period before it buys
 
 Reports, once: a position that differs from its cycle by more than fees explain, an order with our
-prefix that no cycle claims, a cooldown that cannot end.
+prefix that no cycle claims, a cooldown that cannot end. Ends the alerts whose cause is gone, and
+mails once that each has ended (scripts/alerts lists the others).
 
 It also replaces the estimated fees of finished days by what Alpaca posted (CFEE, FEE).
 

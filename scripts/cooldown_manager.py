@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Lets cycles whose cooldown is over buy again (phase 11). For cron: every minute.
 
 A shell only: when a cooldown is over stands in src/caretakers/plans/cooldown_manager.py, how it is

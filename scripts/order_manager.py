@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Cancels open orders that are stale, stuck or orphaned (phase 10). For cron: every minute.
 
 A shell only: what is canceled and why stands in src/caretakers/plans/order_manager.py, how in

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Keeps the daemon alive (phase 13). For cron: every minute.
 
 A shell only: what is done and when stands in src/caretakers/plans/watchdog.py, how in

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -28,6 +29,7 @@ _URL_NAMES = (
     "ALPACA_DATA_STREAM_URL",
     "ALPACA_TRADING_STREAM_URL",
 )
+_IS_MISSING = " is missing: set it in .env"
 _ALPACAS_NAMES = {"APCA_API_KEY_ID": "ALPACA_API_KEY", "APCA_API_SECRET_KEY": "ALPACA_SECRET_KEY"}
 
 
@@ -167,6 +169,7 @@ class Settings:
     stream_silence_seconds: float = _setting(_seconds("2", "3600"), 60.0)
     pid_file: Path = _setting(_path, PROJECT_ROOT / "run" / "main_app.pid")
     log_dir: Path = _setting(_path, PROJECT_ROOT / "logs")
+    backup_dir: Path = _setting(_path, PROJECT_ROOT / "backups")
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
     taker_fee_percent: Decimal = _setting(_percent, Decimal("0.25"))
     maker_fee_percent: Decimal = _setting(_percent, Decimal("0.15"))
@@ -255,7 +258,7 @@ def inspect_settings(environment: Mapping[str, str]) -> tuple[Settings, list[str
         if spec.default is MISSING:
             values[spec.name] = ""
             if name not in raw:
-                problems.append(f"{name} is missing: set it in .env")
+                problems.append(f"{name}{_IS_MISSING}")
         if name in raw:
             try:
                 values[spec.name] = spec.metadata["parse"](raw[name])
@@ -324,27 +327,68 @@ def read_env_file() -> dict[str, str]:
         SettingsError: it cannot be read, or a line is no setting: a mistyped buy limit must not be
             ignored. The message leaves out the line's text, which may be a secret.
     """
+    values, problems = _inspect_env_file()
+    if problems:
+        raise SettingsError(problems)
+    return values
+
+
+def _inspect_env_file() -> tuple[dict[str, str], list[str]]:
+    """What can be read of the file, and a line for each of its lines that cannot."""
     name = env_file().name
     try:
         with open(env_file(), encoding="utf-8") as stream:
             found = list(parse_stream(stream))
     except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"cannot read {name}: {error}"]) from None
+        return {}, []
+    except UnicodeDecodeError:
+        return {}, [f"cannot read {name}: save it as plain text in UTF-8"]
+    except OSError as error:
+        cure = "make it yours to read" if isinstance(error, PermissionError) else "see ls -l"
+        return {}, [f"cannot read {name}: {error.strerror}: {cure}"]
+    values = {one.key: one.value for one in found if one.key is not None and one.value is not None}
     problems = [
-        f"{name} line {one.original.line}: that is no setting: write NAME=value"
+        f"{name} line {one.original.line}{_what_is_wrong(one.original.string)}"
         for one in found
         if one.error or (one.key is not None and one.value is None)
     ]
-    if problems:
-        raise SettingsError(problems)
-    return {one.key: one.value for one in found if one.key is not None and one.value is not None}
+    return values, problems
+
+
+def _what_is_wrong(line: str) -> str:
+    """Which setting a line seems to mean, and how it must be written; never its value."""
+    match = re.match(r"\s*(?:export\s+)?(\w+)\s*(=?)\s*(['\"]?)", line, re.ASCII)
+    name = match[1].upper() if match and match[1].upper() in setting_names() else None
+    if match and match[2] and match[3]:
+        cure = f"its quotes do not close, or something stands behind them: {name or 'NAME'}='value'"
+    else:
+        cure = f"that is no setting: write {name or 'NAME'}=value, or # before a remark"
+    return f" ({name}): {cure}" if name else f": {cure}"
 
 
 def read_environment() -> dict[str, str]:
-    """`.env` with the process environment on top."""
+    """`.env` with the process environment on top.
+
+    Raises:
+        SettingsError: see `read_env_file`.
+    """
     return {**read_env_file(), **os.environ}
+
+
+def inspect_environment() -> tuple[Settings, list[str]]:
+    """As `inspect_settings`, with what can be read of `.env` and of the process environment, and
+    its bad lines among the problems: for what must work whatever is wrong in the file.
+    """
+    values, bad_lines = _inspect_env_file()
+    settings, problems = inspect_settings({**values, **os.environ})
+    if bad_lines:  # what is missing may be what one of them means
+        problems = bad_lines + [one for one in problems if not one.endswith(_IS_MISSING)]
+    return settings, problems
+
+
+def find_bad_lines() -> list[str]:
+    """What in `.env` cannot be read, one line each."""
+    return _inspect_env_file()[1]
 
 
 _settings: Settings | None = None
@@ -358,8 +402,28 @@ def get_settings() -> Settings:
     """
     global _settings
     if _settings is None:
-        _settings = load_settings(read_environment())
+        environment = read_environment()
+        try:
+            _settings = load_settings(environment)
+        except SettingsError as error:
+            raise SettingsError(_without_a_file(error.problems)) from None
     return _settings
+
+
+def known_settings() -> Settings | None:
+    """Those that `get_settings` has read or was given; None: none yet."""
+    return _settings
+
+
+def _without_a_file(problems: list[str]) -> list[str]:
+    """Where there is no `.env`, and nothing is set elsewhere, one line instead of one for each."""
+    missing = [one.split()[0] for one in problems if one.endswith(_IS_MISSING)]
+    needed = sum(spec.default is MISSING for spec in fields(Settings))
+    if len(missing) < needed or env_file().exists():
+        return problems
+    cure = "scripts/setup makes one; fill it in" if env_file().name == ".env" else "see ENV_FILE"
+    first = f"there is no {env_file()}, and {', '.join(missing)} are missing: {cure}"
+    return [first, *(one for one in problems if not one.endswith(_IS_MISSING))]
 
 
 def use_settings(settings: Settings) -> None:

@@ -6,6 +6,7 @@ Decides nothing. Exit codes: 0 asked to stop, 1 could not go on (the watchdog st
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -25,6 +26,7 @@ from models.meta import ForeignDatabase, check_schema, claim_account
 from runtime.bootstrap import forbid_core_files
 from runtime.memory import prepare_process, settle_memory
 from runtime.pid_file import AlreadyRunning, PidFile
+from runtime.unwritable import describe_unwritable
 from trading.bot import SHUTDOWN_SECONDS, Bot
 from utils.alpaca_client_rest import ExchangeError, get_trading_client
 from utils.alpaca_queries import fetch_account_id
@@ -36,6 +38,18 @@ log = logging.getLogger("main_app")
 T = TypeVar("T")
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS, EXIT_ALREADY_RUNNING = 0, 1, 2, 3
+HELP = """\
+The daemon: watches the prices of the assets in the database, buys and sells, until it gets SIGINT
+(Ctrl-C) or SIGTERM. It logs to LOG_DIR/app.log and to standard error.
+
+  scripts/bot start      starts it detached; also stop, restart, pause, close (scripts/bot --help)
+  scripts/status         what it does; scripts/doctor: what is wrong
+  scripts/assets add     what it trades
+
+All settings are in .env, explained in .env.example.
+
+exit codes: 0 asked to stop; 1 could not go on: the log says why, the watchdog starts it again;
+            2 a setting or an argument is wrong; 3 another daemon runs"""
 THREADS = 32  # each symbol may have a slow request under way
 
 _bot: Bot | None = None
@@ -162,7 +176,7 @@ def main() -> int:
             print(f"main_app: {problem}", file=sys.stderr)
         return EXIT_SETTINGS
     except OSError as error:
-        print(f"main_app: cannot write the log folder: {error}", file=sys.stderr)
+        print(f"main_app: {describe_unwritable(error, settings)}", file=sys.stderr)
         return EXIT_SETTINGS
     try:
         with PidFile(settings.pid_file):
@@ -177,8 +191,11 @@ def main() -> int:
     except AlreadyRunning as error:
         log_event(log, LogEvent.APP_REFUSED, reason=error)
         return EXIT_ALREADY_RUNNING
-    except (ExchangeError, DatabaseError, ForeignDatabase, OSError) as error:
+    except (ExchangeError, DatabaseError, ForeignDatabase) as error:
         log_event(log, LogEvent.APP_FAILED, reason=error)
+        return EXIT_FAILED
+    except OSError as error:
+        log_event(log, LogEvent.APP_FAILED, reason=describe_unwritable(error, settings))
         return EXIT_FAILED
     except Exception:  # noqa: BLE001 - the top of the program: log and mail must say it
         log_event(log, LogEvent.APP_FAILED, level=logging.CRITICAL, traceback=True)
@@ -205,5 +222,14 @@ def _leave(code: int) -> None:
     sys.exit(code)
 
 
+def _parse(arguments: list[str]) -> None:
+    """It takes no arguments: all its settings are in `.env`. Ends the program for --help."""
+    parser = argparse.ArgumentParser(
+        prog="main_app.py", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(arguments)
+
+
 if __name__ == "__main__":
+    _parse(sys.argv[1:])
     _leave(main())

@@ -84,7 +84,8 @@ CREATE TABLE IF NOT EXISTS dca_orders (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- Repairs, blocks, corrections and alerts. Append-only. Rows with the same kind, symbol, cycle_id, order_id and dedupe_key are the
--- same alert, whatever their reason says. The newest of them counts: if it is no 'error', the alert is over.
+-- same alert, whatever their reason says. The newest of them counts: 'error' is open, 'warning' was
+-- acknowledged, 'info' is over.
 CREATE TABLE IF NOT EXISTS dca_events (
     id         BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
     kind       VARCHAR(64)  NOT NULL,                                   -- EventKind in src/domain/events.py

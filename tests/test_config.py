@@ -297,7 +297,8 @@ def test_a_line_that_is_no_setting_is_refused_and_not_repeated(env_path, line):
     with pytest.raises(SettingsError) as refused:
         get_settings()
     assert refused.value.problems == [
-        f"bot.env line {len(good) + 2}: that is no setting: write NAME=value"
+        f"bot.env line {len(good) + 2} (MAX_OPEN_CYCLES): that is no setting: write"
+        " MAX_OPEN_CYCLES=value, or # before a remark"
     ]
 
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from caretakers.alert_endings import AlertEndings
 from caretakers.consistency_snapshot import ConsistencySnapshots
 from caretakers.plans.consistency_checker import Finding, confirmed, plan_repairs
 from caretakers.runner import ScriptRun, StepFailed
@@ -70,9 +71,14 @@ class ConsistencyChecker:
         engine = build_engine(run.settings)
         self._rules, self._reconciler = engine.rules, engine.reconciler
         self._snapshots = ConsistencySnapshots(engine.client, self._rules, self._fee_rate)
+        self._endings = AlertEndings(run, engine.client, self._snapshots, HOLD_SECONDS)
 
     def work(self) -> None:
         """Do what `check_consistency` says."""
+        self._repair()
+        self._endings.work()
+
+    def _repair(self) -> None:
         findings = self._confirmed_findings()
         for number, finding in enumerate(findings):
             if not self._run.dry_run and _is_one_too_many(finding):
@@ -92,7 +98,7 @@ class ConsistencyChecker:
         )
 
         def refuse() -> str:
-            if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS):
+            if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS, Severity.ERROR):
                 event = Event(kind=HELD_KIND, severity=Severity.ERROR, reason=reason)
                 record_event(thread_connection(), event)
             raise StepFailed("too many cycles ended in error: see dca_events")
@@ -237,7 +243,7 @@ def _is_one_too_many(finding: Finding) -> bool:
     """Whether this cycle would be the third to end in error, of this run and of those before."""
     if finding.action is not Action.END_IN_ERROR or finding.holding is None:
         return False
-    ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS)
+    ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS, Severity.ERROR)
     facts = replace(finding.holding, ended_lately=len(ended))
     return plan(facts).action is Action.HOLD_BACK
 

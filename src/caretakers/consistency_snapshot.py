@@ -16,14 +16,20 @@ from functools import partial
 from alpaca.trading.client import TradingClient
 
 from caretakers.plans.consistency_checker import Snapshot, plan_repairs
-from domain.cycle import WAITING_STATUSES, CycleStatus
+from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
 from domain.events import EventKind
 from domain.market import AssetRules, Position
 from domain.orders import ExchangeOrder, UnreadableOrder
 from domain.trading_state import TradingState
 from domain.wire import WireError, normalize_symbol
 from models.events import get_kinds_by_cycle
-from models.trading_state import load_all_trading_states, load_cooldowns, with_leftovers
+from models.trading_state import (
+    load_all_trading_states,
+    load_cooldowns,
+    load_trading_state,
+    load_trading_state_of_cycle,
+    with_leftovers,
+)
 from strategy.fees import compute_coins_taken
 from strategy.order_history import BEGINNING
 from strategy.order_identity import parse_client_order_id
@@ -208,6 +214,38 @@ class ConsistencySnapshots:
             short_by=records - account - state.coin_fees if is_short else Decimal(0),
             surplus=Decimal(0) if is_unsellable(surplus, rules) else surplus,
         )
+
+    def find_holding_kind(self, cycle: DcaCycle) -> EventKind | None:
+        """What comparing this one cycle with its position finds now; None: they fit.
+
+        Raises:
+            ExchangeError, DatabaseError: not known.
+        """
+        connection = thread_connection()
+        found = load_trading_state_of_cycle(connection, cycle)
+        if found is None or found.other_symbol:
+            return None
+        [state] = with_leftovers(connection, [found])
+        rules = self.rules.get(normalize_symbol(state.asset.asset_symbol))
+        position = fetch_position(self.client, rules.symbol)
+        if self._fits(state, position):
+            return None
+        return plan(self._measure(state, rules, position)).kind
+
+    def is_explained(self, order: ExchangeOrder) -> bool:
+        """Whether the account's coins are those of the cycles, although nothing claims `order`.
+
+        Raises:
+            ExchangeError, DatabaseError: not known.
+        """
+        state = load_trading_state(thread_connection(), order.symbol)
+        if state is not None:
+            [state] = with_leftovers(thread_connection(), [state])
+        position = fetch_position(self.client, order.symbol)
+        account_qty = position.qty if position is not None else Decimal(0)
+        rules, now = self.rules.get(order.symbol), datetime.now(UTC)
+        facts = measure_unclaimed(order, state, account_qty, rules, self.fee_rate, now)
+        return plan(facts).action is Action.NOTHING
 
     def is_still_gone(self, holding: Holding) -> bool:
         """Asked once more before a cycle ends in error: no coins, no order open or on its way.

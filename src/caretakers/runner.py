@@ -24,6 +24,7 @@ from config import Settings, SettingsError, get_settings
 from models.meta import ForeignDatabase, check_account, check_schema, claim_account
 from runtime.bootstrap import forbid_core_files
 from runtime.script_runs import ScriptRunRecord, save_script_run
+from runtime.unwritable import describe_unwritable
 from utils.db_utils import (
     DatabaseError,
     DatabaseUnavailable,
@@ -115,7 +116,7 @@ def run_script(script: Script, work: Callable[[ScriptRun], None]) -> int:
     except SettingsError as error:
         return _refuse(script, arguments, error.problems)
     except OSError as error:
-        return _refuse(script, arguments, [f"cannot write the log or run folder: {error}"])
+        return _refuse(script, arguments, [describe_unwritable(error, settings)])
     run = ScriptRun(settings=settings, dry_run=arguments.dry_run)
     started_at = datetime.now(UTC)
     reason: str | None = None

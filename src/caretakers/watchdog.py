@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import http.client
 import logging
+import socket
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -267,6 +270,20 @@ def _save_memory(settings: Settings, memory: Memory) -> None:
     """Keep it for the next run. Without a folder to write to there is no lock and no run either."""
     state = {**asdict(memory), "boot_id": read_boot_id()}
     save_state(settings.run_dir / MEMORY_NAME, state)
+
+
+def find_ping_trouble(url: str) -> str | None:
+    """Why nobody could be pinged at `url`, as far as a connection shows; nothing is requested."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), PING_SECONDS) as line:
+            if parts.scheme == "https":
+                context = ssl.create_default_context()
+                context.wrap_socket(line, server_hostname=parts.hostname).close()
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def ping(url: str) -> str | None:

@@ -18,7 +18,13 @@ from cli.bot_options import parse_options
 from cli.command_line import EXIT_DONE, EXIT_FAILED, print_json
 from cli.runner import Command, run_tool
 from cli.start_warnings import find_start_warnings
-from config import Settings, get_settings
+from config import (
+    Settings,
+    find_bad_lines,
+    get_settings,
+    inspect_environment,
+    use_settings,
+)
 from runtime.daemon_process import (
     DaemonError,
     age_seconds,
@@ -31,6 +37,7 @@ from runtime.daemon_process import (
 )
 from runtime.heartbeat import Heartbeat
 from runtime.operator_flags import PAUSED, is_paused, is_stopped, set_flag
+from runtime.unwritable import describe_unwritable
 from utils.formatting import span
 from utils.log_events import LogEvent, log_event
 from utils.logging_setup import setup_logging
@@ -48,10 +55,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = parse_options(arguments)
+    if options.command == "stop":
+        return BotCommand(_settings_to_stop_with(), options).run()
     settings = get_settings()
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     setup_logging(settings, "bot", console=False)
     return BotCommand(settings, options).run()
+
+
+def _settings_to_stop_with() -> Settings:
+    """A daemon can be stopped whatever is wrong in `.env` by now, and where no log can be written.
+    Only the place of its PID file is needed.
+    """
+    settings, _ = inspect_environment()
+    use_settings(settings)
+    for problem in find_bad_lines():
+        where = f"the daemon is searched for at PID_FILE={settings.pid_file}"
+        print(f"bot: {problem}; {where}", file=sys.stderr)
+    try:
+        setup_logging(settings, "bot", console=False)
+    except OSError as error:
+        logging.getLogger().addHandler(logging.NullHandler())
+        print(f"bot: {describe_unwritable(error, settings)}", file=sys.stderr)
+    return settings
 
 
 class BotCommand(Command):

@@ -16,14 +16,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import mysql.connector
+import psutil
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from cli.command_line import ask
+from cli.database_backup import main as backup_command
 from cli.database_upgrade import main as migrate
+from config import SettingsError, inspect_environment
 from mariadb_server.errors import MariaDBError
 from mariadb_server.server import PrivateMariaDB
 from models.meta import ForeignDatabase, apply_schema
+from runtime.daemon_process import find_daemon
 from utils.db_utils import DatabaseError
-from utils.private_database import FOLDER
+from utils.private_database import FOLDER, is_private_database
 
 HELP = """\
 A MariaDB server of your own inside this folder, for users who have no MariaDB or MySQL.
@@ -34,22 +39,38 @@ A MariaDB server of your own inside this folder, for users who have no MariaDB o
   scripts/database shell              type SQL; exit or Ctrl-D ends it
   scripts/database shell "SELECT 1"   run one statement
   scripts/database stop               shut it down; the data stays
+  scripts/database backup             back up the database in .env while the bot trades
+  scripts/database restore FILE       put a backup in its place; the bot must be stopped
+  scripts/database catch-up           book what happened on the exchange since that backup
   scripts/database migrate            make or upgrade the tables of the database in .env,
-                                      this one or a server of your own (see migrate --help)
+                                      this one or a server of your own
 
 It runs as your user, listens on this machine only, and is no service of the system. Its data is in
-.local/mariadb/main: that folder is your bot's memory, so include it in your backups. With --json
-each command answers in JSON. Exit code 0: done; 1: it could not be done; 3 (status): it does not
-run.
+.local/mariadb/main: that folder is your bot's memory. A copy of it made while the server runs is
+no backup: use scripts/database backup. backup, restore, catch-up and migrate are for a server of
+your own as well, and each has a --help. With --json each command answers in JSON. Exit code 0:
+done; 1: it could not be done; 2: it must not be done now; 3 (status): it does not run.
 """
-NOT_RUNNING, INTERRUPTED = 3, 130
-_FAILURES = (MariaDBError, DatabaseError, ForeignDatabase, mysql.connector.Error, ValueError)
+REFUSED, NOT_RUNNING, INTERRUPTED = 2, 3, 130
+BACKUP_COMMANDS = ("backup", "restore", "catch-up")
+_FAILURES = (
+    MariaDBError,
+    DatabaseError,
+    ForeignDatabase,
+    SettingsError,
+    mysql.connector.Error,
+    ValueError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     texts = list(sys.argv[1:] if arguments is None else arguments)
     if texts[:1] == ["migrate"]:
         return migrate(texts[1:])
+    command = next((text for text in texts if not text.startswith("-")), "")
+    if command in BACKUP_COMMANDS:
+        texts.remove(command)
+        return backup_command(command, texts)
     options = _parse(texts)
     server = PrivateMariaDB(FOLDER, report=lambda line: print(line, file=sys.stderr))
     try:
@@ -76,9 +97,24 @@ def start(server: PrivateMariaDB, options: argparse.Namespace) -> int:
 
 def stop(server: PrivateMariaDB, options: argparse.Namespace) -> int:
     ran = server.is_running()
+    if ran and not options.yes and (daemon := _daemon_that_uses_it()) is not None:
+        trades = f"the bot trades with this database (PID {daemon.pid}): scripts/bot stop first"
+        if options.json or not sys.stdin.isatty():
+            print(f"ERROR: {trades}; --yes stops the database all the same", file=sys.stderr)
+            return REFUSED
+        question = f"{trades[0].upper()}{trades[1:]}. Stop the database all the same? [y/N] "
+        if ask(question).lower() not in ("y", "yes"):
+            print("not stopped", file=sys.stderr)
+            return REFUSED
     server.stop()
     _answer(options, {"running": False}, "stopped" if ran else "it does not run")
     return 0
+
+
+def _daemon_that_uses_it() -> psutil.Process | None:
+    """The bot of this folder, if it runs with this server; .env may be incomplete by now."""
+    settings, _ = inspect_environment()
+    return find_daemon(settings) if is_private_database(settings) else None
 
 
 def status(server: PrivateMariaDB, options: argparse.Namespace) -> int:
@@ -198,6 +234,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("statement", nargs="?", help="SQL, for shell")
     parser.add_argument("--database", default="dca_bot", help="its DB_NAME (default: dca_bot)")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
+    parser.add_argument(
+        "--yes", action="store_true", help="stop although the bot trades with this database"
+    )
     options = parser.parse_intermixed_args(arguments)
     if options.statement is not None and options.command != "shell":
         parser.error(f"{options.command} takes no statement")
@@ -210,6 +249,8 @@ COMMANDS: dict[str, Callable[[PrivateMariaDB, argparse.Namespace], int]] = {
     "status": status,
     "env": env,
     "shell": shell,
+    # Main gives these to their own parsers: here they stand for the usage.
+    **dict.fromkeys(BACKUP_COMMANDS, lambda _server, _options: REFUSED),
     "migrate": lambda _server, options: migrate(["--json"] if options.json else []),
 }
 

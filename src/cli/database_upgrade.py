@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _migrate(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
-    settings = _database_settings()
+    settings = database_settings()
     if settings is None:
         reason = "no database in .env yet (DB_USER, DB_NAME): there are no tables to make"
         if not options.if_configured:
@@ -55,7 +55,7 @@ def _migrate(arguments: Sequence[str]) -> int:
     return EXIT_DONE
 
 
-def _database_settings() -> Settings | None:
+def database_settings() -> Settings | None:
     """Those of .env, None when they name no database. The keys of Alpaca may still be missing.
 
     Raises:

@@ -36,7 +36,7 @@ FAIL  it does not work, or money is in danger
 It checks: settings, fees, .env, packages, paper or live, account, clock, both streams (it opens one
 only while no daemon of yours holds it), database, grants, schema, times, account binding, a second
 daemon, each asset's plan, capital, the daemon, what holds an asset back, the caretakers, crontab,
-folders, disk, logs, mail, the watcher outside this machine.
+folders, disk, backups, logs, mail, the watcher outside this machine.
 
 exit codes: 0 nothing failed (there may be warnings); 1 something failed; 2 a wrong argument"""
 

@@ -31,8 +31,9 @@ MANUAL = """\
   scripts/install_crontab remove    take them out again
 
 watchdog, order_manager and cooldown_manager run every minute, consistency_checker every five
-minutes. After a reboot the watchdog runs; if .env names the private MariaDB, scripts/database start
-runs first. Your other entries stay as they are. What the jobs print goes to LOG_DIR/cron.out,
+minutes. Each night the database is backed up (scripts/database backup --help); backups of 14 days
+are kept. After a reboot the watchdog runs; if .env names the private MariaDB, scripts/database
+start runs first. Your other entries stay as they are. What the jobs print goes to LOG_DIR/cron.out,
 beside their logs.
 
 Cron's jobs see no environment: the settings must be in .env. Run remove before you move the folder,

@@ -23,10 +23,12 @@ from cli.command_line import (
     make_console,
     print_json,
 )
-from config import Settings, SettingsError
+from config import Settings, SettingsError, known_settings
 from models.meta import ForeignDatabase
 from operations.refused import Refused
 from runtime.daemon_process import DaemonError
+from runtime.unwritable import describe_unwritable
+from utils.backup_file import BackupError
 from utils.db_utils import DatabaseError, close_thread_connection
 from utils.log_events import LogEvent, log_event
 
@@ -74,12 +76,12 @@ def run_tool(
         return end(str(error), EXIT_REFUSED)
     except SettingsError as error:
         return end(error.problems, EXIT_REFUSED)
-    except (DaemonError, DatabaseError, ForeignDatabase) as error:
+    except (BackupError, DaemonError, DatabaseError, ForeignDatabase) as error:
         return end(str(error), EXIT_FAILED)
     except TimeoutError:
         return end("the watchdog or another tool is still at work: try again", EXIT_FAILED)
     except OSError as error:
-        return end(f"cannot write the log or run folder, or the answer: {error}", EXIT_FAILED)
+        return end(describe_unwritable(error, known_settings()), EXIT_FAILED)
     except KeyboardInterrupt:
         return end("stopped", EXIT_FAILED)
     except Exception as error:

@@ -270,9 +270,11 @@ def _buy_limits(status: Status) -> Text:
 def _event_lines(status: Status) -> list[RenderableType]:
     if not status.events:
         return []
-    lines: list[RenderableType] = [Text("\nERROR events of the last day, newest first", "bold")]
+    lines: list[RenderableType] = [
+        Text("\nOpen alerts, newest first (scripts/alerts shows their cures)", "bold")
+    ]
     for event in status.events:
         about = f" {event.symbol}" if event.symbol else ""
         at = f"{event.created_at:%m-%d %H:%M}"
-        lines.append(_indented(f"{at} {event.kind}{about}: {event.reason}"))
+        lines.append(_indented(f"{event.id} {at} {event.kind}{about}: {event.reason}"))
     return lines

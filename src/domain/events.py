@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     CLOSE_WITHDRAWN = "close_withdrawn"
     COOLDOWN_ENDLESS = "cooldown_endless"
     CYCLE_ADOPTED = "cycle_adopted"
+    DATABASE_RESTORED = "database_restored"
     FEES_IMPLAUSIBLE = "fees_implausible"
     FEES_INCOMPLETE = "fees_incomplete"
     FILL_CORRECTED = "fill_corrected"
@@ -62,11 +63,23 @@ UNBOOKED_KINDS = (
 )
 
 
+# Something happened that a person should know of; nothing has to be cured.
+NEWS_KINDS = (
+    EventKind.FILL_CORRECTED,
+    EventKind.POSITION_GONE,
+    EventKind.TRANSITION_FORBIDDEN,
+)
+# Every other ERROR lasts until what it is about is gone. One of a kind of an older version is news.
+LASTING_KINDS = tuple(kind for kind in EventKind if kind not in NEWS_KINDS)
+NEWS_SECONDS = 3600.0  # so long it counts as something that is wrong now
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One row of `dca_events`. `reason` is one line for a person, and says nothing to a program.
 
-    Events of one `identity` are the same alert, and the newest of them says how it stands.
+    Events of one `identity` are the same alert, and the newest of them says how it stands: an ERROR
+    that is open, a WARNING that was acknowledged, an INFO that is over.
     `order_id` is the exchange's id of the order that it is about; `dedupe_key` is what else makes
     it another than others of its kind: the days of a fee, the status that an order stays in.
     """
@@ -98,8 +111,22 @@ class EventAge:
 class EventRow:
     """An event as it was written; `created_at` is aware UTC."""
 
+    id: int
     kind: str  # of an older version, maybe
+    severity: Severity
     reason: str
+    asset_id: int | None
     symbol: str | None
     cycle_id: int | None
+    order_id: str | None
+    dedupe_key: str | None
     created_at: datetime
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is over only when what it is about is gone."""
+        return self.kind in LASTING_KINDS
+
+    def is_wrong_now(self, now: datetime) -> bool:
+        """Whether an open alert still counts as something that is wrong."""
+        return self.lasts or (now - self.created_at).total_seconds() <= NEWS_SECONDS

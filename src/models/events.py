@@ -11,9 +11,9 @@ from typing import Any
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from domain.events import Event, EventAge, EventKind, EventRow, Severity
-from domain.rows import utc_from_db
-from models.statements import insert_rows, marks, read_row, read_rows
+from domain.events import LASTING_KINDS, Event, EventAge, EventKind, EventRow, Severity
+from domain.rows import Row, utc_from_db
+from models.statements import insert_row, insert_rows, marks, read_row, read_rows
 
 _IDENTITY = ("kind", "symbol", "cycle_id", "order_id", "dedupe_key")
 _IS_LAST_OF_ITS_IDENTITY = (
@@ -21,6 +21,20 @@ _IS_LAST_OF_ITS_IDENTITY = (
     + " AND ".join(f"later.{column} <=> e.{column}" for column in _IDENTITY)
     + ")"
 )
+_HAD_AN_ERROR = (
+    "EXISTS (SELECT 1 FROM dca_events first WHERE first.severity = 'error' AND "
+    + " AND ".join(f"first.{column} <=> e.{column}" for column in _IDENTITY)
+    + ")"
+)
+_COLUMNS = "e.id, e.severity, e.reason, e.asset_id, e.created_at, " + ", ".join(
+    f"e.{column}" for column in _IDENTITY
+)
+# A WARNING of an identity that never was an ERROR is no alert.
+_OPEN_ALERTS = (
+    f"SELECT {_COLUMNS} FROM dca_events e WHERE e.severity IN ('error', 'warning')"
+    f" AND {_IS_LAST_OF_ITS_IDENTITY} AND (e.severity = 'error' OR {_HAD_AN_ERROR})"
+)
+_ACKNOWLEDGED = Severity.WARNING
 
 
 def append_event(db_conn: MySQLConnectionAbstract, event: Event) -> None:
@@ -46,53 +60,111 @@ def _columns_of(event: Event) -> dict[str, Any]:
 def was_written(
     db_conn: MySQLConnectionAbstract, event: Event, since: datetime | None = None
 ) -> bool:
-    """Whether this same alert was written (since `since`) and was not ended after that."""
+    """Whether this same alert was written (since `since`) and was not ended after that. One that
+    was acknowledged is not written again.
+    """
     query = (
         f"SELECT severity FROM dca_events WHERE {' <=> %s AND '.join(_IDENTITY)} <=> %s"
         " AND (%s IS NULL OR created_at >= %s) ORDER BY id DESC LIMIT 1"
     )
     row = read_row(db_conn, query, *event.identity, since, since)
-    return row is not None and row["severity"] == event.severity
+    known = {event.severity}
+    if event.severity is Severity.ERROR:
+        known.add(_ACKNOWLEDGED)
+    return row is not None and row["severity"] in known
 
 
 def end_alerts(
     db_conn: MySQLConnectionAbstract, order_id: str, kinds: Sequence[EventKind], reason: str
 ) -> None:
-    """The errors of these kinds about this order are over: each gets a row of the same identity
-    that is no ERROR. If it comes back, that is a new alert.
+    """The alerts of these kinds about this order are over. If one comes back, it is a new alert."""
+    query = f"{_OPEN_ALERTS} AND e.order_id = %s AND e.kind IN ({marks(kinds)})"
+    for row in read_rows(db_conn, query, order_id, *kinds):
+        end_alert(db_conn, _event_row(row), reason)
+
+
+def end_alert(db_conn: MySQLConnectionAbstract, alert: EventRow, reason: str) -> None:
+    """It is over: it gets a row of the same identity that is no ERROR."""
+    _append_like(db_conn, alert, Severity.INFO, f"over: {reason}")
+
+
+def acknowledge(db_conn: MySQLConnectionAbstract, alert: EventRow) -> None:
+    """The user has seen it: it is called wrong no more, and does not come again before it ended."""
+    _append_like(db_conn, alert, _ACKNOWLEDGED, alert.reason)
+
+
+def _append_like(
+    db_conn: MySQLConnectionAbstract, alert: EventRow, severity: Severity, reason: str
+) -> None:
+    values = {column: getattr(alert, column) for column in (*_IDENTITY, "asset_id")}
+    insert_row(db_conn, "dca_events", values | {"severity": severity, "reason": reason[:500]})
+
+
+def get_open_alerts(db_conn: MySQLConnectionAbstract) -> list[EventRow]:
+    """The newest row of each alert that is not over, newest first; with those acknowledged."""
+    rows = read_rows(db_conn, f"{_OPEN_ALERTS} ORDER BY e.id DESC")
+    return [_event_row(row) for row in rows]
+
+
+def get_ends_after(db_conn: MySQLConnectionAbstract, event_id: int) -> list[EventRow]:
+    """The rows after `event_id` that ended an alert, oldest first, each with the severity that the
+    alert had until then: a WARNING had been acknowledged.
     """
-    query = (
-        "SELECT e.kind, e.asset_id, e.symbol, e.cycle_id, e.order_id, e.dedupe_key"
-        f" FROM dca_events e WHERE e.order_id = %s AND e.kind IN ({marks(kinds)})"
-        f" AND e.severity = %s AND {_IS_LAST_OF_ITS_IDENTITY}"
+    before = (
+        "(SELECT MAX(b.id) FROM dca_events b WHERE b.id < e.id AND "
+        + " AND ".join(f"b.{column} <=> e.{column}" for column in _IDENTITY)
+        + ")"
     )
-    rows = read_rows(db_conn, query, order_id, *kinds, Severity.ERROR)
-    over = [Event(severity=Severity.INFO, reason=f"over: {reason}", **row) for row in rows]
-    append_events(db_conn, over)
+    query = (
+        f"SELECT {_COLUMNS.replace('e.severity', 'was.severity')} FROM dca_events e"
+        f" JOIN dca_events was ON was.id = {before}"
+        " WHERE e.id > %s AND e.severity = 'info' AND was.severity IN ('error', 'warning')"
+        f" AND {_HAD_AN_ERROR} ORDER BY e.id"
+    )
+    return [_event_row(row) for row in read_rows(db_conn, query, event_id)]
+
+
+def get_newest_event_id(db_conn: MySQLConnectionAbstract) -> int:
+    """The id of the last row; 0 where there is none."""
+    row = read_row(db_conn, "SELECT MAX(id) AS id FROM dca_events")
+    return int(row["id"] or 0) if row else 0
+
+
+def _event_row(row: Row) -> EventRow:
+    times = {"created_at": utc_from_db(row["created_at"])}
+    return EventRow(**row | times | {"severity": Severity(row["severity"])})
 
 
 def get_event_ages(
-    db_conn: MySQLConnectionAbstract, kinds: Sequence[EventKind], within_seconds: float
+    db_conn: MySQLConnectionAbstract,
+    kinds: Sequence[EventKind],
+    within_seconds: float,
+    severity: Severity | None = None,
 ) -> list[EventAge]:
-    """Events of these kinds of the last `within_seconds`, oldest first."""
+    """Events of these kinds of the last `within_seconds`, oldest first.
+
+    Args:
+        severity: only those. ERROR: without the rows that acknowledged or ended one.
+    """
     query = (
         "SELECT order_id, TIMESTAMPDIFF(MICROSECOND, created_at, UTC_TIMESTAMP(6)) AS age"
         " FROM dca_events WHERE created_at >= UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
-        f" AND kind IN ({marks(kinds)}) ORDER BY id"
+        f" AND kind IN ({marks(kinds)}) AND (%s IS NULL OR severity = %s) ORDER BY id"
     )
-    rows = read_rows(db_conn, query, within_seconds, *kinds)
+    rows = read_rows(db_conn, query, within_seconds, *kinds, severity, severity)
     return [EventAge(row["order_id"], float(row["age"]) / 1e6) for row in rows]
 
 
 def get_kinds_by_cycle(
     db_conn: MySQLConnectionAbstract, cycle_ids: Collection[int], kinds: Sequence[EventKind]
 ) -> set[tuple[int, EventKind]]:
-    """Which of `kinds` was ever written about which of these cycles: (cycle_id, kind)."""
+    """Which of `kinds` was written about which of these cycles and is not over: (id, kind)."""
     if not cycle_ids:
         return set()
     query = (
-        "SELECT DISTINCT cycle_id, kind FROM dca_events"
-        f" WHERE cycle_id IN ({marks(cycle_ids)}) AND kind IN ({marks(kinds)})"
+        "SELECT DISTINCT e.cycle_id, e.kind FROM dca_events e"
+        f" WHERE e.cycle_id IN ({marks(cycle_ids)}) AND e.kind IN ({marks(kinds)})"
+        f" AND e.severity <> 'info' AND {_IS_LAST_OF_ITS_IDENTITY}"
     )
     rows = read_rows(db_conn, query, *cycle_ids, *kinds)
     return {(row["cycle_id"], EventKind(row["kind"])) for row in rows}
@@ -106,11 +178,10 @@ def get_events(db_conn: MySQLConnectionAbstract, limit: int = 50) -> list[dict[s
 def get_error_events(
     db_conn: MySQLConnectionAbstract, within_seconds: float, limit: int
 ) -> list[EventRow]:
-    """The errors of late that are not over, newest first; of the same alert the last row."""
+    """The alerts that are open and not acknowledged, newest first; news only of late."""
     query = (
-        "SELECT e.kind, e.reason, e.symbol, e.cycle_id, e.created_at FROM dca_events e"
-        " WHERE e.severity = %s AND e.created_at >= UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
-        f" AND {_IS_LAST_OF_ITS_IDENTITY} ORDER BY e.id DESC LIMIT %s"
+        f"{_OPEN_ALERTS} AND e.severity = 'error' AND (e.kind IN ({marks(LASTING_KINDS)})"
+        " OR e.created_at >= UTC_TIMESTAMP(6) - INTERVAL %s SECOND) ORDER BY e.id DESC LIMIT %s"
     )
-    rows = read_rows(db_conn, query, Severity.ERROR, within_seconds, limit)
-    return [EventRow(**row | {"created_at": utc_from_db(row["created_at"])}) for row in rows]
+    rows = read_rows(db_conn, query, *LASTING_KINDS, within_seconds, limit)
+    return [_event_row(row) for row in rows]

@@ -91,7 +91,7 @@ def apply_schema(
     """
     steps = load_migrations() if migrations is None else migrations
     newest = steps[-1].version if steps else _OLDEST_VERSION
-    with _schema_lock(db_conn):
+    with schema_lock(db_conn):
         found = _stored_version(db_conn)
         done = []
         if found is None:
@@ -116,8 +116,13 @@ def apply_schema(
 
 
 @contextmanager
-def _schema_lock(db_conn: MySQLConnectionAbstract) -> Iterator[None]:
-    """The server frees it when the connection ends, so a crash never leaves it behind."""
+def schema_lock(db_conn: MySQLConnectionAbstract) -> Iterator[None]:
+    """No other program changes the tables meanwhile. The server frees it when the connection ends,
+    so a crash never leaves it behind.
+
+    Raises:
+        MigrationFailed: another program has held it for too long.
+    """
     row = read_row(db_conn, f"SELECT GET_LOCK({_LOCK}, {LOCK_SECONDS}) AS taken")
     if row is None or row["taken"] != 1:
         raise MigrationFailed("another program is changing the tables: run it again in a minute")

@@ -30,6 +30,8 @@ _SCHEDULE = (
     ("* * * * *", "cooldown_manager"),
     ("*/5 * * * *", "consistency_checker"),
 )
+_BACKUP_AT = "17 3 * * *"
+BACKUP_KEEP_DAYS = 14
 
 
 class CrontabError(Exception):
@@ -61,6 +63,7 @@ def compute_block(installation: Installation) -> str:
     lines = [_begin(installation.root)]
     for when, name in _SCHEDULE:
         lines.append(f"{when} {_command(_job(installation, name), installation)}")
+    lines.append(f"{_BACKUP_AT} {_command(_backup_job(installation), installation)}")
     at_boot = _command(_job(installation, "watchdog"), installation)
     if installation.starts_database:
         # It prints the DB_* lines for .env with the password: not into a file.
@@ -76,6 +79,11 @@ def compute_block(installation: Installation) -> str:
 def _job(installation: Installation, name: str) -> str:
     script = installation.root / "scripts" / f"{name}.py"
     return f"{shlex.quote(installation.python)} {shlex.quote(str(script))} --quiet"
+
+
+def _backup_job(installation: Installation) -> str:
+    database = f"{shlex.quote(installation.python)} -P -m cli.database"
+    return f"{database} backup --keep-days {BACKUP_KEEP_DAYS} --quiet"
 
 
 def _output(installation: Installation) -> str:

@@ -8,6 +8,7 @@ this module (`.venv/bin/python -m cli.generated_docs`) and a test holds the two 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any, Self
@@ -97,6 +98,8 @@ class LogEvent(StrEnum):
     POSITIONS_DOUBTED = "positions.doubted", _ERROR, "two cycles ended in `error` within an hour and the coins of more seem to be gone: consistency_checker ends no other in that hour", "see [recovery](recovery.md)"
     CYCLE_ORDERLESS = "cycle.orderless", _ERROR, "a cycle waits for an order that the exchange does not know and that may still appear", "if it lasts, check Alpaca's dashboard"
     COOLDOWN_ENDLESS = "cooldown.endless", _WARNING, "the end of a cooldown cannot be computed", "see [recovery](recovery.md)"
+    ALERT_ENDED = "alert.ended", _WARNING, "an alert (`alert`) is over, and why. Told once. Mailed; INFO and not mailed, where it was acknowledged before or was only news"
+    ALERT_UNJUDGED = "alert.unjudged", _WARNING, "whether an alert is over could not be asked now; the next run asks again", "nothing, unless it lasts"
     # The streams.
     STREAM_CONNECTED = "stream.connected", _INFO, "a stream is connected; what was missed is asked for over REST"
     STREAM_DISCONNECTED = "stream.disconnected", _WARNING, "a stream was lost; it is opened again", "nothing, unless it lasts"
@@ -168,7 +171,13 @@ class LogEvent(StrEnum):
     FEES_SETTLED = "fees.settled", _INFO, "posted fees were written in place of the estimates"
     FEES_INCOMPLETE = "fees.incomplete", _INFO, "two days after the trades, less is posted than the maker's rate takes: the estimates stay, marked with `~`", "nothing; if it lasts, are `TAKER_FEE_PERCENT` and `MAKER_FEE_PERCENT` those of your tier?"
     FEES_IMPLAUSIBLE = "fees.implausible", _WARNING, "more is posted than the taker's rate takes of these orders: the estimates stay", "are `TAKER_FEE_PERCENT` and `MAKER_FEE_PERCENT` those of your tier?"
+    # Backups.
+    BACKUP_MADE = "backup.made", _INFO, "a backup was written, read back and checked"
+    BACKUP_FAILED = "backup.failed", _ERROR, "no backup could be made, and why; the older ones are kept", "read `reason`: a full or unwritable `BACKUP_DIR`, a database that does not answer"
+    DATABASE_RESTORED = "database.restored", _INFO, "`scripts/database restore`: a backup is in use"
+    DATABASE_CAUGHT_UP = "database.caught_up", _INFO, "what happened on the exchange since the backup is booked"
     # What the user asked for.
+    ALERT_ACKNOWLEDGED = "alert.acknowledged", _INFO, "`scripts/alerts ack`: the user has seen it"
     COMMAND_FAILED = "command.failed", _WARNING, "a command of yours could not reach the exchange", "read `reason`"
     ASSET_ADDED = "asset.added", _INFO, "`scripts/assets add`"
     ASSET_EDITED = "asset.edited", _INFO, "`scripts/assets edit`, with the new values"
@@ -200,6 +209,16 @@ def format_value(value: Any) -> str:
     return f'"{text}"' if " " in text or text == "" else text
 
 
+def matter_of(event: LogEvent, fields: Mapping[str, Any]) -> str:
+    """What a line is about: the same for each line of the same alert."""
+    identity = [
+        f"{key}={type(value).__name__ if isinstance(value, Exception) else value}"
+        for key, value in fields.items()
+        if value is not None and (key in IDENTITY_FIELDS or isinstance(value, Exception))
+    ]
+    return " ".join([event.value, *identity])
+
+
 def log_event(
     logger: logging.Logger,
     event: LogEvent,
@@ -224,11 +243,6 @@ def log_event(
     if logger.isEnabledFor(level):
         known = {key: value for key, value in fields.items() if value is not None}
         shown = " ".join(f"{key}={format_value(value)}" for key, value in known.items())
-        identity = [
-            f"{key}={type(value).__name__ if isinstance(value, Exception) else value}"
-            for key, value in known.items()
-            if key in IDENTITY_FIELDS or isinstance(value, Exception)
-        ]
-        alert = Alert(name=event.value + case, matter=about or " ".join([event.value, *identity]))
+        alert = Alert(name=event.value + case, matter=about or matter_of(event, known))
         extra = {"mail": mail, "alert": alert}
         logger.log(level, "%s %s", event.value, shown, exc_info=traceback, extra=extra)

@@ -102,7 +102,7 @@ def test_a_log_folder_that_cannot_be_written_is_a_settings_problem(run, monkeypa
     reset_settings()
     code, _, err = run(lambda one: pytest.fail("it ran"))
     assert code == 2
-    assert "cannot write the log or run folder" in err
+    assert "Not a directory: LOG_DIR in .env must name a place in a folder" in err
 
 
 def test_wrong_arguments_are_exit_code_2(run):

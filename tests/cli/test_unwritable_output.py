@@ -32,6 +32,8 @@ def run_into(redirection: str, *command: str) -> Said:
 @pytest.mark.parametrize(
     "command",
     [
+        ("cli.doctor",),
+        ("cli.doctor", "--json"),
         ("cli.status",),
         ("cli.status", "--json"),
         ("cli.report",),

@@ -106,7 +106,7 @@ def test_the_usage_names_every_command(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["--help"])
     usage = capsys.readouterr().out.partition("\n\n")[0]
-    assert "{start,stop,status,env,shell,migrate}" in usage
+    assert "{start,stop,status,env,shell,backup,restore,catch-up,migrate}" in usage
 
 
 def test_migrate_may_come_after_an_option(

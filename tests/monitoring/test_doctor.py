@@ -91,7 +91,7 @@ def test_wrong_keys_fail_once_and_hide_nothing_of_the_database(doctor, well, set
     assert "that the local exchange was started with" in seen.found("account")[0][1]
     assert "Alpaca's page" not in seen.found("account")[0][1]
     assert seen.found("clock")[0][0] is WARN
-    assert seen.found("clock")[0][1].startswith("not checked: the exchange gave no answer")
+    assert seen.found("clock")[0][1].startswith("not checked: the exchange refuses the keys")
     assert seen.found("schema")[0][0] is OK
 
 

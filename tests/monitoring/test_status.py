@@ -24,11 +24,11 @@ from cli import doctor as doctor_command
 from cli import status as status_command
 from cli.status_screen import render
 from config import PROJECT_ROOT, get_settings, reset_settings
-from domain.events import Event, Severity
+from domain.events import Event, EventKind, Severity
 from fixtures_trading import leave_coins
 from models.asset_config import update_asset_config
 from models.cycle_data import create_cycle, get_cycle, update_cycle
-from models.events import append_event
+from models.events import acknowledge, append_event, end_alert, get_open_alerts
 from models.meta import put_meta
 from monitoring.status import status as status_module
 from runtime.operator_flags import set_flag
@@ -276,6 +276,19 @@ def test_an_error_of_this_hour_is_wrong_and_an_older_one_is_only_shown(
     seen = status()
     assert seen.code == 0
     assert [event["kind"] for event in seen.json["events"]] == ["order_blocked"]
+
+
+def test_an_error_that_lasts_is_wrong_until_it_ends_or_was_seen(status, stopped, cycle, db_conn):
+    kind, severity = EventKind.POSITION_EXCESS, Severity.ERROR
+    event = Event(kind=kind, severity=severity, reason="more", symbol="BTC/USD", cycle_id=cycle.id)
+    for cure in (end_alert, lambda connection, alert, _: acknowledge(connection, alert)):
+        append_event(db_conn, event)
+        execute_query(
+            "UPDATE dca_events SET created_at = created_at - INTERVAL 3 DAY", db_conn=db_conn
+        )
+        assert status().problems.endswith("position_excess BTC/USD: more")
+        cure(db_conn, get_open_alerts(db_conn)[0], "they are gone")
+        assert status().code == 0
 
 
 def test_a_row_that_cannot_trade_is_wrong(status, stopped, cycle, db_conn):

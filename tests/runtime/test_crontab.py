@@ -25,6 +25,7 @@ from runtime.crontab import (
     put_block,
 )
 from runtime.pid_file import read_pid_file
+from utils.backup_file import check_backup
 
 ROOT = Path("/opt/bot")
 PLAIN = Installation(root=ROOT, python="/opt/bot/.venv/bin/python", log_dir=ROOT / "logs")
@@ -79,10 +80,13 @@ def test_the_lines_name_everything_absolutely_and_collect_all_output():
                 ("* * * * *", "order_manager"),
                 ("* * * * *", "cooldown_manager"),
                 ("*/5 * * * *", "consistency_checker"),
-                ("@reboot", "watchdog"),
             ]
         )
-        + "# END DCA crypto bot in /opt/bot\n"
+        + "17 3 * * * /opt/bot/.venv/bin/python -P -m cli.database backup --keep-days 14 --quiet"
+        " >>/opt/bot/logs/cron.out 2>&1\n"
+        "@reboot /opt/bot/.venv/bin/python /opt/bot/scripts/watchdog.py --quiet"
+        " >>/opt/bot/logs/cron.out 2>&1\n"
+        "# END DCA crypto bot in /opt/bot\n"
     )
 
 
@@ -247,10 +251,15 @@ def test_crons_shell_can_run_every_line_and_the_daemon_trades(copy, exchange, db
         outputs = "".join(path.read_text() for path in (copy / "logs").glob("*.out"))
         assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), (command, outputs)
         assert "Traceback" not in outputs
-    names = [Path(command.split(".py")[0]).name for _, command in lines]
+    names = [
+        re.split(r"/|cli\.", re.split(r"\.py| backup", command)[0])[-1] for _, command in lines
+    ]
     assert names == [
-        "watchdog", "order_manager", "cooldown_manager", "consistency_checker", "watchdog"
+        "watchdog", "order_manager", "cooldown_manager", "consistency_checker", "database",
+        "watchdog",
     ]  # fmt: skip
+    [backup] = (copy / "backups").iterdir()
+    assert check_backup(backup).tables["dca_assets"][0] == 1
     record = read_pid_file(copy / "run" / "main_app.pid")
     process = record.process()
     assert process.cmdline() == [

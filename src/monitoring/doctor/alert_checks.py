@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from caretakers.watchdog import find_ping_trouble, load_memory
 from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, fail, ok, warn
 from utils.alert_outbox import load_outbox
@@ -38,8 +39,15 @@ def send_test_mail(facts: Facts) -> list[Finding]:
 
 
 def check_watcher(facts: Facts) -> list[Finding]:
-    if facts.settings.heartbeat_url:
-        return [ok("watcher", "the watchdog pings HEARTBEAT_URL while all is well")]
+    if any(problem.startswith("HEARTBEAT_URL") for problem in facts.problems):
+        return [warn("watcher", "not checked: its settings are wrong (see settings)")]
+    if url := facts.settings.heartbeat_url:
+        # Not by a ping of our own: that would report a dead bot as alive.
+        if trouble := load_memory(facts.settings).ping_trouble or find_ping_trouble(url):
+            cure = "check HEARTBEAT_URL in .env, and the network; until then nobody is alarmed"
+            return [fail("watcher", f"HEARTBEAT_URL does not answer: {trouble}", cure)]
+        text = "the server of HEARTBEAT_URL answers; the watchdog pings it while all is well"
+        return [ok("watcher", text)]
     text = "no outside service notices when this machine is down"
     if not facts.settings.is_live:
         return [ok("watcher", f"no HEARTBEAT_URL: {text}")]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from config import SettingsError, inspect_settings, read_environment, use_settings
+from config import find_bad_lines, inspect_environment, use_settings
 from monitoring.doctor import (
     alert_checks,
     asset_checks,
@@ -57,6 +57,7 @@ CHECKS = (
     Check("crontab", machine_checks.check_crontab),
     Check("folders", machine_checks.check_folders),
     Check("disk", machine_checks.check_disk),
+    Check("backup", machine_checks.check_backups),
     Check("log rotation", machine_checks.check_log_rotation),
     Check("mail", alert_checks.check_mail),
     Check("watcher", alert_checks.check_watcher),
@@ -70,14 +71,9 @@ def examine(*, with_mail: bool = False) -> Iterator[Finding]:
     Args:
         with_mail: send one test mail.
     """
-    are_known = True
-    try:
-        settings, problems = inspect_settings(read_environment())
-    except SettingsError as error:  # the file cannot be read at all
-        settings, _ = inspect_settings({})
-        problems, are_known = error.problems, False
+    settings, problems = inspect_environment()
     use_settings(settings)
-    facts = Facts(settings, problems, are_settings_known=are_known)
+    facts = Facts(settings, problems, are_settings_known=not find_bad_lines())
     checks = (*CHECKS, TEST_MAIL) if with_mail else CHECKS
     pending = [Pending(partial(check.work, facts), seconds=CHECK_SECONDS) for check in checks]
     for check, outcome in zip(checks, pending, strict=True):

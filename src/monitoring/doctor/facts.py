@@ -19,7 +19,7 @@ from models.meta import ForeignDatabase, check_schema, get_meta
 from models.trading_state import load_all_trading_states
 from monitoring.doctor.findings import NotChecked
 from monitoring.status.timed_calls import Pending, TookTooLong
-from utils.alpaca_client_rest import ExchangeError, get_trading_client
+from utils.alpaca_client_rest import CredentialsRefused, ExchangeError, get_trading_client
 from utils.alpaca_orders import pass_over_unreadable
 from utils.alpaca_queries import (
     Account,
@@ -159,5 +159,7 @@ class Facts:
 def _known(pending: Pending[T], why: str) -> T:
     try:
         return pending.result()
+    except CredentialsRefused:
+        raise NotChecked("the exchange refuses the keys (see account)") from None
     except (ExchangeError, DatabaseError, TookTooLong, NotChecked):
         raise NotChecked(why) from None

@@ -36,9 +36,11 @@ from runtime.crontab import (
     read_crontab,
     split_at_block,
 )
+from utils.backup_file import list_backups
 from utils.formatting import span
 
 MIN_FREE_BYTES, SCARCE_FREE_BYTES = 200_000_000, 1_000_000_000
+MAX_BACKUP_SECONDS = 2 * 86_400.0
 MAX_LOG_BYTES = 20_000_000  # the programs begin a new file at 5 MB
 STANDARD_TAKER_PERCENT = Decimal("0.25")  # Alpaca's first tier; a lower rate needs volume
 _FOREIGN_NAMES = {"ENV_FILE", "NO_COLOR"}
@@ -218,6 +220,22 @@ def check_disk(facts: Facts) -> list[Finding]:
         text = f"{free / 1e6:.0f} MB free: soon the daemon cannot write its heartbeat and logs"
         return [fail("disk", text, "make room")]
     return [(warn if free < SCARCE_FREE_BYTES else ok)("disk", f"{free / 1e9:.1f} GB free")]
+
+
+def check_backups(facts: Facts) -> list[Finding]:
+    """Whether there is a backup of the last two nights, and it was made whole."""
+    settings = facts.settings
+    found = list_backups(settings.backup_dir, settings.db_name)
+    nightly = "scripts/install_crontab install makes one each night"
+    if not found:
+        text = f"none of database {settings.db_name} in {settings.backup_dir}"
+        return [warn("backup", text, f"scripts/database backup; {nightly}")]
+    made_at, path = found[-1]
+    age_seconds = (datetime.now(UTC) - made_at).total_seconds()
+    text = f"the newest is {span(age_seconds)} old: {path}"
+    if age_seconds > MAX_BACKUP_SECONDS:
+        return [warn("backup", text, f"scripts/database backup; {nightly}")]
+    return [ok("backup", text)]
 
 
 def check_log_rotation(facts: Facts) -> list[Finding]:

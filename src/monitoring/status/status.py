@@ -50,7 +50,6 @@ ANSWER_SECONDS = 8.0
 RULES_KEPT_SECONDS = 3600.0
 EVENTS_SHOWN = 5
 EVENTS_SECONDS = 24 * 3600.0
-FRESH_EVENT_SECONDS = 3600.0  # a younger ERROR counts as something that is wrong now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +204,7 @@ def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) 
     found += find_caretaker_problems(status.caretakers)
     for event in status.events:
         age_seconds = (status.read_at - event.created_at).total_seconds()
-        if age_seconds <= FRESH_EVENT_SECONDS:
+        if event.is_wrong_now(status.read_at):
             minutes, about = round(age_seconds / 60), f" {event.symbol}" if event.symbol else ""
             found.append(f"ERROR {minutes} min ago: {event.kind}{about}: {event.reason}")
     return [problem for problem in found if problem]

@@ -1,0 +1,136 @@
+"""`scripts/alerts`: the alerts that are open, with their cures, and which of them were seen.
+
+Owns words and exit codes; what an alert is and when it ends is models/events.py and
+caretakers/plans/alert_endings.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.text import Text
+
+from cli.command_line import EXIT_DONE, EXIT_FAILED, OneLineParser, print_json
+from cli.runner import Command, run_tool
+from config import get_settings
+from domain.events import EventRow, Severity
+from models.events import acknowledge, get_open_alerts
+from models.meta import check_schema
+from operations.refused import Refused
+from utils.db_utils import thread_connection
+from utils.formatting import span
+from utils.log_events import LogEvent, log_event
+from utils.logging_setup import setup_logging
+
+log = logging.getLogger(__name__)
+
+HELP = """\
+Every ERROR that is not over, with its cure. An alert ends by itself when what it is about is gone
+(consistency_checker looks every five minutes, and mails that it ended); what only happened, and
+needs no cure, ends after an hour.
+
+  scripts/alerts              list them, newest first
+  scripts/alerts ack 17       I have seen it: scripts/status calls it wrong no more, and it does
+                              not come again before it ended
+  scripts/alerts ack all
+  scripts/alerts --json"""
+EPILOG = """\
+exit codes: 0 none is open, or all are acknowledged; after ack: done
+            1 some are open and not acknowledged
+            2 a setting or an argument is wrong"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_tool("alerts", arguments, _run)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    settings = get_settings()
+    check_schema(thread_connection())
+    if options.command == "ack":
+        setup_logging(settings, "alerts", console=False)
+    return AlertsCommand(settings, options).run()
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = OneLineParser(prog="scripts/alerts", description=HELP, epilog=EPILOG)
+    parser.add_argument(
+        "command", nargs="?", choices=("list", "ack"), default="list", help="list (default) or ack"
+    )
+    parser.add_argument("numbers", nargs="*", metavar="N", help="for ack: numbers, or all")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_intermixed_args(arguments)
+    if (options.command == "ack") != bool(options.numbers):
+        raise Refused("ack takes the numbers that scripts/alerts shows, or all; list takes none")
+    return options
+
+
+class AlertsCommand(Command):
+    """The methods are named as the commands."""
+
+    def list(self) -> int:
+        alerts, now = get_open_alerts(thread_connection()), datetime.now(UTC)
+        if self.as_json:
+            print_json({"alerts": [_json_view(one, now) for one in alerts]})
+        for one in alerts:
+            about = f" {one.symbol}" if one.symbol else ""
+            seen = " (acknowledged)" if _is_seen(one) else ""
+            since = span((now - one.created_at).total_seconds())
+            head = Text(f"{one.id}  {one.kind}{about}, {since} ago{seen}")
+            head.stylize("dim" if seen else "bold red")
+            self.say(head)
+            self.say(f"    {one.reason}")
+            if cure := _cure_of(one):
+                self.say(f"    -> {cure}")
+        if not alerts:
+            self.say("No alert is open.")
+        return EXIT_DONE if all(map(_is_seen, alerts)) else EXIT_FAILED
+
+    def ack(self) -> None:
+        connection = thread_connection()
+        open_now = {one.id: one for one in get_open_alerts(connection)}
+        wanted = set(self.options.numbers)
+        if wanted != {"all"} and (wrong := wanted - {str(number) for number in open_now}):
+            raise Refused(f"no open alert has the number {', '.join(sorted(wrong))}")
+        chosen = [one for one in open_now.values() if wanted == {"all"} or str(one.id) in wanted]
+        chosen = [one for one in chosen if not _is_seen(one)]
+        for one in chosen:
+            acknowledge(connection, one)
+            log_event(
+                log, LogEvent.ALERT_ACKNOWLEDGED, alert=one.kind, symbol=one.symbol, key=one.id
+            )
+        numbers = [one.id for one in chosen]
+        self.answer(f"acknowledged: {', '.join(map(str, numbers)) or 'nothing'}", numbers=numbers)
+
+
+def _is_seen(alert: EventRow) -> bool:
+    return alert.severity is not Severity.ERROR
+
+
+def _cure_of(alert: EventRow) -> str:
+    event = LogEvent.__members__.get(alert.kind.upper())
+    return event.cure if event is not None else ""
+
+
+def _json_view(alert: EventRow, now: datetime) -> dict[str, Any]:
+    return {
+        "number": alert.id,
+        "kind": alert.kind,
+        "symbol": alert.symbol,
+        "cycle": alert.cycle_id,
+        "order": alert.order_id,
+        "reason": alert.reason,
+        "cure": _cure_of(alert),
+        "acknowledged": _is_seen(alert),
+        "age_seconds": round((now - alert.created_at).total_seconds()),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
