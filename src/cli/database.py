@@ -24,6 +24,7 @@ from mariadb_server.server import PrivateMariaDB
 from models.meta import ForeignDatabase, apply_schema
 from utils.db_utils import DatabaseError
 from utils.private_database import FOLDER
+from utils.wrapping import PageFormatter
 
 HELP = """\
 A MariaDB server of your own inside this folder, for users who have no MariaDB or MySQL.
@@ -192,7 +193,7 @@ def _answer(options: argparse.Namespace, facts: dict[str, Any], text: str) -> No
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/database", description=HELP, formatter_class=argparse.RawTextHelpFormatter
+        prog="scripts/database", description=HELP, formatter_class=PageFormatter
     )
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("statement", nargs="?", help="SQL, for shell")

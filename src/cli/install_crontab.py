@@ -24,6 +24,7 @@ from runtime.crontab import (
     write_crontab,
 )
 from utils.private_database import is_private_database
+from utils.wrapping import PageFormatter, say, warn
 
 MANUAL = """\
   scripts/install_crontab           print the lines; change nothing
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/install_crontab",
         description=MANUAL,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=PageFormatter,
     )
     parser.add_argument(
         "command", nargs="?", choices=("print", "install", "remove"), default="print"
@@ -55,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return COMMANDS[command]()
     except SettingsError as error:
         for problem in error.problems:
-            print(f"install_crontab: {problem}", file=sys.stderr)
+            warn(f"install_crontab: {problem}")
         return 2
     except (CrontabError, OSError) as error:
-        print(f"install_crontab: {error}", file=sys.stderr)
+        warn(f"install_crontab: {error}")
         return 1
 
 
@@ -75,12 +76,12 @@ def install() -> int:
         raise CrontabError(f"the jobs would fail under cron, so nothing was installed: {trouble}")
     installation.log_dir.mkdir(parents=True, exist_ok=True)  # cron's shell opens a file in it
     if after == before:
-        print("the crontab has these lines already: nothing changed")
+        say("the crontab has these lines already: nothing changed")
     else:
         write_crontab(after)
-        print(f"installed; the logs of the jobs are in {installation.log_dir}")
+        say(f"installed; the logs of the jobs are in {installation.log_dir}")
     if not cron_runs():
-        print(f"install_crontab: {NO_CRON}: {START_CRON}", file=sys.stderr)
+        warn(f"install_crontab: {NO_CRON}: {START_CRON}")
     return 0
 
 
@@ -88,10 +89,10 @@ def remove() -> int:
     before = read_crontab()
     after = drop_block(before, PROJECT_ROOT)
     if after == before:
-        print("the crontab has no lines of this folder: nothing changed")
+        say("the crontab has no lines of this folder: nothing changed")
         return 0
     write_crontab(after)
-    print("removed; a running daemon goes on, but nothing restarts it")
+    say("removed; a running daemon goes on, but nothing restarts it")
     return 0
 
 
