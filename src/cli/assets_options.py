@@ -78,6 +78,10 @@ Everything that is configured, with its open cycle. Needs the database only.
   scripts/assets list --json"""
 
 
+_MORE_USD = ", or more where a coin's steps would eat the profit"
+_MORE_PERCENT = ", or more where the fees are higher than usual"
+
+
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The command and its options, as text.
 
@@ -136,7 +140,8 @@ def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None
     def value(option: str, metavar: str, text: str, **more: Any) -> None:
         default = DEFAULTS[option]
         if with_defaults:
-            text += f" (default: {default or 'off'})"
+            more_of = {"base": _MORE_USD, "safety": _MORE_USD, "take_profit": _MORE_PERCENT}
+            text += f" (default: {default or 'off'}{more_of.get(option, '')})"
         parser.add_argument(f"--{option.replace('_', '-')}", metavar=metavar, help=text, **more)
 
     value("base", "USD", "size of the base order")

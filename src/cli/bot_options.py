@@ -46,7 +46,7 @@ RESUME_HELP = """\
 Ends a pause: buys are placed again within seconds."""
 CLOSE_HELP = """\
 Cancels the asset's open buy and sells everything that its cycle holds at market, also at a loss.
-You are asked twice; where nobody can be asked, name the asset twice:
+You are asked twice; without a terminal to ask on, name the asset twice:
 
   scripts/bot close BTC/USD
   scripts/bot close BTC/USD --disable                the asset buys no more afterwards

@@ -255,9 +255,10 @@ def _buy_limits(status: Status) -> Text:
     for buy_limit in status.buy_limits:
         places = 0 if "CYCLES" in buy_limit.name else 2
         used = "?" if buy_limit.used is None else number(buy_limit.used, places)
-        text = Text(f"{buy_limit.name} {used} of {number(buy_limit.limit)}")
+        unit = "" if "CYCLES" in buy_limit.name else " USD"
+        text = Text(f"{buy_limit.name}: {used} of {number(buy_limit.limit)}{unit} used")
         if buy_limit.holds:
-            text = Text(f"{text.plain}: holds", style="bold yellow")
+            text = Text(f"{text.plain}, stops the next buy", style="bold yellow")
         parts.append(text)
     if not parts:
         text = Text("none set (MAX_BUY_USD_PER_DAY and others in .env)", style="dim")
