@@ -32,8 +32,8 @@ _LIST_LAYOUTS = (
     " cycle coins_held average safety_used",
     "asset/on base_USD/safety_USD deviation/take_profit cooldown/ladder_USD"
     " cycle/coins_held average/safety_used",
-    "asset/on base_USD/safety_USD deviation/take_profit/cooldown"
-    " ladder_USD/cycle coins_held/average/safety_used",
+    "asset/on/cycle base_USD/safety_USD deviation/take_profit/cooldown"
+    " ladder_USD/coins_held/average/safety_used",
 )
 
 

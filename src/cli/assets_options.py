@@ -89,8 +89,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         Refused: for arguments that do not fit, in one line.
         SystemExit: after --help.
     """
-    parser = _parser(OneLineParser(prog="scripts/assets", description=HELP, epilog=EPILOG))
-    return parser.parse_args(arguments)
+    return build_parser().parse_args(arguments)
 
 
 def add_symbol(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +98,8 @@ def add_symbol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("symbol", metavar="SYMBOL", type=read_symbol, help=text)
 
 
-def _parser(parser: OneLineParser) -> OneLineParser:
+def build_parser() -> OneLineParser:
+    parser = OneLineParser(prog="scripts/assets", description=HELP, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(

@@ -191,14 +191,19 @@ def _answer(options: argparse.Namespace, facts: dict[str, Any], text: str) -> No
     print(json.dumps(facts) if options.json else text)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/database", description=HELP, formatter_class=PageFormatter
     )
-    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     parser.add_argument("statement", nargs="?", help="SQL, for shell")
     parser.add_argument("--database", default="dca_bot", help="its DB_NAME (default: dca_bot)")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
+    return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
     options = parser.parse_intermixed_args(arguments)
     if options.statement is not None and options.command != "shell":
         parser.error(f"{options.command} takes no statement")

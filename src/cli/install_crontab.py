@@ -43,15 +43,7 @@ exit codes: 0 done, or nothing to do; 1 not done; 2 a setting or an argument is 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="scripts/install_crontab",
-        description=MANUAL,
-        formatter_class=PageFormatter,
-    )
-    parser.add_argument(
-        "command", nargs="?", choices=("print", "install", "remove"), default="print"
-    )
-    command = parser.parse_args(arguments).command
+    command = build_parser().parse_args(arguments).command
     try:
         return COMMANDS[command]()
     except SettingsError as error:
@@ -61,6 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CrontabError, OSError) as error:
         warn(f"install_crontab: {error}")
         return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/install_crontab",
+        description=MANUAL,
+        formatter_class=PageFormatter,
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=("print", "install", "remove"), default="print"
+    )
+    return parser
 
 
 def print_lines() -> int:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -154,7 +155,8 @@ def load_preview(
     fee_rate = settings.taker_fee_rate
     if free_amounts:
         amount = compute_default_order_usd(asset, view.rules, fee_rate, view.quote.ask)
-        asset = replace(asset, **dict.fromkeys(free_amounts, amount))
+        amounts: dict[str, Any] = dict.fromkeys(free_amounts, amount)
+        asset = replace(asset, **amounts)
     findings, plan = check_asset(asset, view.rules, fee_rate, view.quote.ask)
     holds = state is not None and not is_dust(state.cycle.quantity, view.rules, fee_rate)
     rest = None

@@ -7,9 +7,11 @@ level.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 from config import Settings
 from utils.notifications import AlertHandler
@@ -41,7 +43,8 @@ class SecretFilter(logging.Filter):
 
 
 def setup_logging(settings: Settings, program: str, *, console: bool = True) -> None:
-    """Log to `LOG_DIR/<program>.log` (rotated) and, if `console`, to standard error.
+    """Log to `LOG_DIR/<program>.log` (rotated) and, if `console`, to standard error, unless that is
+    kept in the log folder as well (main_app.out, cron.out): no line stands there twice.
 
     Raises:
         OSError: when the log folder cannot be written.
@@ -52,7 +55,7 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     file = RotatingFileHandler(settings.log_dir / f"{program}.log", encoding="utf-8")
     file.maxBytes, file.backupCount = _FILE_BYTES, _FILES_KEPT
     handlers: list[logging.Handler] = [file]
-    if console:
+    if console and not _is_kept_in(settings.log_dir):
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
         handler.setLevel(settings.log_level)
@@ -70,3 +73,12 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     root.setLevel(min(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _is_kept_in(log_dir: Path) -> bool:
+    """Whether standard error is an output file of the log folder."""
+    try:
+        error = os.fstat(sys.stderr.fileno())
+        return any(os.path.samestat(error, one.stat()) for one in log_dir.glob("*.out"))
+    except (AttributeError, OSError, ValueError):  # closed, or no file at all
+        return False

@@ -61,6 +61,18 @@ def wrap_words(text: str, first: int, rest: int | None = None) -> list[str]:
     return lines or [""]
 
 
+def shorten(text: str, width: int) -> str:
+    """One line: what does not fit is left out between whole words; a short end (the cure after the
+    last colon) stays.
+    """
+    if len(text) <= width:
+        return text
+    _, colon, end = text.rpartition(": ")
+    tail = f"… {end}" if colon and len(end) <= width // 2 else "…"
+    room = width - len(tail) - 1
+    return f"{wrap_words(text, room)[0]} {tail}"
+
+
 @dataclass(slots=True)
 class _Block:
     """A paragraph, or (with `head`) an entry of two columns whose second one begins at `column`."""
