@@ -105,7 +105,9 @@ def build_parser() -> OneLineParser:
     def command(
         name: str, summary: str, text: str, *, symbol: bool = True
     ) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=summary, description=text, epilog=EPILOG)
+        one: argparse.ArgumentParser = commands.add_parser(
+            name, help=summary, description=text, epilog=EPILOG
+        )
         if symbol:
             add_symbol(one)
         one.add_argument("--json", action="store_true", help="one JSON object, exact numbers")

@@ -41,6 +41,16 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", PageFormatter)
         super().__init__(allow_abbrev=False, **options)
+        self.subparsers: argparse.Action | None = None
+
+    @property
+    def commands(self) -> dict[str, argparse.ArgumentParser]:
+        """The parsers of its commands, by name."""
+        return {} if self.subparsers is None else dict(self.subparsers.choices or {})
+
+    def add_subparsers(self, **options: Any) -> Any:
+        self.subparsers = super().add_subparsers(**options)
+        return self.subparsers
 
     def error(self, message: str) -> NoReturn:
         raise Refused(f"{message} (see {self.prog} --help)")

@@ -6,8 +6,9 @@ Written from the very parsers of the commands, so that it cannot differ from the
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 
 from cli.command_line import OneLineParser
@@ -20,6 +21,7 @@ Prints what completes the commands and options of scripts/... with Tab. For this
   source <(scripts/completion zsh)
 
 For every new one: put that line, with the path of this folder, into ~/.bashrc or ~/.zshrc."""
+COMMANDS = ("bash", "zsh")
 # The scripts whose parser is built by `build_parser` of a module, and where that is not cli.<name>.
 MODULES = {
     "assets": "cli.assets_options",
@@ -69,30 +71,27 @@ def _run(arguments: Sequence[str]) -> int:
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/completion", description=HELP)
-    parser.add_argument("shell", choices=("bash", "zsh"))
+    parser.add_argument("shell", choices=COMMANDS)
     return parser
 
 
 def _cases(script: str) -> Iterator[str]:
     """Which words follow the script, and each of its commands; the first pattern counts."""
-    parser: argparse.ArgumentParser = import_module(MODULES[script]).build_parser()
-    commands: list[str] = []
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, one in action.choices.items():
-                commands.append(name)
-                yield _case(f"'{script} {name}'", _options(one))
-        elif action.choices is not None and not action.option_strings:
-            commands += map(str, action.choices)
-    has_own = any(isinstance(one, argparse._SubParsersAction) for one in parser._actions)
-    yield _case(f"'{script} '", [*commands, *_options(parser)])
-    if not has_own:
+    module = import_module(MODULES[script])
+    parser: argparse.ArgumentParser = module.build_parser()
+    commands: Mapping[str, argparse.ArgumentParser] = getattr(parser, "commands", {})
+    for name, one in commands.items():
+        yield _case(f"'{script} {name}'", _options(one))
+    others: Iterable[str] = getattr(module, "COMMANDS", ())
+    words = list(commands) or list(others)
+    yield _case(f"'{script} '", [*words, *_options(parser)])
+    if not commands:
         yield _case(f"'{script} '*", _options(parser))
 
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
-    names = (name for action in parser._actions for name in action.option_strings)
-    return [name for name in names if name.startswith("--")]
+    """The usage names every option once."""
+    return [*re.findall(r"(?<=[\[( ])--[a-z][a-z-]*", parser.format_usage()), "--help"]
 
 
 def _case(pattern: str, words: list[str]) -> str:

@@ -85,7 +85,7 @@ def _run(arguments: Sequence[str]) -> int:
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/logs", description=HELP, epilog=EPILOG)
     parser.add_argument("program", nargs="?", default="app", help="whose (default: the daemon's)")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with each new line")
+    parser.add_argument("--follow", "-f", action="store_true", help="go on with each new line")
     parser.add_argument(
         "--level", type=_level, default="DEBUG", metavar="LEVEL", help="this level and worse"
     )

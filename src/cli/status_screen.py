@@ -35,6 +35,7 @@ from utils.wrapping import shorten
 
 _LABEL_COLUMNS = 12
 _INDENT = 2
+_MIN_PROBLEMS = 3  # before they are fewer than that, the table goes
 _LINES_OF_ASSET = 2
 _OMITTED_IF_SHORT = ("streams", "caretakers", "left over", "account")
 _CENT = Decimal("0.01")
@@ -67,7 +68,9 @@ def render(status: Status, console: Console, *, height: int | None = None) -> Re
     fit = len(assets) - math.ceil(max(0, over) / _LINES_OF_ASSET)
     chosen = assets[: max(fit, min(1, len(assets)))]  # the table stays, if only with one
     shown = [asset for asset in status.assets or () if asset in chosen]
-    for problems in range(len(status.problems), -1 if fit < 1 else len(status.problems) - 1, -1):
+    count = len(status.problems)
+    least = min(count, _MIN_PROBLEMS) if fit < 1 else count
+    for problems in range(count, least - 1, -1):
         short = _screen(status, console, shown=shown, problems=problems)
         if count_lines(short, console) <= height:
             return short

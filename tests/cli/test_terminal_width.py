@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import subprocess
@@ -27,10 +26,8 @@ CARETAKERS = ("order_manager", "cooldown_manager", "consistency_checker", "watch
 
 def help_pages(parser):
     """Of the script, and of each of its commands."""
-    yield parser.prog, parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from ((one.prog, one) for one in action.choices.values())
+    for one in (parser, *getattr(parser, "commands", {}).values()):
+        yield one.prog, one
 
 
 PARSERS = {
