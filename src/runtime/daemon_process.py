@@ -22,10 +22,10 @@ from runtime.heartbeat import Heartbeat, load_heartbeat
 from runtime.operator_flags import STOPPED, set_flag
 from runtime.pid_file import read_pid_file
 from runtime.process_table import is_gone, wait_until_gone
+from utils.logging_setup import OUTPUT_NAME
 from utils.state_file import locked
 
 PROGRAM = PROJECT_ROOT / "src" / "main_app.py"
-OUTPUT_NAME = "main_app.out"  # what it prints where it cannot log: wrong settings, a crash
 LOG_NAME = "app.log"
 OUTPUT_BYTES = 5_000_000
 OUTPUT_KEPT_BYTES = 1_000_000

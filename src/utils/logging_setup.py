@@ -17,6 +17,7 @@ from config import Settings
 from utils.notifications import AlertHandler
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
+OUTPUT_NAME = "main_app.out"  # what the daemon prints where it cannot log: settings, a crash
 _FILE_BYTES = 5_000_000
 _FILES_KEPT = 5
 # These print whole frames and headers at DEBUG, the keys of the handshake among them.
@@ -44,7 +45,7 @@ class SecretFilter(logging.Filter):
 
 def setup_logging(settings: Settings, program: str, *, console: bool = True) -> None:
     """Log to `LOG_DIR/<program>.log` (rotated) and, if `console`, to standard error, unless that is
-    kept in the log folder as well (main_app.out, cron.out): no line stands there twice.
+    the file beside it in which the daemon's output is kept: no line stands in both.
 
     Raises:
         OSError: when the log folder cannot be written.
@@ -55,7 +56,7 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     file = RotatingFileHandler(settings.log_dir / f"{program}.log", encoding="utf-8")
     file.maxBytes, file.backupCount = _FILE_BYTES, _FILES_KEPT
     handlers: list[logging.Handler] = [file]
-    if console and not _is_kept_in(settings.log_dir):
+    if console and not _is_standard_error(settings.log_dir / OUTPUT_NAME):
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
         handler.setLevel(settings.log_level)
@@ -75,10 +76,8 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _is_kept_in(log_dir: Path) -> bool:
-    """Whether standard error is an output file of the log folder."""
+def _is_standard_error(path: Path) -> bool:
     try:
-        error = os.fstat(sys.stderr.fileno())
-        return any(os.path.samestat(error, one.stat()) for one in log_dir.glob("*.out"))
+        return os.path.samestat(os.fstat(sys.stderr.fileno()), path.stat())
     except (AttributeError, OSError, ValueError):  # closed, or no file at all
         return False
