@@ -47,6 +47,7 @@ from integration.phases_10_to_13 import (
 )
 from integration.report import CheckFailed, Report
 from integration.rig import Rig
+from utils.wrapping import PageFormatter
 
 Test = Callable[[Rig], None]
 TESTS: tuple[Test, ...] = (
@@ -200,7 +201,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="integration_test.py",
         description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=PageFormatter,
     )
     parser.add_argument("tests", nargs="*", metavar="TEST", help="which tests (default: all)")
     parser.add_argument(

@@ -17,9 +17,16 @@ export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_A
 BOLD='' RED='' PLAIN=''
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0m'; fi
 
-say() { printf '%s\n' "$*"; }
-step() { printf '%s==>%s %s\n' "$BOLD" "$PLAIN" "$*"; }
-fail() { printf '%sERROR%s: %s\n' "$RED" "$PLAIN" "$*" >&2; exit 1; }
+# Standard input as wide as the terminal that standard output is, broken between words; else as it is.
+wrapped() {
+  local columns=''
+  [ ! -t 1 ] || { columns="$(stty size <&3 2>/dev/null | cut -d' ' -f2)"; } 3>&1
+  if [ "${columns:-0}" -gt 0 ]; then fold -s -w "$columns" | sed 's/ *$//'; else cat; fi
+}
+
+say() { printf '%s\n' "$*" | wrapped; }
+step() { printf '==> %s\n' "$*" | wrapped | sed "1s/==>/$BOLD==>$PLAIN/"; }
+fail() { { printf 'ERROR: %s\n' "$*" | wrapped | sed "1s/ERROR/$RED&$PLAIN/"; } >&2; exit 1; }
 
 find_python() {
   local name version best=''

@@ -23,7 +23,7 @@ SCRIPT = Script(
     manual="""
 Checks the PID file, the process and its heartbeat:
 
-  does not run               it is started, detached; output: LOG_DIR/main_app.out
+  does not run               it is started, detached; its log: LOG_DIR/app.log
   suspended or blocked       no heartbeat for HEARTBEAT_MAX_AGE_SECONDS: ended (TERM, then KILL)
                              and started again
   a stream lost or silent    for STREAM_LOST_SECONDS while the exchange answers: restarted

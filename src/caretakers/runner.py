@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from utils.db_utils import (
 from utils.log_events import LogEvent, log_event
 from utils.logging_setup import setup_logging
 from utils.state_file import locked
+from utils.wrapping import PageFormatter, say, warn
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ def _parser(script: Script) -> argparse.ArgumentParser:
         prog=script.name,
         description=f"{script.summary}\n\n{script.manual.strip()}",
         epilog=_EPILOG.format(name=script.name),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=PageFormatter,
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print what would be done and do nothing"
@@ -259,7 +259,7 @@ def _say_result(
     else:
         lines = [f"done: {_line(step)}" for step in run.done]
     for line in lines or ([] if reason or run.failed else ["nothing to do"]):
-        print(f"{script.name}: {line}")
+        say(f"{script.name}: {line}")
 
 
 def _line(step: Mapping[str, Any]) -> str:
@@ -270,7 +270,7 @@ def _line(step: Mapping[str, Any]) -> str:
 
 
 def _say(script: Script, line: str) -> None:
-    print(f"{script.name}: {line}", file=sys.stderr)
+    warn(f"{script.name}: {line}")
 
 
 def _print_json(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from decimal import ROUND_HALF_EVEN, Context
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console, JustifyMethod
@@ -21,9 +22,25 @@ if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does no
     from operations.adopt_coins import Adoption
     from operations.preview import Preview
 
+_PLAN_LAYOUTS = (
+    "order buy_at limit USD coins coins_held average sell_at net_USD",
+    "order buy_at/limit USD coins/coins_held average sell_at/net_USD",
+    "order buy_at/limit USD/coins/coins_held average/sell_at/net_USD",
+)
+_LIST_LAYOUTS = (
+    "asset on base_USD safety_USD deviation take_profit cooldown ladder_USD"
+    " cycle coins_held average safety_used",
+    "asset/on base_USD/safety_USD deviation/take_profit cooldown/ladder_USD"
+    " cycle/coins_held average/safety_used",
+    "asset/on/cycle base_USD/safety_USD deviation/take_profit/cooldown"
+    " ladder_USD/coins_held/average/safety_used",
+)
 
-def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]) -> None:
-    """One line for each asset."""
+
+def show_list(
+    console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]], held: Mapping[int, Decimal]
+) -> None:
+    """One line for each asset. `held`: coins in the account by cycle, after the coin fees."""
     lines = []
     for asset, cycle in rows:
         profit = f"{number(asset.take_profit_percent)} %"
@@ -32,7 +49,7 @@ def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]
         holding = [NOTHING] * 3
         if cycle is not None and cycle.quantity > 0:
             average = price(cycle.average_purchase_price)
-            holding = [coins(cycle.quantity), average, f"{cycle.safety_orders}"]
+            holding = [coins(held.get(cycle.id, cycle.quantity)), average, f"{cycle.safety_orders}"]
         cells = (
             asset.asset_symbol,
             "yes" if asset.is_enabled else "no",
@@ -46,18 +63,13 @@ def show_list(console: Console, rows: Sequence[tuple[DcaAsset, DcaCycle | None]]
             *holding,
         )
         lines.append((cells, None if asset.is_enabled else "dim"))
-    _print_table(
-        console,
-        "asset/on base_USD/safety_USD deviation/take_profit cooldown/ladder_USD"
-        " cycle/coins_bought average/safety_used",
-        lines,
-    )
+    _print_table(console, _LIST_LAYOUTS, lines)
 
 
 def show_preview(console: Console, preview: Preview) -> None:
     """The asset, the plan of its cycle, what it needs of the account, and every warning."""
     asset = preview.asset
-    console.print(_headline(preview), soft_wrap=True)
+    console.print(_headline(preview))
     if preview.rest is not None:
         console.print(Text("\nThe open cycle, from what it holds now on", style="bold"))
         _show_plan(console, preview.rest)
@@ -70,15 +82,26 @@ def show_preview(console: Console, preview: Preview) -> None:
         f" {number(compute_ladder_usd(asset))} USD"
         f" (base {number(asset.base_order_amount)} + {asset.max_safety_orders} x"
         f" {number(asset.safety_order_amount)}).",
-        soft_wrap=True,
     )
-    count = len(preview.needs)
-    console.print(
-        f"All enabled assets together ({count}) can still need {usd(preview.needed_usd)} USD;"
-        f" the account can buy for {usd(preview.spendable_usd)} USD.",
-        soft_wrap=True,
-    )
+    needed, spendable = usd(preview.needed_usd), usd(preview.spendable_usd)
+    match len(preview.needs):
+        case 0:
+            who = "No asset is enabled, so nothing is needed"
+        case 1:
+            who = f"{preview.needs[0].symbol}, the only enabled asset, can need {needed} USD more"
+        case count:
+            who = f"All {count} enabled assets together can need {needed} USD more"
+    console.print(f"{who}; the account has {spendable} USD to spend.")
     _show_warnings(console, preview.warnings)
+
+
+def show_changes(console: Console, before: DcaAsset, after: DcaAsset) -> None:
+    """Each value that differs, old and new."""
+    console.print(Text(f"Changes of {after.asset_symbol}", style="bold"))
+    for name, old, new in zip(_VALUES, _values(before), _values(after), strict=True):
+        if old != new:
+            console.print(f"  {name:<14} {old} -> {new}")
+    console.print()
 
 
 def show_adoption(console: Console, adoption: Adoption, plan: CyclePlan) -> None:
@@ -87,10 +110,9 @@ def show_adoption(console: Console, adoption: Adoption, plan: CyclePlan) -> None
     console.print(Text(f"{symbol}: coins that no cycle claims", style="bold"))
     console.print(
         f"The account holds {number(adoption.position_qty)} at an average of"
-        f" {price(adoption.average_price)} USD: about {usd(adoption.cost_usd)} USD, the coin fee"
-        " included. That is as much as the base order and"
+        f" {price(adoption.average_price)} USD: about {usd(adoption.cost_usd)} USD for"
+        f" {coins(adoption.quantity)} before the coin fee. That is as much as the base order and"
         f" {adoption.safety_orders} of {adoption.asset.max_safety_orders} safety orders.",
-        soft_wrap=True,
     )
     _show_plan(console, plan)
     _show_warnings(console, adoption.warnings)
@@ -98,7 +120,36 @@ def show_adoption(console: Console, adoption: Adoption, plan: CyclePlan) -> None
 
 def _show_warnings(console: Console, warnings: Sequence[str]) -> None:
     for warning in warnings:
-        console.print(Text(f"WARNING: {warning}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"WARNING: {warning}", style="yellow"))
+
+
+_VALUES = (
+    "enabled",
+    "base order",
+    "safety order",
+    "safety orders",
+    "deviation",
+    "take profit",
+    "fee-aware",
+    "cooldown",
+    "early restart",
+)
+
+
+def _values(asset: DcaAsset) -> tuple[str, ...]:
+    """As _VALUES names them."""
+    fee, early = asset.take_profit_fee_percent, asset.buy_order_price_deviation_percent
+    return (
+        "yes" if asset.is_enabled else "no",
+        f"{number(asset.base_order_amount)} USD",
+        f"{number(asset.safety_order_amount)} USD",
+        f"{asset.max_safety_orders}",
+        f"{number(asset.safety_order_deviation)} %",
+        f"{number(asset.take_profit_percent)} %",
+        "off" if fee is None else f"{number(fee)} % a side",
+        f"{asset.cooldown_period} s",
+        "off" if early is None else f"{number(early)} % down",
+    )
 
 
 def _headline(preview: Preview) -> Text:
@@ -132,18 +183,17 @@ def _show_plan(console: Console, plan: CyclePlan) -> None:
     ]
     if plan.start is not None:
         lines.insert(0, ("held", "", "", "", "", *_holding_cells(plan.start)))
-    columns = "order buy_at/limit USD coins/bought_in_all average sell_at/net_USD"
-    _print_table(console, columns, [(line, None) for line in lines])
+    _print_table(console, _PLAN_LAYOUTS, [(line, None) for line in lines])
     if plan.sales:
-        console.print(Text(ESTIMATE_LEGEND, style="dim"), soft_wrap=True)
+        console.print(Text(ESTIMATE_LEGEND, style="dim"))
     if plan.problem is not None:
-        console.print(Text(f"The plan ends there: {plan.problem}.", "yellow"), soft_wrap=True)
+        console.print(Text(f"The plan ends there: {plan.problem}.", "yellow"))
 
 
 def _holding_cells(holding: Holding) -> tuple[str, str, str, str]:
     sale = holding.sale
     return (
-        number(Context(prec=12, rounding=ROUND_HALF_EVEN).plus(holding.quantity)),
+        number(Context(prec=12, rounding=ROUND_HALF_EVEN).plus(holding.coins_held)),
         price(holding.average_price),
         NOTHING if sale is None else price(sale.price),
         NOTHING if sale is None else marked(number(sale.net_profit_usd, 4), True),
@@ -151,33 +201,29 @@ def _holding_cells(holding: Holding) -> tuple[str, str, str, str]:
 
 
 def _print_table(
-    console: Console, columns: str, lines: Sequence[tuple[Sequence[str], str | None]]
+    console: Console, layouts: Sequence[str], lines: Sequence[tuple[Sequence[str], str | None]]
 ) -> None:
-    """`lines`: cells and style of each. `columns`: titles between blanks, an underscore shows as a
-    blank; titles joined by slashes become one column where the terminal is narrow.
+    """`lines`: cells and style of each. `layouts`: titles between blanks, the widest layout first;
+    titles joined by slashes share a column, an underscore shows as a blank. The first one that fits
+    is taken: no number is ever cut.
     """
-    titles = columns.replace("/", " ").split()
-    table = _table(console, titles, lines)
-    if width_of(table, console) > console.width:
-        stacks = [group.count("/") + 1 for group in columns.split()]
-        ends = [sum(stacks[: index + 1]) for index in range(len(stacks))]
-        slices = [slice(end - size, end) for size, end in zip(stacks, ends, strict=True)]
-        lines = [(["\n".join(cells[part]) for part in slices], style) for cells, style in lines]
-        table = _table(console, columns.replace("/", "\n").split(" "), lines)
-    # The terminal may wrap a line, but no number is cut.
-    width = console.width
-    console.width = max(width, width_of(table, console))
+    tables = (_table(console, layout.split(" "), lines) for layout in layouts)
+    for table in tables:
+        if width_of(table, console) <= console.width:
+            break
     console.print(table)
-    console.width = width
 
 
 def _table(
-    console: Console, titles: Sequence[str], lines: Sequence[tuple[Sequence[str], str | None]]
+    console: Console, columns: Sequence[str], lines: Sequence[tuple[Sequence[str], str | None]]
 ) -> Table:
-    table = make_table(console)
-    for index, title in enumerate(titles):
+    table = make_table(console, show_edge=False)
+    for index, title in enumerate(columns):
         justify: JustifyMethod = "left" if index == 0 else "right"
-        table.add_column(title.replace("_", " "), justify=justify, no_wrap=True)
+        text = title.replace("/", "\n").replace("_", " ")
+        table.add_column(text, justify=justify, no_wrap=True)
     for cells, style in lines:
-        table.add_row(*cells, style=style)
+        left = iter(cells)
+        stacks = ["\n".join(islice(left, title.count("/") + 1)) for title in columns]
+        table.add_row(*stacks, style=style)
     return table

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cli.asset_tables import show_adoption, show_list, show_preview
+from cli.asset_tables import show_adoption, show_changes, show_list, show_preview
 from cli.assets_options import parse_options
 from cli.command_line import EXIT_REFUSED, Stop, confirm, print_json
 from cli.runner import Command, run_tool
@@ -22,15 +22,18 @@ from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from models.asset_config import get_all_assets, get_asset_config
 from models.meta import check_schema
+from models.trading_state import load_all_trading_states
 from operations import asset_changes, json_views
 from operations.asset_changes import load_open_cycle
 from operations.asset_input import (
+    AMOUNTS,
     COLUMN_OF,
-    DEFAULTS,
     build_asset,
     change_asset,
+    read_defaults,
     read_values,
 )
+from strategy.fees import compute_coins_held
 from utils.db_utils import thread_connection
 from utils.formatting import number
 from utils.logging_setup import setup_logging
@@ -66,7 +69,13 @@ class AssetsCommand(Command):
         if self.as_json:
             print_json({"assets": [json_views.asset_json(*row) for row in rows]})
         elif rows:
-            show_list(self.console, rows)
+            states = load_all_trading_states(connection)
+            fee_rate = self.settings.taker_fee_rate
+            held = {
+                state.cycle.id: compute_coins_held(state.cycle.quantity, state.coin_fees, fee_rate)
+                for state in states
+            }
+            show_list(self.console, rows, held)
         else:
             self.say("Nothing is configured yet: scripts/assets add BTC/USD")
 
@@ -74,25 +83,24 @@ class AssetsCommand(Command):
         self._open_account()
         if get_asset_config(thread_connection(), self._symbol) is not None:
             raise asset_changes.refuse_configured(self._symbol)
-        asset = build_asset(self._symbol, self._values(DEFAULTS))
-        preview = self._preview(asset)
+        preview = self._preview(self._new_asset(), is_new=True)
         self._confirm(
             f"Add {self._symbol} and let the bot buy it?",
             {"preview": json_views.preview_json(preview)},
         )
-        saved = asset_changes.save_new_asset(asset)
+        saved = asset_changes.save_new_asset(preview.asset)
         unless = ", unless a warning says otherwise" if preview.warnings else ""
         text = f"{self._symbol} is added: the base order comes at the next price{unless}."
         self._answer(text, saved)
 
     def show(self) -> None:
         self._open_account()
-        asset = get_asset_config(thread_connection(), self._symbol)
-        if asset is None:
-            asset = build_asset(self._symbol, self._values(DEFAULTS))
-        elif values := self._values({}):
-            asset = change_asset(asset, values)
-        preview = self._preview(asset)
+        saved = get_asset_config(thread_connection(), self._symbol)
+        asset = self._new_asset() if saved is None else saved
+        if saved is not None and (values := self._values()):
+            asset = change_asset(saved, values)
+            self._show_changes(saved, asset)
+        preview = self._preview(asset, is_new=saved is None)
         if self.as_json:
             print_json({"done": True, "preview": json_views.preview_json(preview)})
         elif asset.id == 0:
@@ -101,13 +109,14 @@ class AssetsCommand(Command):
     def edit(self) -> None:
         self._open_account()
         before = self._configured()
-        after = change_asset(before, self._values({}))
+        after = change_asset(before, self._values())
+        self._show_changes(before, after)
         preview = self._preview(after)
-        self._confirm(
-            f"Save these values of {self._symbol}?", {"preview": json_views.preview_json(preview)}
-        )
+        changes = json_views.changes_json(before, after)
+        shown = {"changes": changes, "preview": json_views.preview_json(preview)}
+        self._confirm(f"Save these values of {self._symbol}?", shown)
         asset_changes.save_edit(before, after)
-        self._answer(f"{self._symbol} is changed.", after)
+        self._answer(f"{self._symbol} is changed.", after, changes=changes)
 
     def enable(self) -> None:
         self._open_account()
@@ -156,20 +165,32 @@ class AssetsCommand(Command):
 
         open_account(thread_connection())
 
-    def _values(self, defaults: Mapping[str, str | None]) -> dict[str, Any]:
-        """The columns that the options name, and defaults for the others."""
+    def _values(self) -> dict[str, Any]:
+        """The columns that the options name."""
         given = {option: getattr(self.options, option) for option in COLUMN_OF}
-        percent = self.settings.taker_fee_percent
-        return read_values(defaults, percent) | read_values(given, percent)
+        return read_values(given, self.settings.taker_fee_percent)
+
+    def _new_asset(self) -> DcaAsset:
+        """With defaults for what the options do not name."""
+        defaults = read_defaults(self.settings.taker_fee_percent)
+        return build_asset(self._symbol, defaults | self._values())
+
+    def _show_changes(self, before: DcaAsset, after: DcaAsset) -> None:
+        if not self.as_json:
+            show_changes(self.console, before, after)
 
     def _configured(self) -> DcaAsset:
         return asset_changes.load_configured(thread_connection(), self._symbol)
 
-    def _preview(self, asset: DcaAsset) -> Preview:
-        """Show what it would be and stop where it cannot work (`show` shows that as well)."""
+    def _preview(self, asset: DcaAsset, *, is_new: bool = False) -> Preview:
+        """Show what it would be and stop where it cannot work (`show` shows that as well). Amounts
+        of a new asset that the options do not name are those that its coin needs to earn.
+        """
         from operations.preview import load_preview
 
-        preview = load_preview(self.settings, thread_connection(), asset)
+        unnamed = [name for name in AMOUNTS if is_new and getattr(self.options, name) is None]
+        free = [COLUMN_OF[name] for name in unnamed]
+        preview = load_preview(self.settings, thread_connection(), asset, free_amounts=free)
         is_shown = not preview.refusals or (
             self.options.command == "show" and preview.plan is not None
         )
@@ -183,9 +204,9 @@ class AssetsCommand(Command):
     def _confirm(self, question: str, shown: Mapping[str, Any] | None = None) -> None:
         confirm(question, is_sure=self.options.yes, as_json=self.as_json, shown=shown)
 
-    def _answer(self, text: str, asset: DcaAsset) -> None:
+    def _answer(self, text: str, asset: DcaAsset, **shown: Any) -> None:
         cycle = load_open_cycle(thread_connection(), asset)
-        self.answer(text, asset=json_views.asset_json(asset, cycle))
+        self.answer(text, asset=json_views.asset_json(asset, cycle), **shown)
 
 
 def _what_goes_on(cycle: DcaCycle | None) -> str:

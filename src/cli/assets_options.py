@@ -78,6 +78,10 @@ Everything that is configured, with its open cycle. Needs the database only.
   scripts/assets list --json"""
 
 
+_MORE_USD = ", or more where a coin's steps would eat the profit"
+_MORE_PERCENT = ", or more where the fees are higher than usual"
+
+
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The command and its options, as text.
 
@@ -85,8 +89,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         Refused: for arguments that do not fit, in one line.
         SystemExit: after --help.
     """
-    parser = _parser(OneLineParser(prog="scripts/assets", description=HELP, epilog=EPILOG))
-    return parser.parse_args(arguments)
+    return build_parser().parse_args(arguments)
 
 
 def add_symbol(parser: argparse.ArgumentParser) -> None:
@@ -95,13 +98,16 @@ def add_symbol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("symbol", metavar="SYMBOL", type=read_symbol, help=text)
 
 
-def _parser(parser: OneLineParser) -> OneLineParser:
+def build_parser() -> OneLineParser:
+    parser = OneLineParser(prog="scripts/assets", description=HELP, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(
         name: str, summary: str, text: str, *, symbol: bool = True
     ) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=summary, description=text, epilog=EPILOG)
+        one: argparse.ArgumentParser = commands.add_parser(
+            name, help=summary, description=text, epilog=EPILOG
+        )
         if symbol:
             add_symbol(one)
         one.add_argument("--json", action="store_true", help="one JSON object, exact numbers")
@@ -136,7 +142,8 @@ def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None
     def value(option: str, metavar: str, text: str, **more: Any) -> None:
         default = DEFAULTS[option]
         if with_defaults:
-            text += f" (default: {default or 'off'})"
+            more_of = {"base": _MORE_USD, "safety": _MORE_USD, "take_profit": _MORE_PERCENT}
+            text += f" (default: {default or 'off'}{more_of.get(option, '')})"
         parser.add_argument(f"--{option.replace('_', '-')}", metavar=metavar, help=text, **more)
 
     value("base", "USD", "size of the base order")

@@ -110,7 +110,10 @@ def _confirm(command: Command, plan: ClosePlan, money: str) -> None:
     if options.yes >= 2:
         return
     if command.as_json or not sys.stdin.isatty():
-        reason = f"nothing was done, because nobody can be asked here: add --confirm {symbol}"
+        reason = (
+            "nothing was done: there is no terminal to ask you on;"
+            f" to agree, add --confirm {symbol}"
+        )
         raise Stop(reason, EXIT_REFUSED, {"plan": _plan_json(plan, money)})
     if options.yes == 0 and ask("\nSell it now? [y/N] ").lower() not in ("y", "yes"):
         raise Stop("nothing was done", EXIT_FAILED)

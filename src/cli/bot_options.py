@@ -46,7 +46,7 @@ RESUME_HELP = """\
 Ends a pause: buys are placed again within seconds."""
 CLOSE_HELP = """\
 Cancels the asset's open buy and sells everything that its cycle holds at market, also at a loss.
-You are asked twice; where nobody can be asked, name the asset twice:
+You are asked twice; without a terminal to ask on, name the asset twice:
 
   scripts/bot close BTC/USD
   scripts/bot close BTC/USD --disable                the asset buys no more afterwards
@@ -80,6 +80,10 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         Refused: for arguments that do not fit, in one line.
         SystemExit: after --help.
     """
+    return build_parser().parse_args(arguments)
+
+
+def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/bot", description=HELP, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {}
@@ -87,7 +91,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
         made[name] = commands.add_parser(name, help=summary, description=text, epilog=EPILOG)
         made[name].add_argument("--json", action="store_true", help="one JSON object")
     _add_close_options(made["close"])
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _add_close_options(close: argparse.ArgumentParser) -> None:

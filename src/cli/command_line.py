@@ -15,8 +15,10 @@ from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from operations.refused import Refused
+from utils.wrapping import PageFormatter, warn, wrap_page, wrapped_for
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
 _PLAIN_WIDTH = 10_000  # off a terminal nothing is wrapped
@@ -33,12 +35,22 @@ class Stop(Exception):
 
 class OneLineParser(argparse.ArgumentParser):
     """Refuses in one line instead of a page of usage, takes no abbreviated option, and prints its
-    help as it is written; so do the parsers of its commands.
+    help as it is written, for the width of the terminal; so do the parsers of its commands.
     """
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", PageFormatter)
         super().__init__(allow_abbrev=False, **options)
+        self.subparsers: argparse.Action | None = None
+
+    @property
+    def commands(self) -> dict[str, argparse.ArgumentParser]:
+        """The parsers of its commands, by name."""
+        return {} if self.subparsers is None else dict(self.subparsers.choices or {})
+
+    def add_subparsers(self, **options: Any) -> Any:
+        self.subparsers = super().add_subparsers(**options)
+        return self.subparsers
 
     def error(self, message: str) -> NoReturn:
         raise Refused(f"{message} (see {self.prog} --help)")
@@ -84,6 +96,11 @@ def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Consol
     )
 
 
+def fitted(console: Console, text: str | Text) -> str | Text:
+    """`text` for this console's width; styled text is wrapped by rich, between words as well."""
+    return wrap_page(text, console.width) if isinstance(text, str) else text
+
+
 def make_table(console: Console, **options: Any) -> Table:
     """Lines are drawn on a terminal only."""
     frame = box.SIMPLE_HEAD if console.is_terminal else None
@@ -102,12 +119,12 @@ def confirm(
     """Return when the user agrees: `is_sure` (--yes), or a yes on a terminal.
 
     Raises:
-        Stop: when they do not, or when nobody can be asked.
+        Stop: when they do not, or when there is no terminal to ask on.
     """
     if is_sure:
         return
     if as_json or not sys.stdin.isatty():
-        reason = "nothing was saved, because nobody can be asked here: add --yes"
+        reason = "nothing was saved: there is no terminal to ask you on; to agree, add --yes"
         raise Stop(reason, EXIT_REFUSED, shown)
     if ask(f"\n{question} [y/N] ").lower() not in ("y", "yes"):
         raise Stop("nothing was saved", EXIT_FAILED)
@@ -116,7 +133,7 @@ def confirm(
 def ask(question: str) -> str:
     """What the user types, without blanks around it; nothing where the input ends."""
     try:
-        return input(question).strip()
+        return input(wrapped_for(sys.stdout, question)).strip()
     except EOFError:
         return ""
 
@@ -129,14 +146,16 @@ def complain(
     as_json: bool,
     shown: Mapping[str, Any] | None = None,
 ) -> int:
-    """Print each reason on standard error, as one line whatever is in it; returns `code`."""
+    """Print each reason on standard error, as one line whatever is in it (wrapped on a terminal);
+    returns `code`.
+    """
     reasons = [reason] if isinstance(reason, str) else reason
     lines = [" ".join(each.split()) for each in reasons]
     if as_json:
         with contextlib.suppress(OSError):  # nobody reads it: the lines and the code remain
             print_json({**(shown or {}), "done": False, "error": "; ".join(lines)})
     for line in lines:
-        print(f"{program}: {line}", file=sys.stderr)
+        warn(f"{program}: {line}")
     forget_unwritten()
     return code
 

@@ -29,6 +29,7 @@ from models.meta import ForeignDatabase, apply_schema
 from runtime.daemon_process import find_daemon
 from utils.db_utils import DatabaseError
 from utils.private_database import FOLDER, is_private_database
+from utils.wrapping import PageFormatter
 
 HELP = """\
 A MariaDB server of your own inside this folder, for users who have no MariaDB or MySQL.
@@ -226,17 +227,22 @@ def _answer(options: argparse.Namespace, facts: dict[str, Any], text: str) -> No
     print(json.dumps(facts) if options.json else text)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="scripts/database", description=HELP, formatter_class=argparse.RawTextHelpFormatter
+        prog="scripts/database", description=HELP, formatter_class=PageFormatter
     )
-    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     parser.add_argument("statement", nargs="?", help="SQL, for shell")
     parser.add_argument("--database", default="dca_bot", help="its DB_NAME (default: dca_bot)")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     parser.add_argument(
         "--yes", action="store_true", help="stop although the bot trades with this database"
     )
+    return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
     options = parser.parse_intermixed_args(arguments)
     if options.statement is not None and options.command != "shell":
         parser.error(f"{options.command} takes no statement")

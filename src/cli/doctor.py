@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +19,7 @@ from monitoring.doctor.doctor import examine
 from monitoring.doctor.findings import Finding, Level
 
 _STYLES = {Level.OK: "green", Level.WARN: "bold yellow", Level.FAIL: "bold red"}
-_SUBJECT_COLUMNS = 20
+_LEVEL_COLUMNS, _SUBJECT_COLUMNS, _TEXT_COLUMNS = 5, 21, 44
 HELP = """\
 Checks everything that the bot needs, and says the cure of what is wrong. Run it after
 scripts/setup, before going live, and whenever something is odd. It changes nothing, sends no order,
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    options = _parse(arguments)
+    options = build_parser().parse_args(arguments)
     logging.getLogger().addHandler(logging.NullHandler())  # what matters is in the findings
     console = make_console()
     found: list[Finding] = []
@@ -71,25 +71,32 @@ def _run(arguments: Sequence[str]) -> int:
     return EXIT_FAILED if counts[Level.FAIL] else EXIT_DONE
 
 
-def _parse(texts: Sequence[str]) -> argparse.Namespace:
+def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/doctor", description=HELP)
     parser.add_argument("--json", action="store_true", help="JSON instead of lines")
     parser.add_argument("--mail", action="store_true", help="send one test mail to ALERT_TO")
-    return parser.parse_args(texts)
+    return parser
 
 
 def _show(console: Console, finding: Finding) -> None:
-    """One line; on a narrow terminal its text goes on below its beginning."""
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=4, no_wrap=True)
-    grid.add_column(width=_SUBJECT_COLUMNS, no_wrap=True)
-    grid.add_column()
+    """One line; where it does not fit, its text goes on below its beginning, and on a narrow
+    terminal below its subject.
+    """
+    head = Text(finding.level.name.ljust(_LEVEL_COLUMNS), style=_STYLES[finding.level])
+    head.append(finding.subject, style="bold")
     text = Text(finding.text)
     if finding.cure:
         text.append(f" -> {finding.cure}", style="cyan")
-    head = Text(finding.level.name, style=_STYLES[finding.level])
-    grid.add_row(head, Text(finding.subject, style="bold"), text)
-    console.print(grid)
+    longest = max(map(len, text.plain.split()), default=0)
+    if console.width >= _LEVEL_COLUMNS + _SUBJECT_COLUMNS + max(longest, _TEXT_COLUMNS):
+        grid = Table.grid(padding=0)
+        grid.add_column(width=_LEVEL_COLUMNS + _SUBJECT_COLUMNS, no_wrap=True)
+        grid.add_column()
+        grid.add_row(head, text)
+        console.print(grid)
+    else:
+        console.print(head)
+        console.print(Padding(text, (0, 0, 0, _LEVEL_COLUMNS), expand=False))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from runtime.crontab import (
     write_crontab,
 )
 from utils.private_database import is_private_database
+from utils.wrapping import PageFormatter, say, warn
 
 MANUAL = """\
   scripts/install_crontab           print the lines; change nothing
@@ -43,24 +44,28 @@ exit codes: 0 done, or nothing to do; 1 not done; 2 a setting or an argument is 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="scripts/install_crontab",
-        description=MANUAL,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "command", nargs="?", choices=("print", "install", "remove"), default="print"
-    )
-    command = parser.parse_args(arguments).command
+    command = build_parser().parse_args(arguments).command
     try:
         return COMMANDS[command]()
     except SettingsError as error:
         for problem in error.problems:
-            print(f"install_crontab: {problem}", file=sys.stderr)
+            warn(f"install_crontab: {problem}")
         return 2
     except (CrontabError, OSError) as error:
-        print(f"install_crontab: {error}", file=sys.stderr)
+        warn(f"install_crontab: {error}")
         return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/install_crontab",
+        description=MANUAL,
+        formatter_class=PageFormatter,
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=("print", "install", "remove"), default="print"
+    )
+    return parser
 
 
 def print_lines() -> int:
@@ -76,12 +81,12 @@ def install() -> int:
         raise CrontabError(f"the jobs would fail under cron, so nothing was installed: {trouble}")
     installation.log_dir.mkdir(parents=True, exist_ok=True)  # cron's shell opens a file in it
     if after == before:
-        print("the crontab has these lines already: nothing changed")
+        say("the crontab has these lines already: nothing changed")
     else:
         write_crontab(after)
-        print(f"installed; the logs of the jobs are in {installation.log_dir}")
+        say(f"installed; the logs of the jobs are in {installation.log_dir}")
     if not cron_runs():
-        print(f"install_crontab: {NO_CRON}: {START_CRON}", file=sys.stderr)
+        warn(f"install_crontab: {NO_CRON}: {START_CRON}")
     return 0
 
 
@@ -89,10 +94,10 @@ def remove() -> int:
     before = read_crontab()
     after = drop_block(before, PROJECT_ROOT)
     if after == before:
-        print("the crontab has no lines of this folder: nothing changed")
+        say("the crontab has no lines of this folder: nothing changed")
         return 0
     write_crontab(after)
-    print("removed; a running daemon goes on, but nothing restarts it")
+    say("removed; a running daemon goes on, but nothing restarts it")
     return 0
 
 

@@ -22,13 +22,15 @@ from cli.command_line import (
     make_console,
     print_json,
 )
-from cli.report_tables import render, report_csv, report_json
+from cli.report_tables import Now, render, report_csv, report_json
 from cli.runner import run_tool
 from cli.time_ranges import read_moment
 from config import get_settings
 from models.asset_config import get_asset_config
 from models.cycle_journals import load_cycle_journals
 from models.meta import check_schema
+from models.recent_fills import get_recent_fills
+from monitoring.status.timed_calls import Pending, TookTooLong
 from operations.asset_input import read_symbol
 from operations.refused import Refused
 from performance.cycle_results import find_completion
@@ -36,9 +38,12 @@ from performance.report import By, Report, compute_report
 from strategy.exits import compute_take_profit_price
 from utils.db_utils import thread_connection
 
+ACCOUNT_SECONDS = 8.0
+FILLS_SHOWN = 5
 HELP = """\
-What the complete cycles earned, from the journal of fills and fees. Reads only; needs the database,
-but neither the exchange nor the daemon.
+What the complete cycles earned, from the journal of fills and fees; with it what the account holds
+now (one request; the exchange may be away) and the last fills. Reads only; needs the database, but
+not the daemon.
 
   scripts/report                                  by asset, of all time
   scripts/report --by month
@@ -73,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # what matters is in the answer
-    options = _parse(arguments)
+    options = build_parser().parse_args(arguments)
     get_settings()
     connection, now = thread_connection(), datetime.now(UTC)
     check_schema(connection)
@@ -105,12 +110,26 @@ def _report(
     if options.csv:
         print(report_csv(report), end="")
     elif options.json:
-        print_json(report_json(report))
+        print_json(report_json(report, _load_now(connection, symbol)))
     elif options.plot is not None:
         print(f"drawn: {options.plot}")
     else:
-        console.print(render(report, console, symbol))
+        console.print(render(report, console, symbol, _load_now(connection, symbol)))
     sys.stdout.flush()
+
+
+def _load_now(connection: MySQLConnectionAbstract, symbol: str | None) -> Now:
+    """One request, of which a report does not depend: the account is not known where it fails."""
+    from monitoring.status.account_value import fetch_account_value  # loads the SDK: a second
+    from utils.alpaca_client_rest import ExchangeError, get_trading_client
+
+    pending = Pending(lambda: fetch_account_value(get_trading_client()), seconds=ACCOUNT_SECONDS)
+    fills = get_recent_fills(connection, FILLS_SHOWN, symbol)
+    try:
+        account = pending.result()
+    except (ExchangeError, TookTooLong):
+        account = None
+    return Now(account=account, fills=tuple(fills))
 
 
 # Pictures
@@ -172,7 +191,7 @@ def _png(text: str) -> Path:
     return path
 
 
-def _parse(texts: Sequence[str]) -> argparse.Namespace:
+def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/report", description=HELP, epilog=EPILOG)
     parser.add_argument("--by", choices=[by.value for by in By], default=By.ASSET.value)
     parser.add_argument("--asset", metavar="SYMBOL", type=read_symbol, help="this one only")
@@ -187,7 +206,7 @@ def _parse(texts: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--plot-cycle", nargs=2, metavar=("ID", "FILE.png"), help="draw the course of one cycle"
     )
-    return parser.parse_args(texts)
+    return parser
 
 
 if __name__ == "__main__":

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Context, Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cli.command_line import make_table, width_of
+from cli.money_lines import account_words, fill_json, fill_lines
+from domain.journal import JournalEntry
 from performance.report import TOTAL, By, Line, Report
 from utils.formatting import (
     ESTIMATE_LEGEND,
@@ -28,13 +30,26 @@ from utils.formatting import (
     usd,
 )
 
+if TYPE_CHECKING:  # it loads the exchange's SDK
+    from monitoring.status.account_value import AccountValue
+
 _TITLES = {By.ASSET: "asset", By.DAY: "day (UTC)", By.MONTH: "month (UTC)"}
 _PERCENT = Context(prec=12)
 
 
-def report_json(report: Report) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """How it stands now, beside what was earned: the account, and the newest fills."""
+
+    account: AccountValue | None
+    fills: tuple[JournalEntry, ...]
+
+
+def report_json(report: Report, now: Now) -> dict[str, Any]:
     """Everything, money as exact text, spans in seconds."""
     return {
+        "account": None if now.account is None else plain(asdict(now.account)),
+        "last_fills": [fill_json(fill) for fill in now.fills],
         "by": report.by.value,
         "start": plain(report.start),
         "end": plain(report.end),
@@ -67,8 +82,8 @@ def _line_json(line: Line, by: By | None = None) -> dict[str, Any]:
     shown |= {
         "cycles": line.count,
         "won_percent": _rounded(line.won_percent),
-        "mean_holding_seconds": line.mean_holding_seconds,
-        "worst_holding_seconds": line.worst_holding_seconds,
+        "mean_holding_seconds": _milliseconds(line.mean_holding_seconds),
+        "worst_holding_seconds": _milliseconds(line.worst_holding_seconds),
         "max_safety_orders_used": line.max_safety_orders_used,
         "cost_usd": plain(line.cost_usd),
         "proceeds_usd": plain(line.proceeds_usd),
@@ -85,6 +100,11 @@ def _line_json(line: Line, by: By | None = None) -> dict[str, Any]:
     return shown
 
 
+def _milliseconds(seconds: float | None) -> float | None:
+    """Without the noise of floating point (39.513698999999995): a time is not known better."""
+    return None if seconds is None else round(seconds, 3)
+
+
 def _rounded(value: Decimal | None) -> str | None:
     """A quotient has no exact end: twelve digits that count."""
     return None if value is None else plain(_PERCENT.plus(value))
@@ -93,12 +113,13 @@ def _rounded(value: Decimal | None) -> str | None:
 # For a person
 
 
-def render(report: Report, console: Console, symbol: str | None) -> RenderableType:
-    """Headline, table and what is not in it, for this console's width."""
+def render(report: Report, console: Console, symbol: str | None, now: Now) -> RenderableType:
+    """Headline, table, what is not in it, account and last fills, for this console's width."""
     head = Text("Complete cycles" + (f" of {symbol}" if symbol else ""), style="bold")
     head.append(f"  {moment(report.start)} to {moment(report.end)} UTC", style="dim")
     body = _table(report, console) if report.lines else Text("None in this span.")
-    return Group(head, body, *_footnotes(report))
+    account = Text(f"account now: {account_words(now.account)}")
+    return Group(head, body, *_footnotes(report), account, *fill_lines(now.fills))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,26 +148,28 @@ def _columns(report: Report) -> list[_Column]:
             _Column("cycle", lambda line: line.name, is_text=True),
             _Column("asset", _asset_cell, is_text=True),
             _Column("completed", _completed_cell, is_text=True),
-            _Column("held", lambda line: span(line.mean_holding_seconds)),
+            _Column("held", lambda line: span(line.mean_holding_seconds), rank=3),
         ]
     else:
         first = [
             _Column(_TITLES[report.by], lambda line: line.name, is_text=True),
             _Column("cycles", lambda line: str(line.count)),
             _Column("won", _won_cell),
-            _Column("held", lambda line: span(line.mean_holding_seconds)),
-            _Column("worst", lambda line: span(line.worst_holding_seconds), rank=2),
+            _Column("held", lambda line: span(line.mean_holding_seconds), rank=3),
+            _Column("worst", lambda line: span(line.worst_holding_seconds), rank=5),
         ]
     return [
         *first,
-        _Column("safety", lambda line: str(line.max_safety_orders_used), rank=1),
-        _Column("cost", lambda line: usd(line.cost_usd), rank=4),
-        _Column("at work", lambda line: usd(line.capital.mean_usd), rank=5),
-        _Column("peak", lambda line: usd(line.capital.peak_usd), rank=3),
-        _Column("fees", lambda line: marked(usd(line.fees_usd), line.fees_are_estimated)),
-        _Column("profit", _profit_cell),
-        _Column("of cost", lambda line: _return_cell(line, line.return_on_cost_percent)),
-        _Column("of peak", lambda line: _return_cell(line, line.return_on_peak_percent), rank=6),
+        _Column("safety", lambda line: str(line.max_safety_orders_used), rank=4),
+        _Column("cost\nUSD", lambda line: usd(line.cost_usd), rank=7),
+        _Column("at work\nUSD", lambda line: usd(line.capital.mean_usd), rank=8),
+        _Column("peak\nUSD", lambda line: usd(line.capital.peak_usd), rank=6),
+        _Column(
+            "fees\nUSD", lambda line: marked(usd(line.fees_usd), line.fees_are_estimated), rank=2
+        ),
+        _Column("profit\nUSD", _profit_cell),
+        _Column("of cost", lambda line: _return_cell(line, line.return_on_cost_percent), rank=1),
+        _Column("of peak", lambda line: _return_cell(line, line.return_on_peak_percent), rank=9),
     ]
 
 
@@ -169,6 +192,10 @@ def _asset_cell(line: Line) -> str:
 def _completed_cell(line: Line) -> str:
     is_total = line.name == TOTAL
     return f"{_won_cell(line)} won" if is_total else moment(line.cycles[0].completed_at)
+
+
+def _fees_cell(line: Line) -> str:
+    return marked(usd(line.fees_usd), line.fees_are_estimated)
 
 
 def _profit_cell(line: Line) -> Text:

@@ -20,6 +20,7 @@ from cli.command_line import (
     EXIT_REFUSED,
     Stop,
     complain,
+    fitted,
     make_console,
     print_json,
 )
@@ -53,7 +54,7 @@ class Command:
     def say(self, text: str | Text) -> None:
         """For a person only, as it comes."""
         if not self.as_json:
-            self.console.print(text, soft_wrap=True)
+            self.console.print(fitted(self.console, text))
 
     def answer(self, text: str, **shown: Any) -> None:
         """What was done: `text` for a person, one JSON object for a program."""

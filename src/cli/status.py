@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     texts = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in texts
     try:
-        options = _parse(texts)
+        options = build_parser().parse_args(texts)
         settings = get_settings()
     except Refused as error:
         return complain("status", str(error), EXIT_REFUSED, as_json=as_json)
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_DONE if options.watch else EXIT_FAILED
 
 
-def _parse(texts: Sequence[str]) -> argparse.Namespace:
+def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/status", description=HELP)
     parser.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     parser.add_argument(
@@ -102,7 +102,7 @@ def _parse(texts: Sequence[str]) -> argparse.Namespace:
         help="of --watch (default: 5); each costs a few of the 200 requests a minute",
     )
     parser.add_argument("--json", action="store_true", help="JSON instead of a screen")
-    return parser.parse_args(texts)
+    return parser
 
 
 def _interval(text: str) -> float:

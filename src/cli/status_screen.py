@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from caretakers.plans.watchdog import Verdict
+from cli.money_lines import account_words, buy_limit_words, fill_json, fill_lines
 from cli.status_table import assets_table, coloured_usd
 from domain.journal import RealisedProfit
 from monitoring.status.asset_status import AssetStatus
@@ -27,15 +28,16 @@ from utils.formatting import (
     coins,
     counted,
     day_and_clock,
-    number,
     plain,
     span,
-    usd,
 )
+from utils.wrapping import shorten
 
 _LABEL_COLUMNS = 12
+_INDENT = 2
+_MIN_PROBLEMS = 3  # before they are fewer than that, the table goes
 _LINES_OF_ASSET = 2
-_OMITTED_IF_SHORT = ("streams", "caretakers", "left over")
+_OMITTED_IF_SHORT = ("streams", "caretakers", "left over", "account")
 _CENT = Decimal("0.01")
 
 
@@ -44,38 +46,53 @@ def status_json(status: Status) -> dict[str, Any]:
     shown: dict[str, Any] = {"is_well": status.is_well, **plain(asdict(status))}
     for caretaker, raw in zip(status.caretakers, shown["caretakers"], strict=True):
         raw["is_stale"] = caretaker.is_stale
+    shown["last_fills"] = [fill_json(fill) for fill in status.last_fills]
     return shown
 
 
 def render(status: Status, console: Console, *, height: int | None = None) -> RenderableType:
     """The screen for this console's width. What is wrong stands on top: it is never cut off.
 
-    `height`: how many lines fit. What does not fit is left out and counted: first the lines of what
-    is well, then assets (those that hold coins or are held back last), then whole lines.
+    `height`: how many lines fit. What does not fit is left out and counted, in this order: events
+    and fills, the lines of what is well, assets (those that hold coins or are held back last), of
+    each wrong thing what is more than a line, the last wrong things; then whole lines.
     """
-    whole = _screen(status, console)
-    if height is None or count_lines(whole, console) <= height:
-        return whole
+    screen = _screen(status, console)
+    if height is None or count_lines(screen, console) <= height:
+        return screen
+    brief = replace(status, events=(), last_fills=())
+    if count_lines(screen := _screen(brief, console), console) < height:
+        return Group(screen, _too_low("fills and events"))
     assets = sorted(status.assets or (), key=_matters, reverse=True)
     over = count_lines(_screen(status, console, shown=assets), console) - height
-    fit = max(0, len(assets) - math.ceil(max(0, over) / _LINES_OF_ASSET))
-    shown = [asset for asset in status.assets or () if asset in assets[:fit]]
-    short = _screen(status, console, shown=shown)
-    if count_lines(short, console) <= height:
-        return short
-    lines = console.render_lines(short, pad=False)
+    fit = len(assets) - math.ceil(max(0, over) / _LINES_OF_ASSET)
+    chosen = assets[: max(fit, min(1, len(assets)))]  # the table stays, if only with one
+    shown = [asset for asset in status.assets or () if asset in chosen]
+    count = len(status.problems)
+    least = min(count, _MIN_PROBLEMS) if fit < 1 else count
+    for problems in range(count, least - 1, -1):
+        short = _screen(status, console, shown=shown, problems=problems)
+        if count_lines(short, console) <= height:
+            return short
+    whole = _screen(status, console, shown=shown)
+    lines = console.render_lines(whole, pad=False)
     kept = [part for line in lines[: height - 1] for part in (*line, Segment.line())]
     return Group(Segments(kept), _too_low(counted(len(lines) - height + 1, "more line")))
 
 
 def _screen(
-    status: Status, console: Console, *, shown: Sequence[AssetStatus] | None = None
+    status: Status,
+    console: Console,
+    *,
+    shown: Sequence[AssetStatus] | None = None,
+    problems: int | None = None,
 ) -> RenderableType:
-    """Everything; with `shown` these assets only, without the lines that `all is well` or the
-    problems on top make superfluous.
+    """Everything; with `shown` these assets only, one line for each of so many `problems` (None:
+    all), without the lines that `all is well` or the problems on top make superfluous.
     """
     is_short = shown is not None
-    parts: list[RenderableType] = [_headline(status), *_verdict(status)]
+    width = console.width if is_short else None
+    parts: list[RenderableType] = [_headline(status), *_verdict(status, width, problems)]
     parts += [] if is_short else [Text()]
     for label, text in _facts(status, is_short=is_short):
         if not is_short or label not in _OMITTED_IF_SHORT:
@@ -86,7 +103,7 @@ def _screen(
     elif status.assets == ():
         parts.append(_labelled("assets", Text("none yet: scripts/assets add BTC/USD")))
     if not is_short:
-        return Group(*parts, *_event_lines(status))
+        return Group(*parts, *fill_lines(status.last_fills), *_event_lines(status))
     left_out = len(status.assets or ()) - len(assets or ())
     what = counted(left_out, "more asset") if left_out else "the whole screen"
     return Group(*parts, _too_low(what))
@@ -111,25 +128,32 @@ def _headline(status: Status) -> Text:
     return text
 
 
-def _verdict(status: Status) -> list[RenderableType]:
+def _verdict(
+    status: Status, width: int | None = None, shown: int | None = None
+) -> list[RenderableType]:
+    """All is well, or each wrong thing: whole, or with `width` the first `shown` in a line each."""
     if status.is_well:
         stopped = status.daemon.is_stopped_on_purpose
         words = "nothing is wrong: you stopped it" if stopped else "all is well"
         return [Text(words, style="yellow" if stopped else "green")]
-    count = len(status.problems)
+    problems, count = list(status.problems[:shown]), len(status.problems)
     head = f"{counted(count, 'thing')} {'is' if count == 1 else 'are'} wrong:"
-    return [Text(head, style="bold red"), *(_indented(one, "red") for one in status.problems)]
+    if len(problems) < count:
+        head = f"{head[:-1]}, {count - len(problems)} of them not shown here:"
+    if width is not None:
+        problems = [shorten(one, width - _INDENT) for one in problems]
+    return [Text(head, style="bold red"), *(_indented(one, "red") for one in problems)]
 
 
 def _indented(text: str, style: str = "") -> RenderableType:
-    return Padding(Text(text, style=style), (0, 0, 0, 2), expand=False)
+    return Padding(Text(text, style=style), (0, 0, 0, _INDENT), expand=False)
 
 
 def _labelled(label: str, text: Text) -> RenderableType:
     """A label and what belongs to it; long text is wrapped beside the label."""
     grid = Table.grid(padding=0)
     grid.add_column(width=_LABEL_COLUMNS, no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
     grid.add_row(Text(label, style="bold"), text)
     return grid
 
@@ -152,8 +176,9 @@ def _facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
         facts.append(("profit", _profit(status.assets, status.removed, is_short=is_short)))
     else:
         facts.append(("assets", Text("unknown: the database cannot be read", style="red")))
+    facts.append(("account", Text(account_words(status.account))))
     if status.buy_limits or not is_short:
-        facts.append(("buy limits", _buy_limits(status)))
+        facts.append(("buy limits", buy_limit_words(status)))
     return facts
 
 
@@ -248,23 +273,6 @@ def _profit(
     if total_is_estimated or held:
         text.append(f"; {ESTIMATE_LEGEND}", style="dim")
     return text
-
-
-def _buy_limits(status: Status) -> Text:
-    parts = []
-    for buy_limit in status.buy_limits:
-        places = 0 if "CYCLES" in buy_limit.name else 2
-        used = "?" if buy_limit.used is None else number(buy_limit.used, places)
-        text = Text(f"{buy_limit.name} {used} of {number(buy_limit.limit)}")
-        if buy_limit.holds:
-            text = Text(f"{text.plain}: holds", style="bold yellow")
-        parts.append(text)
-    if not parts:
-        text = Text("none set (MAX_BUY_USD_PER_DAY and others in .env)", style="dim")
-        if status.bought_today_usd is not None:
-            text.append(f"; bought today for {usd(status.bought_today_usd)} USD")
-        return text
-    return Text("; ").join(parts)
 
 
 def _event_lines(status: Status) -> list[RenderableType]:

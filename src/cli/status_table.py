@@ -5,6 +5,7 @@ A narrow terminal gets fewer columns with two figures each: no figure is ever cu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from rich.console import Console
@@ -51,7 +52,36 @@ def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
         table.add_column(title, justify="left" if title in _TEXTS else "right", no_wrap=True)
     for cells in lines:
         table.add_row(*cells.values())
+    if len(lines) > 1:
+        total = _total_cells(status.assets or ())
+        table.add_section()
+        table.add_row(*(total.get(title, "") for title in lines[0]), style="bold")
     return table
+
+
+def _total_cells(assets: Sequence[AssetStatus]) -> dict[str, Text | str]:
+    """What adds up over all assets, by the titles of both tables."""
+    none = Decimal(0)
+    open_usd = [asset.unrealised_usd for asset in assets if asset.unrealised_usd is not None]
+    unrealised = coloured_usd(sum(open_usd, none) if open_usd else None, is_estimated=True)
+    today = coloured_usd(
+        sum((asset.realised_today_usd for asset in assets), none),
+        is_estimated=any(asset.realised_today_is_estimated for asset in assets),
+    )
+    total = coloured_usd(
+        sum((asset.realised_usd for asset in assets), none),
+        is_estimated=any(asset.realised_is_estimated for asset in assets),
+    )
+    cycles_today = sum(asset.cycles_today for asset in assets)
+    return {
+        "asset": "total",
+        "asset\nopen order": "total",
+        "unrealised": unrealised,
+        "bid\nunreal.": Text.assemble("\n", unrealised),
+        "cycles today\nall time": f"{cycles_today}\n{sum(asset.cycles for asset in assets)}",
+        "profit today\nall time": Text.assemble(today, "\n", total),
+        "today\nall time": Text.assemble(today, "\n", total),
+    }
 
 
 def _cells(asset: AssetStatus, status: Status, *, is_wide: bool) -> dict[str, Text | str]:

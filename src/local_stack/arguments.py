@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import NoReturn
 
+from utils.wrapping import PageFormatter
+
 LARGEST_SEED = 10**18
 
 
@@ -18,7 +20,7 @@ class OneLineParser(argparse.ArgumentParser):
             prog=prog,
             description=description,
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=PageFormatter,
             allow_abbrev=False,
         )
 

@@ -40,7 +40,7 @@ from mariadb_server.server import PrivateMariaDB
 from models.asset_config import create_asset, get_all_assets
 from models.cycle_data import create_cycle
 from models.meta import apply_schema
-from runtime.daemon_process import last_line
+from runtime.daemon_process import last_words
 from runtime.heartbeat import Heartbeat, load_heartbeat
 from runtime.process_table import (
     STACK_MARK,
@@ -179,7 +179,7 @@ class LocalStack:
         needs_data_stream = wait and self._has_assets()
         while wait and not self._trades(daemon.pid, needs_data_stream):
             if daemon.poll() is not None:
-                said = last_line(self.log_dir / "main_app.out")
+                said = last_words(self.log_dir)
                 raise StackError(f"the daemon ended with code {daemon.returncode}: {said}")
             if time.monotonic() > deadline:
                 raise StackError(f"the daemon did not trade within {START_SECONDS:.0f} s")

@@ -79,10 +79,7 @@ def load_configured(connection: MySQLConnectionAbstract, symbol: str) -> DcaAsse
     asset = get_asset_config(connection, symbol)
     if asset is None:
         known = ", ".join(other.asset_symbol for other in get_all_assets(connection))
-        raise Refused(
-            f"{symbol} is not configured (configured: {known or 'nothing yet'}):"
-            f" scripts/assets add {symbol}"
-        )
+        raise Refused(f"{symbol} is not configured (configured: {known or 'nothing yet'})")
     return asset
 
 

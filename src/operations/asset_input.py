@@ -14,11 +14,14 @@ from typing import Any
 from domain.asset import DcaAsset
 from domain.wire import WireError, normalize_symbol
 from operations.refused import Refused
+from strategy.earning import USUAL_ORDER_USD, compute_default_take_profit_percent
 
 OFF = "off"
 TAKER_FEE = "taker"  # --fee-aware without a percent
 _NUMBER = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,30})?|\.[0-9]{1,30})", re.ASCII)
+_LONG_NUMBER = re.compile(r"[+-]?(?=[0-9.]*[0-9])[0-9]*\.?[0-9]*", re.ASCII)
 _COUNT = re.compile(r"[+-]?[0-9]{1,12}", re.ASCII)
+_LONG_COUNT = re.compile(r"[+-]?[0-9]{13,}", re.ASCII)
 
 # Option -> column, and the value of an `add` that does not name it (None: the column stays NULL).
 COLUMN_OF = {
@@ -32,15 +35,16 @@ COLUMN_OF = {
     "fee_aware": "take_profit_fee_percent",
 }
 DEFAULTS: Mapping[str, str | None] = {
-    "base": "20",
-    "safety": "20",
+    "base": f"{USUAL_ORDER_USD}",  # or more: see AMOUNTS
+    "safety": f"{USUAL_ORDER_USD}",
     "max_safety": "5",
     "deviation": "1.5",
-    "take_profit": "1.2",
+    "take_profit": "1.2",  # more where the fees are higher
     "cooldown": "300",
     "early_restart": None,
     "fee_aware": None,
 }
+AMOUNTS = ("base", "safety")  # what they must be to earn depends on the coin and its price
 _COUNTS = ("max_safety", "cooldown")
 _CAN_BE_OFF = ("early_restart", "fee_aware")
 
@@ -56,8 +60,10 @@ def read_symbol(text: str) -> str:
         return normalize_symbol(spelled)
     except WireError:
         bare = text.strip().upper()
-        hint = bare if bare.isascii() and bare.isalnum() and len(bare) <= 10 else "BTC"
-        raise Refused(f"{text[:40]!r} is no trading pair: write it like {hint}/USD") from None
+        reason = f"{text[:40]!r} is no trading pair: write one like BTC/USD"
+        if bare.isascii() and bare.isalnum() and len(bare) <= 10:
+            reason = f"{bare} is no trading pair: if it is a coin, write it like {bare}/USD"
+        raise Refused(reason) from None
 
 
 def read_values(texts: Mapping[str, str | None], taker_fee_percent: Decimal) -> dict[str, Any]:
@@ -80,6 +86,12 @@ def read_values(texts: Mapping[str, str | None], taker_fee_percent: Decimal) -> 
     return values
 
 
+def read_defaults(taker_fee_percent: Decimal) -> dict[str, Any]:
+    """The columns of an asset for which the user names nothing."""
+    percent = compute_default_take_profit_percent(taker_fee_percent)
+    return read_values(DEFAULTS, taker_fee_percent) | {COLUMN_OF["take_profit"]: percent}
+
+
 def _read(option: str, text: str, taker_fee_percent: Decimal) -> Decimal | int | None:
     bare = text.strip().removesuffix("%").strip()
     if option in _CAN_BE_OFF and bare.lower() == OFF:
@@ -87,10 +99,14 @@ def _read(option: str, text: str, taker_fee_percent: Decimal) -> Decimal | int |
     if option == "fee_aware" and bare == TAKER_FEE:
         return taker_fee_percent
     if option in _COUNTS:
+        if _LONG_COUNT.fullmatch(bare) is not None:
+            raise ValueError("takes at most 12 digits")
         if _COUNT.fullmatch(bare) is None:
             raise ValueError("takes a whole number")
         return int(bare)
     if _NUMBER.fullmatch(bare) is None:
+        if _LONG_NUMBER.fullmatch(bare) is not None:
+            raise ValueError("takes at most 20 digits before the point and 30 after it")
         raise ValueError("takes a plain number like 20 or 1.5")
     return Decimal(bare)
 

@@ -25,6 +25,12 @@ def asset_json(asset: DcaAsset, cycle: DcaCycle | None = None) -> dict[str, Any]
     return shown
 
 
+def changes_json(before: DcaAsset, after: DcaAsset) -> dict[str, list[Any]]:
+    """The columns that differ, each with its old and its new value."""
+    old, new = plain(asdict(before)), plain(asdict(after))
+    return {name: [old[name], new[name]] for name in old if old[name] != new[name]}
+
+
 def plan_json(plan: CyclePlan) -> dict[str, Any]:
     """The plan with every number exact."""
     orders = []

@@ -5,10 +5,11 @@ reason against it. Reads the exchange and the database, changes nothing.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -22,6 +23,7 @@ from models.trading_state import load_all_trading_states, with_leftovers
 from operations.refused import Refused
 from strategy.asset_checks import Finding, check_asset, find_number_problems
 from strategy.cycle_plan import CyclePlan, plan_cycle
+from strategy.earning import compute_default_order_usd
 from strategy.ladder import compute_ladder_usd, compute_on_order_usd, compute_remaining_usd
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client
@@ -129,9 +131,17 @@ def _unknown_symbol(symbol: str, known: list[str]) -> str:
 
 
 def load_preview(
-    settings: Settings, connection: MySQLConnectionAbstract, asset: DcaAsset
+    settings: Settings,
+    connection: MySQLConnectionAbstract,
+    asset: DcaAsset,
+    *,
+    free_amounts: Collection[str] = (),
 ) -> Preview:
     """Everything about `asset`, which may be unsaved (id 0) or saved with other values.
+
+    Args:
+        free_amounts: columns whose amount nobody chose: the preview's asset has what its coin needs
+            to earn.
 
     Raises:
         Refused: for numbers that are wrong in any market, or an unknown symbol.
@@ -143,6 +153,10 @@ def load_preview(
     states = with_leftovers(connection, load_all_trading_states(connection))
     state = next((s for s in states if s.asset.id == asset.id), None)
     fee_rate = settings.taker_fee_rate
+    if free_amounts:
+        amount = compute_default_order_usd(asset, view.rules, fee_rate, view.quote.ask)
+        amounts: dict[str, Any] = dict.fromkeys(free_amounts, amount)
+        asset = replace(asset, **amounts)
     findings, plan = check_asset(asset, view.rules, fee_rate, view.quote.ask)
     holds = state is not None and not is_dust(state.cycle.quantity, view.rules, fee_rate)
     rest = None
@@ -189,10 +203,12 @@ def _account_findings(
     texts = []
     asset = preview.asset
     if asset.is_enabled and preview.needed_usd > preview.spendable_usd:
+        refused = "the last safety orders would be refused"
+        if preview.rest is None and asset.base_order_amount > preview.spendable_usd:
+            refused = "the base order would be refused"
         texts.append(
-            f"the account can buy for {usd(preview.spendable_usd)} USD, all enabled ladders"
-            f" together can need {usd(preview.needed_usd)} USD: the last safety orders would be"
-            " refused"
+            f"the account has {usd(preview.spendable_usd)} USD to spend, all enabled ladders"
+            f" together can need {usd(preview.needed_usd)} USD: {refused}"
         )
     ladder_usd = compute_ladder_usd(asset)
     if settings.max_position_usd is not None and ladder_usd > settings.max_position_usd:

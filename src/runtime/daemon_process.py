@@ -22,10 +22,11 @@ from runtime.heartbeat import Heartbeat, load_heartbeat
 from runtime.operator_flags import STOPPED, set_flag
 from runtime.pid_file import read_pid_file
 from runtime.process_table import is_gone, wait_until_gone
+from utils.logging_setup import OUTPUT_NAME
 from utils.state_file import locked
 
 PROGRAM = PROJECT_ROOT / "src" / "main_app.py"
-OUTPUT_NAME = "main_app.out"
+LOG_NAME = "app.log"
 OUTPUT_BYTES = 5_000_000
 OUTPUT_KEPT_BYTES = 1_000_000
 FIRST_BEAT_SECONDS = 45.0
@@ -111,7 +112,7 @@ def wait_until_it_beats(
             return process
         code = child.poll()
         if code is not None and process is None:
-            words = last_line(settings.log_dir / OUTPUT_NAME)
+            words = last_words(settings.log_dir)
             raise DaemonError(f"it ended at once with code {code}: {words}")
         if time.monotonic() >= deadline:
             raise DaemonError(f"it runs (PID {child.pid}) but gave no heartbeat in {seconds:.0f} s")
@@ -208,6 +209,14 @@ def bound_output(path: Path, *, max_bytes: int) -> None:
             file.seek(-OUTPUT_KEPT_BYTES, os.SEEK_END)
             shutil.copyfileobj(file, kept)
             file.truncate(0)
+
+
+def last_words(log_dir: Path) -> str:
+    """The last thing the daemon said: in its log or, before it had one, in its output."""
+    files = [one for one in (log_dir / OUTPUT_NAME, log_dir / LOG_NAME) if one.exists()]
+    if not files:
+        return "it said nothing"
+    return last_line(max(files, key=lambda one: one.stat().st_mtime_ns))
 
 
 def last_line(path: Path) -> str:

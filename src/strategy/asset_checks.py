@@ -6,7 +6,7 @@ Used before a user's change is saved, and before trading. Each finding is one li
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
 
 from domain.asset import DcaAsset
@@ -15,17 +15,25 @@ from domain.market import AssetRules
 from domain.trading_state import TradingState
 from domain.wire import WireError, normalize_symbol
 from strategy.cycle_plan import CyclePlan, describe_order, plan_cycle
+from strategy.earning import (
+    MAX_TAKE_PROFIT_PERCENT,
+    compute_earning_order_usd,
+    compute_earning_percent,
+    compute_safe_order_usd,
+    compute_worst_profit_usd,
+)
 from strategy.fees import compute_qty_before_fee
 from strategy.ladder import compute_ladder_prices, compute_order_usd
 from strategy.sizing import MAXIMUM_ORDER_USD, WIDE, minimum_base_order_usd, round_to_increment
 
 MAX_SAFETY_ORDERS = 100
-MAX_TAKE_PROFIT_PERCENT = Decimal(1000)
 MAX_FEE_PERCENT = Decimal(5)
 MAX_COOLDOWN_SECONDS = 365 * 24 * 3600
 _USD_PLACES = 8
 _PERCENT_PLACES = 6  # DECIMAL(12,6) of our tables: more would be rounded silently
 _CENT = Decimal("0.01")
+_SHALLOW_PERCENT = Decimal("0.5")  # what the usual fees of both sides take
+_FINE_STEP_PERCENT = Decimal("0.1")  # a coin whose price moves in larger steps shares prices anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,7 @@ def check_asset(
         findings.append(Finding(f"{rules.symbol} is not tradable on Alpaca now", refuses=True))
     findings += _size_findings(asset, plan, rules, fee_rate)
     if not any(finding.refuses for finding in findings):
+        findings += _depth_findings(asset, plan, rules)
         findings += _profit_findings(asset, plan, rules, fee_rate)
     return tuple(findings), plan
 
@@ -163,11 +172,7 @@ def _narrow_findings(
     asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, plan: CyclePlan
 ) -> list[Finding]:
     """A safety order that only its rounding makes large enough today can be too small tomorrow."""
-    sellable = compute_qty_before_fee(
-        max(rules.min_order_size, rules.min_trade_increment), fee_rate
-    )
-    safe = max(rules.min_cost_usd, sellable * plan.ask) + rules.min_trade_increment * plan.ask
-    safe = round_to_increment(safe, _CENT, ROUND_CEILING)
+    safe = compute_safe_order_usd(rules, fee_rate, plan.ask)
     orders = range(1, asset.max_safety_orders + 1)
     least = min((compute_order_usd(asset, number) for number in orders), default=safe)
     if least >= safe:
@@ -183,11 +188,15 @@ def _profit_findings(
     asset: DcaAsset, plan: CyclePlan, rules: AssetRules, fee_rate: Decimal
 ) -> list[Finding]:
     """A sale at the take profit that leaves less than was paid."""
-    worst = _worst_profit_usd(plan)
+    worst = compute_worst_profit_usd(plan)
     if worst > 0:
         return []
-    enough = _compute_earning_percent(asset, plan, rules, fee_rate)
+    enough = compute_earning_percent(asset, plan, rules, fee_rate)
     cure = f"{_shown(enough)} % earns" if enough else "no take profit earns with orders this small"
+    amount = compute_earning_order_usd(asset, rules, fee_rate, plan.ask)
+    if amount is not None and asset.base_order_amount < amount <= MAXIMUM_ORDER_USD:
+        amount = round_to_increment(amount, Decimal(1), ROUND_CEILING)
+        cure = f"a base order of {_shown(amount)} USD earns with it, or with this one {cure}"
     text = (
         f"a take profit of {_shown(asset.take_profit_percent)} % loses money:"
         f" {worst:.4f} USD after the fees of both sides; {cure}"
@@ -195,26 +204,29 @@ def _profit_findings(
     return [Finding(text, refuses=False)]
 
 
-def _worst_profit_usd(plan: CyclePlan) -> Decimal:
-    return min((sale.net_profit_usd for sale in plan.sales), default=Decimal(0))
-
-
-def _compute_earning_percent(
-    asset: DcaAsset, plan: CyclePlan, rules: AssetRules, fee_rate: Decimal
-) -> Decimal | None:
-    """The least take profit, in steps of 0.01 percent, that earns wherever the cycle ends."""
-    low, high = 0, int(MAX_TAKE_PROFIT_PERCENT * 100)
-
-    def earns(steps: int) -> bool:
-        other = replace(asset, take_profit_percent=Decimal(steps) / 100)
-        return _worst_profit_usd(plan_cycle(other, rules, fee_rate, plan.ask)) > 0
-
-    if not earns(high):
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if earns(middle) else (middle, high)
-    return Decimal(high) / 100
+def _depth_findings(asset: DcaAsset, plan: CyclePlan, rules: AssetRules) -> list[Finding]:
+    """Safety orders so close together that they are one buy, or nearly."""
+    if asset.max_safety_orders == 0:
+        return []
+    deviation = _shown(asset.safety_order_deviation)
+    limits = [order.limit_price for order in plan.orders]
+    step_percent = rules.price_increment / limits[-1] * 100
+    if len(set(limits)) < len(limits) and step_percent < _FINE_STEP_PERCENT:
+        text = (
+            f"a deviation of {deviation} % is less than the price step of {rules.symbol},"
+            f" {_shown(rules.price_increment)} USD: several orders would be bought at one price;"
+            " 1 or 2 % are usual"
+        )
+        return [Finding(text, refuses=True)]
+    depth_percent = (1 - compute_ladder_prices(asset, plan.ask)[-1] / plan.ask) * 100
+    if depth_percent >= _SHALLOW_PERCENT:
+        return []
+    text = (
+        f"with a deviation of {deviation} % the last safety order comes {depth_percent:.2g} %"
+        f" below the base order, less than a cycle pays in fees: a small dip buys everything;"
+        " 1 or 2 % are usual"
+    )
+    return [Finding(text, refuses=False)]
 
 
 def _usd_problem(name: str, amount: Decimal, *, is_needed: bool) -> str | None:

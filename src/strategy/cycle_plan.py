@@ -55,11 +55,12 @@ class PlannedSale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """What a cycle holds: coins as filled (before the coin fee) and what was paid for them in USD.
-    `sale` is None where what is held cannot be sold (dust).
+    """What a cycle holds: coins as filled, what the coin fees left of them (`coins_held`), and what
+    was paid for them in USD. `sale` is None where what is held cannot be sold (dust).
     """
 
     quantity: Decimal
+    coins_held: Decimal
     average_price: Decimal
     paid_usd: Decimal
     sale: PlannedSale | None
@@ -254,6 +255,7 @@ def _holding(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> Holding:
     cycle = ladder.state.cycle
     return Holding(
         quantity=cycle.quantity,
+        coins_held=compute_coins_held(cycle.quantity, ladder.state.coin_fees, fee_rate),
         average_price=cycle.average_purchase_price,
         paid_usd=ladder.paid_usd,
         sale=_sale(ladder, rules, fee_rate),

@@ -147,7 +147,7 @@ class LogEvent(StrEnum):
     DAEMON_ENDED = "daemon.ended", _WARNING, "the watchdog ended a daemon that hung"
     DAEMON_STARTED = "daemon.started", _WARNING, "the watchdog started the daemon. Mailed"
     DAEMON_RESTARTED = "daemon.restarted", _WARNING, "the watchdog ended the daemon and started it again. Mailed"
-    DAEMON_START_FAILED = "daemon.start_failed", _WARNING, "the watchdog could not start the daemon, and why (`reason`). ERROR when it lasts", "read `reason` and `logs/main_app.out`"
+    DAEMON_START_FAILED = "daemon.start_failed", _WARNING, "the watchdog could not start the daemon, and why (`reason`). ERROR when it lasts", "read `reason` and `logs/main_app.out`, where it says what it cannot log"
     DAEMON_UNSETTLED = "daemon.unsettled", _ERROR, "the daemon does not stay alive, however often it is started", "read `logs/app.log` and `logs/main_app.out`"
     DAEMON_WELL_AGAIN = "daemon.well_again", _WARNING, "the trouble that the watchdog sent an alert about is over. Mailed"
     PING_FAILED = "ping.failed", _WARNING, "`HEARTBEAT_URL` did not answer", "if it lasts, check the address and the network"

@@ -7,14 +7,17 @@ level.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 from config import Settings
 from utils.notifications import AlertHandler
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
+OUTPUT_NAME = "main_app.out"  # what the daemon prints where it cannot log: settings, a crash
 _FILE_BYTES = 5_000_000
 _FILES_KEPT = 5
 # These print whole frames and headers at DEBUG, the keys of the handshake among them.
@@ -41,7 +44,8 @@ class SecretFilter(logging.Filter):
 
 
 def setup_logging(settings: Settings, program: str, *, console: bool = True) -> None:
-    """Log to `LOG_DIR/<program>.log` (rotated) and, if `console`, to standard error.
+    """Log to `LOG_DIR/<program>.log` (rotated) and, if `console`, to standard error, unless that is
+    the file beside it in which the daemon's output is kept: no line stands in both.
 
     Raises:
         OSError: when the log folder cannot be written.
@@ -52,7 +56,7 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     file = RotatingFileHandler(settings.log_dir / f"{program}.log", encoding="utf-8")
     file.maxBytes, file.backupCount = _FILE_BYTES, _FILES_KEPT
     handlers: list[logging.Handler] = [file]
-    if console:
+    if console and not _is_standard_error(settings.log_dir / OUTPUT_NAME):
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
         handler.setLevel(settings.log_level)
@@ -70,3 +74,10 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     root.setLevel(min(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _is_standard_error(path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(sys.stderr.fileno()), path.stat())
+    except (AttributeError, OSError, ValueError):  # closed, or no file at all
+        return False

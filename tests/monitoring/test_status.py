@@ -233,8 +233,11 @@ def test_a_symbol_without_a_quote_is_said(status, stopped, cycle, exchange, make
 @pytest.mark.parametrize(
     ("runs", "words"),
     [
-        ({"age_seconds": 1800}, "order_manager last ran 30 min ago: does cron run?"),
-        ({"exit_code": 1, "reason": "no money"}, "watchdog failed: no money (logs/watchdog.log)"),
+        ({"age_seconds": 1800}, "consistency_checker last ran 30 min ago: does cron run?"),
+        (
+            {"exit_code": 1, "reason": "no money"},
+            "consistency_checker failed: no money (logs/watchdog.log)",
+        ),
     ],
     ids=["stale", "failed"],
 )
@@ -243,7 +246,8 @@ def test_caretakers_that_are_late_or_fail_are_wrong(status, stopped, cycle, runs
     seen = status()
     assert seen.code == 1
     assert words in seen.problems
-    assert len(seen.json["problems"]) == 4, "one line for each script"
+    [problem] = seen.json["problems"]  # one line for each cause
+    assert problem.startswith("watchdog, order_manager, cooldown_manager, consistency_checker ")
 
 
 def test_one_that_cron_has_not_come_to_yet_is_nothing_wrong(status, stopped, cycle):
@@ -435,3 +439,78 @@ def test_watching_on_a_low_terminal_says_what_is_left_out_and_ctrl_c_shows_every
     assert "caretakers" not in said
     assert "caretakers" in last
     assert last.count("/USD") >= 10
+
+
+def test_on_80_by_24_each_of_many_wrong_things_is_one_line_and_the_table_stays(many, db_conn):
+    for number in range(5):
+        reason = "what is long and goes on " * 12 + ": scripts/bot restart"
+        append_event(db_conn, Event(kind=f"odd_{number}", severity=Severity.ERROR, reason=reason))
+    lines = lines_at(80, 24)
+    assert (len(lines) <= 24, max(map(len, lines)) <= 80) == (True, True)
+    assert sum("ERROR" in line for line in lines) == 5
+    assert all(line.endswith("… scripts/bot restart") for line in lines if "ERROR" in line)
+    assert [line for line in lines if line.startswith("UNI/USD")], "it holds coins"
+    assert any(line.startswith("asset ") for line in lines)
+
+
+def test_what_stays_out_of_the_window_of_many_wrong_things_is_counted(many, db_conn):
+    for number in range(5):
+        append_event(db_conn, Event(kind=f"odd_{number}", severity=Severity.ERROR, reason="no"))
+    lines = lines_at(80, 16)
+    assert len(lines) <= 16
+    assert re.fullmatch(r"5 things are wrong, \d of them not shown here:", lines[1].strip())
+    assert [line for line in lines if line.startswith("UNI/USD")]
+
+
+def test_late_caretakers_are_one_cause_and_so_are_those_that_failed_alike(status, cycle):
+    note_runs(get_settings(), age_seconds=1000)
+    [late] = [one for one in status().json["problems"] if "does cron run" in one]
+    assert late.startswith("watchdog, order_manager, cooldown_manager last ran 16 min ago")
+
+
+def test_the_account_the_totals_and_the_last_fills_are_shown(
+    status, many, exchange, db_conn, capsys
+):
+    from builders import build_entry, build_order
+    from models.order_journal import append_journal_entry
+
+    for seq in range(7):
+        order = build_order(
+            status="filled",
+            filled_qty=seq + 1,
+            filled_avg_price=100,
+            client_order_id=f"dca-9-a1b2c3d4-{seq}",
+        )
+        known = {"asset_id": 1, "cycle_id": 9, "order_seq": seq}
+        append_journal_entry(db_conn, build_entry(order, **known))
+    exchange.set_balance("USD", "1234.56")
+    shown = status().json
+    assert shown["account"] == {"equity_usd": "1234.56", "cash_usd": "1234.56"}
+    assert [fill["filled_usd"] for fill in shown["last_fills"]] == [
+        "700",
+        "600",
+        "500",
+        "400",
+        "300",
+    ]
+    status_command.main([])
+    out = capsys.readouterr().out
+    assert "equity 1,234.56 USD, of it 1,234.56 USD cash" in out
+    assert "Last fills, newest first (UTC)" in out
+    assert re.search(r"BTC/USD bought 7 at 100\.00 for 700\.00 USD \(base order, cycle 9\)", out)
+    assert re.search(r"^total ", out, re.MULTILINE)
+
+
+def test_a_status_costs_one_request_more_for_the_account_and_no_other(many, exchange, settings):
+    reader = status_module.StatusReader(settings)
+    reader.load()  # the rules of the assets are kept from here on
+
+    before = exchange.state()["requests"]["by_route"]
+    reader.load()
+    after = exchange.state()["requests"]["by_route"]
+    assert {route: after[route] - before.get(route, 0) for route in after} == {
+        "GET /v2/orders": 1,
+        "GET /v2/account": 1,
+        "GET /v2/positions": 1,  # base orders wait
+        "GET /v2/assets": 0,
+    }

@@ -88,7 +88,7 @@ BAD_INPUT = [
     ("--base ٢٠", "plain number"),
     ("--base 20$", "not '20$'"),
     ("--base", "--base: expected one argument"),
-    ("--base 99999999999999999999999", "plain number"),
+    ("--base 99999999999999999999999", "at most 20 digits before the point"),
     ("--base 300000", "at most 200000 USD"),
     ("--base 199000", "one order can sell at most 200000 USD"),
     ("--base 20.123456789", "at most 8 decimal places"),
@@ -211,3 +211,20 @@ def test_of_two_that_add_the_same_symbol_at_once_one_is_refused(settings, db_con
     assert sorted(outcomes, key=len)[0] == "BTC/USD"
     assert "configured already" in max(outcomes, key=len)
     assert len(get_all_assets(db_conn)) == 1
+
+
+def test_the_default_amounts_are_what_the_coin_needs_to_earn(assets, db_conn):
+    said = assets("add", "ETH/USD", "--yes")
+    assert said.code == 0
+    assert "WARNING" not in said.output
+    ether = get_asset_config(db_conn, "ETH/USD")
+    assert ether.base_order_amount == ether.safety_order_amount == 45
+    assert assets("add", "BTC/USD", "--safety", "25", "--yes").code == 0
+    bitcoin = get_asset_config(db_conn, "BTC/USD")
+    assert (bitcoin.base_order_amount, bitcoin.safety_order_amount) == (20, 25)
+
+
+def test_an_amount_that_is_named_is_never_replaced(assets, db_conn):
+    said = assets("add", "ETH/USD", "--base", "20", "--max-safety", "0", "--yes")
+    assert "a base order of 40 USD earns with it" in said.output
+    assert get_asset_config(db_conn, "ETH/USD").base_order_amount == 20

@@ -68,7 +68,7 @@ def test_a_list_names_every_asset_with_its_open_cycle(assets, db_conn, btc):
     said = assets("list")
     head, bitcoin, ether = said.output.splitlines()
     assert head.split()[:2] == ["asset", "on"]
-    assert bitcoin.split()[-4:] == ["watching", "0.001", "60,000.00", "2"]
+    assert bitcoin.split()[-4:] == ["watching", "0.0009975", "60,000.00", "2"]
     assert (ether.split()[:2], ether.split()[-3:]) == (["ETH/USD", "no"], ["-", "-", "-"])
     listed = assets("list", "--json").json["assets"]
     assert [asset["asset_symbol"] for asset in listed] == ["BTC/USD", "ETH/USD"]
@@ -337,9 +337,9 @@ def test_what_the_account_cannot_carry_is_warned_of(assets, exchange, db_conn, b
     assert "WARNING" not in assets("show", "BTC/USD").output
     exchange.set_balance("USD", "150")
     said = assets("show", "ETH/USD", "--base", "100", "--max-safety", "0")
-    assert "can buy for 150.00 USD" in said.output
+    assert "the account has 150.00 USD to spend" in said.output
     assert (
-        "WARNING: the account can buy for 150.00 USD, all enabled ladders together" in said.output
+        "WARNING: the account has 150.00 USD to spend, all enabled ladders together" in said.output
     )
     assert "220.00 USD" in said.output
 
@@ -460,3 +460,33 @@ async def test_an_open_cycle_goes_on_with_the_edited_values(
     cycle = get_latest_cycle(db_conn, btc.id)
     entries = get_entries_of_cycle(db_conn, cycle.id)
     assert [round(entry.filled_usd) for entry in entries] == [20, 40]
+
+
+def test_an_edit_shows_what_was_and_what_will_be(assets, db_conn, btc):
+    values = ("--base", "150", "--take-profit", "2", "--early-restart", "3")
+    said = assets("edit", "BTC/USD", *values, "--yes")
+    assert said.code == 0
+    shown = " ".join(said.output.split())
+    assert "base order 20 USD -> 150 USD" in shown
+    assert "take profit 1.2 % -> 2 %" in shown
+    assert "early restart off -> 3 % down" in shown
+    assert "deviation 1.5 % ->" not in shown
+    changes = assets("edit", "BTC/USD", "--cooldown", "60", "--yes", "--json").json["changes"]
+    assert changes == {"cooldown_period": [300, 60]}
+
+
+def test_an_edit_to_six_buys_at_one_price_is_refused_whatever_is_agreed(assets, db_conn, btc):
+    said = assets("edit", "BTC/USD", "--deviation", "0.000001", "--yes")
+    assert said.code == 2
+    assert "less than the price step of BTC/USD, 0.01 USD" in said.complaint
+    assert get_asset_config(db_conn, "BTC/USD").safety_order_deviation == Decimal("1.5")
+
+
+def test_a_base_order_beyond_the_account_is_named_as_the_one_that_is_refused(assets, btc):
+    shown = assets("show", "BTC/USD", "--base", "150000").output
+    assert "can need 150,100.00 USD: the base order would be refused" in shown
+
+
+def test_removing_what_is_not_configured_does_not_suggest_adding_it(assets, btc):
+    said = assets("remove", "FOO/USD")
+    assert said.complaint == "assets: FOO/USD is not configured (configured: BTC/USD)"

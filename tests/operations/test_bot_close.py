@@ -224,9 +224,9 @@ def test_disable_switches_the_asset_off_with_the_same_request(bot, db_conn, boug
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("BTC/USD",), 2, "nobody can be asked here: add --confirm BTC/USD"),
-        (("BTC/USD", "--yes"), 2, "nobody can be asked here"),
-        (("BTC/USD", "--json"), 2, "nobody can be asked here"),
+        (("BTC/USD",), 2, "no terminal to ask you on; to agree, add --confirm BTC/USD"),
+        (("BTC/USD", "--yes"), 2, "no terminal to ask you on"),
+        (("BTC/USD", "--json"), 2, "no terminal to ask you on"),
         (("BTC/USD", "--confirm", "ETH/USD"), 2, "--confirm names ETH/USD"),
         (("ETH/USD", "--confirm", "ETH/USD"), 2, "ETH/USD is not configured (configured: BTC/USD)"),
         (("B!", "--yes", "--yes"), 2, "is no trading pair"),

@@ -305,6 +305,8 @@ async def test_the_table_the_csv_and_the_pictures(traded, report, tmp_path):
 
     rows = list(csv.DictReader(io.StringIO(report("--by", "asset", "--csv").output)))
     exact = report("--by", "asset", "--json").json["lines"]
+    seconds = [row[f"{which}_holding_seconds"] for row in rows for which in ("mean", "worst")]
+    assert all(len(text.partition(".")[2]) <= 3 for text in seconds), "no noise of floating point"
     assert [row["name"] for row in rows] == ["BTC/USD", "ETH/USD"]
     assert [row["profit_usd"] for row in rows] == [line["profit_usd"] for line in exact]
 

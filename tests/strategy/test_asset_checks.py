@@ -145,7 +145,13 @@ def test_what_one_order_can_sell_at_most_can_be_sold():
         sale = PlannedSale(
             price=price, qty=Decimal(4), fee_usd=Decimal(1), net_profit_usd=Decimal(1)
         )
-        held = Holding(quantity=Decimal(4), average_price=price, paid_usd=price, sale=sale)
+        held = Holding(
+            quantity=Decimal(4),
+            coins_held=Decimal(4),
+            average_price=price,
+            paid_usd=price,
+            sale=sale,
+        )
         return find_sale_problems(CyclePlan(symbol="BTC/USD", ask=price, start=held, orders=()))
 
     assert findings_at(Decimal(50000)) == []

@@ -83,7 +83,8 @@ def check_capital(facts: Facts) -> list[Finding]:
             needed += compute_remaining_usd(state, rules, fee_rate)
     symbols = {asset.asset_symbol for asset in enabled}
     spendable = account.buying_power_usd + compute_on_order_usd(market.open_orders, symbols)
-    text = f"all ladders can still need {usd(needed)} USD, the account has {usd(spendable)} USD"
+    has = f"the account has {usd(spendable)} USD to spend"
+    text = f"all ladders can still need {usd(needed)} USD, {has}"
     if needed > spendable:
         cure = "add money or make ladders smaller: the last safety orders would be refused"
         return [warn("capital", text, cure)]

@@ -54,7 +54,7 @@ def check_account(facts: Facts) -> list[Finding]:
         text = f"status {account.status}, crypto {account.crypto_status}: both must be ACTIVE"
         cure = "finish the account, and the crypto agreement, at Alpaca"
         found.append(fail("account", text, cure))
-    text = f"{account.id}, active, can buy for {usd(account.buying_power_usd)} USD"
+    text = f"{account.id}, active, {usd(account.buying_power_usd)} USD to spend"
     return found or [ok("account", text)]
 
 

@@ -65,16 +65,21 @@ def load_caretaker_statuses(settings: Settings, now: datetime) -> tuple[Caretake
 
 
 def find_caretaker_problems(caretakers: tuple[CaretakerStatus, ...]) -> list[str]:
-    """One line for all that never ran, one for each that is late or failed."""
+    """One line for each cause: all that never ran, all that are late, all that failed alike."""
     problems = []
     if never := [one.script for one in caretakers if _is_missing(one, caretakers)]:
         problems.append(f"cron has never run {', '.join(never)}: scripts/install_crontab install")
+    late = [one for one in caretakers if one.age_seconds is not None and one.is_stale]
+    if late:
+        ago = span(min(one.age_seconds or 0.0 for one in late))
+        scripts = ", ".join(one.script for one in late)
+        problems.append(f"{scripts} last ran {ago} ago: does cron run? (scripts/doctor)")
+    failed: dict[str, list[str]] = {}
     for one in caretakers:
-        if one.age_seconds is not None and one.is_stale:
-            ago = span(one.age_seconds)
-            problems.append(f"{one.script} last ran {ago} ago: does cron run? (scripts/doctor)")
-        elif one.has_failed:
-            problems.append(f"{one.script} failed: {one.why_failed} (logs/{one.script}.log)")
+        if one.has_failed and one not in late:
+            failed.setdefault(one.why_failed, []).append(one.script)
+    for why, names in failed.items():
+        problems.append(f"{', '.join(names)} failed: {why} (logs/{names[0]}.log)")
     return problems
 
 

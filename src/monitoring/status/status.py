@@ -17,7 +17,7 @@ from config import Settings
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus
 from domain.events import EventRow
-from domain.journal import RealisedProfit
+from domain.journal import JournalEntry, RealisedProfit
 from domain.market import AssetRules, Quote
 from domain.orders import ExchangeOrder
 from domain.trading_state import TradingState
@@ -25,7 +25,9 @@ from models.asset_config import get_all_assets
 from models.events import get_error_events
 from models.meta import ForeignDatabase, check_schema
 from models.realised_profit import get_realised_profits
+from models.recent_fills import get_recent_fills
 from models.trading_state import load_all_trading_states, with_leftovers
+from monitoring.status.account_value import AccountValue, fetch_account_value
 from monitoring.status.asset_status import AssetStatus, asset_status_of
 from monitoring.status.buy_limit_status import BuyLimitStatus, buy_limit_statuses
 from monitoring.status.caretaker_status import (
@@ -49,6 +51,7 @@ T = TypeVar("T")
 ANSWER_SECONDS = 8.0
 RULES_KEPT_SECONDS = 3600.0
 EVENTS_SHOWN = 5
+FILLS_SHOWN = 5
 EVENTS_SECONDS = 24 * 3600.0
 
 
@@ -70,6 +73,8 @@ class Status:
     removed: tuple[RealisedProfit, ...]
     buy_limits: tuple[BuyLimitStatus, ...]
     bought_today_usd: Decimal | None
+    account: AccountValue | None
+    last_fills: tuple[JournalEntry, ...]
     events: tuple[EventRow, ...]
     problems: tuple[str, ...]
     database_problem: str | None
@@ -89,6 +94,7 @@ class _Records:
     states: dict[int, TradingState]
     realised: dict[str, RealisedProfit]
     events: list[EventRow]
+    fills: list[JournalEntry]
 
 
 class StatusReader:
@@ -103,11 +109,12 @@ class StatusReader:
     def load(self) -> Status:
         """The status now. Raises nothing for what is away: the record says so.
 
-        At most one request for the open orders, one for all quotes, one for the rules, and one for
-        the positions, where a base order waits and the daemon reports no coins that stop it.
+        At most one request each for the open orders, the account, all quotes, the rules, and the
+        positions, where a base order waits and the daemon reports no coins that stop it.
         """
         settings = self._settings
         orders_work = _start(self._fetch_orders_and_rules)
+        account_work = _start(lambda: fetch_account_value(get_trading_client()))
         records_work = _start(_read_records)
         daemon = load_daemon_status(settings)
         records, database_problem = _outcome_of(records_work)
@@ -126,6 +133,7 @@ class StatusReader:
             database_problem = database_problem or usage_problem
             exchange_problem = exchange_problem or positions_problem
         quotes, prices_problem = _outcome_of(quotes_work)
+        account, _ = _outcome_of(account_work)  # what is wrong, the orders' request says
         # The heartbeat is read after the quotes: a quote that the exchange had must be in it.
         stalled = find_stalled_stream(settings, daemon, quotes or {})
         now = datetime.now(UTC)
@@ -159,6 +167,8 @@ class StatusReader:
             removed=tuple(realised[symbol] for symbol in realised if symbol not in symbols),
             buy_limits=buy_limit_statuses(settings, usage, states_now, self._rules),
             bought_today_usd=usage.bought_today_usd if usage else None,
+            account=account,
+            last_fills=tuple(records.fills) if records else (),
             events=tuple(records.events) if records else (),
             problems=(),
             database_problem=database_problem,
@@ -235,6 +245,7 @@ def _read_records() -> _Records:
         states={state.asset.id: state for state in states},
         realised=get_realised_profits(connection, midnight),
         events=get_error_events(connection, EVENTS_SECONDS, EVENTS_SHOWN),
+        fills=get_recent_fills(connection, FILLS_SHOWN),
     )
 
 

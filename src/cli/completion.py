@@ -1,0 +1,102 @@
+"""`scripts/completion`: what Tab offers behind the scripts, for bash and zsh.
+
+Written from the very parsers of the commands, so that it cannot differ from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+
+from cli.command_line import OneLineParser
+from cli.runner import run_tool
+
+HELP = """\
+Prints what completes the commands and options of scripts/... with Tab. For this shell:
+
+  source <(scripts/completion bash)
+  source <(scripts/completion zsh)
+
+For every new one: put that line, with the path of this folder, into ~/.bashrc or ~/.zshrc."""
+COMMANDS = ("bash", "zsh")
+# The scripts whose parser is built by `build_parser` of a module, and where that is not cli.<name>.
+MODULES = {
+    "assets": "cli.assets_options",
+    "bot": "cli.bot_options",
+    "status": "cli.status",
+    "report": "cli.report",
+    "doctor": "cli.doctor",
+    "logs": "cli.logs",
+    "database": "cli.database",
+    "install_crontab": "cli.install_crontab",
+    "completion": "cli.completion",
+}
+# `complete` knows a command by its name without folder: the function leaves those of others alone.
+_BASH = """\
+_dca_bot() {{
+  case "${{COMP_WORDS[0]}}" in scripts/*|*/scripts/*) ;; *) return ;; esac
+  local current="${{COMP_WORDS[COMP_CWORD]}}" script="${{COMP_WORDS[0]##*/}}" command='' words i
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "${{COMP_WORDS[i]}}" in -*) ;; *) command="${{COMP_WORDS[i]}}"; break ;; esac
+  done
+  case "$script $command" in
+{cases}
+    *) words='' ;;
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$current"))
+}}
+complete -o default -F _dca_bot {scripts}
+"""
+_ZSH = """\
+autoload -Uz compinit bashcompinit
+(( $+functions[compdef] )) || compinit
+bashcompinit
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print it; whatever stops it is one line, and an exit code."""
+    return run_tool("completion", arguments, _run)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    shell = build_parser().parse_args(arguments).shell
+    cases = "\n".join(line for script in MODULES for line in _cases(script))
+    print((_ZSH if shell == "zsh" else "") + _BASH.format(cases=cases, scripts=" ".join(MODULES)))
+    return 0
+
+
+def build_parser() -> OneLineParser:
+    parser = OneLineParser(prog="scripts/completion", description=HELP)
+    parser.add_argument("shell", choices=COMMANDS)
+    return parser
+
+
+def _cases(script: str) -> Iterator[str]:
+    """Which words follow the script, and each of its commands; the first pattern counts."""
+    module = import_module(MODULES[script])
+    parser: argparse.ArgumentParser = module.build_parser()
+    commands: Mapping[str, argparse.ArgumentParser] = getattr(parser, "commands", {})
+    for name, one in commands.items():
+        yield _case(f"'{script} {name}'", _options(one))
+    others: Iterable[str] = getattr(module, "COMMANDS", ())
+    words = list(commands) or list(others)
+    yield _case(f"'{script} '", [*words, *_options(parser)])
+    if not commands:
+        yield _case(f"'{script} '*", _options(parser))
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    """The usage names every option once."""
+    return [*re.findall(r"(?<=[\[( ])--[a-z][a-z-]*", parser.format_usage()), "--help"]
+
+
+def _case(pattern: str, words: list[str]) -> str:
+    return f"    {pattern}) words='{' '.join(words)}' ;;"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""What Tab offers, asked of a real bash; and that zsh gets the same."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cli.completion import main
+
+ASK = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_dca_bot
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture
+def offered(tmp_path, capsys):
+    """A function: the words behind which Tab is pressed -> what is offered."""
+    assert main(["bash"]) == 0
+    script = tmp_path / "completion.bash"
+    script.write_text(capsys.readouterr().out)
+
+    def ask(*words):
+        command = ["bash", "-euc", ASK, "bash", str(script), *words]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        return run.stdout.split()
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("scripts/assets", "e"), ["edit", "enable"]),
+        (("./scripts/assets", "edit", "--d"), ["--deviation"]),
+        (("/home/x/bot/scripts/bot", "close", "BTC/USD", "--c"), ["--confirm"]),
+        (("scripts/bot", "res"), ["restart", "resume"]),
+        (("scripts/status", "--w"), ["--watch"]),
+        (("scripts/logs", "watchdog", "--fo"), ["--follow"]),
+        (("scripts/report", "--plot"), ["--plot", "--plot-cycle"]),
+        (("scripts/completion", ""), ["bash", "zsh", "--help"]),
+        (("assets", "e"), []),
+    ],
+)
+def test_tab_offers_the_commands_and_options_of_the_scripts(offered, words, expected):
+    assert offered(*words) == expected
+
+
+def test_zsh_gets_the_same_through_its_own_bridge(capsys):
+    assert main(["bash"]) == 0
+    bash = capsys.readouterr().out
+    assert main(["zsh"]) == 0
+    zsh = capsys.readouterr().out
+    assert zsh.endswith(bash)
+    assert "bashcompinit" in zsh
+    if shell := shutil.which("zsh"):
+        subprocess.run([shell, "-f", "-n"], input=zsh, text=True, check=True)
+
+
+def test_another_shell_is_refused_in_one_line():
+    command = [sys.executable, "-P", "-m", "cli.completion", "fish"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
