@@ -34,12 +34,14 @@ from utils.alpaca_queries import fetch_order
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
 from utils.ready_threads import ReadyThreads
+from utils.waiting import wait_for_event
 
 log = logging.getLogger(__name__)
 
 QUEUE_SIZE = 1000  # of all symbols together
 THREADS = 4  # so many symbols at once; the others wait their turn
 FIRST_CONFIRM_SECONDS = 1.0
+MOMENT_SECONDS = 0.01  # an order that goes through at once ends within it
 _ENDING_EVENTS = frozenset({"fill", "canceled", "expired", "rejected", "replaced"})
 
 
@@ -50,6 +52,34 @@ def _doubling(first_seconds: float, in_all_seconds: float) -> Iterator[float]:
         yield seconds
         left -= seconds
         seconds *= 2
+
+
+def _is_end(update: TradeUpdate) -> bool:
+    return update.event in _ENDING_EVENTS or update.order.is_ended
+
+
+@dataclass(eq=False)
+class _Queue:
+    """The updates of one symbol, the one that is being applied first."""
+
+    updates: deque[TradeUpdate] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def drop_overtaken(self) -> bool:
+        """Whether the first one was dropped, because an end of the same order has come behind it:
+        all that it says is read with that. What ends nothing waits a moment for that end, or an
+        order that goes through at once would be booked twice, one after the other.
+        """
+        first = self.updates[0]
+        if _is_end(first):
+            return False
+        if len(self.updates) == 1:
+            self.arrived.clear()
+            await wait_for_event(self.arrived, MOMENT_SECONDS)
+        is_overtaken = any(_is_end(one) and one.order.id == first.order.id for one in self.updates)
+        if is_overtaken:
+            self.updates.popleft()
+        return is_overtaken
 
 
 @dataclass(eq=False)
@@ -72,12 +102,11 @@ class TradeUpdateHandler:
     request_sweep: Callable[[str], None] = lambda reason: None
     on_unclaimed: Callable[[ExchangeOrder], None] = lambda order: None
     confirm_end_seconds: float = 0.0
-    # By symbol, the one that is being applied first. A symbol without updates is not in it.
-    _queues: dict[str, deque[TradeUpdate]] = field(default_factory=dict)
+    _queues: dict[str, _Queue] = field(default_factory=dict)  # of the symbols that have updates
     _begun: asyncio.Queue[str] = field(default_factory=asyncio.Queue)  # symbols without a worker
     _left: int = 0  # updates in all queues
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
-    _threads: ReadyThreads = field(default_factory=lambda: ReadyThreads("bot-fills", THREADS))
+    _threads: ReadyThreads = field(init=False)  # while it runs
 
     async def on_crypto_trade_update(self, tu: Any) -> None:
         """Take an update: the raw message or the SDK's `TradeUpdate`. Never raises, never waits."""
@@ -95,13 +124,15 @@ class TradeUpdateHandler:
             return
         symbol = update.order.symbol
         if symbol not in self._queues:
-            self._queues[symbol] = deque()
+            self._queues[symbol] = _Queue()
             self._begun.put_nowait(symbol)
-        self._queues[symbol].append(update)
+        self._queues[symbol].updates.append(update)
+        self._queues[symbol].arrived.set()
         self._left += 1
 
     async def run(self) -> None:
         """Apply updates, those of one symbol one after another, until canceled."""
+        self._threads = ReadyThreads("bot-fills", THREADS)
         self._threads.make_ready()
         try:
             async with asyncio.TaskGroup() as workers:
@@ -113,15 +144,19 @@ class TradeUpdateHandler:
 
     async def _apply_all(self, symbol: str) -> None:
         """The updates of one symbol, as they came, until there is none."""
-        updates = self._queues[symbol]
-        while updates:
-            if not await self._is_done(updates[0]) and not await self._is_confirmed(updates[0]):
-                self.request_sweep("the exchange does not confirm an update")
-            updates.popleft()
+        queue = self._queues[symbol]
+        while queue.updates:
+            if not await queue.drop_overtaken():
+                await self._apply(queue.updates[0])
+                queue.updates.popleft()
             self._left -= 1
         del self._queues[symbol]
         if not self._left:
             self._idle.set()
+
+    async def _apply(self, update: TradeUpdate) -> None:
+        if not await self._is_done(update) and not await self._is_confirmed(update):
+            self.request_sweep("the exchange does not confirm an update")
 
     async def _is_confirmed(self, update: TradeUpdate) -> bool:
         """Try again until the exchange confirms, or long enough."""
@@ -174,7 +209,7 @@ class TradeUpdateHandler:
             price=order.filled_avg_price,
             id=order.client_order_id,
         )
-        if update.event in _ENDING_EVENTS or order.is_ended:
+        if _is_end(update):
             fetched = fetch_order(self.client, order.id)
             is_confirmed = fetched is not None and fetched.is_ended
             is_ours = has_our_prefix(order.client_order_id)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from unittest.mock import patch
 
 import pytest
 from alpaca.trading.models import TradeUpdate as SdkTradeUpdate
@@ -578,7 +579,7 @@ async def test_an_end_that_is_never_confirmed_is_left_to_a_sweep_and_the_later_o
     assert get_cycle(db_conn, cycle.id).status == "buying"
 
 
-async def test_a_symbol_whose_booking_waits_holds_up_no_other_and_keeps_its_own_order(
+async def test_a_symbol_whose_booking_waits_holds_up_no_other(
     parts, start, db_conn, exchange, sent_updates
 ):
     cycle, eth = start(), start(symbol="ETH/USD")
@@ -601,7 +602,7 @@ async def test_a_symbol_whose_booking_waits_holds_up_no_other_and_keeps_its_own_
             holder.rollback()
             await parts.updates.wait_until_idle()
     assert [order.symbol for order in parts.changed if order.is_ended] == ["ETH/USD", BTC]
-    assert next(order.status for order in parts.changed if order.symbol == BTC) != "filled"
+    assert get_cycle(db_conn, cycle.id).order_seq == 1
     assert get_cycle(db_conn, cycle.id).quantity == Decimal("0.002")
     assert parts.sweeps_requested == []
 
@@ -689,3 +690,60 @@ async def test_an_order_of_another_symbol_is_not_the_cycles(parts, start, db_con
     )
     assert outcome.applied is Applied.UNCLAIMED
     assert get_cycle(db_conn, cycle.id) == cycle
+
+
+async def test_an_order_that_goes_through_at_once_is_booked_once(
+    parts, start, db_conn, sent_updates
+):
+    """What comes before its end says nothing more than the end does: one request, one booking."""
+    cycle = start()
+    parts.exchange.push_quote(BTC, 49999, 50000)
+    order = buy(parts, cycle)
+    assert [message["data"]["event"] for message in sent_updates] == ["pending_new", "new", "fill"]
+    applied = []
+    with patch.object(parts.updates, "apply", side_effect=_noting(applied, parts.updates.apply)):
+        await deliver(parts, sent_updates)
+    assert [update.event for update in applied] == ["fill"]
+    booked = get_cycle(db_conn, cycle.id)
+    assert (booked.status, booked.order_seq) == ("watching", 1)
+    assert [entry.alpaca_order_id for entry in get_entries_of_cycle(db_conn, cycle.id)] == [
+        str(order.id)
+    ]
+
+
+async def test_what_comes_after_the_end_of_an_order_does_not_take_its_place(
+    parts, start, db_conn, sent_updates
+):
+    cycle = start()
+    parts.exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, cycle)
+    await deliver(parts, [sent_updates[-1], *sent_updates[:-1]])
+    booked = get_cycle(db_conn, cycle.id)
+    assert (booked.status, booked.order_seq) == ("watching", 1)
+
+
+async def test_an_end_behind_an_update_of_another_order_overtakes_only_its_own(
+    parts, start, db_conn, sent_updates
+):
+    """By hand, so that two orders of one symbol are open at once."""
+    start()
+    parts.exchange.push_quote(BTC, 49999, 50000)
+    buy(parts, price="40000", identity="by hand 1")
+    resting = list(sent_updates)
+    buy(parts, identity="by hand 2")
+    applied = []
+    with patch.object(parts.updates, "apply", side_effect=_noting(applied, parts.updates.apply)):
+        await deliver(parts, sent_updates)
+    ids = [(one.order.client_order_id, one.event) for one in applied]
+    assert ids == [
+        *(("by hand 1", message["data"]["event"]) for message in resting),
+        ("by hand 2", "fill"),
+    ]
+
+
+def _noting(applied, apply):
+    def note(update):
+        applied.append(update)
+        return apply(update)
+
+    return note
