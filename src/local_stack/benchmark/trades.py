@@ -228,7 +228,9 @@ def _fills_section(samples: Samples, ours: str, others: Sequence[str]) -> Sectio
         if group := samples.group(what, f"fill to journal row, {what}", FLOOR):
             section.groups.append(group)
             section.bars.append(Bar(f"{what} / {FLOOR}, p50", group.ratio(ours).median, 2.5))
-            for other in others:
+            # Set where a fill comes right behind its `new`, as it does on a lively market. One that
+            # comes alone is mostly the floor's own time, which no revision can leave out.
+            for other in others if what == AT_ONCE else ():
                 faster = group.ratio(other, ours).median
                 section.bars.append(Bar(f"{what}, {other} / now", faster, 3.0, is_minimum=True))
     return section
