@@ -58,14 +58,18 @@ def _run(arguments: Sequence[str]) -> int:
     return AlertsCommand(settings, options).run()
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/alerts", description=HELP, epilog=EPILOG)
     parser.add_argument(
         "command", nargs="?", choices=("list", "ack"), default="list", help="list (default) or ack"
     )
     parser.add_argument("numbers", nargs="*", metavar="N", help="for ack: numbers, or all")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_intermixed_args(arguments)
+    return parser
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    options = build_parser().parse_intermixed_args(arguments)
     if (options.command == "ack") != bool(options.numbers):
         raise Refused("ack takes the numbers that scripts/alerts shows, or all; list takes none")
     return options

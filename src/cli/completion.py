@@ -28,6 +28,7 @@ MODULES = {
     "bot": "cli.bot_options",
     "status": "cli.status",
     "report": "cli.report",
+    "alerts": "cli.alerts",
     "doctor": "cli.doctor",
     "logs": "cli.logs",
     "database": "cli.database",
