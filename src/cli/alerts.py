@@ -43,6 +43,7 @@ EPILOG = """\
 exit codes: 0 none is open, or all are acknowledged; after ack: done
             1 some are open and not acknowledged
             2 a setting or an argument is wrong"""
+COMMANDS = ("list", "ack")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def _run(arguments: Sequence[str]) -> int:
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/alerts", description=HELP, epilog=EPILOG)
     parser.add_argument(
-        "command", nargs="?", choices=("list", "ack"), default="list", help="list (default) or ack"
+        "command", nargs="?", choices=COMMANDS, default="list", help="list (default) or ack"
     )
     parser.add_argument("numbers", nargs="*", metavar="N", help="for ack: numbers, or all")
     parser.add_argument("--json", action="store_true", help="one JSON object")
