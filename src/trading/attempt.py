@@ -13,14 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from alpaca.trading.client import TradingClient
+
 from domain.market import AssetRules, Quote
 from domain.trading_state import TradingState
 from models.current_state import is_current
 from models.trading_state import load_trading_state
+from trading.open_orders import fetch_open_orders
 from trading.placement import Skip
 from trading.placement_guard import PlacementGuard
+from utils.alpaca_queries import fetch_latest_quote, fetch_position
 from utils.db_utils import thread_connection
-from utils.side_by_side import side_by_side
+from utils.side_by_side import Ahead, side_by_side
 
 T = TypeVar("T")
 NewestQuote = Callable[[], Quote | None]
@@ -35,18 +39,41 @@ class Question(Generic[T]):
 
     def __init__(self, ask: Callable[[], T]) -> None:
         self._ask = ask
+        self._ahead: Ahead[T] | None = None
         self._answer: object = _NONE
 
     @property
-    def is_answered(self) -> bool:
-        """Whether the answer is here already."""
-        return self._answer is not _NONE
+    def is_asked(self) -> bool:
+        """Whether the answer is here already, or on its way."""
+        return self._ahead is not None or self._answer is not _NONE
+
+    def ask_meanwhile(self) -> None:
+        """Ask in another thread; what it answers, or raises, `answer` waits for."""
+        self._ahead = Ahead(self._ask)
 
     def answer(self) -> T:
         """Blocking, the first time. Raises what asking raises."""
         if self._answer is _NONE:
-            self._answer = self._ask()
+            self._answer = self._ahead.answer() if self._ahead is not None else self._ask()
         return cast(T, self._answer)
+
+
+class Questions:
+    """What the exchange can be asked of `symbol` before an order. `position`: None where nothing is
+    held; `bid`: in USD, of a second source.
+    """
+
+    def __init__(self, client: TradingClient, symbol: str) -> None:
+        self.position = Question(lambda: fetch_position(client, symbol))
+        self.open_orders = Question(lambda: fetch_open_orders(client))
+        self.bid = Question(lambda: fetch_latest_quote(symbol).bid)
+        self.asked_at: float | None = None  # monotonic seconds, where they were asked meanwhile
+
+    def ask_meanwhile(self, *questions: Question[Any]) -> None:
+        """Ask these of it, while the row is read."""
+        self.asked_at = time.monotonic()
+        for question in questions:
+            question.ask_meanwhile()
 
 
 def read_state(symbol: str, known: TradingState | None) -> TradingState | None:
@@ -73,6 +100,7 @@ class Attempt:
     newest_quote: NewestQuote
     guard: PlacementGuard
     read_at: float
+    questions: Questions
     has_asked: bool = False
 
     def asks(self) -> None:
@@ -88,7 +116,7 @@ class Attempt:
         """
         self.asks()
         may = self.guard.asks_at_once(time.monotonic())
-        if may and not first.is_answered and not second.is_answered:
+        if may and not first.is_asked and not second.is_asked:
             side_by_side(first.answer, second.answer)
 
     @contextmanager

@@ -98,6 +98,16 @@ class BuyLimits:
         """That buy was certainly not accepted: it must not stand in the way of another."""
         self._young.pop(client_order_id, None)
 
+    def why_none_at_all(self, symbol: str) -> Placement | None:
+        """Why nothing can be bought of `symbol` now, whatever it costs; asks nothing."""
+        if is_paused(self.settings.run_dir):
+            reason = "buying is paused: scripts/bot resume"
+            return Skip(reason, PAUSE_SECONDS, logging.INFO, is_requested=True).placement
+        if symbol in self.blocked_symbols():
+            reason = "an order of ours on this symbol belongs to no cycle: see dca_events"
+            return Skip(reason).placement
+        return None
+
     def why_no_buys(
         self,
         state: TradingState,
@@ -113,13 +123,8 @@ class BuyLimits:
         Raises:
             ExchangeError, DatabaseError: nothing certain is known, so no buy.
         """
-        symbol = state.asset.asset_symbol
-        if is_paused(self.settings.run_dir):
-            reason = "buying is paused: scripts/bot resume"
-            return Skip(reason, PAUSE_SECONDS, logging.INFO, is_requested=True).placement
-        if symbol in self.blocked_symbols():
-            reason = "an order of ours on this symbol belongs to no cycle: see dca_events"
-            return Skip(reason).placement
+        if block := self.why_none_at_all(state.asset.asset_symbol):
+            return block
         if not self.has_buy_limits:
             return None
         usage = self._count(open_orders() if open_orders else fetch_open_orders(self.client))

@@ -27,10 +27,10 @@ from strategy.order_identity import compute_client_order_id
 from strategy.sizing import SizingError, size_buy
 from strategy.triggers import Decision, decide, decide_close
 from trading.asset_rules_cache import AssetRulesCache
-from trading.attempt import Attempt, NewestQuote, Question, read_state
+from trading.attempt import Attempt, NewestQuote, Questions, read_state
 from trading.base_order_checks import BaseOrderChecks
 from trading.buy_limits import BuyLimits
-from trading.open_orders import OpenOrders, fetch_open_orders
+from trading.open_orders import OpenOrders
 from trading.placement import (
     HOPELESS_SECONDS,
     NOTHING_SECONDS,
@@ -41,7 +41,7 @@ from trading.placement import (
     Skip,
 )
 from trading.placement_guard import PlacementGuard
-from trading.take_profit_checks import Sale, confirm_take_profit, fetch_available, size_sale
+from trading.take_profit_checks import Sale, available_of, confirm_take_profit, size_sale
 from utils.alpaca_client_rest import (
     ExchangeError,
     OrderOutcomeUnknown,
@@ -50,7 +50,7 @@ from utils.alpaca_client_rest import (
     place_limit_buy_order,
     place_market_sell_order,
 )
-from utils.alpaca_queries import fetch_position
+from utils.alpaca_queries import fetch_latest_quote
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
@@ -118,9 +118,14 @@ class OrderPlacer:
         Raises:
             DatabaseError: the state could not be read; nothing was sent.
         """
+        questions = Questions(self.client, symbol)
+        if known is not None:
+            self._ask_meanwhile(questions, known, newest_quote)
         read_at = time.monotonic()
         if (state := read_state(symbol, known)) is None:
             return _NOTHING
+        if state is not known:  # what was asked was asked for another row
+            questions = Questions(self.client, symbol)
         side = None
         try:
             rules = self.rules.get(symbol)
@@ -132,12 +137,40 @@ class OrderPlacer:
                 return self._cancel_open_buy(state, rules, decision)
             if waiting := self._still_waiting(state, side):
                 return waiting
-            attempt = Attempt(state, rules, newest_quote, self.guard(symbol), read_at)
+            guard = self.guard(symbol)
+            attempt = Attempt(state, rules, newest_quote, guard, read_at, questions)
             return self._place(attempt, decision, has_turn)
         except Skip as skip:
             return replace(skip.placement, side=skip.placement.side or side)
         except ExchangeError as error:
             return Skip(str(error), UNAVAILABLE_SECONDS).placement
+
+    def _ask_meanwhile(
+        self, questions: Questions, known: TradingState, newest_quote: NewestQuote
+    ) -> None:
+        """Ask what an order needs to know, while the row is read: it is nearly always as `known`.
+        Where something can already be said against the order, nothing is asked.
+        """
+        symbol, now = known.asset.asset_symbol, time.monotonic()
+        guard, rules = self.guard(symbol), self.rules.find(symbol)
+        if rules is None or self.why_no_orders() or not guard.asks_at_once(now):
+            return
+        try:
+            quote = newest_quote()
+            decision = self._decide(known, rules, quote)
+            if decision is None or decision.cancels_buy or decision.at_any_price:
+                return
+            is_held = guard.seconds_until_allowed(decision.side, now) > 0
+            if is_held or guard.is_waiting_for(compute_client_order_id(known.cycle)):
+                return
+            if decision.side is Side.SELL:
+                questions.ask_meanwhile(questions.bid, questions.position)
+            elif decision.purpose is Purpose.BASE and rules.is_tradable:
+                self._base_orders.check_amount(known, rules, quote)
+                if not (self.limits.has_buy_limits or self.limits.why_none_at_all(symbol)):
+                    questions.ask_meanwhile(questions.position, questions.open_orders)
+        except Skip:
+            return
 
     def _decide(
         self, state: TradingState, rules: AssetRules, quote: Quote | None
@@ -221,8 +254,7 @@ class OrderPlacer:
         assert decision.amount_usd is not None, "a buy always names its amount"
         state, rules = attempt.state, attempt.rules
         is_base = decision.purpose is Purpose.BASE
-        position = Question(lambda: fetch_position(self.client, rules.symbol))
-        orders = Question(lambda: fetch_open_orders(self.client))
+        position, orders = attempt.questions.position, attempt.questions.open_orders
 
         def open_orders() -> OpenOrders:
             attempt.asks()
@@ -265,20 +297,20 @@ class OrderPlacer:
 
     def _place_take_profit(self, attempt: Attempt, decision: Decision) -> Placement:
         state, rules = attempt.state, attempt.rules
-        confirmed = Question(lambda: confirm_take_profit(rules, decision))
-        available = Question(lambda: fetch_available(self.client, rules.symbol))
-        confirmed_at = time.monotonic()
+        questions = attempt.questions
+        confirmed_at = questions.asked_at or time.monotonic()
         attempt.asks()
         with attempt.noting_refusals():
             if not decision.at_any_price:
-                attempt.ask_ahead(confirmed, available)
-                confirmed.answer()
+                attempt.ask_ahead(questions.bid, questions.position)
+                confirm_take_profit(decision, questions.bid.answer())
             fee_rate = self.settings.taker_fee_rate
-            sale = size_sale(self.client, state, rules, fee_rate, available.answer())
+            available = available_of(questions.position.answer())
+            sale = size_sale(self.client, state, rules, fee_rate, available)
         if not decision.at_any_price:
             # The checks took time: the newest quote decides, as it does for a buy.
             if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
-                confirm_take_profit(rules, decision)
+                confirm_take_profit(decision, fetch_latest_quote(rules.symbol).bid)
             quote = attempt.newest_quote()
             final = self._decide(state, rules, quote)
             if final is None or final.side is not Side.SELL:
@@ -311,7 +343,7 @@ class OrderPlacer:
             )
         if guard.seconds_until_cancel(order_id, time.monotonic()) <= 0:
             if not decision.at_any_price:
-                confirm_take_profit(rules, decision)
+                confirm_take_profit(decision, fetch_latest_quote(rules.symbol).bid)
             guard.canceling(order_id, time.monotonic())
             log_event(
                 log,

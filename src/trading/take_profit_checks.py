@@ -11,13 +11,13 @@ from decimal import Decimal
 
 from alpaca.trading.client import TradingClient
 
-from domain.market import AssetRules
+from domain.market import AssetRules, Position
 from domain.trading_state import TradingState
 from models.trading_state import with_leftovers
 from strategy.sizing import SizingError, is_short_beyond_fees, size_take_profit
 from strategy.triggers import Decision
 from trading.placement import QUOTE_SECONDS, Skip
-from utils.alpaca_queries import fetch_latest_quote, fetch_position
+from utils.alpaca_queries import fetch_position
 from utils.db_utils import thread_connection
 
 POSITION_LAG_SECONDS = 3.0  # a position can lag behind the fill that made it
@@ -32,16 +32,15 @@ class Sale:
     is_short: bool
 
 
-def confirm_take_profit(rules: AssetRules, decision: Decision) -> None:
-    """One-tick spikes exist on the stream: a second source must agree before coins are sold.
+def confirm_take_profit(decision: Decision, bid: Decimal) -> None:
+    """One-tick spikes exist on the stream: before coins are sold the `bid` of a second source must
+    agree.
 
     Its answer counts before any other: market data has an allowance of its own, and often says no.
 
     Raises:
         Skip: it does not agree.
-        ExchangeError: it cannot be asked.
     """
-    bid = fetch_latest_quote(rules.symbol).bid
     if bid < decision.trigger_price:
         reason = f"take profit not confirmed: bid {bid} is below {decision.trigger_price:f}"
         raise Skip(reason, QUOTE_SECONDS, logging.INFO)
@@ -66,7 +65,7 @@ def size_sale(
     if is_short:
         # Positions can lag behind fills; nothing announces that they caught up.
         time.sleep(POSITION_LAG_SECONDS)
-        available = fetch_available(client, rules.symbol)
+        available = available_of(fetch_position(client, rules.symbol))
         is_short = is_short_beyond_fees(bought, coin_fees, available, rules, fee_rate)
     if available > bought:  # else all that is there is sold, and nobody needs to know what was left
         [state] = with_leftovers(thread_connection(), [state])
@@ -80,11 +79,6 @@ def size_sale(
     return Sale(qty, available, is_short)
 
 
-def fetch_available(client: TradingClient, symbol: str) -> Decimal:
-    """Coins of `symbol` in the account that no open order reserves.
-
-    Raises:
-        ExchangeError: the position cannot be read.
-    """
-    position = fetch_position(client, symbol)
+def available_of(position: Position | None) -> Decimal:
+    """Its coins that no open order reserves; of no position none."""
     return position.qty_available if position is not None else Decimal(0)

@@ -219,7 +219,7 @@ async def test_the_second_opinion_on_prices_is_not_asked_for(
     def ask(symbol: str) -> None:
         raise AssertionError(f"the price of {symbol} does not matter")
 
-    monkeypatch.setattr("trading.take_profit_checks.fetch_latest_quote", ask)
+    monkeypatch.setattr("trading.attempt.fetch_latest_quote", ask)
     exchange.push_quote("BTC/USD", 30000, 30001)
     await parts.see()
     assert len(parts.orders()) == 1

@@ -111,7 +111,7 @@ async def test_no_sell_is_sent_for_a_cycle_that_was_removed_or_taken_back_meanwh
     """`assets remove --keep-coins` and `bot close --withdraw` come while the position is slow."""
     cycle = start(**HELD)
     await parts.see()
-    exchange.arm("http_slow", count=1, seconds=0.6, match={"path": "/v2/positions/BTCUSD"})
+    exchange.arm("http_slow", count=2, seconds=0.6, match={"path": "/v2/positions/BTCUSD"})
     if not removes:
         update_cycle(db_conn, cycle.id, {"close_requested": True})
     before = count(exchange, POSITION)

@@ -67,8 +67,9 @@ async def not_tradable(parts, start, exchange):
     known = await asyncio.to_thread(parts.rules.get, BTC)
     fields = {name: getattr(known, name) for name in known.__slots__}
     parts.rules = None
+    forbidden = AssetRules(**fields | {"is_tradable": False})
     parts.placer.rules = SimpleNamespace(
-        get=lambda symbol: AssetRules(**fields | {"is_tradable": False})
+        get=lambda symbol: forbidden, find=lambda symbol: forbidden
     )
     await parts.see(parts.quote_both(50000, 50001))
     return "BTC/USD is not tradable on Alpaca", "scripts/assets disable BTC/USD"
