@@ -56,11 +56,12 @@ def can_be_of(order: ExchangeOrder, cycles: Mapping[int, DcaCycle]) -> bool:
 @dataclass(slots=True)
 class OrderHistory:
     """Orders that were listed. Every one that matters, was submitted after `reaches` and before
-    `read_at`, is here, if only as unreadable.
+    `read_at`, is here, if only as unreadable. `listed` counts the others, too.
     """
 
     read_at: datetime
     reaches: datetime
+    listed: int = 0
     pages_back: int = 0  # how many were read only to reach further back
     asked: set[str] = field(default_factory=set)  # client_order_ids that were asked for singly
     _by_id: dict[str, ExchangeOrder] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class OrderHistory:
     def renewed(self, newest: OrderHistory) -> OrderHistory:
         """This one and `newest`, which overlaps it, as one."""
         self.add(newest.orders(), newest.unreadable())
+        self.listed = len(self._by_id)
         self.read_at = newest.read_at
         self.reaches = min(self.reaches, newest.reaches)
         return self

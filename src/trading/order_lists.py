@@ -7,8 +7,9 @@ that the next one goes on from there. Applies nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 from alpaca.trading.client import TradingClient
 
@@ -18,7 +19,8 @@ from models.order_journal import get_first_submission, get_previous_submissions
 from strategy.order_history import BEGINNING, OrderHistory, can_be_of, earliest_submission
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import CurrentOrder
-from utils.alpaca_orders import fetch_order_page
+from trading.order_claims import read_claims
+from utils.alpaca_orders import PAGE_SIZE, fetch_order_page, parse_orders, read_order_pages
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import thread_connection
 
@@ -45,12 +47,15 @@ class OrderLists:
             ExchangeError, DatabaseError: nothing is known.
         """
         after, unreadable = _window_start(cycles, now), list[UnreadableOrder]()
-        orders = fetch_orders(
-            self._client, status="all", after=after, on_unreadable=unreadable.append
-        )
         history = OrderHistory(read_at=now, reaches=after)
-        history.add(orders, unreadable)
         awaited = {one.latest_order_id for one in cycles if one.status in WAITING_STATUSES}
+        kept = awaited | {one.id for one in known}
+        raw_orders = read_order_pages(self._client, "all", after)
+        while page := list(islice(raw_orders, PAGE_SIZE)):
+            orders = parse_orders(page, unreadable.append)
+            history.listed += len(orders)
+            history.add(_that_matter(orders, cycles, kept))
+        history.add([], unreadable)
         awaited |= {one.id for one in known if not one.is_ended}
         if any(one and not history.has(one) for one in awaited):
             self._add_open_orders(history)
@@ -129,6 +134,7 @@ class OrderLists:
             for one in page.orders
             if (one.submitted_at or BEGINNING) >= window_start or can_be_of(one, cycles)
         ]
+        history.listed += len(orders)
         history.add(orders, page.unreadable)
         history.reaches = page.reaches or BEGINNING
 
@@ -136,7 +142,22 @@ class OrderLists:
         """Those that have been open for longer than the list reaches."""
         unreadable: list[UnreadableOrder] = []
         orders = fetch_orders(self._client, status="open", on_unreadable=unreadable.append)
+        history.listed += sum(not history.has(order.id) for order in orders)
         history.add(orders, unreadable)
+
+
+def _that_matter(
+    orders: Sequence[ExchangeOrder], cycles: Sequence[DcaCycle], kept: Collection[str | None]
+) -> list[ExchangeOrder]:
+    """Without those that ended and are booked as they ended: an hour of a lively market has
+    thousands, and to hold them all makes the process grow for as long.
+    """
+    claims = read_claims(thread_connection(), orders, cycles)
+    return [
+        own.order
+        for own in claims
+        if not own.order.is_ended or own.order.id in kept or plan(own).action is not Action.NOTHING
+    ]
 
 
 def _window_start(cycles: Sequence[DcaCycle], now: datetime) -> datetime:

@@ -134,7 +134,7 @@ class Reconciler:
         linked = {cycle.latest_order_id for cycle in cycles if cycle.latest_order_id}
         self._unclaimed.note_unreadable(history, linked)
         connection, orders = thread_connection(), history.orders()
-        result = SweepResult(orders_seen=len(orders))
+        result = SweepResult(orders_seen=history.listed)
         claims = read_claims(connection, orders, cycles)
         behind = self._apply_listed(claims, now, result)
         if searches or behind:
