@@ -19,7 +19,7 @@ from models.statements import read_row
 # but a posted fee takes the place of its estimate without one: so their sums.
 _QUERY = """
 SELECT CONCAT_WS('|', c.updated_at, a.updated_at,
-       c.status, c.order_seq, c.order_key, c.close_requested, a.is_enabled,
+       c.status, c.order_seq, c.order_key, c.close_requested <> 0, a.is_enabled <> 0,
        (SELECT MAX(latest.id) FROM dca_cycles latest WHERE latest.asset_id = %s),
        c.quantity,
        (SELECT CONCAT_WS('|', COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0),
