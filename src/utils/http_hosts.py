@@ -9,9 +9,7 @@ after the other.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import json
 import os
 import ssl
 import threading
@@ -19,15 +17,12 @@ import time
 import weakref
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from email.message import Message
-from typing import Any
 from urllib.parse import quote
 
-import requests
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from utils.http_answers import Answer, read_answer
 from utils.http_ways import NoAnswer, Way, look_up_way
 
 # Load balancers and NATs forget a connection after a minute or more, most of them silently; what
@@ -36,34 +31,11 @@ MAX_IDLE_SECONDS = 50.0
 RENEW_SECONDS = 40.0  # of those that are kept warm: sooner, so that one is always young enough
 WARM_CONNECTIONS = 2
 MAX_IDLE_CONNECTIONS = 32  # more than threads ask at once; what is beyond is closed after its use
-# A page of 500 orders is half a megabyte. What claims more is garbage: no memory is given to it.
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
 # Also counts while the machine sleeps, when the other end goes away unnoticed; Linux has it.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _SAFE = "!$%&'()*+,/:;=?@~"  # of a path with its query, as `requests` leaves them
 # ValueError: what is no Unicode, and http.client's own for a chunk of a negative length.
 _FAILURES = (OSError, http.client.HTTPException, HTTPError, ValueError, zlib.error)
-_GZIP_BEGIN = b"\x1f\x8b"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the SDK uses of an answer, as `requests` names it."""
-
-    status_code: int
-    headers: Message
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode("utf-8", "replace")
-
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-    def raise_for_status(self) -> None:
-        if self.status_code >= 400:
-            raise requests.HTTPError(response=self)
 
 
 class _Connection:
@@ -108,46 +80,7 @@ class _Connection:
         """Send one request; its answer, and whether the connection can be used again."""
         self._socket.settimeout(seconds)
         self._socket.sendall(message)
-        with contextlib.closing(http.client.HTTPResponse(self._socket, method=method)) as response:
-            response.begin()
-            if response.status < 200:
-                # An interim one (103): the answer follows, and the next request must not get it.
-                raise http.client.BadStatusLine(str(response.status))
-            body = _read_body(response)
-            if body and response.headers.get("Content-Encoding", "").lower() == "gzip":
-                body = _unzip(body)
-            return Answer(response.status, response.headers, body), not response.will_close
-
-
-def _read_body(response: http.client.HTTPResponse) -> bytes:
-    """The whole body.
-
-    Raises:
-        HTTPException: it is cut, or larger than any answer.
-    """
-    if response.length is None:  # in chunks, or until the end of the connection
-        body = response.read(MAX_ANSWER_BYTES + 1)
-    else:
-        body = response.read() if response.length <= MAX_ANSWER_BYTES else b""
-    if len(body) > MAX_ANSWER_BYTES or (response.length or 0) > MAX_ANSWER_BYTES:
-        raise http.client.IncompleteRead(b"", response.length)
-    return body
-
-
-def _unzip(body: bytes) -> bytes:
-    """As `requests`: every member, up to what is none (padding).
-
-    Raises:
-        zlib.error: it is cut, no gzip, or larger than any answer.
-    """
-    text, begins = b"", True
-    while begins or body.startswith(_GZIP_BEGIN):
-        begins, member = False, zlib.decompressobj(16 + zlib.MAX_WBITS)
-        text += member.decompress(body, MAX_ANSWER_BYTES + 1 - len(text))
-        if not member.eof or len(text) > MAX_ANSWER_BYTES:
-            raise zlib.error("it is cut, or too long")
-        body = member.unused_data
-    return text
+        return read_answer(self._socket, method, seconds)
 
 
 class Host:
@@ -174,7 +107,8 @@ class Host:
         connect_seconds: float,
         answer_seconds: float,
     ) -> Answer:
-        """Send one request, once. `target`: path and query; the seconds bound each step of it.
+        """Send one request, once. `target`: path and query; the seconds bound each step of it, and
+        WHOLE_ANSWER_STEPS of them the answer.
 
         Raises:
             NoAnswer: it may have been carried out.

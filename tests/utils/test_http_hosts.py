@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import pytest
 from canned_server import canned_server
 from config import reset_settings
 from daemon_process import DaemonProcess, wait_until
-from mail_server import CA_FILE
+from mail_server import CA_FILE, TLS_FOLDER
 from tls_proxy import TlsProxy, tls_proxy
 from utils import alpaca_http, http_hosts, http_ways
 from utils.alpaca_client_rest import (
@@ -26,7 +27,8 @@ from utils.alpaca_client_rest import (
     place_limit_buy_order,
 )
 from utils.alpaca_queries import fetch_account_id, fetch_order_by_client_id
-from utils.http_hosts import MAX_ANSWER_BYTES, MAX_IDLE_CONNECTIONS, WARM_CONNECTIONS, Host
+from utils.http_answers import MAX_ANSWER_BYTES
+from utils.http_hosts import MAX_IDLE_CONNECTIONS, WARM_CONNECTIONS, Host
 from utils.http_ways import NoAnswer
 from utils.request_pace import RequestPace
 
@@ -506,6 +508,30 @@ def test_half_an_answer_is_none_and_its_connection_is_closed(answer):
         with pytest.raises(NoAnswer):
             host.request("GET", "/v2/x", {}, None, connect_seconds=5, answer_seconds=0.3)
         wait_until(lambda: not server)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_answer_that_comes_byte_by_byte_holds_up_no_order_for_ever(scheme, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CA_FILE))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS_FOLDER / "server.pem")
+    is_over = threading.Event()
+
+    def serve(listener):
+        near = listener.accept()[0]
+        near = context.wrap_socket(near, server_side=True) if scheme == "https" else near
+        with suppress(OSError), near:
+            near.recv(65536)
+            near.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not is_over.wait(0.01):
+                near.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        host = Host(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(NoAnswer, match=r"^ReadTimeout$"):
+            host.request("POST", "/", {}, b"{}", connect_seconds=5, answer_seconds=0.2)
+        is_over.set()
 
 
 @pytest.mark.parametrize("status", [b"102 Processing", b"103 Early Hints", b"101 Switching"])
