@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from builders import build_entry, build_order
+from builders import NOW, build_entry, build_order
 from domain.asset import DcaAsset
 from domain.orders import Side
 from models.current_state import is_current
@@ -125,3 +125,16 @@ def test_sums_are_compared_as_they_were_read_however_long(db_conn, bought, qty, 
     change = "UPDATE dca_orders SET filled_qty = %s, filled_avg_price = %s, fee_qty = %s"
     execute_query(change, (qty, price, qty), db_conn=db_conn)
     assert is_current(db_conn, read(db_conn))
+
+
+def test_after_an_error_the_end_of_its_cooldown_can_be_moved_and_that_is_noticed(
+    db_conn, make_asset
+):
+    asset = make_asset(BTC)
+    create_cycle(db_conn, asset.id, "error", completed_at=NOW)
+    create_cycle(db_conn, asset.id, "watching")
+    state = read(db_conn)
+    assert is_current(db_conn, replace(state, leftover=Decimal(1)))
+    later = "UPDATE dca_cycles SET completed_at = UTC_TIMESTAMP(6) WHERE status = 'error'"
+    execute_query(later, db_conn=db_conn)
+    assert not is_current(db_conn, state)
