@@ -6,20 +6,23 @@ as much on each column. So here is one column, and nothing to search for.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from domain.cycle import CycleStatus
 from domain.trading_state import TradingState
 from models.statements import read_row
+from models.trading_state import load_trading_state
 
 # `updated_at` changes with every change of its row (schema.sql); what decides most stands here,
 # too, for rows whose times were written by hand. Journal rows come with a change of their cycle,
 # but a posted fee takes the place of its estimate without one: so their sums.
 _QUERY = """
 SELECT CONCAT_WS('|', c.updated_at, a.updated_at,
-       c.status, c.order_seq, c.order_key, c.close_requested, a.is_enabled,
+       c.status, c.order_seq, c.order_key, c.close_requested <> 0, a.is_enabled <> 0,
        (SELECT MAX(latest.id) FROM dca_cycles latest WHERE latest.asset_id = %s),
        c.quantity,
        (SELECT CONCAT_WS('|', COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0),
@@ -32,18 +35,21 @@ SELECT CONCAT_WS('|', c.updated_at, a.updated_at,
 
 def is_current(db_conn: MySQLConnectionAbstract, state: TradingState) -> bool:
     """Whether the asset, its latest cycle and what that cycle bought are as `state` says. What went
-    before the cycle does not change any more.
+    before the cycle decides only after an error; then the whole is read.
     """
     asset, cycle = state.asset, state.cycle
+    if state.previous_status is CycleStatus.ERROR:  # the end of its cooldown may be moved by hand
+        known = replace(state, leftover=Decimal(0))
+        return load_trading_state(db_conn, asset.asset_symbol) == known
     row = read_row(db_conn, _QUERY, asset.id, cycle.id, asset.id, cycle.id, asset.id)
     if row is None:
         return False
     *facts, quantity, bought_usd, coin_fees = row["facts"].split("|")
-    known = [_text(cycle.updated_at), _text(asset.updated_at), str(cycle.status)]
-    known += [str(cycle.order_seq), cycle.order_key]
-    known += [str(int(cycle.close_requested)), str(int(asset.is_enabled)), str(cycle.id)]
+    said = [_text(cycle.updated_at), _text(asset.updated_at), str(cycle.status)]
+    said += [str(cycle.order_seq), cycle.order_key]
+    said += [str(int(cycle.close_requested)), str(int(asset.is_enabled)), str(cycle.id)]
     amounts = (state.cycle.quantity, state.bought_usd, state.coin_fees)
-    return facts == known and tuple(map(Decimal, (quantity, bought_usd, coin_fees))) == amounts
+    return facts == said and tuple(map(Decimal, (quantity, bought_usd, coin_fees))) == amounts
 
 
 def _text(at: datetime | None) -> str:

@@ -28,7 +28,7 @@ from domain.trading_state import TradingState
 from models.buy_usage import load_buy_records
 from models.trading_state import load_all_trading_states
 from runtime.operator_flags import is_paused
-from strategy.order_identity import may_be_ours
+from strategy.order_identity import has_our_prefix, may_be_ours
 from strategy.sizing import is_dust
 from trading.open_orders import OpenOrders, fetch_open_orders
 from trading.placement import Placement, Skip
@@ -67,7 +67,7 @@ class BuyLimits:
     _: KW_ONLY
     rules_of: Callable[[str], AssetRules | None]
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    # client_order_id -> symbol, USD, sent at
+    # client_order_id -> symbol, USD, sent or seen open at
     _young: dict[str, tuple[str, Decimal, float]] = field(default_factory=dict)
 
     @property
@@ -90,7 +90,7 @@ class BuyLimits:
             yield
 
     def sent(self, client_order_id: str, symbol: str, amount_usd: Decimal) -> None:
-        """A buy is being submitted; counted until the journal or the open orders show it."""
+        """A buy is being submitted, or is open; counted until the journal has it."""
         if self.has_buy_limits:
             self._young[client_order_id] = (symbol, amount_usd, time.monotonic())
 
@@ -156,11 +156,19 @@ class BuyLimits:
         symbols = {order.symbol for order in open_buys} | {symbol for symbol, *_ in young.values()}
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         records = load_buy_records(connection, midnight, symbols, young)
-        for identity in {order.client_order_id for order in open_buys} | records.journaled:
+        for identity in records.journaled:
             self._young.pop(identity, None)
+        for order in open_buys:
+            # It stays: from its fill to its row it stands neither here nor in the journal.
+            if has_our_prefix(order.client_order_id):
+                self.sent(order.client_order_id, order.symbol, _cost_usd(order))
+        costs = {identity: (symbol, usd) for identity, (symbol, usd, _) in self._young.items()}
+        costs |= {
+            order.client_order_id or order.id: (order.symbol, _cost_usd(order))
+            for order in open_buys
+        }
         on_order: dict[str, Decimal] = {}
-        costs = [(order.symbol, _cost_usd(order)) for order in open_buys]
-        for symbol, usd in [*costs, *((symbol, usd) for symbol, usd, _ in self._young.values())]:
+        for symbol, usd in costs.values():
             on_order[symbol] = on_order.get(symbol, Decimal(0)) + usd
         invested = {name for name, qty in records.in_cycles.items() if self._is_invested(name, qty)}
         return Usage(

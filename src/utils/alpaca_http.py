@@ -21,7 +21,8 @@ from alpaca.common.exceptions import APIError, RetryException
 from alpaca.common.rest import RESTClient
 
 from domain.wire import WireError
-from utils.http_hosts import Answer, Host
+from utils.http_answers import Answer
+from utils.http_hosts import Host
 from utils.http_ways import NoAnswer
 from utils.log_events import LogEvent, log_event
 from utils.request_pace import FILE_NAME, AllowanceUsedUp, RequestPace

@@ -9,9 +9,7 @@ after the other.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import json
 import os
 import ssl
 import threading
@@ -19,15 +17,12 @@ import time
 import weakref
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from email.message import Message
-from typing import Any
 from urllib.parse import quote
 
-import requests
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from utils.http_answers import Answer, read_answer
 from utils.http_ways import NoAnswer, Way, look_up_way
 
 # Load balancers and NATs forget a connection after a minute or more, most of them silently; what
@@ -39,27 +34,8 @@ MAX_IDLE_CONNECTIONS = 32  # more than threads ask at once; what is beyond is cl
 # Also counts while the machine sleeps, when the other end goes away unnoticed; Linux has it.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _SAFE = "!$%&'()*+,/:;=?@~"  # of a path with its query, as `requests` leaves them
-_FAILURES = (OSError, http.client.HTTPException, HTTPError, UnicodeError, zlib.error)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the SDK uses of an answer, as `requests` names it."""
-
-    status_code: int
-    headers: Message
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode("utf-8", "replace")
-
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-    def raise_for_status(self) -> None:
-        if self.status_code >= 400:
-            raise requests.HTTPError(response=self)
+# ValueError: what is no Unicode, and http.client's own for a chunk of a negative length.
+_FAILURES = (OSError, http.client.HTTPException, HTTPError, ValueError, zlib.error)
 
 
 class _Connection:
@@ -104,12 +80,7 @@ class _Connection:
         """Send one request; its answer, and whether the connection can be used again."""
         self._socket.settimeout(seconds)
         self._socket.sendall(message)
-        with contextlib.closing(http.client.HTTPResponse(self._socket, method=method)) as response:
-            response.begin()
-            body = response.read()
-            if body and response.headers.get("Content-Encoding", "").lower() == "gzip":
-                body = zlib.decompress(body, wbits=16 + zlib.MAX_WBITS)
-            return Answer(response.status, response.headers, body), not response.will_close
+        return read_answer(self._socket, method, seconds)
 
 
 class Host:
@@ -136,7 +107,8 @@ class Host:
         connect_seconds: float,
         answer_seconds: float,
     ) -> Answer:
-        """Send one request, once. `target`: path and query; the seconds bound each step of it.
+        """Send one request, once. `target`: path and query; the seconds bound each step of it, and
+        WHOLE_ANSWER_STEPS of them the answer.
 
         Raises:
             NoAnswer: it may have been carried out.

@@ -113,7 +113,7 @@ class ReadyThreads:
         while (
             not self._is_stopped
             and self._threads < self._most
-            and len(self._idle) + self._starting <= len(self._waiting)
+            and self._count_ready() + self._starting <= len(self._waiting)
         ):
             name, thread = f"{self._name}-{self._threads}", _ReadyThread()
             try:
@@ -139,6 +139,12 @@ class ReadyThreads:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         return self._loop
+
+    def _count_ready(self) -> int:
+        """Those that prepare themselves again are not: their lines may have died silently, and to
+        notice that takes as long as a statement may.
+        """
+        return sum(not thread.is_preparing for thread in self._idle)
 
     def _take_idle(self) -> _ReadyThread | None:
         """The one that worked last; one that prepares itself again just now may take long."""

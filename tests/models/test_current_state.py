@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
-from builders import build_entry, build_order
+from builders import NOW, build_entry, build_order
 from domain.asset import DcaAsset
 from domain.orders import Side
 from models.current_state import is_current
@@ -103,3 +103,38 @@ def test_a_change_of_another_asset_is_none(db_conn, bought):
         "UPDATE dca_assets SET is_enabled = FALSE WHERE asset_symbol = 'ETH/USD'", db_conn=db_conn
     )
     assert is_current(db_conn, state)
+
+
+@pytest.mark.parametrize(
+    "change", ["dca_assets SET is_enabled = 2", "dca_cycles SET close_requested = 2"]
+)
+def test_a_flag_that_was_set_by_hand_to_another_number_is_as_true_as_any(db_conn, bought, change):
+    execute_query(f"UPDATE {change}", db_conn=db_conn)
+    assert is_current(db_conn, read(db_conn)), "or its asset would never trade again, and silently"
+
+
+@pytest.mark.parametrize(
+    ("qty", "price"),
+    [
+        ("0.123456789012345678", "98765.432109876543210987"),
+        ("123456789012345678.123456789012345678", "123456789012345678.123456789012345678"),
+        ("0.000000000000000001", "0.000000000000000001"),
+    ],
+)
+def test_sums_are_compared_as_they_were_read_however_long(db_conn, bought, qty, price):
+    change = "UPDATE dca_orders SET filled_qty = %s, filled_avg_price = %s, fee_qty = %s"
+    execute_query(change, (qty, price, qty), db_conn=db_conn)
+    assert is_current(db_conn, read(db_conn))
+
+
+def test_after_an_error_the_end_of_its_cooldown_can_be_moved_and_that_is_noticed(
+    db_conn, make_asset
+):
+    asset = make_asset(BTC)
+    create_cycle(db_conn, asset.id, "error", completed_at=NOW)
+    create_cycle(db_conn, asset.id, "watching")
+    state = read(db_conn)
+    assert is_current(db_conn, replace(state, leftover=Decimal(1)))
+    later = "UPDATE dca_cycles SET completed_at = UTC_TIMESTAMP(6) WHERE status = 'error'"
+    execute_query(later, db_conn=db_conn)
+    assert not is_current(db_conn, state)

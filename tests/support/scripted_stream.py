@@ -91,5 +91,6 @@ async def scripted_stream(*scripts: Script, **options: Any) -> AsyncIterator[Scr
     stream = ScriptedStream(*scripts)
     options = {"compression": None, "close_timeout": 0.2, "ping_interval": None, **options}
     async with serve(stream.talk, "127.0.0.1", 0, max_size=None, **options) as server:
-        stream.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/data"
+        scheme = "wss" if options.get("ssl") else "ws"
+        stream.url = f"{scheme}://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/data"
         yield stream

@@ -235,3 +235,24 @@ async def test_slow_buys_of_more_symbols_than_there_are_threads_hold_up_no_sale(
     exchange.clear_faults()
     await parts.market.wait_until_idle()
     await parts.market.stop()
+
+
+async def test_a_buy_that_was_seen_open_counts_until_it_is_booked(settings, exchange, start):
+    """From its fill to its row it is neither among the open orders nor in the journal."""
+    parts = BotParts(replace(settings, max_buy_usd_per_day=Decimal(250)), exchange)
+    prices = {BTC: 50000, "ETH/USD": 2500, "LTC/USD": 100}
+    for symbol in prices:
+        start(symbol=symbol)
+    exchange.arm("rest_after_part", fraction=0.1)
+    await parts.see(*(parts.quote_both(prices[one], prices[one], one) for one in (BTC, "ETH/USD")))
+    assert [order.is_ended for order in parts.orders()] == [False, False]
+    parts.limits.load_usage()  # as the next buy does: it sees both open
+    exchange.clear_faults()
+    for symbol, price in prices.items():
+        exchange.push_quote(symbol, price, price)
+    exchange.finish()
+    assert {order.status for order in parts.orders()} == {"filled"}, "and nothing tells us yet"
+    assert parts.limits.load_usage().bought_today_usd == 0
+    await parts.see(parts.quote_both(100, 100, "LTC/USD"))
+    assert len(parts.orders()) == 2, "a third hundred is more than the day's 250"
+    await parts.market.stop()

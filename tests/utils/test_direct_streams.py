@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +18,7 @@ from alpaca.trading.stream import TradingStream
 from websockets.asyncio.server import serve
 
 from config import get_settings, reset_settings
+from mail_server import CA_FILE, TLS_FOLDER
 from scripted_stream import close, frame, listen, quote, say, scripted_stream
 from silent_proxy import silent_proxy
 from utils import direct_streams
@@ -144,6 +147,62 @@ async def test_a_burst_of_20000_quotes_arrives_in_order_and_the_loop_turns_betwe
     for turn, _ in turns_of_quotes:
         at_once[turn] = at_once.get(turn, 0) + 1
     assert max(at_once.values()) <= READ_BYTES // len(frame(quote(1.0))) + 1
+
+
+@pytest.fixture
+def over_tls(monkeypatch):
+    """The options of a server that speaks TLS, as the exchange does."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CA_FILE))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS_FOLDER / "server.pem")
+    return {"ssl": context}
+
+
+@pytest.mark.parametrize("in_a_frame", [1, 400, 4000])
+async def test_over_tls_a_burst_beyond_every_buffer_arrives_whole_and_in_order(
+    listening, over_tls, in_a_frame
+):
+    count = 12_000
+    frames = [
+        frame(*(quote(float(bid)) for bid in range(first, first + in_a_frame)))
+        for first in range(1, count + 1, in_a_frame)
+    ]
+    assert sum(map(len, frames)) > 3 * 256 * 1024, "asyncio reads so much of TLS at once"
+
+    async def burst(_stream, connection):
+        for one in frames:
+            connection.protocol.send_binary(one)
+        connection.send_data()
+        await connection.wait_closed()
+
+    async with scripted_stream(burst, **over_tls) as server, listening(server.url) as listener:
+        await until(lambda: len(listener.quotes) >= count)
+        assert listener.bids == [float(bid) for bid in range(1, count + 1)]
+        assert (listener.health.dropped, listener.health.connects) == (0, 1)
+
+
+async def test_over_tls_what_came_before_a_close_is_taken_and_a_cut_record_is_none(
+    listening, over_tls
+):
+    async def closes(_stream, connection):
+        for bid in range(1, 6001):
+            connection.protocol.send_binary(frame(quote(float(bid))))
+        connection.send_data()
+        await connection.close(1001, "going away")
+
+    async def cuts(_stream, connection):
+        raw = connection.transport.get_extra_info("socket")
+        await connection.send(frame(quote(6001.0)))
+        os.write(raw.fileno(), b"\x17\x03\x03\x10\x00half a record")
+        connection.transport.abort()
+
+    async with (
+        scripted_stream(closes, cuts, listen, **over_tls) as server,
+        listening(server.url) as listener,
+    ):
+        await until(lambda: 50000 in listener.bids)
+        assert listener.bids == [*map(float, range(1, 6002)), 50000]
+        assert (listener.health.dropped, listener.health.connects) == (0, 3)
 
 
 async def test_what_comes_in_fragments_or_before_there_is_a_reader_keeps_its_place(listening):

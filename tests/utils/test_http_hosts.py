@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import pytest
 from canned_server import canned_server
 from config import reset_settings
 from daemon_process import DaemonProcess, wait_until
-from mail_server import CA_FILE
+from mail_server import CA_FILE, TLS_FOLDER
 from tls_proxy import TlsProxy, tls_proxy
 from utils import alpaca_http, http_hosts, http_ways
 from utils.alpaca_client_rest import (
@@ -26,6 +27,7 @@ from utils.alpaca_client_rest import (
     place_limit_buy_order,
 )
 from utils.alpaca_queries import fetch_account_id, fetch_order_by_client_id
+from utils.http_answers import MAX_ANSWER_BYTES
 from utils.http_hosts import MAX_IDLE_CONNECTIONS, WARM_CONNECTIONS, Host
 from utils.http_ways import NoAnswer
 from utils.request_pace import RequestPace
@@ -446,6 +448,8 @@ def test_a_line_break_in_a_header_sends_nothing():
 
 
 ZIPPED = gzip.compress(b'{"a": 1}')
+MEMBERS = gzip.compress(b'{"a"') + gzip.compress(b": 1}") + b"\0\0"
+BOMB = gzip.compress(bytes(MAX_ANSWER_BYTES + 1))
 CHUNKED = b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n5\r\n": 1}\r\n0\r\n\r\n'
 
 
@@ -455,9 +459,10 @@ CHUNKED = b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n5\r\n": 1}\r\n0\r\n\r\
         (b"Content-Length: 8\r\n\r\n" + b'{"a": 1}', True),
         (CHUNKED, True),
         (b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(ZIPPED) + ZIPPED, True),
+        (b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(MEMBERS) + MEMBERS, True),
         (b"Connection: close\r\nContent-Length: 8\r\n\r\n" + b'{"a": 1}', False),
     ],
-    ids=["length", "chunks", "gzip", "close"],
+    ids=["length", "chunks", "gzip", "gzip in parts", "close"],
 )
 def test_an_answer_is_read_whole_and_its_connection_kept_if_the_server_says_so(answer, is_kept):
     with keep_alive_server() as (host, server):
@@ -485,8 +490,17 @@ def test_a_failure_has_the_name_that_users_know_from_the_log():
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + ZIPPED[:20],
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB)
+        + BOMB,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999999\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n",
     ],
-    ids=["nothing", "another protocol", "cut", "not zipped", "no chunk", "cut zip"],
+    ids=[
+        *("nothing", "another protocol", "cut", "not zipped", "no chunk", "cut zip", "zip bomb"),
+        *("length without end", "length of no number", "chunk without end", "negative chunk"),
+    ],
 )
 def test_half_an_answer_is_none_and_its_connection_is_closed(answer):
     with keep_alive_server() as (host, server):
@@ -494,6 +508,41 @@ def test_half_an_answer_is_none_and_its_connection_is_closed(answer):
         with pytest.raises(NoAnswer):
             host.request("GET", "/v2/x", {}, None, connect_seconds=5, answer_seconds=0.3)
         wait_until(lambda: not server)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_answer_that_comes_byte_by_byte_holds_up_no_order_for_ever(scheme, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CA_FILE))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS_FOLDER / "server.pem")
+    is_over = threading.Event()
+
+    def serve(listener):
+        near = listener.accept()[0]
+        near = context.wrap_socket(near, server_side=True) if scheme == "https" else near
+        with suppress(OSError), near:
+            near.recv(65536)
+            near.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not is_over.wait(0.01):
+                near.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        host = Host(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(NoAnswer, match=r"^ReadTimeout$"):
+            host.request("POST", "/", {}, b"{}", connect_seconds=5, answer_seconds=0.2)
+        is_over.set()
+
+
+@pytest.mark.parametrize("status", [b"102 Processing", b"103 Early Hints", b"101 Switching"])
+def test_the_answer_that_follows_an_interim_one_is_never_taken_for_that_of_the_next_request(status):
+    with keep_alive_server() as (host, server):
+        server.answer = b"HTTP/1.1 " + status + b"\r\n\r\n"
+        with pytest.raises(NoAnswer, match="BadStatusLine"):
+            ask(host, "POST", "/v2/orders")
+        wait_until(lambda: not server)  # what it says now, it says to nobody
+        server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
+        assert ask(host).text == "second"
 
 
 def test_no_content_is_no_text():

@@ -180,6 +180,28 @@ async def test_work_does_not_wait_for_one_that_prepares_itself_again_nor_is_that
     threads.stop()
 
 
+async def test_work_waits_for_no_line_that_died_silently_however_many_threads_hang_on_theirs(
+    monkeypatch,
+):
+    """A router that forgets one idle line forgets those beside it as well."""
+    monkeypatch.setattr(ready_threads, "IDLE_SECONDS", 0.01)
+    gate, known, hung = threading.Event(), threading.local(), []
+
+    def prepare():
+        if getattr(known, "is_open", False):
+            hung.append(1)
+            gate.wait(30)
+        known.is_open = True
+
+    threads = ReadyThreads("ready", 4, prepare=prepare, leave=lambda: None)
+    at_once = threading.Barrier(2)
+    await asyncio.gather(*(threads.run(lambda: at_once.wait(10)) for _ in range(2)))
+    await until(lambda: len(hung) == alive() > 1)
+    assert await asyncio.wait_for(threads.run(lambda: 5), 10) == 5
+    gate.set()
+    threads.stop()
+
+
 async def test_a_thread_without_work_keeps_its_connection_open(db_conn, monkeypatch):
     monkeypatch.setattr(ready_threads, "IDLE_SECONDS", 0.05)
     threads = ReadyThreads("ready", 1)
