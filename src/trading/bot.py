@@ -18,6 +18,7 @@ from domain.orders import ExchangeOrder
 from runtime.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from runtime.heartbeat import Heartbeat, save_heartbeat
 from runtime.pid_file import AlreadyRunning
+from trading.cooldown_ends import CooldownTimer
 from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler
 from trading.order_lists import LATE_FILL_WINDOW
@@ -54,6 +55,7 @@ class Bot:
         self.market = MarketDataHandler(
             settings, engine.rules, engine.placer, on_rules=self._request_refresh
         )
+        self.cooldowns = CooldownTimer(self.market.assets.cooldowns, self._refresh_one)
         self._states = StateReader(engine.rules, settings.taker_fee_rate)
         self.updates = TradeUpdateHandler(
             engine.client,
@@ -185,6 +187,7 @@ class Bot:
                 work = reader.read_some if symbols and not is_due else reader.read_changed
                 changes = await self._loop.run_in_executor(self._refresh_thread, work, symbols)
                 await self.market.assets.take(changes)
+                self.cooldowns.states_read.set()
                 await self.streams.watch(self.market.symbols())
                 self._note_edge(LogEvent.REFRESH_POSTPONED, LogEvent.REFRESH_RESUMED, None)
             except DatabaseError as error:

@@ -79,6 +79,7 @@ class LogEvent(StrEnum):
     RECOVERY_FINISHED = "recovery.finished", _INFO, "after a start or a reconnect, every cycle has been compared with the exchange"
     REFRESH_POSTPONED = "refresh.postponed", _WARNING, "assets and cycles could not be read; it is tried again every few seconds. Logged when that begins", "if it lasts, `scripts/doctor`"
     REFRESH_RESUMED = "refresh.resumed", _INFO, "assets and cycles are read again"
+    COOLDOWN_POSTPONED = "cooldown.postponed", _WARNING, "a cooldown that is over could not be ended in the database; it is tried again every few seconds. Logged when that begins", "if it lasts, `scripts/doctor`"
     RULES_POSTPONED = "rules.postponed", _WARNING, "the coins' rules (increments, minimum size) could not be read; it is tried again", "if it lasts, `scripts/doctor`"
     RULES_KEPT = "rules.kept", _WARNING, "a coin's rules could not be read again: the last known ones are used"
     RULES_GONE = "rules.gone", _WARNING, "Alpaca no longer knows the coin: no buys; the bot still tries to sell what is held", "check Alpaca's list of coins"
