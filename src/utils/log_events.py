@@ -154,6 +154,9 @@ class LogEvent(StrEnum):
     PING_FAILED = "ping.failed", _WARNING, "`HEARTBEAT_URL` did not answer", "if it lasts, check the address and the network"
     PING_ANSWERED = "ping.answered", _INFO, "`HEARTBEAT_URL` answers again"
     # The other caretakers.
+    CARETAKERS_STARTED = "caretakers.started", _INFO, "`scripts/caretakers run` begins"
+    CARETAKERS_STOPPED = "caretakers.stopped", _INFO, "`scripts/caretakers run` was asked to end: nothing restarts the daemon any more"
+    CARETAKER_FAILED = "caretaker.failed", _WARNING, "a caretaker that `scripts/caretakers run` had started ended with a code other than 0 (`code`)", "read `reason`; the script's own log says more"
     SCRIPT_FAILED = "script.failed", _ERROR, "a caretaker could not do its work; its next run tries again", "read `reason`"
     STEP_FAILED = "step.failed", _WARNING, "one step of a caretaker failed; the next run plans it again"
     RUN_REPEATED = "run.repeated", _WARNING, "database or exchange failed in the middle of a caretaker's run; the run began again"
