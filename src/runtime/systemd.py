@@ -11,7 +11,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from config import PROJECT_ROOT
@@ -96,12 +96,12 @@ def install_units(units: Mapping[str, str]) -> bool:
     before = find_units()
     folder = unit_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    _drop(before.keys() - units.keys())
+    _drop({name: text for name, text in before.items() if name not in units})
     for name, text in units.items():
         (folder / name).write_text(text, "utf-8")
     systemctl("daemon-reload")
-    systemctl("enable", *(name for name, text in units.items() if "[Install]" in text))
-    systemctl("start", *(name for name in units if name.endswith(".timer")))
+    systemctl("enable", *_enabled(units))
+    systemctl("start", *_timers(units))
     return before != dict(units)
 
 
@@ -111,18 +111,26 @@ def remove_units() -> bool:
     Raises:
         SystemdError, OSError: not finished; once more finishes it.
     """
-    names = find_units().keys()
-    if names:
-        _drop(names)
+    units = find_units()
+    _drop(units)
+    if units:
         systemctl("daemon-reload")
-    return bool(names)
+    return bool(units)
 
 
-def _drop(names: Iterable[str]) -> None:
-    found = sorted(names)
-    if timers := [name for name in found if name.endswith(".timer")]:
+def _drop(units: Mapping[str, str]) -> None:
+    if timers := _timers(units):
         systemctl("stop", *timers)
-    if found:
-        systemctl("disable", *found)
-    for name in found:
+    if enabled := _enabled(units):
+        systemctl("disable", *enabled)
+    for name in units:
         (unit_folder() / name).unlink(missing_ok=True)
+
+
+def _timers(units: Mapping[str, str]) -> list[str]:
+    return [name for name in units if name.endswith(".timer")]
+
+
+def _enabled(units: Mapping[str, str]) -> list[str]:
+    """Those that begin by themselves: with the boot, or at their times."""
+    return [name for name, text in units.items() if "[Install]" in text]
