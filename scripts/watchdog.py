@@ -31,6 +31,9 @@ Checks the PID file, the process and its heartbeat:
   does not stay alive        tried again at growing intervals, up to 5 minutes; one mail
   run/stopped exists         you stopped it on purpose: left alone
 
+As a unit (scripts/install_crontab --systemd) it is started through systemctl; systemd itself never
+restarts it, but calls the watchdog at once when it fails or hangs.
+
 Every start and restart is mailed, if mail is set up. HEARTBEAT_URL is pinged while all is well.
 Two watchdogs at once start one daemon.""",
     needs_database=False,

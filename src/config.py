@@ -366,6 +366,11 @@ def _what_is_wrong(line: str) -> str:
     return f" ({name}): {cure}" if name else f": {cure}"
 
 
+def notify_socket() -> str | None:
+    """Where systemd, if it started us, waits for signs of life (sd_notify(3))."""
+    return os.environ.get("NOTIFY_SOCKET") or None
+
+
 def read_environment() -> dict[str, str]:
     """`.env` with the process environment on top.
 

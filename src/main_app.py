@@ -115,6 +115,7 @@ async def run_websockets() -> int:
             "stop": stop_wanted.wait(),
             "reconciler": bot.keep_reconciled(),
             "triggers": bot.keep_triggers_fresh(),
+            "cooldowns": bot.cooldowns.run(),
             "trade updates": bot.updates.run(),
             "trade stream": bot.streams.run_trade_stream(),
             "data stream": bot.streams.run_data_stream(),

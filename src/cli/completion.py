@@ -33,6 +33,7 @@ MODULES = {
     "logs": "cli.logs",
     "database": "cli.database",
     "install_crontab": "cli.install_crontab",
+    "caretakers": "cli.caretakers",
     "completion": "cli.completion",
 }
 # `complete` knows a command by its name without folder: the function leaves those of others alone.

@@ -18,7 +18,7 @@ from cli.runner import run_tool
 from config import Settings, SettingsError, inspect_settings, read_environment
 from operations.backup import make_backup
 from operations.refused import Refused
-from runtime.crontab import BACKUP_KEEP_DAYS
+from runtime.schedule import BACKUP_KEEP_DAYS
 from utils.backup_file import BackupError, check_backup
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event

@@ -1,16 +1,16 @@
 """Runs the caretaker scripts as cron would, only more often.
 
-Owns: which script is due, and what became of each run. Never starts one that still runs.
+Owns: which script is due, and what became of each run.
 """
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from local_stack.stack import LocalStack
+from runtime.job_runs import JobRuns
 
 MAX_RUN_SECONDS = 120.0
 END_SECONDS = 5.0
@@ -33,56 +33,31 @@ class ScriptRecord:
     failures: int = 0
 
 
-@dataclass(slots=True)
-class _Watched:
-    record: ScriptRecord
-    every_seconds: float
-    due_at: float
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-
-
 class CaretakerSchedule:
     """Call `tick` often. All times monotonic seconds."""
 
     def __init__(self, stack: LocalStack, scripts: Iterable[ScheduledScript]) -> None:
-        self._stack, now = stack, time.monotonic()
-        self._watched = [
-            _Watched(ScriptRecord(one.name), one.every_seconds, due_at=now + one.every_seconds)
-            for one in scripts
-        ]
+        now = time.monotonic()
+        self._scripts = list(scripts)
+        self._due_at = {one.name: now + one.every_seconds for one in self._scripts}
+        self._records = {one.name: ScriptRecord(one.name) for one in self._scripts}
+        self._runs = JobRuns(stack.spawn_script, self._note_end)
 
     def tick(self, now: float) -> None:
         """Start what is due, note what has ended."""
-        for one in self._watched:
-            self._check(one, now)
-            if one.process is None and now >= one.due_at:
-                one.process, one.started_at = self._stack.spawn_script(one.record.name), now
-                one.due_at = now + one.every_seconds
-                one.record.runs += 1
+        self._runs.check()
+        for one in self._scripts:
+            due = now >= self._due_at[one.name]
+            if due and self._runs.start(one.name, max_seconds=MAX_RUN_SECONDS):
+                self._due_at[one.name] = now + one.every_seconds
+                self._records[one.name].runs += 1
 
     def stop(self) -> None:
         """Start nothing more, and wait for what runs, within a bound."""
-        deadline = time.monotonic() + END_SECONDS
-        for one in self._watched:
-            if one.process is None:
-                continue
-            try:
-                code = one.process.wait(max(0.0, deadline - time.monotonic()))
-                one.record.failures += code != 0
-            except subprocess.TimeoutExpired:
-                one.process.kill()
-                one.process.wait()
-            one.process = None
+        self._runs.stop(END_SECONDS)
 
     def records(self) -> list[ScriptRecord]:
-        return [one.record for one in self._watched]
+        return list(self._records.values())
 
-    def _check(self, one: _Watched, now: float) -> None:
-        if one.process is None:
-            return
-        if (code := one.process.poll()) is not None:
-            one.record.failures += code != 0
-            one.process = None
-        elif now - one.started_at > MAX_RUN_SECONDS:
-            one.process.kill()  # its next run goes on where it stopped
+    def _note_end(self, name: str, code: int) -> None:
+        self._records[name].failures += code != 0

@@ -1,4 +1,4 @@
-"""The lines that cron runs for the bot, and how they get into a crontab and out of it again.
+"""The schedule as lines of a crontab, and how they get into one and out of it again.
 
 Owns: one block between two marker lines that name this folder; nothing else in a crontab is ever
 touched. Assumes nothing of cron's environment: absolute paths only, and the block stands on top,
@@ -12,40 +12,20 @@ import os
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from config import PROJECT_ROOT
-from runtime.daemon_process import project_python
+from runtime.schedule import SCHEDULE, WATCHDOG, Job
+from runtime.schedule import Installation as Installation
 
-OUTPUT_NAME = "cron.out"  # the watchdog keeps every *.out in the log folder short
 NO_CRON = "no cron daemon runs on this machine"
 START_CRON = "start it: service cron start"
 MAX_CHARACTERS = 990  # cron's own limit for a command is about a thousand
-_SCHEDULE = (
-    ("* * * * *", "watchdog"),
-    ("* * * * *", "order_manager"),
-    ("* * * * *", "cooldown_manager"),
-    ("*/5 * * * *", "consistency_checker"),
-)
-_BACKUP_AT = "17 3 * * *"
-BACKUP_KEEP_DAYS = 14
 
 
 class CrontabError(Exception):
     """The crontab could not be read or written, or not with these lines; for a person to read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installation:
-    """What the lines are made of. `starts_database`: the private MariaDB is used."""
-
-    root: Path = PROJECT_ROOT
-    python: str = field(default_factory=project_python)
-    log_dir: Path
-    starts_database: bool = False
 
 
 def cron_runs() -> bool:
@@ -61,14 +41,10 @@ def compute_block(installation: Installation) -> str:
         CrontabError: a path cannot be written into a crontab.
     """
     lines = [_begin(installation.root)]
-    for when, name in _SCHEDULE:
-        lines.append(f"{when} {_command(_job(installation, name), installation)}")
-    lines.append(f"{_BACKUP_AT} {_command(_backup_job(installation), installation)}")
-    at_boot = _command(_job(installation, "watchdog"), installation)
+    lines += [f"{job.cron} {_command(job, installation)}" for job in SCHEDULE]
+    at_boot = _command(WATCHDOG, installation)
     if installation.starts_database:
-        # It prints the DB_* lines for .env with the password: not into a file.
-        database = shlex.quote(str(installation.root / "scripts" / "database"))
-        start = f"{database} start >/dev/null 2>>{_output(installation)}"
+        start = f"{shlex.join(installation.start_database)} >/dev/null 2>>{_output(installation)}"
         at_boot = f"{_escaped(start)}; {at_boot}"
     lines += [f"@reboot {at_boot}", _end(installation.root)]
     for line in lines:
@@ -76,22 +52,13 @@ def compute_block(installation: Installation) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _job(installation: Installation, name: str) -> str:
-    script = installation.root / "scripts" / f"{name}.py"
-    return f"{shlex.quote(installation.python)} {shlex.quote(str(script))} --quiet"
-
-
-def _backup_job(installation: Installation) -> str:
-    database = f"{shlex.quote(installation.python)} -P -m cli.database"
-    return f"{database} backup --keep-days {BACKUP_KEEP_DAYS} --quiet"
-
-
 def _output(installation: Installation) -> str:
-    return shlex.quote(str(installation.log_dir / OUTPUT_NAME))
+    return shlex.quote(str(installation.output))
 
 
-def _command(job: str, installation: Installation) -> str:
-    return _escaped(f"{job} >>{_output(installation)} 2>&1")
+def _command(job: Job, installation: Installation) -> str:
+    command = shlex.join(job.command(installation))
+    return _escaped(f"{command} >>{_output(installation)} 2>&1")
 
 
 def _escaped(command: str) -> str:

@@ -1,7 +1,7 @@
 """The daemon as a process: find it, start it, end it. Effects only; decides nothing.
 
-Owns: how `main_app.py` is started so that it outlives its starter (own session, no pipes, no
-terminal), and how one that no longer reacts is ended.
+Owns: how `main_app.py` is started so that it outlives its starter (by systemd where it is a unit;
+else in a session of its own, no pipes, no terminal), and how one that no longer reacts is ended.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from runtime.heartbeat import Heartbeat, load_heartbeat
 from runtime.operator_flags import STOPPED, set_flag
 from runtime.pid_file import read_pid_file
 from runtime.process_table import is_gone, wait_until_gone
+from runtime.systemd import DAEMON, is_service, systemctl_command
 from utils.logging_setup import OUTPUT_NAME
 from utils.state_file import locked
 
@@ -76,7 +77,8 @@ def is_suspended(process: psutil.Process) -> bool:
 
 
 def start_daemon(settings: Settings) -> subprocess.Popen[bytes]:
-    """Start it in a session of its own and return at once. Its output goes to LOG_DIR/main_app.out.
+    """Start it and return at once: through systemctl where it is a unit, which ends when it beats,
+    else in a session of its own. Its output goes to LOG_DIR/main_app.out.
 
     Raises:
         DaemonError: it could not be started.
@@ -86,7 +88,7 @@ def start_daemon(settings: Settings) -> subprocess.Popen[bytes]:
         bound_output(settings.log_dir / OUTPUT_NAME, max_bytes=OUTPUT_BYTES)
         with open(settings.log_dir / OUTPUT_NAME, "ab") as output:
             return subprocess.Popen(
-                [project_python(), str(PROGRAM)],
+                systemctl_command("start", DAEMON) if is_service() else _command(),
                 cwd=PROJECT_ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -95,6 +97,10 @@ def start_daemon(settings: Settings) -> subprocess.Popen[bytes]:
             )
     except OSError as error:
         raise DaemonError(f"cannot start {PROGRAM.name}: {error}") from error
+
+
+def _command() -> list[str]:
+    return [project_python(), str(PROGRAM)]
 
 
 def wait_until_it_beats(

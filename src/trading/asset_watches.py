@@ -66,6 +66,7 @@ class AssetWatches:
         self.by_symbol: dict[str, SymbolWatch] = {}
         self.stalls = StallWatch(settings.stalled_alert_seconds)
         self._readings: dict[str, Reading] = {}  # the newest, by symbol
+        self.cooldowns: dict[str, TradingState] = {}  # of the assets that cool down, by symbol
         self._rules_asked: set[str] = set()
         self.rules_tasks: set[asyncio.Task[None]] = set()
         self._rules_threads = ThreadPoolExecutor(RULES_THREADS, thread_name_prefix="bot-rules")
@@ -96,6 +97,10 @@ class AssetWatches:
 
     def _take(self, reading: Reading) -> None:
         state, symbol = reading.state, reading.state.asset.asset_symbol
+        if state.cycle.status is CycleStatus.COOLDOWN:
+            self.cooldowns[symbol] = state
+        else:
+            self.cooldowns.pop(symbol, None)
         watch, before = self._watch(symbol), self._readings.get(symbol)
         # They can have come since it was read.
         rules: AssetRules | ExchangeError | None = self._rules.find_last(symbol)
@@ -121,6 +126,7 @@ class AssetWatches:
             reading = self._readings.get(watch.symbol)
             if watch.symbol not in symbols:
                 self._readings.pop(watch.symbol, None)
+                self.cooldowns.pop(watch.symbol, None)
                 watch.set_triggers(NEVER)
                 self.stalls.release(watch.symbol, "it is configured no more")
             elif reading is not None:

@@ -13,11 +13,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from config import Settings
+from config import Settings, notify_socket
 from domain.orders import ExchangeOrder
 from runtime.account_lock import LOCK_IDLE_SECONDS, AccountLock
 from runtime.heartbeat import Heartbeat, save_heartbeat
 from runtime.pid_file import AlreadyRunning
+from runtime.service_notify import ServiceManager
+from trading.cooldown_ends import CooldownTimer
 from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler
 from trading.order_lists import LATE_FILL_WINDOW
@@ -54,6 +56,7 @@ class Bot:
         self.market = MarketDataHandler(
             settings, engine.rules, engine.placer, on_rules=self._request_refresh
         )
+        self.cooldowns = CooldownTimer(self.market.assets.cooldowns, self._refresh_one)
         self._states = StateReader(engine.rules, settings.taker_fee_rate)
         self.updates = TradeUpdateHandler(
             engine.client,
@@ -71,6 +74,7 @@ class Bot:
             on_trade_connect=self._request_recovery,
         )
         self._account_lock = AccountLock(account_id)
+        self._manager = ServiceManager(notify_socket())
         # Signs of life, sweeps and refreshes wait for no slow request of the symbols.
         self._own_threads = ThreadPoolExecutor(2, thread_name_prefix="bot-own")
         self._sweep_thread = ThreadPoolExecutor(1, thread_name_prefix="bot-sweeps")
@@ -185,6 +189,7 @@ class Bot:
                 work = reader.read_some if symbols and not is_due else reader.read_changed
                 changes = await self._loop.run_in_executor(self._refresh_thread, work, symbols)
                 await self.market.assets.take(changes)
+                self.cooldowns.states_read.set()
                 await self.streams.watch(self.market.symbols())
                 self._note_edge(LogEvent.REFRESH_POSTPONED, LogEvent.REFRESH_RESUMED, None)
             except DatabaseError as error:
@@ -208,9 +213,11 @@ class Bot:
     async def keep_beating(self) -> None:
         """Write the heartbeat. Waits for no database: a database that hangs is no hung daemon."""
         while True:
+            beat = self._heartbeat()
+            self._manager.beat(beat.state, self._settings.heartbeat_max_age_seconds)
             try:
                 await self._loop.run_in_executor(
-                    self._own_threads, save_heartbeat, self._settings.run_dir, self._heartbeat()
+                    self._own_threads, save_heartbeat, self._settings.run_dir, beat
                 )
             except OSError as error:
                 log_event(log, LogEvent.HEARTBEAT_FAILED, reason=error)
@@ -274,6 +281,7 @@ class Bot:
     async def stop(self) -> None:
         """End the streams and the workers, within a bound."""
         self._is_stopping = True
+        self._manager.stop()
         try:
             await asyncio.wait_for(
                 asyncio.gather(self.streams.stop(), self.market.stop()), SHUTDOWN_SECONDS

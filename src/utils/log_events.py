@@ -79,6 +79,7 @@ class LogEvent(StrEnum):
     RECOVERY_FINISHED = "recovery.finished", _INFO, "after a start or a reconnect, every cycle has been compared with the exchange"
     REFRESH_POSTPONED = "refresh.postponed", _WARNING, "assets and cycles could not be read; it is tried again every few seconds. Logged when that begins", "if it lasts, `scripts/doctor`"
     REFRESH_RESUMED = "refresh.resumed", _INFO, "assets and cycles are read again"
+    COOLDOWN_POSTPONED = "cooldown.postponed", _WARNING, "a cooldown that is over could not be ended in the database; it is tried again every few seconds. Logged when that begins", "if it lasts, `scripts/doctor`"
     RULES_POSTPONED = "rules.postponed", _WARNING, "the coins' rules (increments, minimum size) could not be read; it is tried again", "if it lasts, `scripts/doctor`"
     RULES_KEPT = "rules.kept", _WARNING, "a coin's rules could not be read again: the last known ones are used"
     RULES_GONE = "rules.gone", _WARNING, "Alpaca no longer knows the coin: no buys; the bot still tries to sell what is held", "check Alpaca's list of coins"
@@ -153,6 +154,9 @@ class LogEvent(StrEnum):
     PING_FAILED = "ping.failed", _WARNING, "`HEARTBEAT_URL` did not answer", "if it lasts, check the address and the network"
     PING_ANSWERED = "ping.answered", _INFO, "`HEARTBEAT_URL` answers again"
     # The other caretakers.
+    CARETAKERS_STARTED = "caretakers.started", _INFO, "`scripts/caretakers run` begins"
+    CARETAKERS_STOPPED = "caretakers.stopped", _INFO, "`scripts/caretakers run` was asked to end: nothing restarts the daemon any more"
+    CARETAKER_FAILED = "caretaker.failed", _WARNING, "a caretaker that `scripts/caretakers run` had started ended with a code other than 0 (`code`)", "read `reason`; the script's own log says more"
     SCRIPT_FAILED = "script.failed", _ERROR, "a caretaker could not do its work; its next run tries again", "read `reason`"
     STEP_FAILED = "step.failed", _WARNING, "one step of a caretaker failed; the next run plans it again"
     RUN_REPEATED = "run.repeated", _WARNING, "database or exchange failed in the middle of a caretaker's run; the run began again"

@@ -9,11 +9,13 @@ import pytest
 
 from builders import NOW, build_asset, build_cycle, build_state
 from caretaker_process import dry_run, real_run
-from caretakers.cooldown_manager import end_cooldown, end_cooldowns
-from caretakers.plans.cooldown_manager import is_cooldown_over, plan_cooldown_ends, why_endless
+from caretakers.cooldown_manager import end_cooldowns
+from caretakers.plans.cooldown_manager import plan_cooldown_ends, why_endless
 from config import get_settings
 from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.trading_state import load_cooldown, load_cooldowns
+from strategy.cooldown import is_cooldown_over
+from trading.cooldown_ends import end_cooldown
 from utils.db_utils import execute_query
 
 
@@ -106,7 +108,7 @@ def test_a_cycle_that_was_touched_meanwhile_is_left_alone(db_conn, make_asset, c
     cooldown = load_cooldown(db_conn, cooling.id)
     update_cycle(db_conn, cooling.id, change)
     before = get_cycle(db_conn, cooling.id)
-    assert not end_cooldown(cooldown, datetime.now(UTC))
+    assert not end_cooldown(cooldown, datetime.now(UTC), "test")
     assert get_cycle(db_conn, cooling.id) == before
 
 
@@ -114,7 +116,7 @@ def test_a_period_that_was_made_longer_meanwhile_counts(db_conn, make_asset):
     cooling = add_cooldown(db_conn, make_asset(cooldown_period=60), 70)
     cooldown = load_cooldown(db_conn, cooling.id)
     execute_query("UPDATE dca_assets SET cooldown_period = 3600", db_conn=db_conn)
-    assert not end_cooldown(cooldown, datetime.now(UTC))
+    assert not end_cooldown(cooldown, datetime.now(UTC), "test")
     assert get_cycle(db_conn, cooling.id) == cooling
 
 

@@ -25,11 +25,30 @@ from monitoring.doctor.findings import Level
 from runtime.account_lock import AccountLock
 from runtime.crontab import Installation, compute_block
 from runtime.daemon_process import project_python
+from runtime.foreground import alone
+from runtime.heartbeat import Heartbeat, save_heartbeat
+from runtime.operator_flags import STOPPED, set_flag
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_account_id
 from utils.db_utils import execute_query
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
+LAST_BEAT = Heartbeat(
+    pid=1,
+    boot_id="of an earlier boot",
+    beat_at=0.0,
+    started_at=0.0,
+    state="trading",
+    reason=None,
+    data_stream_connected=True,
+    trade_stream_connected=True,
+    data_stream_lost_at=None,
+    trade_stream_lost_at=None,
+    last_quote_at=None,
+    last_update_at=None,
+    last_sweep_at=None,
+    symbols=[],
+)
 FAKE_CRONTAB = '#!/bin/sh\ncat "$FAKE_CRONTAB_FILE"\n'
 
 
@@ -409,6 +428,28 @@ def test_the_crontab_is_read(doctor, well):
     assert "of another version" in doctor().found("crontab")[0][1]
     well.write_text(compute_block(right).replace("# END", "# FIN"))
     assert "only a part of our block" in doctor().found("crontab")[0][1]
+
+
+def test_a_bot_in_use_that_nobody_watches_fails_with_its_cure(doctor, well):
+    """Neither cron, timers nor the foreground. One that never ran, or was stopped, may wait."""
+    settings = get_settings()
+    note_runs(settings, age_seconds=200)
+    assert doctor().found("crontab")[0][0] is WARN, "it was never started"
+    save_heartbeat(settings.run_dir, LAST_BEAT)
+    seen = doctor()
+    assert seen.failed == {"crontab"}
+    [(_, text)] = seen.found("crontab")
+    assert "nobody watches the bot" in text
+    assert "-> scripts/install_crontab install (or install --systemd, or scripts/caretakers" in text
+    set_flag(settings.run_dir, STOPPED, wanted=True)
+    assert doctor().found("crontab")[0][0] is WARN, "stopped on purpose"
+    set_flag(settings.run_dir, STOPPED, wanted=False)
+    with alone(settings.run_dir):
+        seen = doctor()
+        assert (seen.failed, seen.found("crontab")) == (set(), [])
+        assert seen.found("caretakers")[0] == (OK, "scripts/caretakers run is at work -> None")
+    note_runs(settings)
+    assert doctor().found("crontab")[0][0] is WARN, "a scheduler of the user's own runs them"
 
 
 def test_folders_logs_and_disk_are_checked(doctor, well, set_env, tmp_path, monkeypatch):

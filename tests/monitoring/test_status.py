@@ -333,8 +333,8 @@ def test_a_cooldown_that_is_over_and_that_nobody_ends_is_reported_with_its_cure(
     create_cycle(db_conn, cycle.asset_id, "cooldown")
     note_runs(get_settings(), age_seconds=caretakers_age_seconds)
     expected = (
-        "BTC/USD: its cooldown was over 10 min ago, and cron does not run cooldown_manager,"
-        " which ends it: scripts/install_crontab install"
+        "BTC/USD: its cooldown was over 10 min ago, and neither the daemon nor cooldown_manager"
+        " has ended it: scripts/doctor"
     )
     assert (expected in status().json["problems"]) is is_alerted
     update_asset_config(db_conn, cycle.asset_id, {"cooldown_period": 3600})

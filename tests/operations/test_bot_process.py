@@ -96,7 +96,7 @@ def test_start_warns_of_what_is_missing_and_of_nothing_else(
     assert state.endswith("it trades.")
     assert no_asset.startswith("WARNING: no asset is configured")
     assert no_asset.endswith(": scripts/assets add BTC/USD")
-    assert no_cron.startswith("WARNING: nobody restarts the daemon or ends a cooldown")
+    assert no_cron.startswith("WARNING: nobody restarts the daemon when it fails")
     assert no_cron.endswith(": scripts/install_crontab install")
 
     make_asset()

@@ -27,7 +27,6 @@ from hypothesis.stateful import (
 )
 
 from bot_parts import BotParts
-from caretakers.cooldown_manager import end_cooldown
 from config import get_settings, reset_settings
 from crash_points import Crash, Effects, end_all_connections, watched
 from domain.cycle import CycleStatus
@@ -40,6 +39,7 @@ from models.order_journal import get_entries_of_cycle
 from models.trading_state import load_cooldowns
 from running_exchange import RunningExchange
 from strategy.order_identity import parse_client_order_id
+from trading.cooldown_ends import end_cooldown
 from utils.db_utils import close_quietly, execute_query, get_db_connection, thread_connection
 
 BASE_USD, SAFETY_USD, SAFETY_ORDERS = Decimal(100), Decimal(60), 3
@@ -277,7 +277,7 @@ def _filled(journal: list[Any]) -> dict[str, Decimal]:
 
 def _end_all_cooldowns() -> None:
     for cooldown in load_cooldowns(thread_connection()):
-        end_cooldown(cooldown, datetime.now(UTC))
+        end_cooldown(cooldown, datetime.now(UTC), "cooldown_manager")
 
 
 def stories_and_steps(size: str) -> tuple[int, int]:

@@ -6,18 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from domain.trading_state import TradingState
+from strategy.cooldown import is_cooldown_over
 from utils.formatting import moment
 
 # The clocks of the exchange and of this machine differ, but not by more.
 LARGEST_CLOCK_SKEW = timedelta(hours=1)
-
-
-def is_cooldown_over(cooldown: TradingState, now: datetime) -> bool:
-    """Whether `cooldown_period` has passed since the previous cycle ended; False without one."""
-    ended_at = cooldown.previous_completed_at
-    # Compared as an age: `ended_at` plus a huge period could lie beyond the calendar.
-    period = timedelta(seconds=cooldown.asset.cooldown_period)
-    return ended_at is not None and now - ended_at >= period
 
 
 def plan_cooldown_ends(cooldowns: Iterable[TradingState], now: datetime) -> list[TradingState]:

@@ -24,7 +24,7 @@ from config import (
 )
 from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, fail, ok, warn
-from monitoring.status.caretaker_status import load_caretaker_statuses
+from monitoring.status.caretaker_status import PERIOD_SECONDS, load_caretaker_statuses
 from monitoring.status.daemon_status import load_daemon_status
 from runtime.crontab import (
     NO_CRON,
@@ -36,6 +36,11 @@ from runtime.crontab import (
     read_crontab,
     split_at_block,
 )
+from runtime.foreground import is_run_in_foreground
+from runtime.heartbeat import load_heartbeat
+from runtime.operator_flags import is_stopped
+from runtime.schedule import WATCHDOG
+from runtime.systemd import lingers, timers_run, user_name
 from utils.backup_file import list_backups
 from utils.formatting import span
 
@@ -158,15 +163,24 @@ def check_caretakers(facts: Facts) -> list[Finding]:
 
 
 def check_crontab(facts: Facts) -> list[Finding]:
+    """Whether cron, systemd's timers or scripts/caretakers watch over the daemon."""
     install = "scripts/install_crontab install"
+    if timers_run():
+        found = [ok("systemd", "its timers run the caretakers")]
+        if not lingers():
+            text = "your units end when you log out, and do not start at a boot"
+            cure = f"loginctl enable-linger {user_name()} (if it is refused: with sudo)"
+            found.append(warn("systemd", text, cure))
+        return found
+    if is_run_in_foreground(facts.settings.run_dir):
+        return [ok("caretakers", "scripts/caretakers run is at work")]
     try:
         crontab = read_crontab()
         before, after, is_installed = split_at_block(crontab, PROJECT_ROOT)
     except CrontabError as error:
-        return [warn("crontab", str(error), install)]
+        return [_unwatched(facts, str(error))]
     if not is_installed:
-        text = "no lines of this folder: nobody restarts the daemon or ends cooldowns"
-        return [warn("crontab", text, install)]
+        return [_unwatched(facts, "no lines of this folder")]
     block = crontab[len(before) : len(crontab) - len(after)]
     if block not in _blocks(facts):
         text = "its lines are of another version, log folder or Python"
@@ -174,6 +188,23 @@ def check_crontab(facts: Facts) -> list[Finding]:
     if not cron_runs():
         return [fail("crontab", NO_CRON, START_CRON)]
     return [ok("crontab", "has the bot's lines, and cron runs")]
+
+
+def _unwatched(facts: Facts, crontab: str) -> Finding:
+    """An error once the bot is in use: it dies silently. Not while something that is not seen from
+    here, a scheduler of the user's own, runs the watchdog.
+    """
+    settings, now = facts.settings, datetime.now(UTC)
+    ages = {one.script: one.age_seconds for one in load_caretaker_statuses(settings, now)}
+    age_seconds = ages[WATCHDOG.name]
+    is_watched = age_seconds is not None and age_seconds < 2 * PERIOD_SECONDS[WATCHDOG.name]
+    is_used = load_heartbeat(settings.run_dir) is not None and not is_stopped(settings.run_dir)
+    text = (
+        f"{crontab}, no timers of systemd and no scripts/caretakers run:"
+        " nobody watches the bot, nothing restarts it"
+    )
+    cure = "scripts/install_crontab install (or install --systemd, or scripts/caretakers run)"
+    return (fail if is_used and not is_watched else warn)("crontab", text, cure)
 
 
 def _blocks(facts: Facts) -> list[str]:

@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config import Settings
+from runtime.schedule import CARETAKERS
 from runtime.script_runs import load_script_runs
 from utils.formatting import span
 
-# How often scripts/install_crontab lets each run.
-PERIOD_SECONDS = {
-    "watchdog": 60.0,
-    "order_manager": 60.0,
-    "cooldown_manager": 60.0,
-    "consistency_checker": 300.0,
-}
+PERIOD_SECONDS = {job.name: 60.0 * job.every_minutes for job in CARETAKERS}
 _PATIENCE_SECONDS = 120.0
 
 

@@ -52,6 +52,7 @@ ANSWER_SECONDS = 8.0
 RULES_KEPT_SECONDS = 3600.0
 EVENTS_SHOWN = 5
 FILLS_SHOWN = 5
+OVERDUE_SECONDS = 10.0  # of a cooldown's end: the daemon needs one
 EVENTS_SECONDS = 24 * 3600.0
 
 
@@ -221,16 +222,16 @@ def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) 
 
 
 def _overdue_cooldown(asset: AssetStatus, status: Status) -> str | None:
-    """A cooldown that is over, while cron does not run what ends it."""
+    """A cooldown that is over, while neither the daemon nor cooldown_manager ends it."""
     if not asset.is_enabled or asset.status is not CycleStatus.COOLDOWN or not asset.waits_until:
         return None
     over_seconds = (status.read_at - asset.waits_until).total_seconds()
     away = any(one.script == "cooldown_manager" and one.is_stale for one in status.caretakers)
-    if over_seconds < 0 or not away:
+    if over_seconds < OVERDUE_SECONDS or not away:
         return None
     return (
-        f"{asset.symbol}: its cooldown was over {span(over_seconds)} ago, and cron does not run"
-        " cooldown_manager, which ends it: scripts/install_crontab install"
+        f"{asset.symbol}: its cooldown was over {span(over_seconds)} ago, and neither the daemon"
+        " nor cooldown_manager has ended it: scripts/doctor"
     )
 
 
