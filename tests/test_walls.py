@@ -226,6 +226,7 @@ def private_names_touched(path: Path) -> Iterator[tuple[int, str]]:
 
 HARMLESS = {
     ("main_app", "_exit"),  # os._exit, which is public whatever it is called
+    ("utils.apprise_process", "_exit"),
     ("local_stack.loop_monitor", "_current_frames"),  # sys._current_frames, which is public, too
     ("utils.db_connection", "_netbroker"),  # the driver has no other way to read ahead
     (
