@@ -68,7 +68,7 @@ MAY_REACH = {
     "runtime": BELOW | {"runtime"},
     "trading": THE_BOT,
     "main_app": THE_BOT,
-    "caretakers": THE_BOT | {"caretakers"},
+    "caretakers": THE_BOT | {"caretakers", "performance"},  # what the summary of a day says
     "operations": THE_BOT | {"operations"},
     "performance": BELOW | {"models", "performance", "strategy"},
     "monitoring": THE_BOT | {"caretakers", "monitoring"},

@@ -128,6 +128,7 @@ class LogEvent(StrEnum):
     ALERT_UNSENT = "alert.unsent", _WARNING, "a service of `ALERT_URLS` (`service`: its scheme and its place in the list) did not take a message, and why; it is kept and tried again, the other services have theirs", "`scripts/doctor --send-test` says which service answers"
     ALERTS_FAILED = "alerts.failed", _ERROR, "a bug of the program while alerts were sent; later ones are still sent", "report the traceback"
     ALERTS_UNSHARED = "alerts.unshared", _DEBUG, "the run folder cannot be used: this process counts its messages alone"
+    DAY_SUMMED_UP = "day.summed_up", _INFO, "the summary of a day (`ALERT_ON=daily`) is on its way"
     # The daemon.
     APP_STARTED = "app.started", _INFO, "the daemon is up"
     APP_STOPPING = "app.stopping", _INFO, "the daemon was asked to end, or one of its parts ended (`because`)"
