@@ -8,8 +8,10 @@ when whoever started it was killed meanwhile (see utils/apprise_process.py).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from utils.alert_outbox import Batch
 
 SEND_SECONDS = 10.0  # for a service, whatever its address says of time-outs
 START_SECONDS = 10.0  # to load, on a machine that is busy
+NICE = 10
 _COMMAND = (sys.executable, "-m", "utils.apprise_process")
 
 
@@ -98,6 +101,8 @@ def _run(request: dict[str, Any]) -> Outcome:
         )
     except OSError as error:
         return Outcome(reason=f"no process to send with: {error.strerror}")
+    with contextlib.suppress(OSError):  # it computes for half a second: trading comes first
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
     text = json.dumps(request).encode()
     try:
         answer, _ = process.communicate(text, timeout=SEND_SECONDS + START_SECONDS)

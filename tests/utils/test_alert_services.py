@@ -139,6 +139,9 @@ def test_a_service_that_hangs_delays_no_other_and_no_exit_beyond_its_bound(
     log.error(REFUSED)
     wait_until(lambda: services.taken["ntfy"], what="the message to the service that is well")
     wait_until(lambda: services.asked["slack"] and services.asked["json"], what="both to hang")
+    for sender in psutil.Process().children():
+        seen = f"{sender.cmdline()} {sender.environ()}"  # what other programs can read
+        assert not [secret for secret in SECRETS if secret in seen]
     began_at = time.monotonic()
     handler.close()
     assert time.monotonic() - began_at < 1.5, "the bound of one service, not of each"
@@ -354,6 +357,22 @@ def test_news_is_sent_where_alert_on_names_it_and_uses_up_no_message_of_the_erro
     assert re.match(r"\[DCA bot, paper\] BTC/USD: sales\n\d{4}-.* BTC/USD: sales", news)
     assert "order.refused" in error
     assert "buys" not in news + error
+
+
+def test_news_is_sent_although_the_log_is_told_to_say_less(services, settings_of):
+    settings = settings_of("ntfy", ALERT_ON="sales", LOG_LEVEL="ERROR")
+    root = logging.getLogger()
+    before, level, root.handlers = root.handlers[:], root.level, []
+    setup_logging(settings, "app", console=False)
+    log_event(log, LogEvent.CYCLE_CHANGED, topic=Topic.SALES, words="BTC/USD: sold")
+    log.error(REFUSED)  # ALERT_ON does not name it
+    for handler in root.handlers:
+        handler.close()
+    root.handlers = before
+    root.setLevel(level)
+    [news] = services.taken["ntfy"]
+    assert "BTC/USD: sold" in news
+    assert "cycle.changed" not in (settings.log_dir / "app.log").read_text()
 
 
 def test_the_same_alert_comes_once_to_each_service_and_a_new_service_gets_only_what_is_new(
