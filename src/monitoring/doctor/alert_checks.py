@@ -54,6 +54,9 @@ def check_services(facts: Facts) -> list[Finding]:
         return [warn("alerts", "not checked: its settings are wrong (see settings)")]
     services = services_of(settings)
     found = []
+    if not services:
+        others = "alerts go by mail alone" if settings.smtp_host else "see mail"
+        found.append(ok("alerts", f"ALERT_URLS is not set: {others}"))
     for service, trouble in _of_each(services, find_service_trouble):
         if trouble is None:
             text = f"{service.name} is an address that Apprise can use; nothing was sent"
