@@ -27,8 +27,7 @@ can run beside the daemon, and ends within 20 seconds, whatever does not answer.
 
   scripts/doctor             one line for each finding
   scripts/doctor --json      one JSON object
-  scripts/doctor --send-test also send a test mail, and a test message to each service of
-                             ALERT_URLS: which of them answered, and which did not
+  scripts/doctor --send-test also send a test mail and test messages
 
 OK    as it should be
 WARN  it works, but not as it should; or another line is the reason that it was not checked

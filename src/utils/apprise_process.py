@@ -23,12 +23,14 @@ from typing import Any
 import requests
 from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat, OverflowMode
 from apprise.common import PersistentStoreMode
+from apprise.manager_plugins import NotificationManager
 
 from utils.alert_outbox import Batch, changed
 from utils.alert_services import SEND_SECONDS, Outcome
 from utils.notifications import compose_alert
 
-UNUSABLE = "Apprise cannot use this address: no such service, or a part of it is missing or wrong"
+UNKNOWN = "Apprise knows no service of this name"
+UNUSABLE = "Apprise cannot use this address: a part of it is missing or wrong"
 READ_SECONDS = 8.0  # Apprise's own 4 give up on a slow service that has taken the message
 SUBJECT_CHARACTERS = 250  # with what a service puts around it
 _ESCAPED = re.compile(r"[_*\[\]()~`#+=|{}.!\\-]")  # by services that take Markdown
@@ -95,7 +97,9 @@ def _send(request: dict[str, Any], watch: Watch) -> Outcome:
     asset = AppriseAsset(app_id="DCA bot", storage_mode=PersistentStoreMode.MEMORY)
     service = Apprise.instantiate(request["url"], asset=asset)
     if not isinstance(service, NotifyBase):
-        return Outcome(reason=UNUSABLE)
+        scheme = request["url"].partition("://")[0].lower()
+        known = NotificationManager()  # type: ignore[no-untyped-call]
+        return Outcome(reason=UNUSABLE if scheme in known else UNKNOWN)
     if request["lines"] is None:
         return Outcome()
     service.socket_read_timeout = READ_SECONDS

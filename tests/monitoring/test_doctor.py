@@ -28,7 +28,7 @@ from runtime.crontab import Installation, compute_block
 from runtime.daemon_process import project_python
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_account_id
-from utils.apprise_process import UNUSABLE
+from utils.apprise_process import UNKNOWN
 from utils.db_utils import execute_query
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
@@ -454,14 +454,16 @@ def test_each_service_of_alert_urls_is_checked_and_gets_a_test_only_when_asked(
         seen = doctor()
         levels = [level for level, _ in seen.found("alerts")]
         assert levels == [OK, OK, FAIL, OK]
-        assert "tgrm (number 3 of ALERT_URLS): Apprise cannot use" in seen.found("alerts")[2][1]
+        assert (
+            "tgrm (number 3 of ALERT_URLS): Apprise knows no service" in seen.found("alerts")[2][1]
+        )
         assert (sum(services.asked.values()), seen.found("mail")[0][0]) == (0, OK)
         services.state["slack"] = "failing"
         seen = doctor("--send-test")
         assert seen.found("test message") == [
             (OK, "tgram (number 1 of ALERT_URLS) took it: is it there? -> None"),
             (FAIL, f"slack (number 2 of ALERT_URLS) did not take it: refused: HTTP 500 -> {CURE}"),
-            (FAIL, f"tgrm (number 3 of ALERT_URLS) did not take it: {UNUSABLE} -> {CURE}"),
+            (FAIL, f"tgrm (number 3 of ALERT_URLS) did not take it: {UNKNOWN} -> {CURE}"),
             (OK, "ntfy (number 4 of ALERT_URLS) took it: is it there? -> None"),
         ]
         assert "[DCA bot, paper] Test message: alerts of the bot" in services.taken["telegram"][0]
