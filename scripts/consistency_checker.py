@@ -32,7 +32,8 @@ Reports, once: a position that differs from its cycle by more than fees explain,
 prefix that no cycle claims, a cooldown that cannot end. Ends the alerts whose cause is gone, and
 mails once that each has ended (scripts/alerts lists the others).
 
-It also replaces the estimated fees of finished days by what Alpaca posted (CFEE, FEE).
+It also replaces the estimated fees of finished days by what Alpaca posted (CFEE, FEE), and sends
+the summary of a day that is over (ALERT_ON=daily).
 
 Nothing is repaired before two checks some seconds apart agree; an outage or a partial answer of
 the exchange changes nothing. Run it by cron every five minutes; a second run right after the first
@@ -47,10 +48,12 @@ def main() -> int:
 
 def _work(run: ScriptRun) -> None:
     from caretakers.consistency_checker import check_consistency  # loads the SDK: a second
+    from caretakers.daily_summary import sum_up_the_day
     from caretakers.fee_settlement import settle_fees
 
     check_consistency(run)
     settle_fees(run)
+    sum_up_the_day(run)
 
 
 if __name__ == "__main__":

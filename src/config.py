@@ -14,9 +14,10 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import parse_stream
 
@@ -31,6 +32,15 @@ _URL_NAMES = (
 )
 _IS_MISSING = " is missing: set it in .env"
 _ALPACAS_NAMES = {"APCA_API_KEY_ID": "ALPACA_API_KEY", "APCA_API_SECRET_KEY": "ALPACA_SECRET_KEY"}
+
+
+class Topic(StrEnum):
+    """What ALERT_ON can name."""
+
+    ERRORS = "errors"
+    SALES = "sales"
+    BUYS = "buys"
+    DAILY = "daily"
 
 
 class SettingsError(Exception):
@@ -124,6 +134,25 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _topics(raw: str) -> frozenset[Topic]:
+    parse = _one_of(*Topic)
+    words = [word for word in re.split(r"[\s,]+", raw) if word]
+    return frozenset(Topic(parse(word)) for word in words)
+
+
+def _alert_urls(raw: str) -> tuple[str, ...]:
+    """Split at blanks, and at commas that a scheme follows: an address may hold others. What a
+    service needs, Apprise knows, which takes too long to load here.
+    """
+    urls = [one for one in re.split(rf"\s*,\s*(?={_SCHEME})|\s+", raw.strip(", ")) if one]
+    for number, url in enumerate(urls, start=1):
+        if not re.fullmatch(rf"{_SCHEME}\S+", url):
+            raise ValueError(f"number {number} is no URL of Apprise's, such as ntfy://topic")
+    return tuple(urls)
+
+
+_SECRET_CHARACTERS = 8  # shorter words of an address are parts of others
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _port = _whole_number(1, 65535, "a port number from 1 to 65535")
 _count = _whole_number(0, 1_000_000, "a whole number")
 _percent = _number("0", "5")
@@ -189,6 +218,9 @@ class Settings:
     alert_from: str | None = _setting(str, None)
     alert_to: str | None = _setting(str, None)
     alert_mails_per_hour: int = _setting(_count, 10)
+    # Secret: with most of these addresses anybody can write to, or read, what they are of.
+    alert_urls: tuple[str, ...] = _setting(_alert_urls, (), secret=True)
+    alert_on: frozenset[Topic] = _setting(_topics, frozenset({Topic.ERRORS}))
 
     @property
     def trading_host(self) -> str:
@@ -227,8 +259,17 @@ class Settings:
 
     def secret_values(self) -> list[str]:
         """What must never appear in any output, for the log filter."""
-        values = [getattr(self, spec.name) for spec in fields(self) if not spec.repr]
-        return [value for value in values if value]
+        names = [spec.name for spec in fields(self) if not spec.repr and spec.name != "alert_urls"]
+        parts = [part for url in self.alert_urls for part in _parts_of(url)]
+        return [value for value in [getattr(self, name) for name in names] + parts if value]
+
+
+def _parts_of(url: str) -> list[str]:
+    """`url` and every part of it that can be a key, longest first: a host can be one as well."""
+    rest = url.partition("://")[2]
+    words = {word for one in (rest, unquote(rest)) for word in re.split(r"[/:@?&=,]", one)}
+    keys = {word for word in words if len(word) >= _SECRET_CHARACTERS and not is_loopback(word)}
+    return sorted({url, rest} | keys, key=len, reverse=True)
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

@@ -10,6 +10,7 @@ import pytest
 from config import (
     PROJECT_ROOT,
     SettingsError,
+    Topic,
     get_settings,
     is_loopback,
     load_settings,
@@ -224,6 +225,45 @@ def test_half_a_mail_set_up_is_refused(changes, missing):
 def test_a_mail_user_needs_a_password():
     [problem] = problems_of(LEAST | {"SMTP_USER": "u"})
     assert "SMTP_PASSWORD" in problem
+
+
+# Alerts.
+
+
+@pytest.mark.parametrize(
+    ("raw", "urls"),
+    [
+        ("ntfy://a", ("ntfy://a",)),
+        ("tgram://1:x/2 json://h:8/?to=a,b", ("tgram://1:x/2", "json://h:8/?to=a,b")),
+        ("ntfy://a,json://b/,c, \n slack://d/#e,", ("ntfy://a", "json://b/,c", "slack://d/#e")),
+    ],
+)
+def test_addresses_of_alerts_are_separated_by_blanks_or_commas(raw, urls):
+    assert load_settings(LEAST | {"ALERT_URLS": raw}).alert_urls == urls
+
+
+@pytest.mark.parametrize(
+    "raw", ["ntfy://a secret-word", "ntfy://a tgram:/secret-word", "x://a x://"]
+)
+def test_a_bad_address_is_named_by_its_place_and_not_shown(raw):
+    [problem] = problems_of(LEAST | {"ALERT_URLS": raw})
+    assert "number 2" in problem
+    assert "secret" not in problem
+
+
+def test_what_is_told_is_a_list_of_known_words():
+    assert load_settings(LEAST).alert_on == {Topic.ERRORS}
+    told = load_settings(LEAST | {"ALERT_ON": "errors,sales buys, Daily"}).alert_on
+    assert told == set(Topic)
+    [problem] = problems_of(LEAST | {"ALERT_ON": "errors,sels"})
+    assert "ALERT_ON: expected errors, sales, buys or daily" in problem
+
+
+def test_no_part_of_an_address_that_may_be_a_key_is_logged():
+    url = "tgram://123456789:token-of-the-bot/42/?pw=a%20b-c-d-e-f"
+    secrets = load_settings(LEAST | {"ALERT_URLS": f"{url} json://localhost:99/x"}).secret_values()
+    assert {url, "123456789", "token-of-the-bot", "a b-c-d-e-f"} <= set(secrets)
+    assert not {"localhost", "42", "x", ""} & set(secrets)
 
 
 # Secrets.

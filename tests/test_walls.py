@@ -68,7 +68,7 @@ MAY_REACH = {
     "runtime": BELOW | {"runtime"},
     "trading": THE_BOT,
     "main_app": THE_BOT,
-    "caretakers": THE_BOT | {"caretakers"},
+    "caretakers": THE_BOT | {"caretakers", "performance"},  # what the summary of a day says
     "operations": THE_BOT | {"operations"},
     "performance": BELOW | {"models", "performance", "strategy"},
     "monitoring": THE_BOT | {"caretakers", "monitoring"},
@@ -227,6 +227,7 @@ def private_names_touched(path: Path) -> Iterator[tuple[int, str]]:
 
 HARMLESS = {
     ("main_app", "_exit"),  # os._exit, which is public whatever it is called
+    ("utils.apprise_process", "_exit"),
     ("local_stack.loop_monitor", "_current_frames"),  # sys._current_frames, which is public, too
     ("utils.db_connection", "_netbroker"),  # the driver has no other way to read ahead
     (

@@ -27,7 +27,7 @@ can run beside the daemon, and ends within 20 seconds, whatever does not answer.
 
   scripts/doctor             one line for each finding
   scripts/doctor --json      one JSON object
-  scripts/doctor --mail      also send a test mail
+  scripts/doctor --send-test also send a test mail and test messages
 
 OK    as it should be
 WARN  it works, but not as it should; or another line is the reason that it was not checked
@@ -36,7 +36,7 @@ FAIL  it does not work, or money is in danger
 It checks: settings, fees, .env, packages, paper or live, account, clock, both streams (it opens one
 only while no daemon of yours holds it), database, grants, schema, times, account binding, a second
 daemon, each asset's plan, capital, the daemon, what holds an asset back, the caretakers, crontab,
-folders, disk, backups, logs, mail, the watcher outside this machine.
+folders, disk, backups, logs, mail, alerts, the watcher outside this machine.
 
 exit codes: 0 nothing failed (there may be warnings); 1 something failed; 2 a wrong argument"""
 
@@ -51,7 +51,7 @@ def _run(arguments: Sequence[str]) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # what matters is in the findings
     console = make_console()
     found: list[Finding] = []
-    for finding in examine(with_mail=options.mail):
+    for finding in examine(with_test=options.send_test):
         found.append(finding)
         if not options.json:
             _show(console, finding)
@@ -74,7 +74,12 @@ def _run(arguments: Sequence[str]) -> int:
 def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/doctor", description=HELP)
     parser.add_argument("--json", action="store_true", help="JSON instead of lines")
-    parser.add_argument("--mail", action="store_true", help="send one test mail to ALERT_TO")
+    parser.add_argument(
+        "--send-test",
+        "--mail",
+        action="store_true",
+        help="send a test mail to ALERT_TO and a test message to each service of ALERT_URLS",
+    )
     return parser
 
 

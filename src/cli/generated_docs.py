@@ -179,7 +179,7 @@ def render_log_lines() -> str:
         "",
         "One event, one line: `time LEVEL module noun.past_participle key=value ...`, times in UTC, files in `logs/`: `app.log` for the daemon,",
         "one for each script; `scripts/logs` finds and follows them. INFO: money or state moved. WARNING: it repaired itself, or soon will. ERROR: a person is needed, and an alert is",
-        "mailed (if mail is set up: grouped, throttled). Two alerts are the same if the event and its `symbol`, `cycle`, `order`, `id`, `key`,",
+        "sent (by mail and to `ALERT_URLS`, where they are set up: grouped, throttled; 'mailed' below means both). Two alerts are the same if the event and its `symbol`, `cycle`, `order`, `id`, `key`,",
         "`stream`, `pid` and `script` are the same, whatever their words; of a stall and a skipped order also the reason. The kinds of `dca_events` have the same names with a `_` (`order_unclaimed`).",
         f"This page is written by `{COMMAND}` from `src/utils/log_events.py`.",
         "",

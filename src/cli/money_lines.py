@@ -14,15 +14,12 @@ from domain.orders import Side
 from utils.formatting import coins, number, plain, price, usd
 
 if TYPE_CHECKING:  # they load the exchange's SDK
-    from monitoring.status.account_value import AccountValue
     from monitoring.status.status import Status
+    from utils.account_value import AccountValue
 
 
 def account_words(account: AccountValue | None) -> str:
-    if account is None:
-        return "not known: the exchange does not say"
-    equity, cash = usd(account.equity_usd), usd(account.cash_usd)
-    return f"equity {equity} USD, of it {cash} USD cash"
+    return "not known: the exchange does not say" if account is None else account.words
 
 
 def buy_limit_words(status: Status) -> Text:

@@ -120,7 +120,7 @@ def _report(
 
 def _load_now(connection: MySQLConnectionAbstract, symbol: str | None) -> Now:
     """One request, of which a report does not depend: the account is not known where it fails."""
-    from monitoring.status.account_value import fetch_account_value  # loads the SDK: a second
+    from utils.account_value import fetch_account_value  # loads the SDK: a second
     from utils.alpaca_client_rest import ExchangeError, get_trading_client
 
     pending = Pending(lambda: fetch_account_value(get_trading_client()), seconds=ACCOUNT_SECONDS)

@@ -31,7 +31,7 @@ from utils.formatting import (
 )
 
 if TYPE_CHECKING:  # it loads the exchange's SDK
-    from monitoring.status.account_value import AccountValue
+    from utils.account_value import AccountValue
 
 _TITLES = {By.ASSET: "asset", By.DAY: "day (UTC)", By.MONTH: "month (UTC)"}
 _PERCENT = Context(prec=12)

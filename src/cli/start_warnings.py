@@ -8,12 +8,18 @@ from runtime.crontab import CrontabError, read_crontab, split_at_block
 from runtime.foreground import is_run_in_foreground
 from runtime.script_runs import load_script_runs
 from runtime.systemd import timers_run
+from utils.alert_services import find_service_trouble, services_of
 from utils.db_utils import DatabaseError, thread_connection
 
 
 def find_start_warnings(settings: Settings) -> list[str]:
     """One line each with its cure. What cannot be read now is no reason to warn."""
-    return [*_without_assets(), *_without_caretakers(settings)]
+    return [*_without_assets(), *_without_caretakers(settings), *_without_alerts(settings)]
+
+
+def _without_alerts(settings: Settings) -> list[str]:
+    troubles = [(one.name, find_service_trouble(one)) for one in services_of(settings)]
+    return [f"no alert reaches {name}: {trouble}" for name, trouble in troubles if trouble]
 
 
 def _without_assets() -> list[str]:

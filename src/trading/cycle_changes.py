@@ -18,10 +18,11 @@ from operator import attrgetter
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from config import Topic
 from domain.cycle import CycleStatus, DcaCycle
 from domain.events import UNBOOKED_KINDS, Event, EventKind, Severity
 from domain.market import AssetRules
-from domain.orders import ExchangeOrder
+from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from models.asset_config import update_asset_config
 from models.cycle_data import add_cycle, get_cycle_by_latest_order, lock_cycle, update_cycle
@@ -43,6 +44,7 @@ from strategy.order_identity import has_our_prefix, parse_client_order_id
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import OwnOrder
 from strategy.repairs import compute_correction
+from trading.fill_words import words_of_fill
 from utils.db_utils import transaction
 from utils.log_events import LogEvent, log_event
 
@@ -405,5 +407,8 @@ def _report(result: Result, order: ExchangeOrder, source: str) -> None:
         average=updates.get("average_purchase_price"),
         source=source,
         id=order.client_order_id,
+        case=str(order.filled_qty),
+        topic=Topic.BUYS if order.side is Side.BUY else Topic.SALES,
+        words=words_of_fill(result.cycle, result.change),
     )
     announce(result.change.events)

@@ -1,7 +1,9 @@
-"""Alerts that wait to be mailed, shared by the daemon and the scripts that cron starts.
+"""Alerts that wait to be sent, shared by the daemon and the scripts that cron starts.
 
-Owns: what is grouped into one mail and what is held back. An alert survives an SMTP outage and the
-end of the process that raised it. Pure but for `changed`; times are seconds since the epoch.
+Owns: what is grouped into one message and what is held back. An alert survives an outage of its
+service and the end of the process that raised it. Each service has an outbox of its own, a file:
+what one of them has got or refuses concerns no other. Pure but for `changed`; times are seconds
+since the epoch.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from utils.state_file import load_state, locked, save_state
+from utils.state_file import known_fields, load_state, locked, save_state
 
 FILE_NAME = "alerts.json"
 HOUR_SECONDS = 3600.0
-RETRY_SECONDS = 60.0  # after a failed mail
+RETRY_SECONDS = 60.0  # after a failed message; twice as long after each further one
+MAX_RETRY_SECONDS = 480.0
 LEASE_SECONDS = 90.0  # a process that sends must have ended or died by then
 MAX_WAITING = 100
 MAX_REMEMBERED = 1000
@@ -46,7 +49,7 @@ def _digest(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """One mail: its lines, and how many were held back since the mail before."""
+    """One message: its lines, and how many were held back since the mail before."""
 
     lines: list[str]
     held_back: int
@@ -61,7 +64,9 @@ class Outbox:
     held_back: int = 0  # came within the hour already, or are too many
     told_at: dict[str, float] = field(default_factory=dict)
     mailed_at: list[float] = field(default_factory=list)
-    retry_at: float = 0.0  # a mail is under way or failed: none is sent before
+    retry_at: float = 0.0  # a message is under way or failed: none is sent before
+    retry_from: float = 0.0  # when that was decided
+    failures: int = 0  # in a row
 
     def add(self, alert: Alert, line: str, now: float) -> None:
         """Let `line` wait, unless the same alert came within the hour, in whatever words."""
@@ -92,20 +97,23 @@ class Outbox:
 
     def lease(self, now: float) -> Batch:
         """What to mail now. It stays until `mailed` is called, so that a crash loses nothing."""
-        self.retry_at = now + LEASE_SECONDS
+        self.retry_at, self.retry_from = now + LEASE_SECONDS, now
         return Batch(lines=list(self.waiting), held_back=self.held_back)
 
     def mailed(self, batch: Batch, now: float) -> None:
-        """`batch` is with the mail server."""
+        """`batch` is with the service."""
         self.waiting = [line for line in self.waiting if line not in batch.lines]
         self.waiting_since = now
         self.held_back = max(0, self.held_back - batch.held_back)
         self.mailed_at.append(now)
-        self.retry_at = 0.0
+        self.retry_at, self.failures = 0.0, 0
 
-    def failed(self, now: float) -> None:
-        """The mail server did not take it: try again, but not at once."""
-        self.retry_at = now + RETRY_SECONDS
+    def failed(self, now: float, retry_after_seconds: float = 0.0) -> None:
+        """The service did not take it: try again, but not at once, nor before it wants to."""
+        wait_seconds = min(RETRY_SECONDS * 2**self.failures, MAX_RETRY_SECONDS)
+        asked_seconds = min(retry_after_seconds, HOUR_SECONDS)
+        self.retry_at, self.retry_from = now + max(wait_seconds, asked_seconds), now
+        self.failures = min(self.failures + 1, 10)
 
     def _forget(self, now: float) -> None:
         """Drop what is older than an hour, and what a changed clock has put into the future."""
@@ -113,13 +121,14 @@ class Outbox:
         self.told_at = {key: at for key, at in self.told_at.items() if start < at <= now}
         self.mailed_at = [at for at in self.mailed_at if start < at <= now]
         self.waiting_since = min(self.waiting_since, now)
-        self.retry_at = min(self.retry_at, now + LEASE_SECONDS)
+        limit_seconds = LEASE_SECONDS if self.retry_from > now else HOUR_SECONDS
+        self.retry_at = min(self.retry_at, now + limit_seconds)
 
 
-def load_outbox(run_dir: Path) -> Outbox:
+def load_outbox(run_dir: Path, name: str = FILE_NAME) -> Outbox:
     """The outbox as it is; an empty one when there is none or it is garbage."""
     try:
-        outbox = Outbox(**load_state(run_dir / FILE_NAME))
+        outbox = Outbox(**known_fields(Outbox, load_state(run_dir / name)))
         outbox._forget(time.time())
         return outbox if all(isinstance(line, str) for line in outbox.waiting) else Outbox()
     except (TypeError, AttributeError):
@@ -127,13 +136,13 @@ def load_outbox(run_dir: Path) -> Outbox:
 
 
 @contextlib.contextmanager
-def changed(run_dir: Path) -> Iterator[Outbox]:
+def changed(run_dir: Path, name: str = FILE_NAME) -> Iterator[Outbox]:
     """The outbox under its lock; saved at the end of the block.
 
     Raises:
         OSError: it cannot be locked or written; nothing was changed.
     """
-    with locked(run_dir / f"{FILE_NAME}.lock"):
-        outbox = load_outbox(run_dir)
+    with locked(run_dir / f"{name}.lock"):
+        outbox = load_outbox(run_dir, name)
         yield outbox
-        save_state(run_dir / FILE_NAME, asdict(outbox))
+        save_state(run_dir / name, asdict(outbox))

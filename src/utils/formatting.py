@@ -127,6 +127,11 @@ def describe_account(settings: Settings) -> str:
     return f"{'local exchange' if settings.is_local_exchange else 'paper account'}: play money"
 
 
+def describe_money(settings: Settings) -> str:
+    """The same in a word, for the subject of a message."""
+    return "LIVE" if settings.is_live else "paper"
+
+
 # For a machine
 
 

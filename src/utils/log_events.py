@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any, Self
 
+from config import Topic
 from utils.alert_outbox import Alert
 from utils.formatting import number
 
@@ -125,8 +126,10 @@ class LogEvent(StrEnum):
     MAIL_FAILED = "mail.failed", _WARNING, "an alert could not be mailed; it is kept and tried again", "`scripts/doctor` tests the mail settings"
     MAIL_SKIPPED = "mail.skipped", _DEBUG, "mail is not set up"
     MAIL_REFUSED = "mail.refused", _WARNING, "the mail server declined some of the recipients", "check `ALERT_TO`"
-    ALERTS_FAILED = "alerts.failed", _ERROR, "a bug of the program while alerts were mailed; later ones are still mailed", "report the traceback"
-    ALERTS_UNSHARED = "alerts.unshared", _DEBUG, "the run folder cannot be used: this process counts its mails alone"
+    ALERT_UNSENT = "alert.unsent", _WARNING, "a service of `ALERT_URLS` (`service`: its scheme and its place in the list) did not take a message, and why; it is kept and tried again, the other services have theirs", "`scripts/doctor --send-test` says which service answers"
+    ALERTS_FAILED = "alerts.failed", _ERROR, "a bug of the program while alerts were sent; later ones are still sent", "report the traceback"
+    ALERTS_UNSHARED = "alerts.unshared", _DEBUG, "the run folder cannot be used: this process counts its messages alone"
+    DAY_SUMMED_UP = "day.summed_up", _INFO, "the summary of a day (`ALERT_ON=daily`) is on its way"
     # The daemon.
     APP_STARTED = "app.started", _INFO, "the daemon is up"
     APP_STOPPING = "app.stopping", _INFO, "the daemon was asked to end, or one of its parts ended (`because`)"
@@ -232,14 +235,16 @@ def log_event(
     mail: bool = False,
     about: str | None = None,
     case: str = "",
+    topic: Topic | None = None,
+    words: str | None = None,
     traceback: bool | BaseException = False,
     **fields: Any,
 ) -> None:
     """Log `event key=value ...` at `level` (None: the event's own); fields that are None are left
     out. `traceback` adds that of the exception given, or of the one that is being handled.
 
-    Every ERROR is mailed where mail is set up (see notifications); `mail=True` mails a lower level
-    too. What is the same alert, the event and the fields of `IDENTITY_FIELDS` decide, and of an
+    Every ERROR is sent where mail or ALERT_URLS are set up (see notifications); `mail=True` sends a
+    lower level too, and a `topic` sends `words` in its place where ALERT_ON names it. What is the same alert, the event and the fields of `IDENTITY_FIELDS` decide, and of an
     exception its class. Events with the same `about` say how one matter goes on: see `Alert`; the
     same event with another `case` is news of it.
     """
@@ -248,5 +253,5 @@ def log_event(
         known = {key: value for key, value in fields.items() if value is not None}
         shown = " ".join(f"{key}={format_value(value)}" for key, value in known.items())
         alert = Alert(name=event.value + case, matter=about or matter_of(event, known))
-        extra = {"mail": mail, "alert": alert}
+        extra = {"mail": mail, "alert": alert, "topic": topic if words else None, "words": words}
         logger.log(level, "%s %s", event.value, shown, exc_info=traceback, extra=extra)

@@ -13,8 +13,8 @@ import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from config import Settings
-from utils.notifications import AlertHandler
+from config import Settings, Topic
+from utils.notifications import AlertHandler, list_channels
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
 OUTPUT_NAME = "main_app.out"  # what the daemon prints where it cannot log: settings, a crash
@@ -60,7 +60,7 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
         handler.setLevel(settings.log_level)
-    if settings.smtp_host and settings.alert_mails_per_hour:
+    if list_channels(settings):
         handlers.append(AlertHandler(settings))  # whatever the level of the files
     secrets = SecretFilter(settings.secret_values())
     root = logging.getLogger()
@@ -71,7 +71,8 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
         handler.setFormatter(formatter)
         handler.addFilter(secrets)
         root.addHandler(handler)
-    root.setLevel(min(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
+    quietest = logging.INFO if settings.alert_on - {Topic.ERRORS} else logging.WARNING
+    root.setLevel(min(quietest, logging.getLevelNamesMapping()[settings.log_level]))
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -1,8 +1,9 @@
-"""Mails to the person who runs the bot: the plan's `send_email_alert`, and the handler of errors.
+"""Messages to the person who runs the bot: the plan's `send_email_alert`; the handler of alerts.
 
-Owns: SMTP, and one daemon thread in each process that has something to mail. Must never disturb
-trading: nothing here raises into its caller, logging an error costs one append to a queue, and an
-exit waits for the mail server within a bound. What could not be mailed waits in the outbox.
+Owns: SMTP, and what is sent where: mail and the services of ALERT_URLS each have a courier. Must
+never disturb trading: nothing here raises into its caller, logging an error costs one append to a
+queue for each service, and an exit waits for all of them within one bound. What could not be sent
+waits in the outbox.
 """
 
 from __future__ import annotations
@@ -11,25 +12,28 @@ import logging
 import re
 import smtplib
 import ssl
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import formatdate, getaddresses, make_msgid
-from typing import Any, TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from config import Settings, SettingsError, get_settings
-from utils.alert_outbox import Alert, Batch, Outbox, changed, load_outbox
+from config import Settings, SettingsError, Topic, get_settings
+from utils.alert_courier import Courier
+from utils.alert_outbox import FILE_NAME, Alert, Batch
+from utils.alert_services import Outcome, Service, send_to_service, services_of
+from utils.formatting import day_and_clock, describe_money
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 SMTP_TIMEOUT_SECONDS = 10.0
 GROUP_SECONDS = 10.0
 EXIT_SECONDS = 12.0
-MAX_QUEUED = 500
 MAX_CHARACTERS = 4000  # of one line with its traceback
 _DEFAULT_PORTS = {"starttls": 587, "tls": 465, "plain": 25}
 _SUBJECT_CHARACTERS = 100
@@ -120,30 +124,86 @@ def _connect(settings: Settings, host: str) -> smtplib.SMTP:
     return server
 
 
-def compose_alert(batch: Batch, *, money: str) -> tuple[str, str]:
-    """Subject and body of the mail for `batch`. Pure."""
+def compose_alert(batch: Batch, *, money: str, is_mail: bool = True) -> tuple[str, str]:
+    """Subject and body of the message for `batch`. Pure."""
     more = len(batch.lines) - 1
     subject = f"[DCA bot, {money}] {_headline(batch.lines[0])}"
     if more:
         subject = f"{subject[:80]} (and {more} more)"
     parts = list(batch.lines)
     if batch.held_back:
-        held_back = f"Held back since the last mail: {batch.held_back}"
-        parts.append(f"{held_back} (the same lines again, or too many).")
-    parts.append("Every line is in the log folder. The bot writes one such mail for many lines.")
-    return subject, "\n\n".join(parts) + "\n"
+        held_back = f"Held back since the last {'mail' if is_mail else 'message'}"
+        parts.append(f"{held_back}: {batch.held_back} (the same lines again, or too many).")
+    if is_mail:
+        end = "Every line is in the log folder. The bot writes one such mail for many lines."
+        parts.append(end)
+    return subject[:_SUBJECT_CHARACTERS], "\n\n".join(parts) + "\n"
+
+
+_HEAD = re.compile(r"\S+ \S+ (?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) +\S+ )?")
 
 
 def _headline(line: str) -> str:
-    """What happened, and to which symbol: `... ERROR name order.refused symbol=X ...` -> both."""
-    message = line.partition("\n")[0].split(maxsplit=4)[-1]
+    """What happened, and to which symbol: `... ERROR name order.refused symbol=X ...` -> both.
+    Of news: its words.
+    """
+    message = _HEAD.sub("", line.partition("\n")[0], count=1)
     symbol = re.search(r"\bsymbol=(\S+)", message)
     words = message if "=" not in message else message[: message.index("=")].rpartition(" ")[0]
     return f"{symbol[1]} {words}" if symbol else words or message
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One service and one kind of messages: news has an outbox of its own, so that however many
+    sales there are, no error waits for them.
+    """
+
+    name: str
+    outbox_name: str
+    is_of_news: bool
+    send: Callable[[Batch, Path | None], Outcome]
+
+
+def list_channels(settings: Settings) -> list[Channel]:
+    """Every service that is set up, for what ALERT_ON names; none where no message may be sent."""
+    if not settings.alert_mails_per_hour:
+        return []
+    senders: list[tuple[str, str, Callable[[Batch, Path | None], Outcome]]] = []
+    if settings.smtp_host:
+        senders.append(("mail", "", partial(_mail, settings)))
+    for service in services_of(settings):
+        senders.append((service.name, f"-{service.key}", partial(_tell, settings, service)))
+    kinds = {topic is not Topic.ERRORS for topic in settings.alert_on}
+    stem, suffix = FILE_NAME.split(".")
+    return [
+        Channel(
+            name=name,
+            outbox_name=f"{stem}{key}{'-news' if is_of_news else ''}.{suffix}",
+            is_of_news=is_of_news,
+            send=send,
+        )
+        for name, key, send in senders
+        for is_of_news in sorted(kinds)
+    ]
+
+
+def _mail(settings: Settings, batch: Batch, _outbox: Path | None) -> Outcome:
+    is_mailed = send_mail(settings, *compose_alert(batch, money=describe_money(settings)))
+    return Outcome(lines=len(batch.lines) if is_mailed else 0)
+
+
+def _tell(settings: Settings, service: Service, batch: Batch, outbox: Path | None) -> Outcome:
+    outcome = send_to_service(service, batch, money=describe_money(settings), outbox=outbox)
+    if outcome.reason is not None:
+        log_event(log, LogEvent.ALERT_UNSENT, service=service.name, reason=outcome.reason)
+    return outcome
+
+
 class AlertHandler(logging.Handler):
-    """Mails every ERROR and whatever was logged with `mail=True`. Its thread starts when needed."""
+    """Hands every ERROR, what was logged with `mail=True`, and the news that ALERT_ON names to the
+    couriers of mail and of each service of ALERT_URLS.
+    """
 
     def __init__(
         self,
@@ -153,103 +213,53 @@ class AlertHandler(logging.Handler):
         exit_seconds: float = EXIT_SECONDS,
     ) -> None:
         super().__init__()
-        # A filter, because it runs before the handler's lock is taken: the thread itself logs, too.
-        self.addFilter(_is_alert)
-        self._settings = settings
-        self._group_seconds = group_seconds
+        # A filter, because it runs before the handler's lock is taken: the couriers log, too.
+        self.addFilter(lambda record: _topic_of(record) in settings.alert_on)
         self._exit_seconds = exit_seconds
-        self._queue: deque[tuple[Alert, str]] = deque(maxlen=MAX_QUEUED)
-        self._own_outbox = Outbox()  # while the shared one cannot be written
-        self._wake = threading.Event()
-        self._is_closing = False
-        self._thread: threading.Thread | None = None
-        if load_outbox(settings.run_dir).waiting:  # left by another process
-            self._ensure_thread()
+        self._couriers: dict[bool, list[Courier]] = {True: [], False: []}  # of news; of errors
+        for channel in list_channels(settings):
+            courier = Courier(
+                settings, channel.outbox_name, channel.send, group_seconds=group_seconds
+            )
+            self._couriers[channel.is_of_news].append(courier)
+
+    @property
+    def couriers(self) -> list[Courier]:
+        return [courier for some in self._couriers.values() for courier in some]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the line. Runs under the handler's lock, in whichever thread logs."""
         alert = getattr(record, "alert", None)
         if alert is None:  # a line of a library has nothing but its words
             alert = Alert(name=record.name, matter=f"{record.name} {record.getMessage()}")
-        self._queue.append((alert, self.format(record)[:MAX_CHARACTERS]))
-        try:
-            self._ensure_thread()
-        except RuntimeError:  # no more threads; a handler never raises into its caller
-            self.handleError(record)
-        self._wake.set()
-
-    def _ensure_thread(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
-            self._thread.start()
+        words = getattr(record, "words", None)
+        line = (
+            f"{day_and_clock(datetime.fromtimestamp(record.created, UTC))} {words}"
+            if words
+            else self.format(record)
+        )
+        for courier in self._couriers[_topic_of(record) is not Topic.ERRORS]:
+            try:
+                courier.put(alert, line[:MAX_CHARACTERS])
+            except RuntimeError:  # no more threads; a handler never raises into its caller
+                self.handleError(record)
 
     def close(self) -> None:
-        """Give the thread a bounded time to mail what waits; what is left stays in the outbox."""
-        self._is_closing = True
-        self._wake.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(self._exit_seconds)
+        """Give the couriers one bounded time together to send what waits; the rest stays."""
+        for courier in self.couriers:
+            courier.begin_to_end()
+        deadline = time.monotonic() + self._exit_seconds
+        for courier in self.couriers:
+            courier.wait_until_ended(max(0.0, deadline - time.monotonic()))
         super().close()
 
-    def _work(self) -> None:
-        while True:
-            is_last = self._is_closing
-            try:
-                wait_seconds = self._deliver(0.0 if is_last else self._group_seconds)
-            except Exception:  # noqa: BLE001 - the top of a thread: later alerts must still be mailed
-                log_event(log, LogEvent.ALERTS_FAILED, traceback=True)
-                wait_seconds = None if is_last else self._group_seconds
-            if is_last and wait_seconds != 0.0:
-                return
-            self._wake.wait(wait_seconds)
-            self._wake.clear()
 
-    def _deliver(self, group_seconds: float) -> float | None:
-        """Put what is queued into the outbox, mail what is due; seconds until the next mail."""
-        queued = [self._queue.popleft() for _ in range(len(self._queue))]
-
-        def until_due(outbox: Outbox) -> float | None:
-            return outbox.seconds_until_due(
-                time.time(),
-                mails_per_hour=self._settings.alert_mails_per_hour,
-                group_seconds=group_seconds,
-            )
-
-        def take(outbox: Outbox) -> tuple[Batch | None, float | None]:
-            for alert, line in queued:
-                outbox.add(alert, line, time.time())
-            wait_seconds = until_due(outbox)
-            return outbox.lease(time.time()) if wait_seconds == 0 else None, wait_seconds
-
-        batch, wait_seconds = self._change(take)
-        if batch is None:
-            return wait_seconds
-        money = "LIVE" if self._settings.is_live else "paper"
-        is_mailed = send_mail(self._settings, *compose_alert(batch, money=money))
-
-        def note(outbox: Outbox) -> float | None:
-            if is_mailed:
-                outbox.mailed(batch, time.time())
-            else:
-                outbox.failed(time.time())
-            return until_due(outbox)
-
-        return self._change(note)
-
-    def _change(self, change: Callable[[Outbox], T]) -> T:
-        """Change the shared outbox, or our own while the shared one cannot be written."""
-        try:
-            with changed(self._settings.run_dir) as outbox:
-                outbox.waiting += self._own_outbox.waiting
-                result = change(outbox)
-        except OSError as error:
-            log_event(log, LogEvent.ALERTS_UNSHARED, reason=error)
-            return change(self._own_outbox)
-        self._own_outbox = Outbox()
-        return result
-
-
-def _is_alert(record: logging.LogRecord) -> bool:
-    """What is mailed; never what this module logs, or an SMTP outage would feed itself."""
-    wanted = record.levelno >= logging.ERROR or getattr(record, "mail", False)
-    return bool(wanted) and record.name != __name__
+def _topic_of(record: logging.LogRecord) -> Topic | None:
+    """What ALERT_ON calls it; None: no alert. Never what this module logs, or an outage of a
+    service would feed itself.
+    """
+    if record.name == __name__:
+        return None
+    if record.levelno >= logging.ERROR or getattr(record, "mail", False):
+        return Topic.ERRORS
+    return getattr(record, "topic", None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alert_services import SECRETS, AlertServices
 from canned_server import Answer, canned_server
 from caretaker_runs import note_runs
 from config import PROJECT_ROOT, get_settings
@@ -30,6 +31,7 @@ from runtime.heartbeat import Heartbeat, save_heartbeat
 from runtime.operator_flags import STOPPED, set_flag
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_account_id
+from utils.apprise_process import UNKNOWN
 from utils.db_utils import execute_query
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
@@ -481,6 +483,37 @@ def test_the_mail_server_is_greeted_and_gets_a_mail_only_when_asked(doctor, well
         assert level is FAIL
         assert "SMTPAuthenticationError" in text
     assert "ConnectionRefusedError" in doctor().found("mail")[0][1]
+
+
+def test_each_service_of_alert_urls_is_checked_and_gets_a_test_only_when_asked(
+    doctor, well, set_env, monkeypatch
+):
+    with AlertServices() as services:
+        set_env(**services.environment())
+        bad = "tgrm://a-secret-word/1"
+        set_env(ALERT_URLS=f"{services.url('telegram', 'slack')} {bad}, {services.url('ntfy')}")
+        seen = doctor()
+        levels = [level for level, _ in seen.found("alerts")]
+        assert levels == [OK, OK, FAIL, OK]
+        assert (
+            "tgrm (number 3 of ALERT_URLS): Apprise knows no service" in seen.found("alerts")[2][1]
+        )
+        assert (sum(services.asked.values()), seen.found("mail")[0][0]) == (0, OK)
+        services.state["slack"] = "failing"
+        seen = doctor("--send-test")
+        assert seen.found("test message") == [
+            (OK, "tgram (number 1 of ALERT_URLS) took it: is it there? -> None"),
+            (FAIL, f"slack (number 2 of ALERT_URLS) did not take it: refused: HTTP 500 -> {CURE}"),
+            (FAIL, f"tgrm (number 3 of ALERT_URLS) did not take it: {UNKNOWN} -> {CURE}"),
+            (OK, "ntfy (number 4 of ALERT_URLS) took it: is it there? -> None"),
+        ]
+        assert "[DCA bot, paper] Test message: alerts of the bot" in services.taken["telegram"][0]
+        assert not [word for word in (*SECRETS, "a-secret-word") if word in str(seen.json)]
+        set_env(ALERT_URLS="ntfy://a-topic a-secret-word", ALERT_ON="daily")
+        assert "number 2 is no URL" in str(doctor().found("settings"))
+
+
+CURE = "check ALERT_URLS in .env, and the network"
 
 
 @pytest.mark.parametrize(

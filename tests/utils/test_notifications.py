@@ -141,7 +141,8 @@ def test_errors_and_marked_warnings_come_in_one_mail_without_secrets(mail_settin
     with MailServer("plain") as server:
         setup_logging(mail_settings(server.port), "app", console=False)
         [handler] = [one for one in logging.getLogger().handlers if isinstance(one, AlertHandler)]
-        handler._group_seconds = 0.4
+        for courier in handler.couriers:
+            courier.group_seconds = 0.4
         log_event(
             log,
             LogEvent.ORDER_REFUSED,

@@ -60,21 +60,25 @@ CHECKS = (
     Check("backup", machine_checks.check_backups),
     Check("log rotation", machine_checks.check_log_rotation),
     Check("mail", alert_checks.check_mail),
+    Check("alerts", alert_checks.check_services),
     Check("watcher", alert_checks.check_watcher),
 )
-TEST_MAIL = Check("test mail", alert_checks.send_test_mail)
+TESTS = (
+    Check("test mail", alert_checks.send_test_mail),
+    Check("test message", alert_checks.send_test_messages),
+)
 
 
-def examine(*, with_mail: bool = False) -> Iterator[Finding]:
+def examine(*, with_test: bool = False) -> Iterator[Finding]:
     """Every finding, check by check, as soon as it is known. Reads the settings itself.
 
     Args:
-        with_mail: send one test mail.
+        with_test: send a test mail, and a test message to each service of ALERT_URLS.
     """
     settings, problems = inspect_environment()
     use_settings(settings)
     facts = Facts(settings, problems, are_settings_known=not find_bad_lines())
-    checks = (*CHECKS, TEST_MAIL) if with_mail else CHECKS
+    checks = (*CHECKS, *TESTS) if with_test else CHECKS
     pending = [Pending(partial(check.work, facts), seconds=CHECK_SECONDS) for check in checks]
     for check, outcome in zip(checks, pending, strict=True):
         yield from _outcome_of(check, outcome)

@@ -27,7 +27,6 @@ from models.meta import ForeignDatabase, check_schema
 from models.realised_profit import get_realised_profits
 from models.recent_fills import get_recent_fills
 from models.trading_state import load_all_trading_states, with_leftovers
-from monitoring.status.account_value import AccountValue, fetch_account_value
 from monitoring.status.asset_status import AssetStatus, asset_status_of
 from monitoring.status.buy_limit_status import BuyLimitStatus, buy_limit_statuses
 from monitoring.status.caretaker_status import (
@@ -40,6 +39,7 @@ from monitoring.status.held_back import HeldBack, StateKey, find_foreign_coins
 from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.timed_calls import Pending, TookTooLong
 from trading.buy_limits import BuyLimits, Usage
+from utils.account_value import AccountValue, fetch_account_value
 from utils.alpaca_client_rest import ExchangeError, get_trading_client
 from utils.alpaca_orders import pass_over_unreadable
 from utils.alpaca_queries import fetch_all_asset_rules, fetch_latest_quotes, fetch_orders

@@ -9,6 +9,9 @@ from alpaca.trading.client import TradingClient
 
 from domain.wire import WireError, decimal_from_wire
 from utils.alpaca_client_rest import get_account_info
+from utils.formatting import usd
+
+UNKNOWN = "not known: the exchange does not say"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,10 @@ class AccountValue:
 
     equity_usd: Decimal
     cash_usd: Decimal
+
+    @property
+    def words(self) -> str:
+        return f"equity {usd(self.equity_usd)} USD, of it {usd(self.cash_usd)} USD cash"
 
 
 def fetch_account_value(client: TradingClient) -> AccountValue | None:
