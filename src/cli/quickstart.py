@@ -23,7 +23,7 @@ from cli.command_line import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, Stop, print_j
 from cli.quickstart_account import LOCAL, account_of, set_up_account
 from cli.quickstart_database import database_of, set_up_database
 from cli.quickstart_guide import STATE_FILE, Guide, remember, remembered
-from cli.quickstart_options import FIRST_ASSET, parse_options
+from cli.quickstart_options import CRON, FIRST_ASSET, NOBODY, parse_options
 from cli.runner import run_tool
 from config import PROJECT_ROOT, Settings, inspect_environment, use_settings
 from domain.journal import JournalEntry
@@ -44,7 +44,8 @@ from utils.state_file import locked
 FIRST_TRADE_SECONDS = 30.0
 POLL_SECONDS = 0.2
 NOW, LATER, DONE = "now", "later", "done"
-CRON, NOBODY = "cron", "none"
+# Arguments of scripts/install_crontab for each way that caretakers can be run.
+INSTALLS = {CRON: ("install",)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,10 +164,11 @@ def install_caretakers(guide: Guide) -> None:
         # The watchdog must not begin what the next question is about.
         set_flag(guide.settings.run_dir, STOPPED, wanted=True)
     remember(caretakers=chosen)
-    if chosen == CRON and guide.quietly(lambda: install_crontab.main(["install"])) != EXIT_DONE:
+    install = INSTALLS.get(chosen)
+    if install and guide.quietly(lambda: install_crontab.main(install)) != EXIT_DONE:
         reason = "the caretakers are not installed; --caretakers none goes on without"
         raise Stop(reason, EXIT_FAILED)
-    if chosen == NOBODY:
+    if chosen == NOBODY and known != CRON:
         guide.say("Nobody restarts the bot after a crash or a reboot: scripts/install_crontab.")
     guide.shown["caretakers"] = chosen
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.text import Text
 
-from cli.command_line import EXIT_FAILED, Stop, ask
+from cli.command_line import EXIT_FAILED, Stop, ask, prompt_of
 from cli.runner import Command
 from config import (
     PROJECT_ROOT,
@@ -35,7 +35,6 @@ from utils.db_utils import close_thread_connection
 from utils.env_file import change_env_file
 from utils.logging_setup import setup_logging
 from utils.state_file import load_state, save_state
-from utils.wrapping import wrapped_for
 
 STATE_FILE = PROJECT_ROOT / ".local" / "quickstart.json"
 STEPS = 5
@@ -84,7 +83,7 @@ class Guide(Command):
     def ask_secret(self, question: str) -> str:
         """As above, and nobody sees it."""
         try:
-            return getpass.getpass(wrapped_for(sys.stdout, question)).strip()
+            return getpass.getpass(prompt_of(question)).strip()
         except EOFError:
             raise Stop("the input has ended: run it again to go on", EXIT_FAILED) from None
 

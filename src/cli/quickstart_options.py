@@ -9,6 +9,7 @@ from cli.command_line import OneLineParser
 from operations.asset_input import read_symbol
 
 FIRST_ASSET = "BTC/USD"
+CRON, NOBODY = "cron", "none"
 HELP = """\
 From a fresh clone to a bot that trades: five questions, each with an answer that Enter alone gives.
 
@@ -70,7 +71,7 @@ def build_parser() -> OneLineParser:
     )  # fmt: skip
     add("--asset", type=read_symbol, metavar="SYMBOL", help=f"what to trade (Enter: {FIRST_ASSET})")
     add_values(parser, with_defaults=True)
-    add("--caretakers", choices=("cron", "none"), help="who runs them each minute")
+    add("--caretakers", choices=(CRON, NOBODY), help="who runs them each minute")
     add("--begin", choices=("now", "later"), help="later: all is ready for scripts/bot start")
     add("--yes", action="store_true", help="agree to the plan, and take the usual answers")
     add("--stop", action="store_true", help="with --local: end it; what it remembers stays")
