@@ -47,8 +47,8 @@ class Sandbox:
         return None
 
     def start(self, port: int | None) -> dict[str, str]:
-        """Run it, unless it runs, and return when it answers: the settings of a bot that trades on
-        it.
+        """Run it, unless it runs, and return when it answers and every coin has a price: the
+        settings of a bot that trades on it.
 
         Args:
             port: where; None: where it was, or the first free one that is usual.
@@ -60,6 +60,7 @@ class Sandbox:
             self._launch(self._last_port() if port is None else port)
         else:
             self._wait_until_ready(process)
+        self._wait_for_prices()
         runs_at = self._last_port()
         if port not in (None, runs_at):
             raise StackError(
@@ -100,9 +101,8 @@ class Sandbox:
         # No setting of the bot's is the exchange's business.
         ours = setting_names() | {"ENV_FILE"}
         environment = {name: text for name, text in os.environ.items() if name not in ours}
-        exchange = ExchangeProcess(self._folder, key=KEY, secret=SECRET)
         arguments = ["--port", str(port), "--state", str(self._state_file)]
-        exchange.start(arguments, environment, cwd=PROJECT_ROOT)
+        self._client().start(arguments, environment, cwd=PROJECT_ROOT)
 
     def _wait_until_ready(self, process: psutil.Process) -> None:
         """Another run has just started it, and was killed."""
@@ -111,6 +111,19 @@ class Sandbox:
             if is_gone(process) or time.monotonic() > deadline:
                 raise StackError(f"the local exchange (PID {process.pid}) does not answer")
             time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
+
+    def _wait_for_prices(self) -> None:
+        exchange = self._client()
+        exchange.urls = load_state(self._ready_file)
+        coins = len(exchange.get("/v2/assets"))
+        deadline = time.monotonic() + START_SECONDS
+        while len(exchange.state()["quotes"]) < coins:
+            if time.monotonic() > deadline:
+                raise StackError("the local exchange answers but has no prices")
+            time.sleep(POLL_SECONDS)  # the pause of a poll with a bound
+
+    def _client(self) -> ExchangeProcess:
+        return ExchangeProcess(self._folder, key=KEY, secret=SECRET)
 
     def _is_ready(self, process: psutil.Process) -> bool:
         try:
