@@ -115,7 +115,7 @@ class Sandbox:
     def _wait_for_prices(self) -> None:
         exchange = self._client()
         exchange.urls = load_state(self._ready_file)
-        coins = len(exchange.get("/v2/assets"))
+        coins = len(exchange.get("/v2/assets", asset_class="crypto"))
         deadline = time.monotonic() + START_SECONDS
         while len(exchange.state()["quotes"]) < coins:
             if time.monotonic() > deadline:
