@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -378,8 +379,7 @@ def _inspect_env_file() -> tuple[dict[str, str], list[str]]:
     """What can be read of the file, and a line for each of its lines that cannot."""
     name = env_file().name
     try:
-        with open(env_file(), encoding="utf-8") as stream:
-            found = list(parse_stream(stream))
+        return parse_env_text(env_file().read_text("utf-8"))
     except FileNotFoundError:
         return {}, []
     except UnicodeDecodeError:
@@ -387,6 +387,11 @@ def _inspect_env_file() -> tuple[dict[str, str], list[str]]:
     except OSError as error:
         cure = "make it yours to read" if isinstance(error, PermissionError) else "see ls -l"
         return {}, [f"cannot read {name}: {error.strerror}: {cure}"]
+
+
+def parse_env_text(text: str) -> tuple[dict[str, str], list[str]]:
+    """What can be read of the text of such a file, and a line for each of its lines that cannot."""
+    name, found = env_file().name, list(parse_stream(StringIO(text)))
     values = {one.key: one.value for one in found if one.key is not None and one.value is not None}
     problems = [
         f"{name} line {one.original.line}{_what_is_wrong(one.original.string)}"
@@ -419,6 +424,11 @@ def read_environment() -> dict[str, str]:
         SettingsError: see `read_env_file`.
     """
     return {**read_env_file(), **os.environ}
+
+
+def shell_settings() -> dict[str, str]:
+    """Those that the process environment names, and that therefore win over `.env`."""
+    return {name: os.environ[name] for name in setting_names() if os.environ.get(name)}
 
 
 def inspect_environment() -> tuple[Settings, list[str]]:

@@ -117,13 +117,13 @@ def build_parser() -> OneLineParser:
         one.add_argument("--yes", action="store_true", help="do it without asking")
 
     add = command("add", "trade a new asset", ADD_HELP)
-    _add_values(add, with_defaults=True)
+    add_values(add, with_defaults=True)
     asks(add)
     command("list", "everything that is configured", LIST_HELP, symbol=False)
     show = command("show", "the plan of a cycle, and the cycle that is open", SHOW_HELP)
-    _add_values(show, with_defaults=False)
+    add_values(show, with_defaults=False)
     edit = command("edit", "change values", EDIT_HELP)
-    _add_values(edit, with_defaults=False)
+    add_values(edit, with_defaults=False)
     asks(edit)
     command("enable", "let it buy", ENABLE_HELP)
     command("disable", "no more buys; sells go on", DISABLE_HELP)
@@ -136,7 +136,7 @@ def build_parser() -> OneLineParser:
     return parser
 
 
-def _add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
+def add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
     """The values of an asset, as text: read_values refuses all that are wrong in one line."""
 
     def value(option: str, metavar: str, text: str, **more: Any) -> None:

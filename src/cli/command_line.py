@@ -133,9 +133,14 @@ def confirm(
 def ask(question: str) -> str:
     """What the user types, without blanks around it; nothing where the input ends."""
     try:
-        return input(wrapped_for(sys.stdout, question)).strip()
+        return input(prompt_of(question)).strip()
     except EOFError:
         return ""
+
+
+def prompt_of(question: str) -> str:
+    """As the terminal shows it well, and a blank before what is typed."""
+    return f"{wrapped_for(sys.stdout, question.rstrip())} "
 
 
 def complain(

@@ -24,6 +24,7 @@ For every new one: put that line, with the path of this folder, into ~/.bashrc o
 COMMANDS = ("bash", "zsh")
 # The scripts whose parser is built by `build_parser` of a module, and where that is not cli.<name>.
 MODULES = {
+    "quickstart": "cli.quickstart_options",
     "assets": "cli.assets_options",
     "bot": "cli.bot_options",
     "status": "cli.status",

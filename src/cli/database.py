@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from mariadb_server.server import PrivateMariaDB
 from models.meta import ForeignDatabase, apply_schema
 from runtime.daemon_process import find_daemon
 from utils.db_utils import DatabaseError
+from utils.env_file import env_file_value
 from utils.private_database import FOLDER, is_private_database
 from utils.wrapping import PageFormatter
 
@@ -213,14 +213,6 @@ def _run(connection: MySQLConnectionAbstract, statement: str, options: argparse.
         return
     for row in [names, *rows]:
         print("\t".join("NULL" if value is None else str(value) for value in row))
-
-
-def env_file_value(value: str) -> str:
-    """The value for a .env file, quoted only where it has to be."""
-    if re.fullmatch(r"[\w./:@%+,-]*", value, re.ASCII):
-        return value
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _answer(options: argparse.Namespace, facts: dict[str, Any], text: str) -> None:

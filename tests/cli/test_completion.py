@@ -43,6 +43,8 @@ def offered(tmp_path, capsys):
         (("scripts/status", "--w"), ["--watch"]),
         (("scripts/logs", "watchdog", "--fo"), ["--follow"]),
         (("scripts/report", "--plot"), ["--plot", "--plot-cycle"]),
+        (("scripts/quickstart", "--lo"), ["--local"]),
+        (("scripts/quickstart", "--local", "--s"), ["--safety", "--stop"]),
         (("scripts/completion", ""), ["bash", "zsh", "--help"]),
         (("assets", "e"), []),
     ],

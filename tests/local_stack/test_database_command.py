@@ -11,8 +11,9 @@ import pytest
 from dotenv import dotenv_values
 
 from cli import database as database_command
-from cli.database import env_file_value, main
+from cli.database import main
 from mariadb_server.server import PrivateMariaDB
+from utils.env_file import env_file_value
 
 
 @pytest.fixture

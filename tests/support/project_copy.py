@@ -7,8 +7,8 @@ import sys
 import venv
 from pathlib import Path
 
-from cli.database import env_file_value
 from config import PROJECT_ROOT
+from utils.env_file import env_file_value
 
 
 def copy_project(folder: Path, settings: dict[str, str]) -> Path:

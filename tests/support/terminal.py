@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -62,6 +63,44 @@ def show(
     code = process.wait(_SECONDS)
     text = _ESCAPES.sub("", shown.decode())
     return Screen(code, tuple(line.rstrip() for line in text.replace("\r", "").split("\n")))
+
+
+def talk(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    answers: Sequence[tuple[str, str]],
+    columns: int = 80,
+) -> Screen:
+    """Run `command` on a terminal at which each question is answered as soon as it is asked; what
+    is typed is on the screen unless the program forbids that.
+    """
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        command,
+        env=dict(environment),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown, seen, waiting = b"", 0, list(answers)
+    with contextlib.suppress(OSError):  # Linux says so when the other end is closed
+        while part := os.read(ours, 65536):
+            shown += part
+            while waiting and waiting[0][0].encode() in shown[seen:]:
+                if not shown.endswith(b" "):  # the answer is typed behind a blank
+                    break
+                seen = len(shown)
+                os.write(ours, f"{waiting.pop(0)[1]}\n".encode())
+    os.close(ours)
+    code = process.wait(_SECONDS)
+    text = _ESCAPES.sub("", shown.decode())
+    assert not waiting, f"never asked: {waiting}; {text}"
+    # Of a line that was written again and again, the last remains.
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return Screen(code, tuple(line.rstrip() for line in lines))
 
 
 _SIZES = {"COLUMNS", "LINES", "NO_COLOR"}

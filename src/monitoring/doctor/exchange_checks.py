@@ -45,6 +45,8 @@ def check_account(facts: Facts) -> list[Finding]:
         return [fail("account", str(error), cure_of_wrong_keys(facts.settings))]
     except ExchangeError as error:
         cure = "check the network and https://status.alpaca.markets; nothing trades meanwhile"
+        if facts.settings.is_local_exchange:
+            cure = "start it: scripts/quickstart --local (or as you did before)"
         return [fail("account", f"the exchange cannot be asked: {error}", cure)]
     found = []
     if account.blocks:
