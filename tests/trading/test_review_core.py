@@ -513,9 +513,8 @@ def test_orders_of_a_lost_database_are_not_asked_for_one_by_one_for_ever(
     for number in range(3):
         send(parts, None, BTC, "0.002", "50000", f"dca-99{number}-a1b2c3d4-0")
     parts.reconciler.sweep()
-    monkeypatch.setattr(
-        "trading.order_lists.fetch_orders", lambda *_, **__: []
-    )  # they are old by now
+    for list_of in ("fetch_orders", "read_order_pages"):  # they are old by now
+        monkeypatch.setattr(f"trading.order_lists.{list_of}", lambda *_, **__: iter(()))
     before = exchange.state()["requests"]["total"]
     parts.reconciler.sweep()
     assert exchange.state()["requests"]["total"] == before + 1, "the coins of their symbol"
@@ -533,7 +532,8 @@ def test_an_order_that_was_seen_between_two_sweeps_must_be_missed_twice_again(
     def sweep_blindly():
         """The exchange's replica lags: it knows nothing of the order."""
         with monkeypatch.context() as lagging:
-            lagging.setattr("trading.order_lists.fetch_orders", lambda *_, **__: [])
+            for list_of in ("fetch_orders", "read_order_pages"):
+                lagging.setattr(f"trading.order_lists.{list_of}", lambda *_, **__: iter(()))
             lagging.setattr("trading.waiting_cycles.fetch_order_of", lambda *_: None)
             return sweeper.sweep()
 
