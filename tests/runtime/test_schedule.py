@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -96,7 +97,13 @@ def caretakers(bot_environment, db_conn, tmp_path):
     yield run
     for process in started:
         if process.poll() is None:
+            # With its jobs: a watchdog left behind would start a daemon that no test ends.
+            jobs = psutil.Process(process.pid).children(recursive=True)
             process.kill()
+            for job in jobs:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    job.kill()
+            psutil.wait_procs(jobs)
         process.communicate()
     if (daemon := find_daemon(get_settings())) is not None:
         daemon.kill()
