@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ from mariadb_server.server import PrivateMariaDB
 from models.asset_config import create_asset
 from models.meta import apply_schema
 from running_exchange import RunningExchange
-from utils.db_utils import close_quietly, close_thread_connection, execute_query, get_db_connection
+from utils.db_utils import (
+    DatabaseError,
+    close_quietly,
+    close_thread_connection,
+    execute_query,
+    get_db_connection,
+)
 
 SYMBOL = "BTC/USD"
 
@@ -54,15 +60,26 @@ def bot_environment(
     reset_settings()
     yield environment
     close_thread_connection()
-    execute_query_on_server(mariadb_server, f"DROP DATABASE `{name}`")
+    drop_database_with_its_sessions(name)
     reset_settings()
 
 
-def execute_query_on_server(server: PrivateMariaDB, statement: str) -> None:
-    """Run one statement outside any test's database."""
+def drop_database_with_its_sessions(name: str) -> None:
+    """What a test left running cannot come back without its database, so nothing that it holds on
+    the server (the lock of the account, which all tests share) outlives the test.
+    """
     connection = get_db_connection()
     try:
-        execute_query(statement, db_conn=connection)
+        left = execute_query(
+            "SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION_ID()",
+            (name,),
+            fetch_all=True,
+            db_conn=connection,
+        )
+        execute_query(f"DROP DATABASE `{name}`", db_conn=connection)
+        for session in left:
+            with suppress(DatabaseError):  # it has ended by itself
+                execute_query(f"KILL {int(session['id'])}", db_conn=connection)
     finally:
         close_quietly(connection)
 
