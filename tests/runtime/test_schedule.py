@@ -97,16 +97,25 @@ def caretakers(bot_environment, db_conn, tmp_path):
     yield run
     for process in started:
         if process.poll() is None:
-            # With its jobs: a watchdog left behind would start a daemon that no test ends.
-            jobs = psutil.Process(process.pid).children(recursive=True)
             process.kill()
-            for job in jobs:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    job.kill()
-            psutil.wait_procs(jobs)
         process.communicate()
-    if (daemon := find_daemon(get_settings())) is not None:
-        daemon.kill()
+    # With all that it began: a watchdog left behind would start a daemon that no test ends.
+    while left := _processes_of(bot_environment["LOG_DIR"]):
+        for one in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(left, timeout=10)
+
+
+def _processes_of(log_dir):
+    """Those that log into this folder, but for this one."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            is_ours = process.environ().get("LOG_DIR") == log_dir
+            if is_ours and process.pid != os.getpid() and process.status() != "zombie":
+                found.append(process)
+    return found
 
 
 def test_in_the_foreground_the_watchdog_starts_a_daemon_that_trades_and_goes_on_when_asked_to_stop(
