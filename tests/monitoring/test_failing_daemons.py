@@ -40,6 +40,11 @@ def wait_for_beat():
     wait_until(lambda: load_heartbeat(run_dir()).beat_at > now, 10)
 
 
+def has_heard_a_quote():
+    """A beat can be written between the quote's way out of the exchange and into the daemon."""
+    return load_heartbeat(run_dir()).last_quote_at is not None
+
+
 @contextmanager
 def lively(exchange):
     """A market that quotes ten times a second."""
@@ -64,7 +69,7 @@ def test_one_daemon_through_all_that_can_happen_to_its_process(
     with DaemonProcess(bot_environment) as daemon:
         daemon.wait_until_trading()
         quote(exchange)
-        wait_for_beat()
+        wait_until(has_heard_a_quote, 10)
         seen = status()
         assert (seen.code, seen.json["problems"]) == (0, [])
         found = seen.json["daemon"]
