@@ -23,6 +23,15 @@ CREATE TABLE IF NOT EXISTS dca_assets (
     buy_order_price_deviation_percent DECIMAL(12,6) NULL DEFAULT NULL,  -- early restart below last_sell_price; NULL: never
     last_sell_price         DECIMAL(36,18) NULL DEFAULT NULL,
     take_profit_fee_percent DECIMAL(12,6)  NULL DEFAULT NULL,           -- fee per side that take profit adds; NULL: plain formula
+    safety_order_volume_scale DECIMAL(12,6) NOT NULL DEFAULT 1,         -- each safety order costs this many times the one before
+    safety_order_step_scale DECIMAL(12,6)  NOT NULL DEFAULT 1,          -- each deviation is this many times the one before
+    safety_order_reference  ENUM('last_fill','base_order') NOT NULL DEFAULT 'last_fill', -- what the deviations are below
+    trailing_take_profit_percent DECIMAL(12,6) NULL DEFAULT NULL,       -- below the peak that follows the target; NULL: sell at the target
+    stop_loss_percent       DECIMAL(12,6)  NULL DEFAULT NULL,           -- below the average price; NULL: never
+    stop_loss_seconds       INT            NOT NULL DEFAULT 0,          -- how long the bid must stay below
+    stop_loss_action        ENUM('disable','cooldown') NOT NULL DEFAULT 'disable', -- what follows a stop loss
+    start_mode              ENUM('at_once','manual') NOT NULL DEFAULT 'at_once', -- manual: a base order waits for open_requested
+    max_entry_price         DECIMAL(36,18) NULL DEFAULT NULL,           -- USD; no base order above it; NULL: any price
     created_at              DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
     updated_at              DATETIME(6)    NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
     UNIQUE KEY uq_asset_symbol (asset_symbol)
@@ -44,6 +53,10 @@ CREATE TABLE IF NOT EXISTS dca_cycles (
     order_seq              INT            NOT NULL DEFAULT 0,           -- how many orders of this cycle have ended
     order_key              CHAR(8)        NOT NULL DEFAULT (LPAD(HEX(CRC32(CONCAT(UUID(), RAND()))), 8, '0')),
     close_requested        BOOLEAN        NOT NULL DEFAULT FALSE,       -- the user wants it sold now, at any price; no buys
+    open_requested         BOOLEAN        NOT NULL DEFAULT FALSE,       -- the user wants its base order now (start_mode manual)
+    base_order_price       DECIMAL(36,18) NULL DEFAULT NULL,            -- USD; the fill price of its base order
+    trailing_peak          DECIMAL(36,18) NULL DEFAULT NULL,            -- USD; the highest bid since the target was reached
+    stop_loss_fired        BOOLEAN        NOT NULL DEFAULT FALSE,       -- its stop loss sells it now, at any price; no buys
     open_asset_id          INT GENERATED ALWAYS AS (IF(status IN ('complete','error'), NULL, asset_id)) VIRTUAL,
     UNIQUE KEY uq_one_open_cycle (open_asset_id),
     KEY ix_asset_created (asset_id, created_at, id),
@@ -61,7 +74,7 @@ CREATE TABLE IF NOT EXISTS dca_orders (
     symbol           VARCHAR(32)    NOT NULL,
     cycle_id         INT            NOT NULL,
     order_seq        INT            NOT NULL,
-    purpose          ENUM('base','safety','take_profit') NOT NULL,
+    purpose          ENUM('base','safety','take_profit','stop_loss') NOT NULL,
     side             ENUM('buy','sell') NOT NULL,
     alpaca_order_id  VARCHAR(64)    NOT NULL,
     client_order_id  VARCHAR(160)   NOT NULL,                           -- a correction carries '<id>/cN'
@@ -105,4 +118,4 @@ CREATE TABLE IF NOT EXISTS dca_events (
 
 -- Last, when all tables are there. `mysql < src/schema.sql` by hand makes a database that the bot accepts; older tables keep their
 -- version, and scripts/setup upgrades them.
-INSERT IGNORE INTO dca_meta (name, value) VALUES ('schema_version', '4');
+INSERT IGNORE INTO dca_meta (name, value) VALUES ('schema_version', '5');

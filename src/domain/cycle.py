@@ -49,12 +49,17 @@ class DcaCycle:
     order_seq: int = 0
     order_key: str = ""
     close_requested: bool = False  # the user wants it sold now, at any price, and no more buys
+    open_requested: bool = False  # the user wants its base order now (start_mode manual)
+    base_order_price: Decimal | None = None
+    trailing_peak: Decimal | None = None  # the highest bid since the target was reached
+    stop_loss_fired: bool = False  # its stop loss sells it now, at any price; no more buys
 
     @classmethod
     def from_row(cls, row: Row, prefix: str = "") -> DcaCycle:
         known = {name: row[prefix + name] for name in COLUMNS}
         known["status"] = CycleStatus(known["status"])
-        known["close_requested"] = bool(known["close_requested"])
+        for name in ("close_requested", "open_requested", "stop_loss_fired"):
+            known[name] = bool(known[name])
         for name in ("completed_at", "created_at", "updated_at"):
             known[name] = utc_from_db(known[name])
         return cls(**known)

@@ -20,6 +20,7 @@ class Purpose(StrEnum):
     BASE = "base"
     SAFETY = "safety"
     TAKE_PROFIT = "take_profit"
+    STOP_LOSS = "stop_loss"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

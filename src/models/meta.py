@@ -18,7 +18,7 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from models.statements import read_row, write
 from utils.db_utils import DatabaseError, execute_query
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _SOURCES = Path(__file__).resolve().parent.parent
 _SCHEMA_FILE = _SOURCES / "schema.sql"
 _MIGRATIONS = _SOURCES / "migrations"

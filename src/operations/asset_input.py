@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
-from domain.asset import DcaAsset
+from domain.asset import DcaAsset, SafetyOrderReference, StartMode, StopLossAction
 from domain.wire import WireError, normalize_symbol
 from operations.refused import Refused
 from strategy.earning import USUAL_ORDER_USD, compute_default_take_profit_percent
@@ -33,6 +34,15 @@ COLUMN_OF = {
     "cooldown": "cooldown_period",
     "early_restart": "buy_order_price_deviation_percent",
     "fee_aware": "take_profit_fee_percent",
+    "volume_scale": "safety_order_volume_scale",
+    "step_scale": "safety_order_step_scale",
+    "reference": "safety_order_reference",
+    "trailing": "trailing_take_profit_percent",
+    "stop_loss": "stop_loss_percent",
+    "stop_loss_seconds": "stop_loss_seconds",
+    "stop_loss_action": "stop_loss_action",
+    "start": "start_mode",
+    "max_entry": "max_entry_price",
 }
 DEFAULTS: Mapping[str, str | None] = {
     "base": f"{USUAL_ORDER_USD}",  # or more: see AMOUNTS
@@ -43,10 +53,24 @@ DEFAULTS: Mapping[str, str | None] = {
     "cooldown": "300",
     "early_restart": None,
     "fee_aware": None,
+    "volume_scale": "1",
+    "step_scale": "1",
+    "reference": "last-fill",
+    "trailing": None,
+    "stop_loss": None,
+    "stop_loss_seconds": "0",
+    "stop_loss_action": "disable",
+    "start": "at-once",
+    "max_entry": None,
 }
 AMOUNTS = ("base", "safety")  # what they must be to earn depends on the coin and its price
-_COUNTS = ("max_safety", "cooldown")
-_CAN_BE_OFF = ("early_restart", "fee_aware")
+_COUNTS = ("max_safety", "cooldown", "stop_loss_seconds")
+_CAN_BE_OFF = tuple(option for option, default in DEFAULTS.items() if default is None)
+CHOICES: Mapping[str, type[StrEnum]] = {
+    "reference": SafetyOrderReference,
+    "stop_loss_action": StopLossAction,
+    "start": StartMode,
+}
 
 
 def read_symbol(text: str) -> str:
@@ -92,8 +116,18 @@ def read_defaults(taker_fee_percent: Decimal) -> dict[str, Any]:
     return read_values(DEFAULTS, taker_fee_percent) | {COLUMN_OF["take_profit"]: percent}
 
 
-def _read(option: str, text: str, taker_fee_percent: Decimal) -> Decimal | int | None:
+def list_choices(option: str) -> list[str]:
+    """What the option takes, as it is typed: `last-fill` for `last_fill`."""
+    return [choice.value.replace("_", "-") for choice in CHOICES[option]]
+
+
+def _read(option: str, text: str, taker_fee_percent: Decimal) -> Decimal | int | StrEnum | None:
     bare = text.strip().removesuffix("%").strip()
+    if option in CHOICES:
+        typed = bare.lower().replace("_", "-")
+        if typed not in list_choices(option):
+            raise ValueError(f"takes {' or '.join(list_choices(option))}")
+        return CHOICES[option](typed.replace("-", "_"))
     if option in _CAN_BE_OFF and bare.lower() == OFF:
         return None
     if option == "fee_aware" and bare == TAKER_FEE:
