@@ -6,10 +6,13 @@ import json
 import random
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
 from config import PROJECT_ROOT
+from domain.events import EventKind
+from local_stack.chaos.alerts import find_unended, trace_alerts
 from local_stack.chaos.arguments import parse_arguments
 from local_stack.chaos.database_faults import DatabaseFaults
 from local_stack.chaos.faults import ChaosFaults
@@ -104,3 +107,35 @@ def test_what_cannot_be_is_code_2(arguments, reason, capsys):
         parse_arguments(arguments)
     assert end.value.code == 2
     assert reason in capsys.readouterr().err
+
+
+def event_row(severity, reason, kind=EventKind.ORDER_LONG_OPEN, minutes=0, **identity):
+    at = datetime(2026, 1, 1, 12, minutes, tzinfo=UTC)
+    none = dict.fromkeys(("symbol", "cycle_id", "order_id", "dedupe_key"))
+    return none | identity | {
+        "kind": kind, "severity": severity, "reason": reason, "created_at": at,
+    }  # fmt: skip
+
+
+def test_an_alert_is_told_from_its_cause_to_its_end_and_one_that_stays_open_breaks_the_run():
+    rows = [
+        event_row("error", "it is open for long", order_id="a"),
+        event_row("error", "it is open for long, still", order_id="a", minutes=1),
+        event_row("error", "another one", order_id="b", symbol="BTC/USD", minutes=1),
+        event_row("info", "it is booked", order_id="a", minutes=2),
+        event_row("error", "the coins are gone", EventKind.POSITION_GONE, minutes=3),
+        event_row("info", "somebody added it", EventKind.ASSET_ADDED, minutes=3),
+    ]
+    first, second, news = trace_alerts(rows)
+    assert (first.cause, first.end, first.seconds) == ("it is open for long", "it is booked", 120)
+    assert (second.end, second.lasts, news.end, news.lasts) == (None, True, None, False)
+    [violation] = find_unended(rows)
+    assert violation.text == "order_long_open of BTC/USD is still open: another one"
+    assert find_unended([*rows, event_row("info", "x", order_id="b", symbol="BTC/USD")]) == []
+
+
+def test_a_lower_rate_plans_as_many_fewer_faults():
+    def count(rate):
+        return len(plan_storm(random.Random(3), 4000.0, rate))
+
+    assert 0.08 < count(0.1) / count(1.0) < 0.12

@@ -17,13 +17,14 @@ from local_stack.chaos.plan import MARKET_SPEED, STORM_SECONDS, SYMBOLS, USERS_S
 DESCRIPTION = """\
 Proves the bot under faults: the real daemon and the real caretakers trade on a local exchange and a
 private MariaDB while faults hit every part of the stack, all of them drawn from one seed. About
-every 40 seconds the faults end; the bot must recover by itself within two sweeps, and every
-invariant is checked: the exchange's own records against the database. No account, no keys, no
-questions.
+every 40 seconds (at the usual rate) the faults end; the bot must recover by itself within two
+sweeps, and every invariant is checked: the exchange's own records against the database. No account,
+no keys, no questions.
 
   scripts/chaos --minutes 5 --seed 7           five minutes, three assets
   scripts/chaos --minutes 1 --json             a new seed, the figures as JSON
   scripts/chaos --minutes 4 --load 2           beside two busy processes
+  scripts/chaos --minutes 60 --rate 0.01       as in bad days of real life: what alerts come?
 """
 EPILOG = """\
 the faults:
@@ -33,7 +34,7 @@ the faults:
   connection that dies silently; a price that is gone while a sale is checked; a position that lags
   behind its fills; a market that rises away from an open buy. At the end the fees are posted late,
   in parts, under wrong dates and at either rate, and the bot settles them four days later.
-  Requests must stay below 200 in every minute.
+  Requests must stay below 200 in every minute. Every alert must end; each is listed with its cause.
 
 exit codes: 0 every invariant held; 1 one did not, or the run could not be made; 2 wrong arguments.
 On failure the seed and all that is known of the broken cycle are printed; logs, ledger and rows
@@ -51,6 +52,7 @@ class ChaosPlan:
     seed: int
     assets: int
     load: int
+    rate: float
     json: bool
 
     @property
@@ -60,7 +62,7 @@ class ChaosPlan:
     @property
     def storms(self) -> tuple[float, ...]:
         """The seconds of each storm."""
-        count = max(1, round(self.minutes * 60 / STORM_SECONDS))
+        count = max(1, round(self.minutes * 60 * self.rate / STORM_SECONDS))
         return (self.minutes * 60 / count,) * count
 
     @property
@@ -82,6 +84,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> ChaosPlan:
     add("--assets", type=assets, default=3, metavar="K", help=f"1 to {most} (default 3)")
     load, load_help = whole_number_between(0, MAX_LOAD), f"0 to {MAX_LOAD} (default 0)"
     add("--load", type=load, default=0, metavar="P", help=f"busy processes beside it, {load_help}")
+    rate, rate_help = number_between(0.001, 1), "how many faults for one of the usual rate (1)"
+    add("--rate", type=rate, default=1.0, metavar="R", help=rate_help)
     add("--json", action="store_true", help="figures as JSON; progress goes to standard error")
     given = parser.parse_args(arguments)
     if given.seed is None:

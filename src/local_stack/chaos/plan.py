@@ -179,20 +179,22 @@ class Planned:
 Effect = Callable[[Planned, random.Random], bool]
 
 
-def plan_storm(chance: random.Random, seconds: float) -> list[Planned]:
-    """The faults of one storm, in order; all of them are over when the storm ends."""
+def plan_storm(chance: random.Random, seconds: float, rate: float = 1.0) -> list[Planned]:
+    """The faults of one storm, in order; all of them are over when the storm ends. `rate`: how many
+    of them for one of the usual rate.
+    """
     planned: list[Planned] = []
     if chance.random() < STORMS_WITH_DUPLICATE_IDS:
         planned.append(_planned(0.0, ChaosFault.DUPLICATE_IDS, seconds, chance))
     until, weights = seconds - LAST_FAULT_SECONDS, [weight for _, weight, _, _ in EXCHANGE_FAULTS]
-    for at in _draw_moments(chance, 0.5, SECONDS_BETWEEN_EXCHANGE_FAULTS, until):
+    for at in _draw_moments(chance, 0.5, SECONDS_BETWEEN_EXCHANGE_FAULTS / rate, until):
         [(name, _, longest, fields)] = chance.choices(EXCHANGE_FAULTS, weights)
         if float(fields.get("seconds", 0)) > seconds - at and name.startswith("http"):
             continue
         lasts = min(chance.uniform(longest / 3, longest), seconds - at)
         exchange_fault = {"name": name, **fields}
         planned.append(_planned(at, ChaosFault.EXCHANGE_FAULT, lasts, chance, exchange_fault))
-    for at in _draw_moments(chance, 2.0, SECONDS_BETWEEN_CHAOS_FAULTS, until):
+    for at in _draw_moments(chance, 2.0, SECONDS_BETWEEN_CHAOS_FAULTS / rate, until):
         [fault] = chance.choices(list(ChaosFault), [one.weight for one in ChaosFault])
         lasts = min(chance.uniform(*fault.seconds), seconds - at)
         planned.append(_planned(at, fault, lasts, chance))

@@ -12,6 +12,7 @@ from domain.cycle import CycleStatus
 from domain.events import EventKind
 from local_stack.audit.invariants import Violation
 from local_stack.audit.ledgers import CycleEvidence, match_evidence
+from local_stack.chaos.alerts import AlertStory, alert_lines, trace_alerts
 from local_stack.chaos.left_buys import Left
 from local_stack.chaos.records import ChaosRecords
 
@@ -52,6 +53,7 @@ class Figures:
     lock_held_by_dead_seconds: float = 0.0
     requests_peak_per_minute: int = 0
     requests_by_route: dict[str, int] = field(default_factory=dict)
+    alerts: list[AlertStory] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
 
     @property
@@ -67,6 +69,7 @@ class Figures:
         self.cycles_completed = sum(row.status is CycleStatus.COMPLETE for row in evidence.rows)
         self.cycles_in_error = sum(row.status is CycleStatus.ERROR for row in evidence.rows)
         self.corrections = sum(one["kind"] == EventKind.FILL_CORRECTED for one in records.events)
+        self.alerts = trace_alerts(records.events)
         self.exchange_faults = {name: n for name, n in sorted(exchange_faults.items()) if n}
         self.faults = dict(sorted(faults.items()))
         self.kills = sum(count for name, count in faults.items() if "killed" in name)
@@ -102,6 +105,11 @@ def summary_lines(figures: Figures) -> Iterator[str]:
         f" connections for {figures.lock_held_by_dead_seconds:.0f} s"
     )
     yield f"requests: at most {figures.requests_peak_per_minute} in any minute"
+    ended = sum(one.end is not None for one in figures.alerts)
+    news = sum(not one.lasts for one in figures.alerts)
+    count = len(figures.alerts)
+    yield f"alerts: {count}, of which {ended} ended and {news} only said what happened"
+    yield from alert_lines(figures.alerts)
     verdict = "every one held" if figures.is_well else f"{len(figures.violations)} VIOLATIONS"
     yield f"invariants: checked {figures.checks} times, {verdict}"
 

@@ -20,6 +20,7 @@ from local_stack.audit.invariants import (
     find_violations,
 )
 from local_stack.caretaker_schedule import CaretakerSchedule
+from local_stack.chaos.alerts import find_unended
 from local_stack.chaos.arguments import ChaosPlan
 from local_stack.chaos.database_line import DatabaseLine
 from local_stack.chaos.faults import ChaosFaults
@@ -38,6 +39,7 @@ SWEEPS_TO_RECOVER = 2
 RECOVERY_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never sweeps
 ALIVE_SECONDS = 60.0
 REPORT_SECONDS = 60.0
+ALERT_SECONDS = 90.0
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ class Chaos:
         if not self.figures.violations:
             self._check(self._find_dead_bot())
         if not self.figures.violations:
+            self._check(self._find_unended_alerts())
+        if not self.figures.violations:
             self._phase = "days later"
             self._settle_fees()
         self._check(find_excess_requests(self._peak()))
@@ -107,7 +111,7 @@ class Chaos:
         self._started_at = time.monotonic()
 
     def _storm(self, chance: random.Random, seconds: float) -> None:
-        planned = plan_storm(chance, seconds)
+        planned = plan_storm(chance, seconds, self.plan.rate)
         begins_at = time.monotonic()
         while (passed := time.monotonic() - begins_at) < seconds:
             self._tick()
@@ -239,6 +243,21 @@ class Chaos:
         self.stack.exchange.control("market", paused=True)
         self._tick_until(is_reported, REPORT_SECONDS)
         self.stack.exchange.control("market", paused=False)
+        return found
+
+    def _find_unended_alerts(self) -> list[Violation]:
+        """The faults are over, and the user did what each alert asked for."""
+        found: list[Violation] = []
+
+        def have_ended() -> bool:
+            nonlocal found
+            self.records = self._read()
+            found = find_unended(self.records.events)
+            if found:
+                self._sell_blocking_coins()
+            return not found
+
+        self._tick_until(have_ended, ALERT_SECONDS)
         return found
 
     def _find_dead_bot(self) -> list[Violation]:
