@@ -250,6 +250,15 @@ def test_only_who_knows_the_sdk_touches_private_parts_of_others():
         assert not touched, f"{name} touches {touched}"
 
 
+def test_the_sdk_is_loaded_in_one_place():
+    """Which leaves out what no part of the bot needs. A rival of the benchmark takes it bare."""
+    for name, path in MODULES.items():
+        if name == "utils.alpaca_sdk" or name.startswith("local_stack.benchmark.rivals"):
+            continue
+        tops = {module.partition(".")[0] for module in imports_of(path)}
+        assert "alpaca" not in tops, f"{name}: take it from utils.alpaca_sdk"
+
+
 def test_only_the_rest_client_submits_and_cancels():
     methods = {"post", "delete", "patch", "submit_order", "cancel_order_by_id", "cancel_orders"}
     methods |= {"close_position", "close_all_positions", "replace_order_by_id"}
