@@ -46,9 +46,10 @@ def imports_of(path: Path) -> Iterator[str]:
             )
 
 
-def ours(path: Path) -> set[str]:
+@cache
+def ours(path: Path) -> frozenset[str]:
     """The project's own modules that a file imports (a whole room: its name)."""
-    return {name for name in imports_of(path) if name.partition(".")[0] in ROOMS}
+    return frozenset(name for name in imports_of(path) if name.partition(".")[0] in ROOMS)
 
 
 def modules_in(room: str) -> dict[str, Path]:
