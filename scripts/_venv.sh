@@ -13,6 +13,8 @@ UNFINISHED="$LOCAL/venv-unfinished"
 # Settings of the caller's shell that would redirect Python or pip away from our environment.
 unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_REQUIREMENT PIP_CONSTRAINT
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+# Or every start of every program would compile all that it imports.
+unset PYTHONDONTWRITEBYTECODE
 
 BOLD='' RED='' PLAIN=''
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0m'; fi

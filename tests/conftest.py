@@ -1,6 +1,7 @@
 """Which fixtures the tests share; each module of fixtures owns one thing."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ pytest_plugins = ["fixtures_bot", "fixtures_database", "fixtures_trading"]
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where this is set, each of hundreds of processes would compile all that it imports once more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same examples in every run, and no verdict on how fast a busy machine is.
 settings.register_profile("house", deadline=None, derandomize=True)

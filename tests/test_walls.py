@@ -46,9 +46,10 @@ def imports_of(path: Path) -> Iterator[str]:
             )
 
 
-def ours(path: Path) -> set[str]:
+@cache
+def ours(path: Path) -> frozenset[str]:
     """The project's own modules that a file imports (a whole room: its name)."""
-    return {name for name in imports_of(path) if name.partition(".")[0] in ROOMS}
+    return frozenset(name for name in imports_of(path) if name.partition(".")[0] in ROOMS)
 
 
 def modules_in(room: str) -> dict[str, Path]:
@@ -248,6 +249,15 @@ def test_only_who_knows_the_sdk_touches_private_parts_of_others():
         touched = [(line, attr) for line, attr in private_names_touched(path)]
         touched = [(line, attr) for line, attr in touched if (name, attr) not in HARMLESS]
         assert not touched, f"{name} touches {touched}"
+
+
+def test_the_sdk_is_loaded_in_one_place():
+    """Which leaves out what no part of the bot needs. A rival of the benchmark takes it bare."""
+    for name, path in MODULES.items():
+        if name == "utils.alpaca_sdk" or name.startswith("local_stack.benchmark.rivals"):
+            continue
+        tops = {module.partition(".")[0] for module in imports_of(path)}
+        assert "alpaca" not in tops, f"{name}: take it from utils.alpaca_sdk"
 
 
 def test_only_the_rest_client_submits_and_cancels():

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from alpaca.trading.client import TradingClient
-
 from caretakers.consistency_snapshot import ConsistencySnapshots
 from caretakers.plans.alert_endings import (
     ORDER_KINDS,
@@ -43,6 +41,7 @@ from strategy.order_identity import has_our_prefix
 from strategy.reconciliation import MAX_ENDED_LATELY
 from utils.alpaca_client_rest import ExchangeError, RateLimited
 from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 from utils.log_events import LogEvent, log_event, matter_of
 

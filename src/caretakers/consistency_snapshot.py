@@ -13,8 +13,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
-from alpaca.trading.client import TradingClient
-
 from caretakers.plans.consistency_checker import Snapshot, plan_repairs
 from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
 from domain.events import EventKind
@@ -46,6 +44,7 @@ from utils.alpaca_queries import (
     fetch_position,
     fetch_positions,
 )
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 from utils.log_events import LogEvent, log_event
 

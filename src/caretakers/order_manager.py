@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from alpaca.trading.client import TradingClient
-
 from caretakers.plans.order_manager import (
     AskedSeconds,
     Claims,
@@ -39,6 +37,7 @@ from utils.alpaca_client_rest import (
 from utils.alpaca_http import requests_left
 from utils.alpaca_orders import pass_over_unreadable
 from utils.alpaca_queries import fetch_exchange_time, fetch_order, fetch_orders
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 from utils.log_events import LogEvent, log_event
 

@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from alpaca.trading.client import TradingClient
-
 from domain.market import AssetRules
 from utils.alpaca_client_rest import ExchangeError, ExchangeRefused, ExchangeUnavailable
 from utils.alpaca_queries import fetch_all_asset_rules, fetch_asset_rules
+from utils.alpaca_sdk import TradingClient
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from alpaca.trading.client import TradingClient
-
 from domain.market import AssetRules, Quote
 from domain.trading_state import TradingState
 from models.current_state import is_current
@@ -23,6 +21,7 @@ from trading.open_orders import fetch_open_orders
 from trading.placement import Skip
 from trading.placement_guard import PlacementGuard
 from utils.alpaca_queries import fetch_latest_quote, fetch_position
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 from utils.side_by_side import Ahead, side_by_side
 

@@ -17,7 +17,6 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from alpaca.trading.client import TradingClient
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from config import Settings
@@ -33,6 +32,7 @@ from strategy.sizing import is_dust
 from trading.open_orders import OpenOrders, fetch_open_orders
 from trading.placement import Placement, Skip
 from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 
 PAUSE_SECONDS = 3.0  # reading a file costs nothing, and whoever resumes does not want to wait

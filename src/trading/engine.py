@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alpaca.trading.client import TradingClient
-
 from config import Settings
 from domain.orders import ExchangeOrder
 from trading.asset_rules_cache import AssetRulesCache
@@ -18,6 +16,7 @@ from trading.buy_limits import BuyLimits
 from trading.order_placement import OrderPlacer
 from trading.reconciler import Reconciler
 from utils.alpaca_client_rest import get_trading_client
+from utils.alpaca_sdk import TradingClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

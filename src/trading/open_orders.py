@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alpaca.trading.client import TradingClient
-
 from domain.orders import ExchangeOrder, UnreadableOrder
 from utils.alpaca_client_rest import UnreadableAnswer
 from utils.alpaca_queries import fetch_orders
+from utils.alpaca_sdk import TradingClient
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from alpaca.trading.client import TradingClient
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from domain.cycle import WAITING_STATUSES, DcaCycle
@@ -18,6 +17,7 @@ from strategy.order_identity import compute_client_order_id, parse_client_order_
 from strategy.reconciliation_facts import OwnOrder
 from trading.cycle_changes import find_claim
 from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
+from utils.alpaca_sdk import TradingClient
 
 
 def read_claims(

@@ -11,8 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
-from alpaca.trading.client import TradingClient
-
 from domain.cycle import WAITING_STATUSES, DcaCycle
 from domain.orders import ExchangeOrder, UnreadableOrder
 from models.order_journal import get_first_submission, get_previous_submissions
@@ -22,6 +20,7 @@ from strategy.reconciliation_facts import CurrentOrder
 from trading.order_claims import read_claims
 from utils.alpaca_orders import PAGE_SIZE, fetch_order_page, parse_orders, read_order_pages
 from utils.alpaca_queries import fetch_orders
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 
 LATE_FILL_WINDOW = timedelta(hours=1)  # fills can still arrive for an order that ended

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 
-from alpaca.trading.client import TradingClient
-
 from config import Settings
 from domain.cycle import DcaCycle
 from domain.journal import Purpose
@@ -51,6 +49,7 @@ from utils.alpaca_client_rest import (
     place_market_sell_order,
 )
 from utils.alpaca_queries import fetch_latest_quote
+from utils.alpaca_sdk import TradingClient
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)

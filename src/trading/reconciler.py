@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 
-from alpaca.trading.client import TradingClient
-
 from domain.cycle import OPEN_STATUSES, DcaCycle
 from domain.events import EventKind
 from domain.orders import ExchangeOrder
@@ -33,6 +31,7 @@ from trading.unclaimed_orders import UnclaimedOrders
 from trading.waiting_cycles import WaitingCycles
 from utils.alpaca_client_rest import ExchangeRefused, ExchangeUnavailable, UnreadableAnswer
 from utils.alpaca_queries import fetch_order
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import (
     DatabaseError,
     DatabaseUnavailable,

@@ -9,8 +9,6 @@ import time
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alpaca.trading.client import TradingClient
-
 from domain.market import AssetRules, Position
 from domain.trading_state import TradingState
 from models.trading_state import with_leftovers
@@ -18,6 +16,7 @@ from strategy.sizing import SizingError, is_short_beyond_fees, size_take_profit
 from strategy.triggers import Decision
 from trading.placement import QUOTE_SECONDS, Skip
 from utils.alpaca_queries import fetch_position
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 
 POSITION_LAG_SECONDS = 3.0  # a position can lag behind the fill that made it

@@ -19,8 +19,6 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from alpaca.trading.client import TradingClient
-
 from domain.orders import ExchangeOrder, TradeUpdate
 from domain.wire import ForeignAssetClass, WireError
 from strategy.order_identity import has_our_prefix
@@ -31,6 +29,7 @@ from trading.cycle_changes import Applied, apply_order
 from trading.order_claims import fetch_current_order
 from utils.alpaca_client_rest import ExchangeError
 from utils.alpaca_queries import fetch_order
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
 from utils.ready_threads import ReadyThreads

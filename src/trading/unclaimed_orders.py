@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from alpaca.trading.client import TradingClient
-
 from domain.cycle import DcaCycle
 from domain.events import EventKind
 from domain.orders import ExchangeOrder, UnreadableOrder
@@ -36,6 +34,7 @@ from utils.alpaca_queries import (
     fetch_position,
     fetch_positions,
 )
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 from utils.log_events import LogEvent, log_event
 

@@ -12,8 +12,6 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from alpaca.trading.client import TradingClient
-
 from domain.cycle import WAITING_STATUSES, DcaCycle
 from domain.orders import ExchangeOrder
 from models.asset_config import get_all_assets, get_asset_by_id
@@ -32,6 +30,7 @@ from utils.alpaca_client_rest import (
     RateLimited,
     UnreadableAnswer,
 )
+from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 
 MAX_UNANSWERED = 3  # questions in a row about one order, beside a list that was answered

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alpaca.trading.client import TradingClient
-
 from domain.wire import WireError, decimal_from_wire
 from utils.alpaca_client_rest import get_account_info
+from utils.alpaca_sdk import TradingClient
 from utils.formatting import usd
 
 UNKNOWN = "not known: the exchange does not say"

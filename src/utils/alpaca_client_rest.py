@@ -13,9 +13,6 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from alpaca.data.historical.crypto import CryptoHistoricalDataClient
-from alpaca.trading.client import TradingClient
-from alpaca.trading.models import Order, TradeAccount
 from pydantic import ValidationError
 
 from config import Settings, get_settings
@@ -36,6 +33,7 @@ from utils.alpaca_http import (
     requests_left,
 )
 from utils.alpaca_orders import read_order_pages
+from utils.alpaca_sdk import CryptoHistoricalDataClient, Order, TradeAccount, TradingClient
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)

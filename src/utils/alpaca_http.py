@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from alpaca.common.exceptions import APIError, RetryException
-from alpaca.common.rest import RESTClient
-
 from domain.wire import WireError
+from utils.alpaca_sdk import APIError, RESTClient, RetryException
 from utils.http_answers import Answer
 from utils.http_hosts import Host
 from utils.http_ways import NoAnswer

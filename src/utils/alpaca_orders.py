@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from alpaca.trading.client import TradingClient
-
 from domain.orders import ExchangeOrder, UnreadableOrder
 from domain.wire import WireError, is_crypto, normalize_symbol, time_from_wire
 from utils.alpaca_http import ExchangeUnavailable, UnreadableAnswer, read_list
+from utils.alpaca_sdk import TradingClient
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,6 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alpaca.trading.client import TradingClient
-
 from domain.fee_activity import (
     FEE_ACTIVITY_TYPES,
     FILL_ACTIVITY_TYPE,
@@ -34,6 +32,7 @@ from utils.alpaca_http import (
     read_list,
 )
 from utils.alpaca_orders import may_be_of, parse_orders, read_order_pages, refuse_unreadable
+from utils.alpaca_sdk import TradingClient
 
 ACTIVITIES_PAGE = 100
 MAX_PAGES = 100

@@ -16,14 +16,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
-from alpaca.common.utils import get_default_user_agent
-from alpaca.data.live.crypto import CryptoDataStream
-from alpaca.trading.stream import TradingStream
 from msgpack import unpackb
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from config import Settings
+from utils.alpaca_sdk import CryptoDataStream, TradingStream, get_default_user_agent
 from utils.log_events import LogEvent, log_event
 from utils.stream_connection import StreamConnection
 from utils.stream_health import StreamHealth

@@ -13,8 +13,10 @@ import pytest
 
 from caretaker_process import run_script, start_script
 from config import PROJECT_ROOT, get_settings
+from daemon_process import wait_until
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle
 from models.meta import get_meta
+from row_locks import locked_row
 from runtime.script_runs import load_script_runs
 from utils.alpaca_client_rest import get_trading_client, place_limit_buy_order
 from utils.alpaca_queries import fetch_orders
@@ -153,17 +155,15 @@ def test_the_cooldown_manager_needs_no_exchange_and_does_not_load_its_sdk(
 
 def test_two_runs_at_once_are_one(read_records, bot_environment, db_conn):
     """The second says so and leaves; the work is done once."""
-    slow = bot_environment | {"UNKNOWN_OUTCOME_SECONDS": "2"}
-    with start_script("consistency_checker", environment=slow) as first:
-        log = get_settings().log_dir / "consistency_checker.log"
-        deadline = time.monotonic() + 20
-        while not (log.exists() and "consistency.checked" in log.read_text()):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        second = run_script("consistency_checker", environment=slow)
+    _, (_, stuck) = read_records()
+    log = get_settings().log_dir / "consistency_checker.log"
+    with start_script("consistency_checker", environment=bot_environment) as first:
+        with locked_row(stuck):  # which the first is to reset
+            wait_until(lambda: log.exists() and "consistency.checked" in log.read_text())
+            second = run_script("consistency_checker", environment=bot_environment)
         assert second.code == 0
         assert second.errors == "consistency_checker: another run is under way: nothing done\n"
-        output, errors = first.communicate(timeout=30)
+        output, errors = first.communicate(timeout=60)
     assert (first.returncode, errors) == (0, "")
     assert "done: reset cycle ETH/USD" in output
 

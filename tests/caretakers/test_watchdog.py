@@ -359,13 +359,13 @@ def test_the_outside_watcher_is_pinged_while_all_is_well_and_never_otherwise(
         watchdog(environment)
         assert len(asked) == 1
         exchange.clear_faults()
-        wait_until(is_trading, 40)
+        wait_until(is_trading)
         for codes[0] in (500, 500, 200):
             assert watchdog(environment).returncode == 0
         assert len(asked) == 4
     began_at = time.monotonic()
     assert watchdog(environment | {"HEARTBEAT_URL": url}).returncode == 0
-    assert time.monotonic() - began_at < 5
+    assert time.monotonic() - began_at < 20
     log = log_of(environment)
     assert (log.count("ping.failed"), log.count("ping.answered")) == (2, 1), "edges only"
     assert "secret-token" not in log

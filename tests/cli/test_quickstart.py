@@ -60,7 +60,8 @@ def order_at_exchange(env, order_id):
 
 
 def test_one_command_leads_to_a_first_trade_and_the_sandbox_survives_its_stop(clone):
-    first = clone.run("quickstart", *ALL, "--json")
+    # While it is stopped, another test's exchange could take a usual port.
+    first = clone.run("quickstart", *ALL, "--json", "--port", str(free_port()))
     assert (first.returncode, first.stderr) == (0, "")
     shown = json.loads(first.stdout)
     trade = shown["last_trade"]

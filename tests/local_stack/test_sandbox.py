@@ -44,7 +44,8 @@ def buy(settings, client_order_id):
 
 
 def test_account_orders_and_port_survive_a_stop_and_a_kill(sandbox):
-    settings = sandbox.start(None)
+    # While it is stopped, another test's exchange could take a usual port.
+    settings = sandbox.start(free_port())
     orders = []
     for signal in (psutil.Process.terminate, psutil.Process.kill):
         orders.append(buy(settings, f"mine-{len(orders)}"))

@@ -37,7 +37,7 @@ def stack(tmp_path: Path) -> Iterator[LocalStack]:
         stack.stop()
 
 
-def wait_until(condition, seconds: float = 15.0):
+def wait_until(condition, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -78,7 +78,7 @@ def test_the_whole_stack_trades_and_leaves_nothing_behind(stack):
     started = time.monotonic()
     stack.stop()
 
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert not list(processes_of_stack(stack.folder))
     assert not list(servers_below(stack.folder))
     assert not zombies_of_ours()

@@ -112,7 +112,7 @@ def test_a_running_bot_trades_what_is_added_and_sells_what_is_disabled(
             exchange.push_quote("BTC/USD", price, price)
             return condition()
 
-        wait_until(quoted, 20.0)
+        wait_until(quoted)
 
     with DaemonProcess(bot_environment) as daemon:
         daemon.wait_for_line("recovery.finished")

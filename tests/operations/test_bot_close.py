@@ -398,5 +398,5 @@ def test_a_request_whose_command_was_killed_is_carried_out_by_the_daemon_that_st
 ):
     request_close(prepare_close(settings, get_asset_by_id(db_conn, bought.asset_id)), disable=True)
     with DaemonProcess(bot_environment):
-        wait_until(lambda: get_cycle(db_conn, bought.id).status is CycleStatus.COMPLETE, 30)
+        wait_until(lambda: get_cycle(db_conn, bought.id).status is CycleStatus.COMPLETE)
     assert len(sells(parts)) == 1

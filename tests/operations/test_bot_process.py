@@ -60,7 +60,7 @@ def test_start_and_stop_from_nothing_to_trading_to_left_alone(
         exchange.push_quote("BTC/USD", 50000, 50001)
         return get_cycle(db_conn, cycle.id).quantity > 0
 
-    wait_until(bought, 20)
+    wait_until(bought)
     again = bot("start", "--json")
     assert again.json["ran_already"] is True
     assert again.json["pid"] == pid, "a second start starts nothing"
@@ -233,7 +233,7 @@ def test_pause_and_resume_hold_for_the_running_daemon(
             exchange.push_quote("BTC/USD", 50000, 50001)
             return "buying is paused" in daemon.output
 
-        wait_until(refused, 20)
+        wait_until(refused)
         assert "buying is paused" in bot("status-line").output
         assert get_cycle(db_conn, cycle.id).quantity == 0
         assert bot("resume").output == "It buys again.\n"
@@ -243,7 +243,7 @@ def test_pause_and_resume_hold_for_the_running_daemon(
             exchange.push_quote("BTC/USD", 50000, 50001)
             return get_cycle(db_conn, cycle.id).quantity > 0
 
-        wait_until(bought, 20)
+        wait_until(bought)
     assert not (settings.run_dir / PAUSED).exists()
 
 

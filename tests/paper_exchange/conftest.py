@@ -23,7 +23,7 @@ from paper_exchange.core.prices import Quote
 from paper_exchange.core.state import TradeUpdate
 from running_exchange import RunningExchange
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 
 
 class Desk:

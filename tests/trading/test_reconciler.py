@@ -179,7 +179,7 @@ def test_a_cycle_is_freed_only_when_its_order_is_missing_twice_some_time_apart(
     assert get_cycle(db_conn, cycle.id) == cycle
     while sweeper.sweep().reset_cycles == 0:
         time.sleep(0.02)  # a minute has 160 reads
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
     assert time.monotonic() - began >= 0.2
     found = get_cycle(db_conn, cycle.id)
     assert (found.status, found.latest_order_id) == ("watching", None)
@@ -244,7 +244,7 @@ def test_a_cycle_that_waits_for_an_order_that_was_booked_already_is_freed(
     began = time.monotonic()
     while sweeper.sweep().reset_cycles == 0:
         time.sleep(0.02)  # a minute has 160 reads
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
     found = get_cycle(db_conn, cycle.id)
     assert (found.status, found.latest_order_id, found.order_seq) == ("watching", None, 1)
     assert found.quantity == Decimal("0.002"), "and nothing was booked twice"

@@ -62,7 +62,7 @@ MULTI_LEG = build_wire_order(
 )
 
 
-async def until(condition, seconds=15.0):
+async def until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "not in time"

@@ -54,7 +54,7 @@ async def deliver(parts, messages):
         await parts.updates.wait_until_idle()
 
 
-async def until(condition, seconds=15.0):
+async def until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "not in time"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -136,16 +137,17 @@ def test_a_service_that_hangs_delays_no_other_and_no_exit_beyond_its_bound(
 ):
     settings = settings_of("slack", "json", "ntfy")
     services.state["slack"] = services.state["json"] = "hanging"
-    handler = handler_of(settings, exit_seconds=0.5)
+    handler = handler_of(settings, exit_seconds=2)
     log.error(REFUSED)
     wait_until(lambda: services.taken["ntfy"], what="the message to the service that is well")
     wait_until(lambda: services.asked["slack"] and services.asked["json"], what="both to hang")
     for sender in psutil.Process().children():
-        seen = f"{sender.cmdline()} {sender.environ()}"  # what other programs can read
-        assert not [secret for secret in SECRETS if secret in seen]
+        with suppress(psutil.NoSuchProcess):  # that of the service that is well ends just now
+            seen = f"{sender.cmdline()} {sender.environ()}"  # what other programs can read
+            assert not [secret for secret in SECRETS if secret in seen]
     began_at = time.monotonic()
     handler.close()
-    assert time.monotonic() - began_at < 1.5, "the bound of one service, not of each"
+    assert time.monotonic() - began_at < 4, "the bound of one service, not of each"
     assert (services.taken["slack"], services.taken["json"]) == ([], [])
 
 
@@ -230,7 +232,7 @@ def test_a_message_whose_process_was_killed_while_the_service_took_it_is_not_sen
     process = start_script(environment, REFUSED)
     wait_until(lambda: services.asked["ntfy"] and services.asked["json"], what="both asked")
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     services.state["ntfy"] = services.state["json"] = "well"
     services.released.set()
     wait_until(lambda: not any(waiting_in(settings).values()), what="both noted")
@@ -252,7 +254,7 @@ def test_a_message_whose_every_process_was_killed_before_the_answer_is_sent_late
     )
     senders = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     for sender in senders:
         sender.kill()
     services.state["ntfy"] = "well"

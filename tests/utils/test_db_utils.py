@@ -536,7 +536,7 @@ def test_replays_are_bounded_and_leave_nothing_half_written(db_conn, notes, monk
 def test_of_two_transactions_that_block_each_other_both_are_done_in_the_end(db_conn, notes):
     for number in (1, 2):
         execute_query("INSERT INTO notes VALUES (%s, '')", (number,), db_conn=db_conn)
-    both_hold_one = threading.Barrier(2, timeout=10)
+    both_hold_one = threading.Barrier(2, timeout=60)
     first_try = threading.local()
 
     def run(mark, order):
@@ -733,7 +733,7 @@ def test_a_holder_that_fell_silent_with_its_whole_machine_loses_the_account(db_c
     try:
         assert silent.hold()
         assert not heir.hold()
-        wait_until(heir.hold, 10)
+        wait_until(heir.hold)
         assert not silent.hold()
     finally:
         silent.release()

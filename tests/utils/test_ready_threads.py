@@ -21,7 +21,7 @@ async def threads() -> AsyncIterator[ReadyThreads]:
     made.stop()
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)

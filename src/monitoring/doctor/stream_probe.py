@@ -9,11 +9,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from alpaca.common.enums import BaseURL
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from config import Settings
+from utils.alpaca_sdk import BaseURL
 
 STEP_SECONDS = 5.0
 _TAKEN_STATUS, _TAKEN_CODE = 429, 406
