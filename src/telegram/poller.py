@@ -14,13 +14,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from config import Settings
-from runtime.telegram_poller import first_beat, save_beat
 from runtime.unwritable import describe_unwritable
 from telegram.commands import MENU, Commands
+from telegram.health import PAUSES_SECONDS, Health
 from telegram.memory import Memory
 from telegram.messages import (
     Command,
@@ -33,7 +32,6 @@ from telegram.messages import (
 from utils.log_events import LogEvent, log_event
 from utils.telegram_client import (
     Answer,
-    Shared,
     TelegramClient,
     TelegramError,
     TokenRefused,
@@ -46,10 +44,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_AGE_SECONDS = 90.0  # an older command is not carried out: who sent it has given up, or forgot
-PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # after one failed request, two, ...
-REFUSED_PAUSE_SECONDS = 60.0
 BEAT_PAUSE_SECONDS = 30.0
-SHARED_SECONDS = 600.0  # two 409 within this are another program; one is our own killed request
 COMMAND_SECONDS = 75.0  # longer than a close waits
 SEND_TRIES = 4
 MAX_SEND_PAUSE_SECONDS = 60.0
@@ -67,16 +62,16 @@ class Poller:
         self._stopping = asyncio.Event()
         self._sales: set[asyncio.Task[None]] = set()
         self._offset: int | None = None
-        self._failures = 0
-        self._beat = first_beat(settings)
+        self._memory.forget_strangers(settings.telegram_chats)
+        self._health = Health(settings, self._memory.strangers)
+        self._name: str | None = None
 
     def stop(self) -> None:
         self._stopping.set()
 
     async def run(self) -> None:
         """Until it is asked to stop. Whatever Telegram, the network or the database do."""
-        self._memory.forget_strangers(self._settings.telegram_chats)
-        self._note()
+        self._health.note()
         async with self._client:
             chats = len(self._settings.telegram_chats)
             log_event(log, LogEvent.TELEGRAM_STARTED, pid=os.getpid(), chats=chats)
@@ -97,18 +92,18 @@ class Poller:
 
     async def _turn(self) -> None:
         """One request, and all that it brought."""
-        self._note()
+        self._health.note()
         try:
             await self._greet()
             answer = await self._or_stop(self._client.get_updates(self._offset))
             if answer is None:
                 return
             received_at = time.monotonic()
-            self._note_answer()
+            self._health.note_answer()
             # Confirmed now, if there was anything: it must not stand in the way of a lower one.
             self._offset = None
             for raw in answer.result:
-                self._note()
+                self._health.note()
                 now = answer.server_time + time.monotonic() - received_at
                 if (update_id := read_update_id(raw)) is not None:
                     self._offset = max(self._offset or 0, update_id + 1)
@@ -117,19 +112,24 @@ class Poller:
                 except Exception:  # noqa: BLE001 - of one message: it must not come again for ever
                     log_event(log, LogEvent.TELEGRAM_FAILED, traceback=True)
         except TelegramError as error:
-            await self._wait_after(error)
+            await self._pause(self._health.note_failure(error))
         except Exception as error:  # noqa: BLE001 - the top of a turn: the next one goes on
             log_event(log, LogEvent.TELEGRAM_FAILED, traceback=True)
-            await self._wait_after(TelegramError(f"a fault of the program: {type(error).__name__}"))
+            fault = TelegramError(f"a fault of the program: {type(error).__name__}")
+            await self._pause(self._health.note_failure(fault))
 
     async def _greet(self) -> None:
         """Once: ask who we are, offer the menu, and say what was left unanswered."""
-        if self._beat.name is not None:
+        if self._name is not None:
             return
         name = await self._client.get_name()
-        await self._client.set_commands(MENU)
-        self._beat = replace(self._beat, name=name)
+        with contextlib.suppress(TelegramError):  # it is only a convenience
+            await self._client.set_commands(MENU)
+        self._name = name
+        self._health.note(name=name)
         for chat_id, text in self._memory.take_unanswered():
+            if chat_id not in self._settings.telegram_chats:  # not any more
+                continue
             log_event(log, LogEvent.TELEGRAM_INTERRUPTED, chat=chat_id)
             await self._send(
                 chat_id,
@@ -147,7 +147,7 @@ class Poller:
         if chat_id not in self._settings.telegram_chats:
             return self._ignore(update_id, chat_id)
         message = read_message(raw)
-        command = read_command(message.text, self._beat.name or "") if message else None
+        command = read_command(message.text, self._name or "") if message else None
         if message is None or command is None:
             if message is not None and message.is_private:
                 await self._send(chat_id, "I know commands only: /help")
@@ -170,7 +170,7 @@ class Poller:
             if self._memory.count_stranger(update_id, chat_id):
                 reason = f"if it is yours, add {chat_id} to TELEGRAM_CHATS in .env"
                 log_event(log, LogEvent.TELEGRAM_STRANGER, mail=True, key=chat_id, reason=reason)
-        self._beat = replace(self._beat, strangers=self._memory.strangers)
+        self._health.note(strangers=self._memory.strangers)
 
     async def _carry_out(self, message: Message, command: Command) -> None:
         """What takes long (a sale) goes on beside the next message; the rest is done in order."""
@@ -232,7 +232,7 @@ class Poller:
                     if left == 0 or isinstance(error, TokenRefused):
                         log_event(log, LogEvent.TELEGRAM_UNANSWERED, chat=chat_id, reason=error)
                         return
-                    self._note()
+                    self._health.note()
                     await self._pause(min(self._pause_after(error, left), MAX_SEND_PAUSE_SECONDS))
 
     def _pause_after(self, error: TelegramError, left: int) -> float:
@@ -240,50 +240,13 @@ class Poller:
             return error.retry_after_seconds
         return PAUSES_SECONDS[SEND_TRIES - 1 - left]
 
-    # Trouble
-
-    def _note_answer(self) -> None:
-        now = time.monotonic()
-        if self._beat.trouble is not None:
-            log_event(log, LogEvent.TELEGRAM_FOUND)
-        is_recent = now - (self._beat.shared_at or 0.0) < SHARED_SECONDS
-        is_shared = self._beat.is_shared and is_recent
-        self._failures = 0
-        self._beat = replace(
-            self._beat, answered_at=now, trouble=None, trouble_at=None, is_shared=is_shared
-        )
-
-    async def _wait_after(self, error: TelegramError) -> None:
-        """Edges, not levels: what is wrong is logged when it begins."""
-        now, is_new = time.monotonic(), self._beat.trouble is None
-        seconds = PAUSES_SECONDS[min(self._failures, len(PAUSES_SECONDS) - 1)]
-        self._failures += 1
-        if isinstance(error, Shared):
-            before = self._beat.shared_at
-            self._beat = replace(self._beat, shared_at=now)
-            if before is None or now - before > SHARED_SECONDS:
-                return await self._pause(seconds)
-            if not self._beat.is_shared:
-                log_event(log, LogEvent.TELEGRAM_SHARED, about="telegram shared", reason=error)
-            self._beat = replace(self._beat, is_shared=True)
-        elif isinstance(error, TokenRefused):
-            seconds = REFUSED_PAUSE_SECONDS
-            if is_new:
-                log_event(log, LogEvent.TELEGRAM_REFUSED, reason=error)
-        else:
-            if isinstance(error, TooManyRequests):
-                seconds = error.retry_after_seconds
-            if is_new:
-                log_event(log, LogEvent.TELEGRAM_LOST, reason=error)
-        trouble_at = now if is_new else self._beat.trouble_at
-        self._beat = replace(self._beat, trouble=str(error), trouble_at=trouble_at)
-        await self._pause(seconds)
+    # Waiting
 
     async def _pause(self, seconds: float) -> None:
         """Alive all the while, however long Telegram wants us to wait."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self._stopping.is_set():
-            self._note()
+            self._health.note()
             await wait_for_event(self._stopping, min(left, BEAT_PAUSE_SECONDS))
 
     async def _or_stop(self, work: Coroutine[Any, Any, Answer]) -> Answer | None:
@@ -296,11 +259,6 @@ class Poller:
         finally:
             stopping.cancel()
             asking.cancel()
-
-    def _note(self) -> None:
-        self._beat = replace(self._beat, beat_at=time.monotonic())
-        with contextlib.suppress(OSError):  # the watchdog will take it for hung, and say so
-            save_beat(self._settings, self._beat)
 
 
 async def in_thread(work: Callable[[], T]) -> T:

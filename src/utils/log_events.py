@@ -207,7 +207,7 @@ class LogEvent(StrEnum):
     TELEGRAM_INTERRUPTED = "telegram.interrupted", _WARNING, "the process that answers on Telegram had ended before a command was answered: it is not carried out again, and its chat was told", "`scripts/status` says how things stand"
     TELEGRAM_STRANGER = "telegram.stranger", _WARNING, "a chat that is not in `TELEGRAM_CHATS` wrote to the bot and was ignored. Said once for each chat; the next are counted. Mailed", "is it yours? Then add it to `TELEGRAM_CHATS`"
     TELEGRAM_LOST = "telegram.lost", _WARNING, "Telegram gives no usable answer; it is asked again and again", "if it lasts, check the network; `scripts/doctor` asks, too"
-    TELEGRAM_FOUND = "telegram.found", _INFO, "Telegram answers again"
+    TELEGRAM_FOUND = "telegram.found", _INFO, "Telegram answers again, to this program alone. Mailed where an alert about it was"
     TELEGRAM_REFUSED = "telegram.refused", _ERROR, "Telegram does not accept `TELEGRAM_TOKEN`", "get the token from @BotFather again"
     TELEGRAM_SHARED = "telegram.shared", _ERROR, "another program reads the messages of this bot of Telegram's (409): which of both gets a command is chance", "end the other one, or give each a bot of its own"
     TELEGRAM_UNANSWERED = "telegram.unanswered", _WARNING, "an answer could not be sent to its chat", "nothing, unless it lasts"
