@@ -13,7 +13,7 @@ import psutil
 from caretakers.plans.telegram_keeper import PollerSnapshot, Step, plan_poller
 from caretakers.runner import ScriptRun, StepFailed
 from config import Settings
-from runtime.daemon_process import DaemonError, age_seconds
+from runtime.daemon_process import DaemonError, age_seconds, is_suspended
 from runtime.telegram_poller import (
     end_poller,
     find_poller,
@@ -51,6 +51,7 @@ def take_poller_snapshot(process: psutil.Process | None, settings: Settings) -> 
         is_wanted=is_wanted,
         process_age_seconds=age,
         beat_age_seconds=None if beat is None else beat.age_seconds(),
+        is_suspended=process is not None and is_suspended(process),
         has_these_settings=beat is None or beat.settings_key == settings_key(settings),
     )
 

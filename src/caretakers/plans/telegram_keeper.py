@@ -33,6 +33,7 @@ class PollerSnapshot:
     process_age_seconds: float | None = None
     beat_age_seconds: float | None = None
     has_these_settings: bool = True
+    is_suspended: bool = False
 
 
 def plan_poller(poller: PollerSnapshot) -> tuple[Step, str] | None:
@@ -42,6 +43,8 @@ def plan_poller(poller: PollerSnapshot) -> tuple[Step, str] | None:
         return None if age is None else (Step.END, "TELEGRAM_TOKEN is not set any more")
     if age is None:
         return Step.START, "TELEGRAM_TOKEN is set and nothing answers there"
+    if poller.is_suspended:
+        return Step.RESTART, "its process is suspended"
     beat = poller.beat_age_seconds
     if beat is None:
         if age <= START_SECONDS:
