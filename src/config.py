@@ -152,6 +152,19 @@ def _alert_urls(raw: str) -> tuple[str, ...]:
     return tuple(urls)
 
 
+def _telegram_token(raw: str) -> str:
+    if not re.fullmatch(r"[0-9]{3,20}:[A-Za-z0-9_-]{20,}", raw):
+        raise ValueError("expected a token as @BotFather writes it, like 123456789:AAF-x4...")
+    return raw
+
+
+def _telegram_chats(raw: str) -> tuple[int, ...]:
+    words = [word for word in re.split(r"[\s,]+", raw) if word]
+    if not all(re.fullmatch(r"-?[0-9]{1,16}", word) for word in words):
+        raise ValueError("expected numbers of chats, like 123456789 or -1001234567890")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
 _SECRET_CHARACTERS = 8  # shorter words of an address are parts of others
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _port = _whole_number(1, 65535, "a port number from 1 to 65535")
@@ -222,6 +235,10 @@ class Settings:
     # Secret: with most of these addresses anybody can write to, or read, what they are of.
     alert_urls: tuple[str, ...] = _setting(_alert_urls, (), secret=True)
     alert_on: frozenset[Topic] = _setting(_topics, frozenset({Topic.ERRORS}))
+    # Secret: whoever knows it can read what the bot is told, and speak for it.
+    telegram_token: str | None = _setting(_telegram_token, None, secret=True)
+    telegram_chats: tuple[int, ...] = _setting(_telegram_chats, ())
+    telegram_api_url: str = _setting(_origin, "https://api.telegram.org")
 
     @property
     def trading_host(self) -> str:
@@ -262,6 +279,7 @@ class Settings:
         """What must never appear in any output, for the log filter."""
         names = [spec.name for spec in fields(self) if not spec.repr and spec.name != "alert_urls"]
         parts = [part for url in self.alert_urls for part in _parts_of(url)]
+        parts += [(self.telegram_token or "").partition(":")[2]]  # where the ":" is written as %3A
         return [value for value in [getattr(self, name) for name in names] + parts if value]
 
 

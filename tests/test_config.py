@@ -352,3 +352,21 @@ def test_the_manual_names_every_setting():
     manual = (PROJECT_ROOT / ".env.example").read_text("utf-8")
     for name in setting_names():
         assert name in manual
+
+
+def test_telegram_needs_a_token_and_numbers_of_chats():
+    assert load_settings(LEAST).telegram_token is None
+    token = "123456789:AAF-the_Token-of-this-bot-0123456789"
+    given = {"TELEGRAM_TOKEN": token, "TELEGRAM_CHATS": "4711, -1001234567890 4711"}
+    settings = load_settings(LEAST | given)
+    assert settings.telegram_chats == (4711, -1001234567890)
+    assert {token, token.partition(":")[2]} <= set(settings.secret_values())
+    assert token not in repr(settings)
+    [problem] = problems_of(LEAST | {"TELEGRAM_TOKEN": "bot123:short-secret"})
+    assert problem == (
+        "TELEGRAM_TOKEN: expected a token as @BotFather writes it, like 123456789:AAF-x4..."
+    )
+    [problem] = problems_of(LEAST | {"TELEGRAM_CHATS": "@owner"})
+    assert problem.startswith("TELEGRAM_CHATS: expected numbers of chats")
+    [problem] = problems_of(LEAST | {"TELEGRAM_API_URL": "http://example.com"})
+    assert "unencrypted URLs are allowed on loopback only" in problem

@@ -73,6 +73,9 @@ MAY_REACH = {
     "operations": THE_BOT | {"operations"},
     "performance": BELOW | {"models", "performance", "strategy"},
     "monitoring": THE_BOT | {"caretakers", "monitoring"},
+    # A front end beside the command line, in the same words.
+    "telegram": THE_BOT
+    | {"caretakers", "cli", "monitoring", "operations", "performance", "telegram"},
     "mariadb_server": BELOW | {"mariadb_server", "runtime"},
     "paper_exchange": {"paper_exchange"},
     "local_stack": ROOMS - {"cli", "main_app"},
@@ -178,6 +181,7 @@ def test_only_a_few_rooms_are_async():
     may = {"main_app", "trading.asset_watches", "trading.bot", "trading.market_data_handler"}
     may |= {"trading.cooldown_ends"}
     may |= {"trading.trade_update_handler", "utils.alpaca_streams", "utils.waiting"}
+    may |= {"telegram.poller", "utils.telegram_client"}
     may |= {"monitoring.doctor.stream_probe", "utils.direct_streams", "utils.ready_threads"}
     for name, path in MODULES.items():
         if name.partition(".")[0] in {"paper_exchange", "local_stack"} or name in may:
@@ -229,6 +233,7 @@ def private_names_touched(path: Path) -> Iterator[tuple[int, str]]:
 HARMLESS = {
     ("main_app", "_exit"),  # os._exit, which is public whatever it is called
     ("utils.apprise_process", "_exit"),
+    ("cli.telegram", "_exit"),
     ("local_stack.loop_monitor", "_current_frames"),  # sys._current_frames, which is public, too
     ("utils.db_connection", "_netbroker"),  # the driver has no other way to read ahead
     (

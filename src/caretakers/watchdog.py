@@ -33,6 +33,7 @@ from caretakers.plans.watchdog import (
     remember,
 )
 from caretakers.runner import ScriptRun, StepFailed
+from caretakers.telegram_keeper import keep_poller
 from config import Settings
 from runtime.daemon_process import (
     FIRST_BEAT_SECONDS,
@@ -79,6 +80,7 @@ def watch(run: ScriptRun) -> None:
         plan = plan_watch(daemon, memory, limits, time.monotonic())
     if run.dry_run:
         _do(run, plan, process, lambda: None)
+        keep_poller(run)
         return
     for path in settings.log_dir.glob("*.out"):
         bound_output(path, max_bytes=OUTPUT_BYTES)
@@ -87,6 +89,7 @@ def watch(run: ScriptRun) -> None:
     after = _ping(settings, plan, after)
     _save_memory(settings, after)
     _do(run, plan, process, lambda: _start(settings, plan, process, after))
+    keep_poller(run)
 
 
 def limits_of(settings: Settings) -> Limits:

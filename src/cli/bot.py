@@ -25,6 +25,7 @@ from config import (
     inspect_environment,
     use_settings,
 )
+from operations.pause import PAUSED_TEXT, pause_buying, resume_buying
 from runtime.daemon_process import (
     DaemonError,
     age_seconds,
@@ -36,7 +37,7 @@ from runtime.daemon_process import (
     stop_on_purpose,
 )
 from runtime.heartbeat import Heartbeat
-from runtime.operator_flags import PAUSED, is_paused, is_stopped, set_flag
+from runtime.operator_flags import is_paused, is_stopped
 from runtime.unwritable import describe_unwritable
 from utils.formatting import span
 from utils.log_events import LogEvent, log_event
@@ -146,19 +147,11 @@ class BotCommand(Command):
     # Buying
 
     def pause(self) -> None:
-        set_flag(self.settings.run_dir, PAUSED, wanted=True)
-        log_event(log, LogEvent.BUYING_PAUSE_REQUESTED)
-        text = "No new buys from now on; what is held is still sold. Again: scripts/bot resume"
-        self.answer(text, paused=True)
+        pause_buying(self.settings)
+        self.answer(f"{PAUSED_TEXT} Again: scripts/bot resume", paused=True)
 
     def resume(self) -> None:
-        was_paused = is_paused(self.settings.run_dir)
-        set_flag(self.settings.run_dir, PAUSED, wanted=False)
-        log_event(log, LogEvent.BUYING_RESUME_REQUESTED, paused=was_paused)
-        text = "It buys again." if was_paused else "Buying was not paused."
-        if find_daemon(self.settings) is None:
-            text += " The daemon does not run: scripts/bot start"
-        self.answer(text, paused=False)
+        self.answer(resume_buying(self.settings), paused=False)
 
     # One line
 

@@ -56,7 +56,7 @@ def close(command: Command) -> None:
         _answer_nothing_to_close(command, asset)
         return
     money = describe_account(command.settings)
-    for line in _plan_lines(plan, money, disable=options.disable):
+    for line in plan_lines(plan, money, disable=options.disable):
         command.say(line)
     _confirm(command, plan, money)
     request_close(plan, disable=options.disable)
@@ -71,15 +71,23 @@ def close(command: Command) -> None:
         "fees_are_estimated": result.fees_are_estimated,
     }
     if not result.is_closed:
-        reason = (
-            f"{symbol} is not sold yet: {result.reason}. The request stays and is carried out as"
-            f" soon as it can be; to withdraw it: scripts/bot close {symbol} --withdraw"
-        )
-        raise Stop(reason, EXIT_FAILED, shown)
-    command.answer(_closed_text(plan, result, disable=options.disable), **shown)
+        raise Stop(unfinished_text(symbol, result), EXIT_FAILED, shown)
+    command.answer(closed_text(plan, result, disable=options.disable), **shown)
 
 
 def _answer_nothing_to_close(command: Command, asset: DcaAsset) -> None:
+    symbol = asset.asset_symbol
+    refuse_nothing_to_close(asset, disable=command.options.disable)
+    disable_asset(asset)
+    command.answer(f"{symbol} holds nothing to sell; it buys no more.", closed=True)
+
+
+def refuse_nothing_to_close(asset: DcaAsset, *, disable: bool) -> None:
+    """Return only if the asset is to be disabled, which can be done all the same.
+
+    Raises:
+        Refused: it says why there is nothing to sell.
+    """
     symbol = asset.asset_symbol
     cycle = load_open_cycle(thread_connection(), asset)
     if cycle is not None and cycle.close_requested:
@@ -87,13 +95,18 @@ def _answer_nothing_to_close(command: Command, asset: DcaAsset) -> None:
             f"{symbol} holds nothing that can be sold, and buys nothing because it is to be"
             f" closed: scripts/bot close {symbol} --withdraw lets it trade again"
         )
-    if not command.options.disable:
+    if not disable:
         raise Refused(
             f"{symbol} holds nothing to sell and no buy of it is open; no more buys:"
             f" scripts/assets disable {symbol}"
         )
-    disable_asset(asset)
-    command.answer(f"{symbol} holds nothing to sell; it buys no more.", closed=True)
+
+
+def unfinished_text(symbol: str, result: CloseResult) -> str:
+    return (
+        f"{symbol} is not sold yet: {result.reason}. The request stays and is carried out as"
+        f" soon as it can be; to withdraw it: scripts/bot close {symbol} --withdraw"
+    )
 
 
 def _confirm(command: Command, plan: ClosePlan, money: str) -> None:
@@ -121,7 +134,7 @@ def _confirm(command: Command, plan: ClosePlan, money: str) -> None:
         raise Stop("nothing was done", EXIT_FAILED)
 
 
-def _plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:
+def plan_lines(plan: ClosePlan, money: str, *, disable: bool) -> list[str]:
     cycle, symbol = plan.cycle, plan.asset.asset_symbol
     lines = [f"Close {symbol} ({money}), cycle {cycle.id}:"]
     if plan.waits_for_buy:
@@ -169,7 +182,7 @@ def _plan_json(plan: ClosePlan, money: str) -> dict[str, Any]:
     }
 
 
-def _closed_text(plan: ClosePlan, result: CloseResult, *, disable: bool) -> str:
+def closed_text(plan: ClosePlan, result: CloseResult, *, disable: bool) -> str:
     symbol = plan.asset.asset_symbol
     if result.cycle.status.value == "error":
         return f"{symbol} ended in error, its coins are not in the account: see scripts/status"

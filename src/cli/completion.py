@@ -35,6 +35,7 @@ MODULES = {
     "database": "cli.database",
     "install_crontab": "cli.install_crontab",
     "caretakers": "cli.caretakers",
+    "telegram": "cli.telegram",
     "completion": "cli.completion",
 }
 # `complete` knows a command by its name without folder: the function leaves those of others alone.

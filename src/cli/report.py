@@ -110,15 +110,15 @@ def _report(
     if options.csv:
         print(report_csv(report), end="")
     elif options.json:
-        print_json(report_json(report, _load_now(connection, symbol)))
+        print_json(report_json(report, load_now(connection, symbol)))
     elif options.plot is not None:
         print(f"drawn: {options.plot}")
     else:
-        console.print(render(report, console, symbol, _load_now(connection, symbol)))
+        console.print(render(report, console, symbol, load_now(connection, symbol)))
     sys.stdout.flush()
 
 
-def _load_now(connection: MySQLConnectionAbstract, symbol: str | None) -> Now:
+def load_now(connection: MySQLConnectionAbstract, symbol: str | None) -> Now:
     """One request, of which a report does not depend: the account is not known where it fails."""
     from utils.account_value import fetch_account_value  # loads the SDK: a second
     from utils.alpaca_client_rest import ExchangeError, get_trading_client

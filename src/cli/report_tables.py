@@ -122,6 +122,25 @@ def render(report: Report, console: Console, symbol: str | None, now: Now) -> Re
     return Group(head, body, *_footnotes(report), account, *fill_lines(now.fills))
 
 
+def lines_of(report: Report, symbol: str | None, now: Now) -> list[RenderableType]:
+    """The same for where no table has room: line below line, with the titles that a phone needs."""
+    head = Text("Complete cycles" + (f" of {symbol}" if symbol else ""))
+    head.append(f"  {moment(report.start)} to {moment(report.end)} UTC")
+    lines = [*report.lines, *([report.total] if len(report.lines) > 1 else [])]
+    body = [Text(f"{line.name}: {_line_words(line)}") for line in lines]
+    account = Text(f"account now: {account_words(now.account)}")
+    body = body or [Text("None in this span.")]
+    return [head, *body, *_footnotes(report), account, *fill_lines(now.fills)]
+
+
+def _line_words(line: Line) -> str:
+    return (
+        f"{counted(line.count, 'cycle')}, {_won_cell(line)} won, fees {_fees_cell(line)} USD,"
+        f" profit {_profit_cell(line)} USD, of cost"
+        f" {_return_cell(line, line.return_on_cost_percent)}"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
     """A column and its cells. Where there is no room, the highest `rank` is left out first."""

@@ -37,7 +37,7 @@ _LABEL_COLUMNS = 12
 _INDENT = 2
 _MIN_PROBLEMS = 3  # before they are fewer than that, the table goes
 _LINES_OF_ASSET = 2
-_OMITTED_IF_SHORT = ("streams", "caretakers", "left over", "account")
+_OMITTED_IF_SHORT = ("streams", "caretakers", "telegram", "left over", "account")
 _CENT = Decimal("0.01")
 
 
@@ -92,9 +92,9 @@ def _screen(
     """
     is_short = shown is not None
     width = console.width if is_short else None
-    parts: list[RenderableType] = [_headline(status), *_verdict(status, width, problems)]
+    parts: list[RenderableType] = [headline(status), *verdict(status, width, problems)]
     parts += [] if is_short else [Text()]
-    for label, text in _facts(status, is_short=is_short):
+    for label, text in facts(status, is_short=is_short):
         if not is_short or label not in _OMITTED_IF_SHORT:
             parts.append(_labelled(label, text))
     assets = status.assets if shown is None else shown
@@ -103,7 +103,7 @@ def _screen(
     elif status.assets == ():
         parts.append(_labelled("assets", Text("none yet: scripts/assets add BTC/USD")))
     if not is_short:
-        return Group(*parts, *fill_lines(status.last_fills), *_event_lines(status))
+        return Group(*parts, *fill_lines(status.last_fills), *event_lines(status))
     left_out = len(status.assets or ()) - len(assets or ())
     what = counted(left_out, "more asset") if left_out else "the whole screen"
     return Group(*parts, _too_low(what))
@@ -121,14 +121,14 @@ def count_lines(picture: RenderableType, console: Console) -> int:
     return len(console.render_lines(picture, pad=False))
 
 
-def _headline(status: Status) -> Text:
+def headline(status: Status) -> Text:
     text = Text("DCA bot  ", style="bold")
     text.append(status.money, style="bold white on red" if status.is_live else "bold green")
     text.append(f"  {status.trading_host}  {day_and_clock(status.read_at)} UTC", "not bold dim")
     return text
 
 
-def _verdict(
+def verdict(
     status: Status, width: int | None = None, shown: int | None = None
 ) -> list[RenderableType]:
     """All is well, or each wrong thing: whole, or with `width` the first `shown` in a line each."""
@@ -158,28 +158,32 @@ def _labelled(label: str, text: Text) -> RenderableType:
     return grid
 
 
-def _facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
+def facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
+    """Labels, and what is so."""
     daemon = status.daemon
-    facts = [("daemon", _daemon(daemon))]
+    found = [("daemon", _daemon(daemon))]
     if daemon.quotes and daemon.trade_updates:
-        facts.append(("streams", _streams(daemon, daemon.quotes, daemon.trade_updates)))
-    facts.append(("caretakers", _caretakers(status.caretakers)))
+        found.append(("streams", _streams(daemon, daemon.quotes, daemon.trade_updates)))
+    found.append(("caretakers", _caretakers(status.caretakers)))
+    if status.telegram is not None:
+        style = "red" if status.telegram.problem else ""
+        found.append(("telegram", Text(status.telegram.words, style=style)))
     if daemon.is_paused:
-        facts.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
+        found.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
     if held := [asset.held for asset in status.assets or () if asset.held]:
         rest = [f"{one.symbol}: {one.words}" for one in held if not one.is_wrong]
-        facts += [("held back", Text("; ".join(rest), style="yellow"))] if rest else []
+        found += [("held back", Text("; ".join(rest), style="yellow"))] if rest else []
     if left := [asset for asset in status.assets or () if _is_worth_a_cent(asset)]:
         words = ", ".join(f"{coins(asset.leftover)} {asset.symbol}" for asset in left)
-        facts.append(("left over", Text(f"{words}: of earlier cycles, sold with the next")))
+        found.append(("left over", Text(f"{words}: of earlier cycles, sold with the next")))
     if status.assets is not None:
-        facts.append(("profit", _profit(status.assets, status.removed, is_short=is_short)))
+        found.append(("profit", _profit(status.assets, status.removed, is_short=is_short)))
     else:
-        facts.append(("assets", Text("unknown: the database cannot be read", style="red")))
-    facts.append(("account", Text(account_words(status.account))))
+        found.append(("assets", Text("unknown: the database cannot be read", style="red")))
+    found.append(("account", Text(account_words(status.account))))
     if status.buy_limits or not is_short:
-        facts.append(("buy limits", buy_limit_words(status)))
-    return facts
+        found.append(("buy limits", buy_limit_words(status)))
+    return found
 
 
 def _is_worth_a_cent(asset: AssetStatus) -> bool:
@@ -275,7 +279,7 @@ def _profit(
     return text
 
 
-def _event_lines(status: Status) -> list[RenderableType]:
+def event_lines(status: Status) -> list[RenderableType]:
     if not status.events:
         return []
     lines: list[RenderableType] = [

@@ -47,7 +47,7 @@ def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
         padding=(0, 1 if console.is_terminal else 2, 0, 0) if is_wide else 0,
         expand=console.is_terminal and not is_wide,
     )
-    lines = [_cells(asset, status, is_wide=is_wide) for asset in status.assets or ()]
+    lines = [cells_of(asset, status, is_wide=is_wide) for asset in status.assets or ()]
     for title in lines[0]:
         table.add_column(title, justify="left" if title in _TEXTS else "right", no_wrap=True)
     for cells in lines:
@@ -84,7 +84,7 @@ def _total_cells(assets: Sequence[AssetStatus]) -> dict[str, Text | str]:
     }
 
 
-def _cells(asset: AssetStatus, status: Status, *, is_wide: bool) -> dict[str, Text | str]:
+def cells_of(asset: AssetStatus, status: Status, *, is_wide: bool) -> dict[str, Text | str]:
     """By column title."""
     symbol = Text(asset.symbol, style="bold" if asset.is_enabled else "dim")
     state, order = _state(asset, status), _order(asset)

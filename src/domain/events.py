@@ -27,6 +27,8 @@ class EventKind(StrEnum):
     ASSET_ENABLED = "asset_enabled"
     ASSET_REMOVED = "asset_removed"
     ASSET_RENAMED = "asset_renamed"
+    BUYING_PAUSE_REQUESTED = "buying_pause_requested"
+    BUYING_RESUME_REQUESTED = "buying_resume_requested"
     CLOSE_REQUESTED = "close_requested"
     CLOSE_WITHDRAWN = "close_withdrawn"
     COOLDOWN_ENDLESS = "cooldown_endless"

@@ -119,8 +119,9 @@ def sum_fills_usd(entries: list[JournalEntry], side: Side) -> Decimal:
     return sum((e.filled_usd - e.fee_usd for e in entries if e.side is side), Decimal(0))
 
 
-def request_close(plan: ClosePlan, *, disable: bool) -> None:
-    """Save the request (and disable the asset): from here on the cycle buys nothing.
+def request_close(plan: ClosePlan, *, disable: bool, by: str = "the user") -> None:
+    """Save the request (and disable the asset): from here on the cycle buys nothing. `by`: who
+    asks, for the event.
 
     Raises:
         Refused: when the cycle has ended since.
@@ -134,7 +135,7 @@ def request_close(plan: ClosePlan, *, disable: bool) -> None:
             raise Refused(f"the cycle of {symbol} has just ended: nothing to close")
         if not cycle.close_requested:
             update_cycle(connection, cycle.id, {"close_requested": True})
-            reason = "the user wants it sold now"
+            reason = f"{by} wants it sold now"
             note_change(connection, plan.asset, EventKind.CLOSE_REQUESTED, reason, cycle)
         if disable:
             disable_asset(plan.asset)
@@ -147,6 +148,7 @@ def request_close(plan: ClosePlan, *, disable: bool) -> None:
         cycle=plan.cycle.id,
         quantity=plan.cycle.quantity,
         disable=disable,
+        by=None if by == "the user" else by,
     )
 
 

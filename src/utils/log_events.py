@@ -194,11 +194,26 @@ class LogEvent(StrEnum):
     CLOSE_REQUESTED = "close.requested", _INFO, "`scripts/bot close`: the position is to be sold"
     CLOSE_WITHDRAWN = "close.withdrawn", _INFO, "the request to close was withdrawn"
     CLOSE_UNQUOTED = "close.unquoted", _INFO, "no price could be read to show what closing would bring"
-    BUYING_PAUSE_REQUESTED = "buying.pause_requested", _INFO, "`scripts/bot pause`"
-    BUYING_RESUME_REQUESTED = "buying.resume_requested", _INFO, "`scripts/bot resume`"
+    BUYING_PAUSE_REQUESTED = "buying.pause_requested", _INFO, "`scripts/bot pause`, or /pause from a chat (`by`)"
+    BUYING_RESUME_REQUESTED = "buying.resume_requested", _INFO, "`scripts/bot resume`, or /resume from a chat (`by`)"
     DAEMON_START_REQUESTED = "daemon.start_requested", _INFO, "`scripts/bot start`"
     DAEMON_STOP_REQUESTED = "daemon.stop_requested", _INFO, "`scripts/bot stop`"
     DAEMON_RESTART_REQUESTED = "daemon.restart_requested", _INFO, "`scripts/bot restart`"
+    # From the phone.
+    TELEGRAM_STARTED = "telegram.started", _INFO, "the bot answers on Telegram, to so many `chats`"
+    TELEGRAM_STOPPED = "telegram.stopped", _INFO, "what answers on Telegram was asked to end"
+    TELEGRAM_COMMANDED = "telegram.commanded", _INFO, "a chat of `TELEGRAM_CHATS` gave a command, and what came of it (`outcome`)"
+    TELEGRAM_EXPIRED = "telegram.expired", _INFO, "a command was too old when it was read: it was not carried out, and its chat was told"
+    TELEGRAM_INTERRUPTED = "telegram.interrupted", _WARNING, "the process that answers on Telegram had ended before a command was answered: it is not carried out again, and its chat was told", "`scripts/status` says how things stand"
+    TELEGRAM_STRANGER = "telegram.stranger", _WARNING, "a chat that is not in `TELEGRAM_CHATS` wrote to the bot and was ignored. Said once for each chat; the next are counted. Mailed", "is it yours? Then add it to `TELEGRAM_CHATS`"
+    TELEGRAM_LOST = "telegram.lost", _WARNING, "Telegram gives no usable answer; it is asked again and again", "if it lasts, check the network; `scripts/doctor` asks, too"
+    TELEGRAM_FOUND = "telegram.found", _INFO, "Telegram answers again, to this program alone. Mailed where an alert about it was"
+    TELEGRAM_REFUSED = "telegram.refused", _ERROR, "Telegram does not accept `TELEGRAM_TOKEN`", "get the token from @BotFather again"
+    TELEGRAM_SHARED = "telegram.shared", _ERROR, "another program reads the messages of this bot of Telegram's (409): which of both gets a command is chance", "end the other one, or give each a bot of its own"
+    TELEGRAM_UNANSWERED = "telegram.unanswered", _WARNING, "an answer could not be sent to its chat", "nothing, unless it lasts"
+    TELEGRAM_FAILED = "telegram.failed", _ERROR, "a bug of the program while a command was carried out; later ones still are", "report the traceback"
+    POLLER_MISSED = "poller.missed", _WARNING, "the watchdog found that nothing answers on Telegram, and starts it", "nothing, unless it happens again: `logs/telegram.log` and `logs/telegram.out`"
+    POLLER_ENDED = "poller.ended", _INFO, "the watchdog ended what answers on Telegram, and why (`reason`)"
     # fmt: on
 
 

@@ -45,7 +45,7 @@ class SecretFilter(logging.Filter):
 
 def setup_logging(settings: Settings, program: str, *, console: bool = True) -> None:
     """Log to `LOG_DIR/<program>.log` (rotated) and, if `console`, to standard error, unless that is
-    the file beside it in which the daemon's output is kept: no line stands in both.
+    the file beside it in which its output is kept: no line stands in both.
 
     Raises:
         OSError: when the log folder cannot be written.
@@ -56,7 +56,8 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     file = RotatingFileHandler(settings.log_dir / f"{program}.log", encoding="utf-8")
     file.maxBytes, file.backupCount = _FILE_BYTES, _FILES_KEPT
     handlers: list[logging.Handler] = [file]
-    if console and not _is_standard_error(settings.log_dir / OUTPUT_NAME):
+    outputs = (OUTPUT_NAME, f"{program}.out")
+    if console and not any(_is_standard_error(settings.log_dir / name) for name in outputs):
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
         handler.setLevel(settings.log_level)

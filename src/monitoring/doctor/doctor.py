@@ -17,6 +17,7 @@ from monitoring.doctor import (
     database_checks,
     exchange_checks,
     machine_checks,
+    telegram_checks,
 )
 from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, NotChecked, fail, warn
@@ -62,6 +63,7 @@ CHECKS = (
     Check("mail", alert_checks.check_mail),
     Check("alerts", alert_checks.check_services),
     Check("watcher", alert_checks.check_watcher),
+    Check("telegram", telegram_checks.check_telegram),
 )
 TESTS = (
     Check("test mail", alert_checks.send_test_mail),

@@ -37,6 +37,7 @@ from monitoring.status.caretaker_status import (
 from monitoring.status.daemon_status import DaemonStatus, load_daemon_status
 from monitoring.status.held_back import HeldBack, StateKey, find_foreign_coins
 from monitoring.status.stalled_stream import find_stalled_stream
+from monitoring.status.telegram_status import TelegramStatus, load_telegram_status
 from monitoring.status.timed_calls import Pending, TookTooLong
 from trading.buy_limits import BuyLimits, Usage
 from utils.account_value import AccountValue, fetch_account_value
@@ -81,6 +82,7 @@ class Status:
     database_problem: str | None
     exchange_problem: str | None
     prices_problem: str | None
+    telegram: TelegramStatus | None = None
 
     @property
     def is_well(self) -> bool:
@@ -175,6 +177,7 @@ class StatusReader:
             database_problem=database_problem,
             exchange_problem=exchange_problem,
             prices_problem=(prices_problem or _unpriced(statuses, quotes)) if statuses else None,
+            telegram=load_telegram_status(settings),
         )
         return replace(status, problems=tuple(find_problems(status, stalled, set(self._rules))))
 
@@ -213,6 +216,7 @@ def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) 
         if known_symbols and asset.symbol not in known_symbols and asset.problem is None:
             found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
     found += find_caretaker_problems(status.caretakers)
+    found.append(status.telegram.problem if status.telegram else None)
     for event in status.events:
         age_seconds = (status.read_at - event.created_at).total_seconds()
         if event.is_wrong_now(status.read_at):
