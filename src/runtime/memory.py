@@ -34,7 +34,19 @@ def settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.collect()  # counts what is left: a full collection comes when a quarter of that is new
+    give_memory_back()
+
+
+def give_memory_back() -> None:
+    """What was freed goes back to the system, also from between what is in use.
+
+    To be called after work that took much for a moment, by its own thread. Left to itself, such
+    work fills other gaps each time, and the process keeps them all: it grew by 10 to 20 MB an hour.
+    A collection also counts what is left (the next full one comes when a quarter of that is new)
+    and empties Python's own lists of free tuples. It keeps the event loop for 0.5 ms with 20 assets
+    and 2 ms with 500.
+    """
+    gc.collect()
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 

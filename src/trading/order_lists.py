@@ -18,13 +18,16 @@ from strategy.order_history import BEGINNING, OrderHistory, can_be_of, earliest_
 from strategy.reconciliation import Action, plan
 from strategy.reconciliation_facts import CurrentOrder
 from trading.order_claims import read_claims
-from utils.alpaca_orders import PAGE_SIZE, fetch_order_page, parse_orders, read_order_pages
+from utils.alpaca_orders import fetch_order_page, parse_orders, read_order_pages
 from utils.alpaca_queries import fetch_orders
 from utils.alpaca_sdk import TradingClient
 from utils.db_utils import thread_connection
 
 LATE_FILL_WINDOW = timedelta(hours=1)  # fills can still arrive for an order that ended
 MAX_WINDOW = timedelta(hours=24)
+# Of a sweep: what the whole of a page needs beside it, its records and their rows, is several times
+# the page. Freed, it would stay with the process.
+ORDERS_AT_ONCE = 50
 
 
 class OrderLists:
@@ -50,8 +53,8 @@ class OrderLists:
         awaited = {one.latest_order_id for one in cycles if one.status in WAITING_STATUSES}
         kept = awaited | {one.id for one in known}
         raw_orders = read_order_pages(self._client, "all", after)
-        while page := list(islice(raw_orders, PAGE_SIZE)):
-            orders = parse_orders(page, unreadable.append)
+        while some := list(islice(raw_orders, ORDERS_AT_ONCE)):
+            orders = parse_orders(some, unreadable.append)
             history.listed += len(orders)
             history.add(_that_matter(orders, cycles, kept))
         history.add([], unreadable)

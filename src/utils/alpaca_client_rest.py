@@ -35,9 +35,11 @@ from utils.alpaca_http import (
 from utils.alpaca_orders import read_order_pages
 from utils.alpaca_sdk import CryptoHistoricalDataClient, Order, TradeAccount, TradingClient
 from utils.log_events import LogEvent, log_event
+from utils.side_by_side import make_ready
 
 log = logging.getLogger(__name__)
 
+QUESTIONS_AT_ONCE = 2  # before an order, at most
 _CRYPTO_TIME_IN_FORCE = ("gtc", "ioc")
 
 __all__ = [
@@ -87,12 +89,14 @@ def _make_data_client(settings: Settings) -> CryptoHistoricalDataClient:
 
 
 def keep_connections_warm() -> None:
-    """See that orders and the reads before them find connections that are open. Blocking; to be
-    called every few seconds by a process that lives long. Sends no request.
+    """See that orders and the reads before them find connections that are open, and threads to ask
+    two things at once. Blocking; to be called every few seconds by a process that lives long. Sends
+    no request.
     """
     for client in (get_trading_client(), get_data_client()):
         keep_warm(client)
     requests_left()  # opens the file that requests are counted in
+    make_ready(QUESTIONS_AT_ONCE)
 
 
 def get_account_info(client: TradingClient) -> TradeAccount | None:

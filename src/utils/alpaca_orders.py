@@ -85,23 +85,34 @@ def parse_orders(
 def read_order_pages(
     client: TradingClient, status: str, after: datetime | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Raw orders, page by page: Alpaca gives 500 at most and filters by submission time."""
-    seen: set[str] = set()
+    """Raw orders, page by page: Alpaca gives 500 at most and filters by submission time.
+
+    One page is held, and of it only what was not taken yet: a page is a megabyte, and what a lively
+    hour's would take together the process would keep.
+    """
+    seen: set[Any] = set()
     cursor = after
     while True:
         params: dict[str, Any] = {"status": status, "limit": PAGE_SIZE, "direction": "asc"}
         if cursor is not None:
             params["after"] = cursor.isoformat()
         page = _read_page(client, params)
-        fresh = [raw for raw in page if raw.get("id") not in seen]
-        seen.update(str(raw.get("id")) for raw in fresh)
-        yield from fresh
-        if len(page) < PAGE_SIZE:
+        is_last = len(page) < PAGE_SIZE
+        if not is_last:
+            # One microsecond back: orders of the same instant can straddle the page.
+            reached = _last_submission(page) - timedelta(microseconds=1)
+            has_fresh = any(raw.get("id") not in seen for raw in page)
+            if not has_fresh or (cursor is not None and reached < cursor):
+                raise ExchangeUnavailable("the list of orders does not end")
+            cursor = reached
+        before, seen = seen, {raw.get("id") for raw in page}
+        page.reverse()
+        while page:
+            raw = page.pop()
+            if raw.get("id") not in before:
+                yield raw
+        if is_last:
             return
-        if not fresh:
-            raise ExchangeUnavailable("the list of orders does not end")
-        # One microsecond back: orders of the same instant can straddle the page.
-        cursor = _last_submission(page) - timedelta(microseconds=1)
 
 
 def _read_page(client: TradingClient, params: dict[str, Any]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import gc, json, re, sys, threading
-from runtime.memory import prepare_process, settle_memory
+from runtime.memory import give_memory_back, prepare_process, settle_memory
 
 def resident_kb():
     return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1])
@@ -31,6 +31,11 @@ large = [b'x' * 200_000 for _ in range(100)]
 grown = resident_kb() - before
 del large
 kept = resident_kb() - before
+held = [b'x' * 8_000 for _ in range(2_500)]
+held = held[::50]
+between = resident_kb() - before
+give_memory_back()
+given_back = between - (resident_kb() - before)
 turns = threading.Barrier(16)
 threads = [threading.Thread(target=lambda n=n: (turns.wait(), work(n))) for n in range(16)]
 for thread in threads:
@@ -38,16 +43,17 @@ for thread in threads:
 for thread in threads:
     thread.join()
 print(json.dumps({"arenas": arenas(), "grown": grown, "kept": kept,
-    "frozen": gc.get_freeze_count(), "switch": sys.getswitchinterval()}))
+    "given_back": given_back, "frozen": gc.get_freeze_count(), "switch": sys.getswitchinterval()}))
 """
 
 
-def test_threads_share_few_arenas_and_large_lists_go_back_to_the_system():
+def test_threads_share_few_arenas_and_what_was_freed_goes_back_to_the_system():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     found = json.loads(done.stdout)
     assert found["arenas"] <= 2, found
     assert found["grown"] > 15_000 > 1_000 > found["kept"], found
+    assert found["given_back"] > 15_000, found  # of 20 MB, from between what is still in use
     assert found["frozen"] > 5_000, found
     assert found["switch"] == pytest.approx(0.001)

@@ -170,6 +170,28 @@ async def test_after_a_gap_longer_than_a_sweep_reads_the_next_one_is_a_recovery(
     work.cancel()
 
 
+async def test_what_a_sweep_needed_goes_back_to_the_system_also_when_it_fails_never_in_the_loop(
+    bot, start, monkeypatch
+):
+    monkeypatch.setattr(trading_bot, "RETRY_SECONDS", 0.05)
+    sweep, threads = bot.reconciler.recover, list[str]()
+
+    def fail_once():
+        monkeypatch.setattr(bot.reconciler, "recover", sweep)
+        raise DatabaseUnavailable("gone")
+
+    monkeypatch.setattr(bot.reconciler, "recover", fail_once)
+    monkeypatch.setattr(
+        trading_bot, "give_memory_back", lambda: threads.append(threading.current_thread().name)
+    )
+    start()
+    work = asyncio.create_task(bot.keep_reconciled())
+    await until(lambda: bot._recovered)
+    work.cancel()
+    assert len(threads) == 2
+    assert all(name.startswith("bot-sweeps") for name in threads), threads
+
+
 async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(bot, start, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(trading_bot, "RETRY_SECONDS", 0.05)

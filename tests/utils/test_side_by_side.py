@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from utils.side_by_side import side_by_side
+from utils.side_by_side import Ahead, make_ready, side_by_side
 
 
 def fail(error):
@@ -26,6 +26,15 @@ def test_each_waits_for_the_other_so_both_run_at_once():
 def test_the_first_runs_in_the_calling_thread():
     first, second = side_by_side(threading.get_ident, threading.get_ident)
     assert first == threading.get_ident() != second
+
+
+def test_a_call_starts_no_thread_where_they_were_made_ready():
+    make_ready(2)
+    before = set(threading.enumerate())
+    calls = [Ahead(threading.current_thread), Ahead(threading.current_thread)]
+    assert {call.answer() for call in calls} <= before
+    make_ready(2)
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("is_late", [False, True])

@@ -46,11 +46,14 @@ MONITOR = PROJECT_ROOT / "src" / "local_stack" / "loop_monitor.py"
 
 @dataclass(eq=False)
 class Crowd:
-    """One daemon with `assets` that hold coins, and one that trades."""
+    """One daemon with `assets` that hold coins, and one that trades. `watches_loop`: its pauses are
+    seen, by threads and lists in its own process.
+    """
 
     lab: Lab
     checkout: Checkout
     assets: int
+    watches_loop: bool = True
     client: Client = field(init=False)
     trader: Trader = field(init=False)
     report_file: Path = field(init=False)
@@ -59,8 +62,8 @@ class Crowd:
     def __post_init__(self) -> None:
         symbols = [f"M{number}/USD" for number in range(self.assets)]
         self.report_file = self.lab.folder / f"loop-{self.checkout.name.replace(' ', '-')}.json"
-        watched = ("-P", str(MONITOR), "--out", str(self.report_file), "src/main_app.py")
-        self.client = self.lab.daemon(self.checkout, symbols, command=watched)
+        watch = ("-P", str(MONITOR), "--out", str(self.report_file)) if self.watches_loop else ()
+        self.client = self.lab.daemon(self.checkout, symbols, command=(*watch, "src/main_app.py"))
         self.trader = Trader(self.lab, self.client, knows_strategy=True)
         self._traded, *self._others = symbols
         self.client.database.add_asset(self._traded)
@@ -177,8 +180,10 @@ async def _one_crowd(lab: Lab, checkout: Checkout, plan: BenchmarkPlan) -> dict[
 
 
 async def measure_memory(lab: Lab, checkouts: Sequence[Checkout], plan: BenchmarkPlan) -> Section:
-    make = [asyncio.to_thread(Crowd, lab, one, MEMORY_ASSETS) for one in checkouts]
-    crowds = [await one for one in make]
+    crowds = [
+        await asyncio.to_thread(Crowd, lab, one, MEMORY_ASSETS, watches_loop=False)
+        for one in checkouts
+    ]
     await lab.start([crowd.client for crowd in crowds])
     samples: dict[str, list[dict[str, float]]] = {one.checkout.name: [] for one in crowds}
     async with contextlib.AsyncExitStack() as flows:
