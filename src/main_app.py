@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
-import utils.sdk_without_frames  # noqa: F401 - before whatever loads the SDK
 from utils.formatting import describe_account
 
 # isort: split

@@ -189,7 +189,6 @@ def _exchange_error(script: Script) -> type[Exception]:
     """The exchange's errors; a script that never asks it does not load the SDK for them."""
     if not script.needs_exchange:
         return StepFailed
-    import utils.sdk_without_frames  # noqa: F401 - before whatever loads the SDK
     from utils.alpaca_http import ExchangeError
 
     return ExchangeError
