@@ -32,10 +32,12 @@ watch it.
 
 Set it up (docs/telegram.md):
 
-  1. Write /newbot to @BotFather on Telegram. It gives you a token: TELEGRAM_TOKEN=... in .env
-  2. Write anything to your new bot. It does not answer, but scripts/doctor names your chat.
-  3. TELEGRAM_CHATS=<that number> in .env. Nobody else is answered, and you are told of who tries.
-  4. scripts/doctor says whether it works.
+  first       write /newbot to @BotFather on Telegram. It gives you a token: TELEGRAM_TOKEN=... in
+              .env
+  second      write anything to your new bot. It does not answer, but scripts/doctor names your chat
+  third       TELEGRAM_CHATS=<that number> in .env. Nobody else is answered, and you are told of who
+              tries
+  last        scripts/doctor says whether it works
 
 Only one process reads the messages of a bot: a second one here refuses to start, and of one
 elsewhere you are told. It needs no open port: it asks Telegram."""
