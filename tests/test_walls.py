@@ -72,6 +72,7 @@ MAY_REACH = {
     "operations": THE_BOT | {"operations"},
     "performance": BELOW | {"models", "performance", "strategy"},
     "monitoring": THE_BOT | {"caretakers", "monitoring"},
+    "research": BELOW | {"research", "strategy"},
     "mariadb_server": BELOW | {"mariadb_server", "runtime"},
     "paper_exchange": {"paper_exchange"},
     "local_stack": ROOMS - {"cli", "main_app"},
