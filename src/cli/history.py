@@ -149,8 +149,15 @@ class HistoryCommand(Command):
 
     # What there is
 
+    def _symbols(self) -> Sequence[str]:
+        """Those asked for; none means all."""
+        wanted: Sequence[str] = self.options.symbols
+        if unknown := [one for one in wanted if one not in self._history.symbols()]:
+            raise Refused(f"there is nothing of {', '.join(unknown)} here (scripts/history list)")
+        return wanted
+
     def list(self) -> int:
-        holdings = list_holdings(self._history, self.options.symbols)
+        holdings = list_holdings(self._history, self._symbols())
         problems = [text for one in holdings for text in one.problems]
         shown = {"holdings": [holding_json(one) for one in holdings]}
         if self.as_json and not problems:
@@ -164,7 +171,7 @@ class HistoryCommand(Command):
         return EXIT_DONE
 
     def verify(self) -> int:
-        checked = list(verify(self._history, self.options.symbols))
+        checked = [*verify(self._history, self._symbols())]
         problems = [one.problem for one in checked if one.problem]
         rows = sum(one.rows for one in checked)
         shown = {"files": len(checked), "rows": rows, "problems": problems}

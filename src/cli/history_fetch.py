@@ -73,7 +73,8 @@ class FetchRun:
         )
         for result in fetch.months(first, last):
             self.results.append(result)
-            if result.is_new:
+            is_of_others = result.content and result.content.origin.source != source.name
+            if result.is_new or is_of_others:
                 self.tell(month_text(result, source.name))
 
     def _broken_off(self, reason: str) -> Stop:

@@ -99,7 +99,7 @@ def month_text(result: MonthResult, source: str) -> str:
         return f"{name}  no bars at {source}: nothing is stored, the next fetch asks again"
     parts = [f"{len(content.series):,} {content.kind}"]
     if not result.is_new:
-        parts.append("there already")
+        parts.append(f"there already, from {content.origin.source}")
     if result.gaps:
         parts.append(gaps_text(content.kind, result.gaps))
     origin = content.origin

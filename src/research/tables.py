@@ -21,7 +21,7 @@ import numpy as np
 from research.errors import HistoryError, UnusablePrices
 from research.series import Kind
 
-# Optional: 150 MB installed, more than a third of everything else, for what most never import.
+# Optional: 170 MB installed, more than a third of everything else, for what most never import.
 PYARROW = "pyarrow==26.0.1"
 _BATCH_ROWS = 50_000
 _SPELLINGS = {

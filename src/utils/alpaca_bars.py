@@ -7,7 +7,6 @@ though another one follows: only `next_page_token` says where the end is.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -24,8 +23,6 @@ from utils.alpaca_http import (
     read,
 )
 from utils.request_pace import RequestPace
-
-log = logging.getLogger(__name__)
 
 PAGE_BARS = 10_000
 MAX_PAGES = 1_000  # of a month, which has 44,640 minutes

@@ -151,6 +151,8 @@ def test_garbage_is_named_by_every_reader_and_fetched_anew(run, history):
         (["import", "x.csv", "--places", "99"], 2, "--places takes"),
         (["export", BTC], 1, "there are no bars of BTC/USD"),
         (["export", BTC, "--json"], 2, "--output"),
+        (["list", BTC], 2, "there is nothing of BTC/USD here"),
+        (["verify", BTC, "ETH/USD"], 2, "there is nothing of BTC/USD, ETH/USD here"),
         (["forget"], 2, "scripts/history --help"),
     ],
 )
@@ -158,6 +160,28 @@ def test_what_cannot_be_done_is_one_line_with_the_cure(run, arguments, code, rea
     said = run(*arguments)
     assert reason in said.complaint
     assert said.code == code
+
+
+def test_a_month_of_another_source_is_left_and_told(run, environment, history, tmp_path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("time,open,high,low,close\n2023-06-05T10:00Z,5,6,4,5\n")
+    run("import", str(mine), "--symbol", BTC)
+    june, july, *_ = run(*FETCH).output.splitlines()
+    assert june == "BTC/USD 2023-06  1 bars; there already, from mine.csv; " + june.split("; ")[2]
+    assert july.startswith("BTC/USD 2023-07  120 bars")
+    assert len(history.load_bars(BTC).series) == 221
+    assert run(*FETCH, "--replace").output.startswith("BTC/USD 2023-06  120 bars")
+
+
+@pytest.mark.parametrize("command", [["list"], ["export", BTC]], ids=lambda words: words[0])
+def test_an_answer_that_cannot_be_written_is_one_line(run, environment, command):
+    run(*FETCH)
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >/dev/full', "sh", *COMMAND, *command],
+        capture_output=True, text=True, check=False, env=os.environ,
+    )  # fmt: skip
+    assert done.stderr.startswith("history: cannot write the answer (make room")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
 def test_an_empty_history_says_how_to_begin(run):
