@@ -213,6 +213,7 @@ class Settings:
     pid_file: Path = _setting(_path, PROJECT_ROOT / "run" / "main_app.pid")
     log_dir: Path = _setting(_path, PROJECT_ROOT / "logs")
     backup_dir: Path = _setting(_path, PROJECT_ROOT / "backups")
+    history_dir: Path = _setting(_path, PROJECT_ROOT / "history")
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
     taker_fee_percent: Decimal = _setting(_percent, Decimal("0.25"))
     maker_fee_percent: Decimal = _setting(_percent, Decimal("0.15"))

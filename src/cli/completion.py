@@ -32,6 +32,7 @@ MODULES = {
     "alerts": "cli.alerts",
     "doctor": "cli.doctor",
     "logs": "cli.logs",
+    "history": "cli.history_options",
     "database": "cli.database",
     "install_crontab": "cli.install_crontab",
     "caretakers": "cli.caretakers",

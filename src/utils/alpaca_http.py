@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from domain.wire import WireError
 from utils.alpaca_sdk import APIError, RESTClient, RetryException
-from utils.http_answers import Answer
+from utils.http_answers import Answer, ExactAnswer
 from utils.http_hosts import Host
 from utils.http_ways import NoAnswer
 from utils.log_events import LogEvent, log_event
@@ -92,8 +92,9 @@ def requests_left() -> int | None:
 class _Session:
     """What the SDK's client uses of a session, for all threads. Cookies and redirects are off."""
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, own_pace: RequestPace | None, *, is_exact: bool) -> None:
         self._origin = origin
+        self._own_pace, self._is_exact = own_pace, is_exact
         self.host = Host(origin)
 
     def request(
@@ -114,15 +115,17 @@ class _Session:
         assert url.startswith(self._origin)
         assert not allow_redirects
         target = url[len(self._origin) :]
-        is_counted = _COUNTED_PATH in target
+        pace = self._own_pace or (_pace if _COUNTED_PATH in target else None)
+        # Without keys the SDK names them all the same, with None.
+        headers = {name: value for name, value in headers.items() if value is not None}
         if isinstance(params, dict):
             given = {name: value for name, value in params.items() if value is not None}
             params = urlencode(given, doseq=True)
         if params:
             target += f"?{params}"
         body = None if json is None else dumps(json, allow_nan=False).encode()
-        if is_counted:
-            _pace.take(reads=method == "GET")
+        if pace is not None:
+            pace.take(reads=method == "GET")
         answer = self.host.request(
             method,
             target,
@@ -131,19 +134,28 @@ class _Session:
             connect_seconds=CONNECT_TIMEOUT_SECONDS,
             answer_seconds=ANSWER_TIMEOUT_SECONDS,
         )
-        if is_counted:
-            _pace.learn(answer.headers)
+        if pace is not None:
+            pace.learn(answer.headers)
+        if self._is_exact:
+            return ExactAnswer(answer.status_code, answer.headers, answer.body)
         return answer
 
 
-def prepare_rest_client(client: RESTClient) -> None:
+def prepare_rest_client(
+    client: RESTClient, *, pace: RequestPace | None = None, is_exact: bool = False
+) -> None:
     """Give a REST client time-outs, thread-safety and one pool of connections, and take away its
     own retry.
+
+    Args:
+        pace: counts every request of this client, which then takes nothing from the account's.
+        is_exact: numbers with a point come as Decimal, with the digits of the answer.
 
     The SDK repeats a 429 and a 504 three times, POST /orders included (alpaca-facts): that could
     buy twice.
     """
-    client._session = _Session(client._base_url + "")  # type: ignore[assignment]
+    session = _Session(client._base_url + "", pace, is_exact=is_exact)
+    client._session = session  # type: ignore[assignment]
     client._retry = 0
 
 

@@ -12,6 +12,7 @@ import json
 import time
 import zlib
 from dataclasses import dataclass
+from decimal import Decimal
 from email.message import Message
 from typing import Any
 
@@ -42,6 +43,13 @@ class Answer:
     def raise_for_status(self) -> None:
         if self.status_code >= 400:
             raise requests.HTTPError(response=self)
+
+
+class ExactAnswer(Answer):
+    """One whose numbers keep their digits: a float has 15 of them."""
+
+    def json(self) -> Any:
+        return json.loads(self.text, parse_float=Decimal)
 
 
 def read_answer(line: Any, method: str, seconds: float) -> tuple[Answer, bool]:

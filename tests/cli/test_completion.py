@@ -45,6 +45,8 @@ def offered(tmp_path, capsys):
         (("scripts/report", "--plot"), ["--plot", "--plot-cycle"]),
         (("scripts/quickstart", "--lo"), ["--local"]),
         (("scripts/quickstart", "--local", "--s"), ["--safety", "--stop"]),
+        (("scripts/history", "f"), ["fetch"]),
+        (("scripts/history", "fetch", "BTC/USD", "--r"), ["--replace"]),
         (("scripts/completion", ""), ["bash", "zsh", "--help"]),
         (("assets", "e"), []),
     ],

@@ -27,6 +27,7 @@ class Request:
     path: str
     query: dict[str, str]
     body: Any
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -54,7 +55,8 @@ def canned_server() -> Iterator[CannedServer]:
             query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
             length = int(self.headers.get("Content-Length") or 0)
             raw = self.rfile.read(length)
-            request = Request(self.command, parts.path, query, json.loads(raw) if raw else None)
+            body = json.loads(raw) if raw else None
+            request = Request(self.command, parts.path, query, body, dict(self.headers))
             canned.requests.append(request)
             answer = canned.answer(request)
             text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
