@@ -63,11 +63,20 @@ class BarWalk:
         self.at = 0
         self._extremes = Extremes(bars.lows, bars.highs)
         self._levels: tuple[object, _Levels] | None = None
-        self._refused_at_version: int | None = None
 
     @property
     def count(self) -> int:
         return self._extremes.count
+
+    def start_of(self, number: int) -> int:
+        """Microseconds since 1970."""
+        return int(self.bars.starts[number]) * 1_000_000
+
+    @property
+    def last_bid(self) -> Decimal:
+        return (
+            self.scale.usd(self.scale.bid(int(self.bars.closes[-1]))) if self.count else Decimal(0)
+        )
 
     def find_next(self) -> int:
         """The next bar in which something happens; `count` where nothing does any more."""
@@ -90,7 +99,7 @@ class BarWalk:
 
     def _current_levels(self) -> _Levels:
         triggers = self.trader.triggers
-        refused = self._refused_at_version == self.trader.account.version
+        refused = self.trader.lacks_cash
         if self._levels is not None and self._levels[0] is triggers and not refused:
             return self._levels[1]
         scale, price = self.scale, triggers.buy_at_or_below
@@ -107,7 +116,7 @@ class BarWalk:
         self._levels = None if refused else (triggers, levels)
         return levels
 
-    def walk_bar(self, number: int) -> None:
+    def walk(self, number: int) -> None:
         """All that happens in this bar; the next one comes after it."""
         bars = self.bars
         start = datetime.fromtimestamp(int(bars.starts[number]), UTC)
@@ -127,37 +136,29 @@ class BarWalk:
         self, low_first: tuple[int, ...], high_first: tuple[int, ...], start: datetime
     ) -> None:
         _, low, high, close = low_first
-        levels, before = self._current_levels(), self._moment()
+        levels, before = self._current_levels(), self.trader.moment()
         self._walk(low_first, start)
         if self._is_same_either_way(levels, before, low, high):
             return
-        first, equity = self._moment(), self._equity(close)
-        entries, refusals = self.trader.since(before.trader)
-        self._go_back(before)
+        first, equity = self.trader.moment(), self._equity(close)
+        entries, refusals = self.trader.since(before)
+        self.trader.go_back(before)
         self._walk(high_first, start)
         if self._equity(close) > equity:
-            self._go_back(before)
-            self.trader.go_on(first.trader, entries, refusals)
-            self._refused_at_version = first.refused_at_version
+            self.trader.go_back(before)
+            self.trader.go_on(first, entries, refusals)
 
     def _is_same_either_way(
-        self, before: _Levels, moment: _WalkMoment, low: int, high: int
+        self, before: _Levels, moment: TraderMoment, low: int, high: int
     ) -> bool:
         """Whether one order at most was filled, and no other could be on either path."""
-        orders = len(self.trader.entries) - moment.trader.entries
+        orders = len(self.trader.entries) - moment.entries
         if orders == 0:
             return True
         after = self._current_levels()
         reached = [levels for levels in (before, after) if _reaches(levels, low, high)]
         is_crossed_once = not (low <= before.low and high >= before.high)
         return orders == 1 and reached in ([], [before]) and is_crossed_once
-
-    def _moment(self) -> _WalkMoment:
-        return _WalkMoment(self.trader.moment(), self._refused_at_version)
-
-    def _go_back(self, moment: _WalkMoment) -> None:
-        self.trader.go_back(moment.trader)
-        self._refused_at_version = moment.refused_at_version
 
     def _equity(self, close: int) -> Decimal:
         account = self.trader.account
@@ -194,14 +195,7 @@ class BarWalk:
             if not (levels.buys_at_any_price or ask <= levels.buy or bid >= levels.sell):
                 return True
             if not trader.on_quote(usd(bid), usd(ask), now):
-                self._refused_at_version = trader.account.version
                 return False
-
-
-@dataclass(frozen=True, slots=True)
-class _WalkMoment:
-    trader: TraderMoment
-    refused_at_version: int | None
 
 
 def _reaches(levels: _Levels, low: int, high: int) -> bool:

@@ -17,18 +17,21 @@ from domain.journal import JournalEntry
 from domain.market import AssetRules
 from research.account import SimulatedAccount
 from research.bars import Bars, BarWalk, PathChoice
+from research.quotes import Quotes, QuoteWalk
 from research.trader import Refusal, SimulatedTrader
+
+Walk = BarWalk | QuoteWalk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedMarket:
     """One asset with its settings and its prices. `spread_percent` of the price, half of it on each
-    side.
+    side, is for bars: quotes have their own.
     """
 
     asset: DcaAsset
     rules: AssetRules
-    bars: Bars
+    prices: Bars | Quotes
     spread_percent: Decimal = Decimal(0)
 
 
@@ -62,6 +65,8 @@ def simulate(
     cash_usd: Decimal,
     fee_rate: Decimal,
     path: PathChoice = PathChoice.PESSIMISTIC,
+    max_spread_percent: Decimal | None = None,
+    max_jump_percent: Decimal = Decimal(5),
 ) -> Outcome:
     """Trade every market from its first bar to its last, from one account of `cash_usd`.
 
@@ -69,41 +74,38 @@ def simulate(
         ValueError: a spread that leaves no bid.
     """
     account = SimulatedAccount(cash_usd, fee_rate)
-    walks = [
-        BarWalk(
-            SimulatedTrader.begin(one.asset, one.rules, account),
-            one.bars,
-            path,
-            one.spread_percent,
-        )
-        for one in markets
-    ]
+    walks: list[Walk] = []
+    for one in markets:
+        trader = SimulatedTrader.begin(one.asset, one.rules, account, max_spread_percent)
+        if isinstance(one.prices, Quotes):
+            walks.append(QuoteWalk(trader, one.prices.sane(max_jump_percent)))
+        else:
+            walks.append(BarWalk(trader, one.prices, path, one.spread_percent))
     while (found := _find_first(walks)) is not None:
         walk, number = found
-        walk.walk_bar(number)
+        walk.walk(number)
     return Outcome(assets=tuple(_outcome_of(walk) for walk in walks), cash_usd=account.cash_usd)
 
 
-def _find_first(walks: Sequence[BarWalk]) -> tuple[BarWalk, int] | None:
+def _find_first(walks: Sequence[Walk]) -> tuple[Walk, int] | None:
     """The walk whose next event comes first, and its bar; None when nothing happens any more."""
-    first: tuple[int, BarWalk, int] | None = None
+    first: tuple[int, Walk, int] | None = None
     for walk in walks:
         number = walk.find_next()
         if number < walk.count:
-            start = int(walk.bars.starts[number])
+            start = walk.start_of(number)
             if first is None or start < first[0]:
                 first = start, walk, number
     return None if first is None else first[1:]
 
 
-def _outcome_of(walk: BarWalk) -> AssetOutcome:
-    trader, scale = walk.trader, walk.scale
-    last = int(walk.bars.closes[-1]) if walk.count else 0
+def _outcome_of(walk: Walk) -> AssetOutcome:
+    trader = walk.trader
     return AssetOutcome(
         symbol=trader.symbol,
         entries=tuple(trader.entries),
         refusals=tuple(trader.refusals),
         open_cycle=trader.state.cycle,
         coins=trader.account.held(trader.symbol),
-        last_bid=scale.usd(scale.bid(last)),
+        last_bid=walk.last_bid,
     )

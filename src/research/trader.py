@@ -31,11 +31,10 @@ _NONE = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An order that was not sent or not taken, and why. `lacks_cash`: the account could not pay."""
+    """An order that was not sent or not taken, and why."""
 
     at: datetime
     reason: str
-    lacks_cash: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class TraderMoment:
     coins: Decimal
     fees_usd: Decimal
     version: int
+    refused_at_version: int | None
 
 
 @dataclass(slots=True, eq=False)
@@ -61,16 +61,23 @@ class SimulatedTrader:
     state: TradingState
     entries: list[JournalEntry] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    max_spread_percent: Decimal | None = None
     _triggers: Triggers | None = None
     _leftover: Decimal = _NONE
+    _refused_at_version: int | None = None
 
     @classmethod
     def begin(
-        cls, asset: DcaAsset, rules: AssetRules, account: SimulatedAccount
+        cls,
+        asset: DcaAsset,
+        rules: AssetRules,
+        account: SimulatedAccount,
+        max_spread_percent: Decimal | None = None,
     ) -> SimulatedTrader:
         """A new asset with its first cycle, as `scripts/assets add` makes it."""
         cycle = DcaCycle(id=1, asset_id=asset.id, status=CycleStatus.WATCHING, order_key="replay00")
-        return cls(rules, account, TradingState(asset=asset, cycle=cycle))
+        state = TradingState(asset=asset, cycle=cycle)
+        return cls(rules, account, state, max_spread_percent=max_spread_percent)
 
     @property
     def symbol(self) -> str:
@@ -82,6 +89,11 @@ class SimulatedTrader:
         if self._triggers is None:
             self._triggers = compute_triggers(self.state, self.rules, self.account.fee_rate)
         return self._triggers
+
+    @property
+    def lacks_cash(self) -> bool:
+        """Whether the account could not pay the last buy, and nothing has changed since: no buy."""
+        return self._refused_at_version == self.account.version
 
     @property
     def cooldown_ends_at(self) -> datetime | None:
@@ -102,6 +114,7 @@ class SimulatedTrader:
             account.held(self.symbol),
             account.fees_usd,
             account.version,
+            self._refused_at_version,
         )
 
     def go_back(self, moment: TraderMoment) -> None:
@@ -125,7 +138,7 @@ class SimulatedTrader:
     def _stand_at(self, moment: TraderMoment) -> None:
         account = self.account
         self._set_state(moment.state)
-        self._leftover = moment.leftover
+        self._leftover, self._refused_at_version = moment.leftover, moment.refused_at_version
         account.cash_usd, account.fees_usd = moment.cash_usd, moment.fees_usd
         account.coins[self.symbol], account.version = moment.coins, moment.version
 
@@ -142,16 +155,19 @@ class SimulatedTrader:
         decision = decide(self.state, self.rules, fee_rate, bid=bid, ask=ask, now=now)
         if decision is None:
             return False
+        most = self.max_spread_percent
         try:
             if decision.side is Side.BUY:
+                if most is not None and (ask - bid) * 100 / ask > most:
+                    return self._refused(now, "the spread is wider than MAX_SPREAD_PERCENT")
                 return self._buy(decision, ask, now)
             return self._sell(bid, now)
         except SizingError as error:
             return self._refused(now, str(error))
 
-    def _refused(self, now: datetime, reason: str, *, lacks_cash: bool = False) -> bool:
+    def _refused(self, now: datetime, reason: str) -> bool:
         if not self.refusals or self.refusals[-1].reason != reason:  # once, however often
-            self.refusals.append(Refusal(now, reason, lacks_cash))
+            self.refusals.append(Refusal(now, reason))
         return False
 
     def _buy(self, decision: Decision, ask: Decimal, now: datetime) -> bool:
@@ -164,7 +180,8 @@ class SimulatedTrader:
         if is_base and is_dust(sized.qty, self.rules, fee_rate):
             return self._refused(now, "the base order is too small to be sold again")
         if not self.account.can_pay(sized.qty * sized.limit_price):
-            return self._refused(now, "the cash is used up", lacks_cash=True)
+            self._refused_at_version = self.account.version
+            return self._refused(now, "the cash is used up")
         self._fill(Side.BUY, sized.qty, sized.limit_price, ask, now)
         return True
 
