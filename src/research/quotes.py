@@ -1,0 +1,106 @@
+"""A trader led through recorded quotes, one order for each quote at most, as in the daemon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from research.price_path import NO_HIGH, NO_LOW, Extremes, Integers, Scale
+from research.trader import SimulatedTrader
+from strategy.triggers import ANY_PRICE
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """Columns of equal length, oldest first. `times` in microseconds since 1970 (UTC), prices in
+    whole `step`s of USD.
+    """
+
+    times: Integers
+    bids: Integers
+    asks: Integers
+    step: Decimal
+
+    def sane(self, max_jump_percent: Decimal) -> Quotes:
+        """Those that the daemon would trade on (see trading.quote_watch): positive, not crossed,
+        and no jump that the next one does not confirm.
+        """
+        kept = (self.bids > 0) & (self.bids <= self.asks)
+        times, bids, asks = (column[kept] for column in (self.times, self.bids, self.asks))
+        sane = ~_find_spikes(bids, asks, float(max_jump_percent) / 100)
+        return Quotes(times[sane], bids[sane], asks[sane], self.step)
+
+
+def _find_spikes(bids: Integers, asks: Integers, jump: float) -> npt.NDArray[np.bool_]:
+    """Which quotes are refused. Looked at one by one only from a jump to its confirmation."""
+    refused = np.zeros(len(bids), dtype=bool)
+    moved = (bids[1:] < bids[:-1] * (1 - jump)) | (asks[1:] > asks[:-1] * (1 + jump))
+    starts, after = np.flatnonzero(moved) + 1, 0
+    for start in starts.tolist():
+        if start < after:
+            continue
+        last, number, suspect = start - 1, start, None
+        while number < len(bids):
+            bid, ask = float(bids[number]), float(asks[number])
+            is_jump = bid < bids[last] * (1 - jump) or ask > asks[last] * (1 + jump)
+            if not is_jump or (suspect is not None and abs(bid - suspect) <= jump * suspect):
+                break
+            suspect, refused[number] = bid, True
+            number += 1
+        after = number + 1
+    return refused
+
+
+class QuoteWalk:
+    """One trader on one series of quotes. `at` is the quote that comes next."""
+
+    def __init__(self, trader: SimulatedTrader, quotes: Quotes) -> None:
+        self.trader, self.quotes = trader, quotes
+        self.scale = Scale.of(quotes.step, quotes.step, Decimal(0))
+        self.at = 0
+        self._extremes = Extremes(quotes.asks, quotes.bids)
+
+    @property
+    def count(self) -> int:
+        return self._extremes.count
+
+    def start_of(self, number: int) -> int:
+        """Microseconds since 1970."""
+        return int(self.quotes.times[number])
+
+    @property
+    def last_bid(self) -> Decimal:
+        return int(self.quotes.bids[-1]) * self.quotes.step if self.count else Decimal(0)
+
+    def find_next(self) -> int:
+        """The next quote at which something happens; `count` where nothing does any more."""
+        triggers, scale = self.trader.triggers, self.scale
+        price, is_refused = triggers.buy_at_or_below, self.trader.lacks_cash
+        over = self.count
+        if (ends_at := self.trader.cooldown_ends_at) is not None:
+            micros = (ends_at - _EPOCH) // timedelta(microseconds=1)
+            over = max(self.at, int(self.quotes.times.searchsorted(micros)))
+        if price == ANY_PRICE and not is_refused:
+            return min(over, self.at)
+        buys = price is not None and price != ANY_PRICE and not is_refused
+        low = scale.steps_with_ask_to(scale.units_down(price)) if buys and price else NO_LOW
+        sell = triggers.sell_at_or_above
+        high = NO_HIGH if sell is None else scale.steps_with_bid_from(scale.units_up(sell))
+        if low == NO_LOW and high == NO_HIGH:
+            return over
+        return min(over, self._extremes.find(self.at, low, high))
+
+    def walk(self, number: int) -> None:
+        """The trader gets this quote; the next one comes after it."""
+        now = _EPOCH + timedelta(microseconds=self.start_of(number))
+        step = self.quotes.step
+        self.trader.end_cooldown(now)
+        bid, ask = int(self.quotes.bids[number]) * step, int(self.quotes.asks[number]) * step
+        self.trader.on_quote(bid, ask, now)
+        self.at = number + 1

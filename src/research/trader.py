@@ -1,0 +1,283 @@
+"""One asset in a replay: the live functions decide, size and book; only the fills are simulated.
+
+Owns: what the daemon, the trade stream and cooldown_manager do between a quote and the next state
+(trading.order_placement, trading.cycle_changes), without a database and an exchange. A rule of the
+strategy never stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
+from domain.journal import JournalEntry, Purpose
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder, Side
+from domain.trading_state import TradingState
+from research.account import SimulatedAccount
+from strategy.booking import compute_order_change
+from strategy.cooldown import is_cooldown_over
+from strategy.fees import compute_coin_fee
+from strategy.lifecycle import Circumstances, Fact, target_of
+from strategy.order_identity import compute_client_order_id
+from strategy.sizing import SizingError, is_dust, minimum_base_order_usd, size_buy, size_take_profit
+from strategy.triggers import Decision, Triggers, compute_triggers, decide
+
+_NONE = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An order that was not sent or not taken, and why."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraderMoment:
+    """What a trader goes back to: see `SimulatedTrader.moment`."""
+
+    state: TradingState
+    entries: int
+    refusals: int
+    leftover: Decimal
+    cash_usd: Decimal
+    coins: Decimal
+    fees_usd: Decimal
+    version: int
+    refused_at_version: int | None
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedTrader:
+    """The state of one asset and its journal. `on_quote` is what the daemon does with a quote."""
+
+    rules: AssetRules
+    account: SimulatedAccount
+    state: TradingState
+    entries: list[JournalEntry] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    max_spread_percent: Decimal | None = None
+    _triggers: Triggers | None = None
+    _leftover: Decimal = _NONE
+    _refused_at_version: int | None = None
+
+    @classmethod
+    def begin(
+        cls,
+        asset: DcaAsset,
+        rules: AssetRules,
+        account: SimulatedAccount,
+        max_spread_percent: Decimal | None = None,
+    ) -> SimulatedTrader:
+        """A new asset with its first cycle, as `scripts/assets add` makes it."""
+        cycle = DcaCycle(id=1, asset_id=asset.id, status=CycleStatus.WATCHING, order_key="replay00")
+        state = TradingState(asset=asset, cycle=cycle)
+        return cls(rules, account, state, max_spread_percent=max_spread_percent)
+
+    @property
+    def symbol(self) -> str:
+        return self.rules.symbol
+
+    @property
+    def triggers(self) -> Triggers:
+        """The prices that matter now; computed once for each state, as the daemon does."""
+        if self._triggers is None:
+            self._triggers = compute_triggers(self.state, self.rules, self.account.fee_rate)
+        return self._triggers
+
+    @property
+    def lacks_cash(self) -> bool:
+        """Whether the account could not pay the last buy, and nothing has changed since: no buy."""
+        return self._refused_at_version == self.account.version
+
+    @property
+    def cooldown_ends_at(self) -> datetime | None:
+        """When the cooldown that the cycle is in is over; None: it is in none."""
+        if self.state.cycle.status is not CycleStatus.COOLDOWN:
+            return None
+        return self.state.cooldown_until
+
+    def moment(self) -> TraderMoment:
+        """Where this trader and its coins stand now, to come back to."""
+        account = self.account
+        return TraderMoment(
+            self.state,
+            len(self.entries),
+            len(self.refusals),
+            self._leftover,
+            account.cash_usd,
+            account.held(self.symbol),
+            account.fees_usd,
+            account.version,
+            self._refused_at_version,
+        )
+
+    def go_back(self, moment: TraderMoment) -> None:
+        """Undo what this trader did since `moment`; no other may have acted meanwhile."""
+        self._stand_at(moment)
+        del self.entries[moment.entries :]
+        del self.refusals[moment.refusals :]
+
+    def since(self, moment: TraderMoment) -> tuple[list[JournalEntry], list[Refusal]]:
+        """What was written since `moment`."""
+        return self.entries[moment.entries :], self.refusals[moment.refusals :]
+
+    def go_on(
+        self, moment: TraderMoment, entries: list[JournalEntry], refusals: list[Refusal]
+    ) -> None:
+        """Do again what was undone: `moment` was reached by these."""
+        self._stand_at(moment)
+        self.entries += entries
+        self.refusals += refusals
+
+    def _stand_at(self, moment: TraderMoment) -> None:
+        account = self.account
+        self._set_state(moment.state)
+        self._leftover, self._refused_at_version = moment.leftover, moment.refused_at_version
+        account.cash_usd, account.fees_usd = moment.cash_usd, moment.fees_usd
+        account.coins[self.symbol], account.version = moment.coins, moment.version
+
+    def end_cooldown(self, now: datetime) -> None:
+        """What cooldown_manager does at `now`, if the cooldown is over."""
+        cycle = self.state.cycle
+        if cycle.status is CycleStatus.COOLDOWN and is_cooldown_over(self.state, now):
+            target = target_of(cycle, Fact.COOLDOWN_OVER)
+            self._set_state(replace(self.state, cycle=replace(cycle, status=target)))
+
+    def on_quote(self, bid: Decimal, ask: Decimal, now: datetime) -> bool:
+        """Act on one quote, by at most one order; whether one was filled."""
+        fee_rate = self.account.fee_rate
+        decision = decide(self.state, self.rules, fee_rate, bid=bid, ask=ask, now=now)
+        if decision is None:
+            return False
+        most = self.max_spread_percent
+        try:
+            if decision.side is Side.BUY:
+                if most is not None and (ask - bid) * 100 / ask > most:
+                    return self._refused(now, "the spread is wider than MAX_SPREAD_PERCENT")
+                return self._buy(decision, ask, now)
+            return self._sell(bid, now)
+        except SizingError as error:
+            return self._refused(now, str(error))
+
+    def _refused(self, now: datetime, reason: str) -> bool:
+        if not self.refusals or self.refusals[-1].reason != reason:  # once, however often
+            self.refusals.append(Refusal(now, reason))
+        return False
+
+    def _buy(self, decision: Decision, ask: Decimal, now: datetime) -> bool:
+        assert decision.amount_usd is not None, "a buy always names its amount"
+        fee_rate, asset = self.account.fee_rate, self.state.asset
+        is_base = decision.purpose is Purpose.BASE
+        if is_base and asset.base_order_amount < minimum_base_order_usd(self.rules, ask, fee_rate):
+            return self._refused(now, "the base order is too small to be sold again")
+        sized = size_buy(decision.amount_usd, ask, self.rules)
+        if is_base and is_dust(sized.qty, self.rules, fee_rate):
+            return self._refused(now, "the base order is too small to be sold again")
+        if not self.account.can_pay(sized.qty * sized.limit_price):
+            self._refused_at_version = self.account.version
+            return self._refused(now, "the cash is used up")
+        self._fill(Side.BUY, sized.qty, sized.limit_price, ask, now)
+        return True
+
+    def _sell(self, bid: Decimal, now: datetime) -> bool:
+        state, available = self.state, self.account.held(self.symbol)
+        leftover = self._leftover if available > state.cycle.quantity else _NONE
+        qty = size_take_profit(
+            state.cycle.quantity,
+            state.coin_fees,
+            available,
+            self.rules,
+            self.account.fee_rate,
+            leftover,
+        )
+        self._fill(Side.SELL, qty, None, bid, now)
+        return True
+
+    def _fill(
+        self, side: Side, qty: Decimal, limit: Decimal | None, price: Decimal, now: datetime
+    ) -> None:
+        """The order is filled whole, and its end is booked as the trade stream's would be."""
+        state = self.state
+        identity = compute_client_order_id(state.cycle)
+        order = ExchangeOrder(
+            id=identity,
+            client_order_id=identity,
+            symbol=self.symbol,
+            side=side,
+            order_type="market" if limit is None else "limit",
+            qty=qty,
+            limit_price=limit,
+            filled_qty=qty,
+            filled_avg_price=price,
+            status="filled",
+            submitted_at=now,
+            ended_at=now,
+        )
+        self.account.fill(self.symbol, side, qty, price)
+        circumstances = Circumstances(
+            asset=state.asset,
+            rules=self.rules,
+            fee_rate=self.account.fee_rate,
+            now=now,
+            cooldown_until=state.cooldown_until,
+            after_error=state.previous_status is CycleStatus.ERROR,
+            coin_fees=state.coin_fees,
+        )
+        change = compute_order_change(state.cycle, order, circumstances)
+        assert change is not None, "a fill always changes the cycle"
+        assert change.journal is not None, "the end of an order is always booked"
+        self.entries.append(change.journal)
+        cycle = replace(state.cycle, **change.cycle_updates)
+        asset = (
+            replace(state.asset, **change.asset_updates) if change.asset_updates else state.asset
+        )
+        if side is Side.BUY:
+            state = replace(
+                state,
+                asset=asset,
+                cycle=cycle,
+                bought_usd=state.bought_usd + change.journal.filled_usd,
+                coin_fees=state.coin_fees + change.journal.fee_qty,
+            )
+        else:
+            state = replace(state, asset=asset, cycle=cycle)
+        if change.next_cycle is not None:
+            state = self._next_state(state, change.next_cycle)
+        self._set_state(state)
+
+    def _next_state(self, ended: TradingState, status: CycleStatus) -> TradingState:
+        """The successor of a cycle that ended; what it could not sell is left for later ones."""
+        self._leftover = max(_NONE, self._leftover + self._left_of(ended.cycle.id))
+        cycle = DcaCycle(
+            id=ended.cycle.id + 1,
+            asset_id=ended.asset.id,
+            status=status,
+            order_key=ended.cycle.order_key,
+        )
+        return TradingState(
+            asset=ended.asset,
+            cycle=cycle,
+            previous_status=ended.cycle.status,
+            previous_completed_at=ended.cycle.completed_at,
+        )
+
+    def _left_of(self, cycle_id: int) -> Decimal:
+        """Coins that the cycle bought and did not sell; negative: it sold those of earlier ones."""
+        left = _NONE
+        for entry in reversed(self.entries):
+            if entry.cycle_id != cycle_id:
+                break
+            if entry.side is Side.BUY:
+                left += entry.filled_qty - compute_coin_fee(entry.filled_qty, self.account.fee_rate)
+            else:
+                left -= entry.filled_qty
+        return left
+
+    def _set_state(self, state: TradingState) -> None:
+        self.state, self._triggers = state, None
