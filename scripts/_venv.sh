@@ -11,7 +11,7 @@ SETUP_LOG="$LOCAL/setup.log"
 UNFINISHED="$LOCAL/venv-unfinished"
 
 # Settings of the caller's shell that would redirect Python or pip away from our environment.
-unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_REQUIREMENT PIP_CONSTRAINT
+unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_REQUIREMENT PIP_CONSTRAINT PREPARE
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 
 BOLD='' RED='' PLAIN=''
@@ -60,10 +60,11 @@ ensure_venv() {
   wanted="$(wanted_stamp) $ROOT"
   venv_is_current "$wanted" && return
   lock_setup
-  trap 'printf "\nStopped; run it again to go on.\n" >&2; exit 130' INT
+  trap 'stop_preparing; printf "\nStopped; run it again to go on.\n" >&2; exit 130' INT
   if ! venv_is_current "$wanted"; then
     venv_works || create_venv
     touch "$UNFINISHED"
+    prepare_database
     install_packages
     printf '%s\n' "$wanted" >"$VENV/.installed"
     rm -f "$UNFINISHED"
@@ -89,41 +90,60 @@ create_venv() {
   step "creating .venv with $("$PYTHON" --version)"
   touch "$UNFINISHED"
   rm -rf "$VENV"
-  if ! "$PYTHON" -m venv "$VENV" >"$SETUP_LOG" 2>&1; then
-    rm -rf "$VENV"
-    "$PYTHON" -m venv --without-pip "$VENV" >>"$SETUP_LOG" 2>&1 ||
-      fail "$PYTHON cannot create a virtual environment ($(tail -n 1 "$SETUP_LOG")): install python3-venv."
-    bootstrap_pip
-  fi
+  "$PYTHON" -m venv --without-pip "$VENV" >"$SETUP_LOG" 2>&1 ||
+    fail "$PYTHON cannot create a virtual environment ($(tail -n 1 "$SETUP_LOG")): install python3-venv."
+  bootstrap_pip
 }
 
-# Debian keeps pip's wheel in a package of its own: the machine's, or one unpacked into .local.
+# pip comes from its wheel, which Python has in a folder of its own, Debian in a package of its own: the
+# machine's, or one unpacked into .local. That pip installs the one that requirements.txt names.
 bootstrap_pip() {
-  local wheel="" folder
-  step "this Python has no ensurepip: getting pip from Debian's python3-pip-whl"
-  for folder in /usr/share/python-wheels "$LOCAL/pip/usr/share/python-wheels"; do
-    [ -n "$wheel" ] || wheel="$(compgen -G "$folder/pip-*.whl" | tail -n 1 || true)"
-  done
+  local wheel
+  wheel="$(find_pip_wheel)"
   if [ -z "$wheel" ]; then
+    step "this Python has no ensurepip: getting pip from Debian's python3-pip-whl"
     "$PYTHON" "$ROOT/src/mariadb_server/debian_packages.py" "$LOCAL/pip" python3-pip-whl ||
       fail "pip could not be fetched (the line above says why): install python3-venv, or check the network."
-    wheel="$(compgen -G "$LOCAL/pip/usr/share/python-wheels/pip-*.whl" | tail -n 1 || true)"
+    wheel="$(find_pip_wheel)"
   fi
   # A wheel is a zip archive that Python can import from: pip installs itself.
-  "$PY" "$wheel/pip" install --no-index --quiet "$wheel" >>"$SETUP_LOG" 2>&1 ||
+  "$PY" "$wheel/pip" install --no-deps --no-compile "$(sed -n 's/^\(pip==[^ ]*\).*/\1/p' "$ROOT/requirements.txt")" >>"$SETUP_LOG" 2>&1 ||
+    "$PY" "$wheel/pip" install --no-index "$wheel" >>"$SETUP_LOG" 2>&1 ||
     fail "pip could not be put into .venv, see $SETUP_LOG"
 }
 
-install_packages() {
-  step "installing the packages of requirements.txt (the first time takes about a minute)"
-  run_pip install --no-compile -r "$ROOT/requirements.txt"
-  run_pip install --no-deps --no-build-isolation -e "$ROOT"
+find_pip_wheel() {
+  local folder bundled
+  bundled="$("$PYTHON" -c 'import os, ensurepip; print(os.path.dirname(ensurepip.__file__))' 2>/dev/null)/_bundled" || true
+  for folder in "$bundled" /usr/share/python-wheels "$LOCAL/pip/usr/share/python-wheels"; do
+    compgen -G "$folder/pip-*.whl" | tail -n 1 | grep . && return
+  done
+  true
 }
+
+install_packages() {
+  step "installing the packages of requirements.txt (the first time takes about half a minute)"
+  run_pip install --no-compile -r "$ROOT/requirements.txt"
+  # As an editable install would, which takes pip as long as a dozen packages: src is the import root.
+  printf '%s\n' "$ROOT/src" >"$("$PY" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dca-crypto-bot.pth"
+}
+
+# PREPARE names what a script needs of MariaDB: its program, or with a folder that one's database files.
+# Both are made while pip works; whoever needs them next waits for the lock that the child holds, and
+# does it again, with an error for its user, where it failed. setsid: killed with what it runs.
+prepare_database() {
+  [ -n "${PREPARE+set}" ] || return 0
+  PYTHONPATH="$ROOT/src" setsid "$PY" -m mariadb_server.prepare ${PREPARE:+"$PREPARE"} 9>&- </dev/null >/dev/null 2>&1 &
+  preparing=$!
+}
+
+stop_preparing() { [ -z "${preparing:-}" ] || kill -- "-$preparing" 2>/dev/null || true; }
 
 # pip's own words go to the log; a terminal sees the newest one in a single line, so that it moves.
 # In the foreground, because a background child of a script would not hear Ctrl-C.
 run_pip() {
   "$PY" -m pip "$@" --progress-bar off 2>&1 | tee "$SETUP_LOG" | newest_line && return
+  stop_preparing
   rm -f "$UNFINISHED" # pip undid what it had begun
   if grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeout|unreachable' "$SETUP_LOG"; then
     fail "pip cannot reach the package index: is there a network? (details in $SETUP_LOG)"

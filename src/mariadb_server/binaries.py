@@ -47,6 +47,10 @@ class ServerBinaries:
     server: Path
     unpacked_in: Path | None = None  # set when fetched into the project
 
+    def parts(self) -> list[str]:
+        """For a note, from which `ServerBinaries(*map(Path, parts))` makes the same again."""
+        return [str(part) for part in (self.server, self.unpacked_in) if part]
+
     def system_tables(self) -> list[Path]:
         """MariaDB's SQL files for a new data folder; none for MySQL, which brings its own."""
         prefix = self.server.parent.parent

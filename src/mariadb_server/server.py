@@ -158,8 +158,8 @@ class PrivateMariaDB:
         port = load_server_facts(self.folder).get("port")
         if port is None or not is_free(port):
             port = free_port()
-        parts = [str(part) for part in (binaries.server, binaries.unpacked_in) if part]
-        _write_private(self.folder / "server.json", json.dumps({"port": port, "binaries": parts}))
+        facts = {"port": port, "binaries": binaries.parts()}
+        _write_private(self.folder / "server.json", json.dumps(facts))
         prepare_socket_folder(self.socket_path)
         command = [
             str(binaries.server),
