@@ -28,6 +28,7 @@ FOLDER = PROJECT_ROOT / ".local" / "exchange"
 # Who can reach it is on this machine, and its money is play money: there is nothing to guard.
 KEY, SECRET = "local-key", "local-secret"
 FIRST_PORT, PORTS_TRIED = 18777, 20
+_IS_TAKEN = ("is taken", "address already in use")
 
 
 class Sandbox:
@@ -90,8 +91,7 @@ class Sandbox:
 
     def _launch(self, port: int | None) -> None:
         if port is None:
-            usual = range(FIRST_PORT, FIRST_PORT + PORTS_TRIED)
-            port = next((one for one in usual if is_free(one)), FIRST_PORT)
+            return self._launch_at_usual_port()
         if not is_free(port):
             raise StackError(
                 f"port {port} is taken by another program: end it, or name another port:"
@@ -103,6 +103,16 @@ class Sandbox:
         environment = {name: text for name, text in os.environ.items() if name not in ours}
         arguments = ["--port", str(port), "--state", str(self._state_file)]
         self._client().start(arguments, environment, cwd=PROJECT_ROOT)
+
+    def _launch_at_usual_port(self) -> None:
+        """At the first that is free: another clone may take it just before us."""
+        for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
+            try:
+                return self._launch(port)
+            except StackError as error:
+                is_last = port == FIRST_PORT + PORTS_TRIED - 1
+                if is_last or not any(words in str(error) for words in _IS_TAKEN):
+                    raise
 
     def _wait_until_ready(self, process: psutil.Process) -> None:
         """Another run has just started it, and was killed."""
