@@ -53,7 +53,11 @@ def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/caretakers", description=HELP, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="run")
     run = commands.add_parser("run", description=HELP, epilog=EPILOG)
-    run.add_argument("--once", action="store_true", help="each caretaker once, then end")
+    when = run.add_mutually_exclusive_group()
+    when.add_argument("--once", action="store_true", help="each caretaker once, then end")
+    when.add_argument(
+        "--from-next-minute", action="store_true", help="begin as cron does, and not at once"
+    )
     return parser
 
 
@@ -76,7 +80,7 @@ def _run(arguments: Sequence[str]) -> int:
                 failed = foreground.failures or foreground.is_stopping
                 return EXIT_FAILED if failed else EXIT_DONE
             log_event(log, LogEvent.CARETAKERS_STARTED, pid=os.getpid())
-            foreground.run()
+            foreground.run(at_once=not options.from_next_minute)
         if os.getpid() == 1:
             _end_daemon(settings)
         log_event(log, LogEvent.CARETAKERS_STOPPED)

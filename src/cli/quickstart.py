@@ -7,25 +7,22 @@ the rest, so that a run goes on where another one stopped, however it ended.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from decimal import Decimal
 
-from cli import install_crontab
 from cli.assets import AssetsCommand
 from cli.bot import BotCommand
 from cli.bot_options import parse_options as parse_bot_options
 from cli.command_line import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, Stop, print_json
 from cli.quickstart_account import LOCAL, account_of, set_up_account
+from cli.quickstart_caretakers import find_caretakers, install_caretakers, stop_caretakers
 from cli.quickstart_database import database_of, set_up_database
 from cli.quickstart_guide import STATE_FILE, Guide, remember, remembered
-from cli.quickstart_options import CRON, FIRST_ASSET, NOBODY, parse_options
+from cli.quickstart_options import FIRST_ASSET, WAYS, parse_options
 from cli.runner import run_tool
-from config import PROJECT_ROOT, Settings, inspect_environment, use_settings
+from config import Settings, inspect_environment, use_settings
 from domain.journal import JournalEntry
 from local_stack.sandbox import Sandbox, is_sandbox
 from mariadb_server.server import PrivateMariaDB
@@ -33,9 +30,8 @@ from models.asset_config import get_all_assets
 from models.recent_fills import get_recent_fills
 from operations.asset_input import COLUMN_OF, read_symbol
 from operations.refused import Refused
-from runtime.crontab import CrontabError, read_crontab, split_at_block
 from runtime.daemon_process import find_daemon, stop_on_purpose
-from runtime.operator_flags import STOPPED, is_stopped, set_flag
+from runtime.operator_flags import is_stopped
 from utils.db_utils import DatabaseError, thread_connection
 from utils.formatting import number, plain, price, usd
 from utils.private_database import FOLDER, is_private_database
@@ -44,8 +40,6 @@ from utils.state_file import locked
 FIRST_TRADE_SECONDS = 30.0
 POLL_SECONDS = 0.2
 NOW, LATER, DONE = "now", "later", "done"
-# Arguments of scripts/install_crontab for each way that caretakers can be run.
-INSTALLS = {CRON: ("install",)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +66,7 @@ def go_on(options: argparse.Namespace) -> int:
     set_up_account(guide)
     set_up_database(guide)
     add_first_asset(guide)
-    install_caretakers(guide)
+    install_caretakers(guide, may_begin=_has_agreed_to_begin(guide))
     begin(guide)
     seconds = time.monotonic() - started
     if guide.as_json:
@@ -96,8 +90,8 @@ def find_missing_options(guide: Guide) -> list[str]:
         missing.append("--yes (you agree to the asset's plan)")
         if options.asset is None:
             missing.append("--asset SYMBOL")
-    if not (options.caretakers or remembered("caretakers") or _cron_has_our_lines()):
-        missing.append("--caretakers cron or none")
+    if not (options.caretakers or remembered("caretakers") or find_caretakers(settings)):
+        missing.append(f"--caretakers {', '.join(WAYS[:-1])} or {WAYS[-1]}")
     if not options.begin and not _has_agreed_to_begin(guide) and not find_daemon(settings):
         missing.append("--begin now or later")
     return missing
@@ -154,40 +148,6 @@ def _add(guide: Guide, symbol: str) -> None:
         command="add", symbol=symbol, yes=guide.options.yes, json=guide.as_json, **values
     )
     guide.quietly(AssetsCommand(guide.settings, options).run)
-
-
-def install_caretakers(guide: Guide) -> None:
-    guide.begin_step("The caretakers")
-    known = CRON if _cron_has_our_lines() else remembered("caretakers")
-    chosen = guide.options.caretakers or known or _choose_caretakers(guide)
-    if not find_daemon(guide.settings) and not _has_agreed_to_begin(guide):
-        # The watchdog must not begin what the next question is about.
-        set_flag(guide.settings.run_dir, STOPPED, wanted=True)
-    remember(caretakers=chosen)
-    install = INSTALLS.get(chosen)
-    if install and guide.quietly(lambda: install_crontab.main(install)) != EXIT_DONE:
-        reason = "the caretakers are not installed; --caretakers none goes on without"
-        raise Stop(reason, EXIT_FAILED)
-    if chosen == NOBODY and known != CRON:
-        guide.say("Nobody restarts the bot after a crash or a reboot: scripts/install_crontab.")
-    guide.shown["caretakers"] = chosen
-
-
-def _choose_caretakers(guide: Guide) -> str:
-    if shutil.which("crontab") is None:
-        guide.say("There is no cron on this machine.")
-        return NOBODY
-    if guide.options.yes:
-        return CRON
-    guide.say("They restart the bot after a crash, cancel old orders, and back up the database.")
-    return CRON if guide.agrees("Let cron run them?") else NOBODY
-
-
-def _cron_has_our_lines() -> bool:
-    try:
-        return split_at_block(read_crontab(), PROJECT_ROOT)[2]
-    except CrontabError:
-        return False
 
 
 def begin(guide: Guide) -> None:
@@ -284,9 +244,7 @@ def _stop_bot(settings: Settings) -> list[str]:
         stop_on_purpose(settings)
         remember(begin=NOW)  # whoever says --local again wants it to trade again
         ended.append("bot")
-    if _cron_has_our_lines():
-        with contextlib.redirect_stdout(io.StringIO()):
-            install_crontab.main(["remove"])
+    if stop_caretakers(settings):
         ended.append("caretakers")
     return ended
 

@@ -9,7 +9,8 @@ from cli.command_line import OneLineParser
 from operations.asset_input import read_symbol
 
 FIRST_ASSET = "BTC/USD"
-CRON, NOBODY = "cron", "none"
+# Who can run the caretakers.
+WAYS = CRON, SYSTEMD, FOREGROUND, NOBODY = "cron", "systemd", "foreground", "none"
 HELP = """\
 From a fresh clone to a bot that trades: five questions, each with an answer that Enter alone gives.
 
@@ -21,7 +22,7 @@ From a fresh clone to a bot that trades: five questions, each with an answer tha
   1 the account        paper keys of Alpaca (checked before they are saved), or the local exchange
   2 the database       a private one in this folder, or a server of your own
   3 the first asset    its plan is shown: every order, what a sale earns, what it all needs
-  4 the caretakers     cron runs them and the watchdog, or nobody does
+  4 the caretakers     cron, your systemd or a process in the background runs them; or nobody
   5 begin              the bot starts, and its first trade is shown
 
 It writes .env itself: only you can read it, what else stands in it stays, and no key is ever shown.
@@ -71,7 +72,11 @@ def build_parser() -> OneLineParser:
     )  # fmt: skip
     add("--asset", type=read_symbol, metavar="SYMBOL", help=f"what to trade (Enter: {FIRST_ASSET})")
     add_values(parser, with_defaults=True)
-    add("--caretakers", choices=(CRON, NOBODY), help="who runs them each minute")
+    add(
+        "--caretakers", choices=WAYS,
+        help="who runs them each minute. systemd: your own, no root; foreground: scripts/caretakers"
+        " run, in the background (Enter: the first that this machine has)",
+    )  # fmt: skip
     add("--begin", choices=("now", "later"), help="later: all is ready for scripts/bot start")
     add("--yes", action="store_true", help="agree to the plan, and take the usual answers")
     add("--stop", action="store_true", help="with --local: end it; what it remembers stays")

@@ -20,15 +20,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from config import PROJECT_ROOT
+from runtime.daemon_process import project_python
 from runtime.job_runs import JobRuns
-from runtime.schedule import BACKUP, CARETAKERS, SCHEDULE, Installation, Job
+from runtime.process_table import command_line_of, end_process
+from runtime.schedule import BACKUP, CARETAKERS, OUTPUT_NAME, SCHEDULE, Installation, Job
 from utils.log_events import LogEvent, log_event
 from utils.state_file import locked
 
 log = logging.getLogger(__name__)
 
 LOCK_NAME = "caretakers.lock"
+START_SECONDS = 30.0  # until a process in the background holds the lock
+_POLL_SECONDS = 0.05
 LOCK_SECONDS = 2.0  # a look at the lock takes a moment only
 MAX_RUN_SECONDS = 600.0  # of a caretaker; a backup takes what it takes
 END_SECONDS = 5.0
@@ -44,7 +50,9 @@ def alone(run_dir: Path) -> Iterator[None]:
     Raises:
         TimeoutError: another one does.
     """
-    with locked(run_dir / LOCK_NAME, LOCK_SECONDS):
+    path = run_dir / LOCK_NAME
+    with locked(path, LOCK_SECONDS):
+        path.write_text(f"{os.getpid()}\n")
         yield
 
 
@@ -58,6 +66,51 @@ def is_run_in_foreground(run_dir: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def start_in_background(run_dir: Path, log_dir: Path) -> int:
+    """Run the schedule as a process that outlives this one and its terminal, from the next minute
+    on: its PID. None is started where one runs.
+
+    Raises:
+        TimeoutError: it ended, or did not begin in time.
+    """
+    if (process := _find_in_background(run_dir)) is not None:
+        return process.pid
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with open(log_dir / OUTPUT_NAME, "ab") as output:
+        child = subprocess.Popen(
+            [project_python(), "-P", "-m", "cli.caretakers", "run", "--from-next-minute"],
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while _find_in_background(run_dir) is None:
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise TimeoutError(f"scripts/caretakers run did not start, see {output.name}")
+        time.sleep(_POLL_SECONDS)  # the pause of a poll with a bound
+    return child.pid
+
+
+def end_in_background(run_dir: Path) -> bool:
+    """End the process that runs the schedule, wherever it was started. Whether one did."""
+    if (process := _find_in_background(run_dir)) is not None:
+        end_process(process, psutil.Process.terminate)
+    return process is not None
+
+
+def _find_in_background(run_dir: Path) -> psutil.Process | None:
+    """What holds the lock. Its command line says whether the note of its PID is an old one."""
+    if not is_run_in_foreground(run_dir):
+        return None
+    try:
+        process = psutil.Process(int((run_dir / LOCK_NAME).read_text()))
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return process if "cli.caretakers" in command_line_of(process) else None
 
 
 class Foreground:
@@ -92,10 +145,11 @@ class Foreground:
         os.close(self._wakes)
         os.close(self._woken)
 
-    def run(self) -> None:
-        """Until it is asked to stop. What is due every few minutes runs at once, as at a boot."""
+    def run(self, *, at_once: bool = True) -> None:
+        """Until it is asked to stop. At once: what is due every few minutes, as at a boot."""
         self._start_database()
-        self._start(CARETAKERS)
+        if at_once:
+            self._start(CARETAKERS)
         before = datetime.now(UTC).astimezone()  # as cron: by this machine's own clock
         while not self.is_stopping:
             self._wait()

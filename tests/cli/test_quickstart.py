@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import stat
 import urllib.request
+from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
@@ -15,6 +17,7 @@ from fresh_clone import fresh_clone, write_settings
 from local_stack.sandbox import KEY, SECRET
 from mariadb_server.endpoint import free_port
 from running_exchange import RunningExchange
+from runtime.schedule import SCHEDULE
 from terminal import talk
 
 ALL = ("--local", "--yes", "--caretakers", "none")
@@ -26,6 +29,10 @@ case "$1" in
   -r) rm -f "$HOME/crontab" ;;
   -) cat >"$HOME/crontab" ;;
 esac
+"""
+# One that answers, and runs nothing.
+FAKE_SYSTEMCTL = """#!/bin/sh
+case "$*" in *is-active*) echo active ;; esac
 """
 
 
@@ -48,6 +55,18 @@ def paper():
 def urls_of(exchange):
     urls = exchange.urls.as_dict()
     return {f"ALPACA_{name.upper()}": url for name, url in urls.items() if name != "control_url"}
+
+
+def path_without_cron(clone):
+    """A PATH with all programs of this machine, but for the ways that caretakers can be run."""
+    folder = clone.folder / "bin"
+    folder.mkdir()
+    for place in ("/usr/sbin", "/bin", "/usr/bin"):
+        for program in Path(place).iterdir():
+            if program.name not in ("crontab", "systemctl"):
+                with contextlib.suppress(FileExistsError):
+                    (folder / program.name).symlink_to(program)
+    return f"{clone.programs}:{folder}"
 
 
 def order_at_exchange(env, order_id):
@@ -222,6 +241,54 @@ def test_cron_gets_the_caretakers_and_loses_them_with_the_sandbox(clone):
     assert (clone.folder / "run" / "stopped").exists(), "the watchdog must not begin by itself"
     assert clone.run("quickstart", "--local", "--stop").returncode == 0
     assert (clone.folder / "crontab").read_text() == "0 0 * * * mine\n"
+
+
+def test_systemd_gets_the_caretakers_and_loses_them_with_the_sandbox(clone):
+    systemctl = clone.programs / "systemctl"
+    systemctl.write_text(FAKE_SYSTEMCTL)
+    systemctl.chmod(0o755)
+    arguments = ("quickstart", "--local", "--yes", "--begin", "later", "--json")
+    done = clone.run(*arguments, PATH=path_without_cron(clone))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["caretakers"] == "systemd", "as there is no cron"
+    units = clone.folder / ".config" / "systemd" / "user"
+    assert len(list(units.glob("dca-bot-*.timer"))) == len(SCHEDULE)
+    refused = clone.run(*arguments, "--caretakers", "foreground")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "scripts/install_crontab remove --systemd first" in refused.stderr
+    assert clone.run("quickstart", "--local", "--stop").returncode == 0
+    assert list(units.iterdir()) == []
+
+
+def test_without_cron_and_systemd_the_caretakers_run_in_the_background_until_the_sandbox_ends(
+    clone,
+):
+    path = path_without_cron(clone)
+    done = clone.run("quickstart", "--local", "--yes", "--json", PATH=path)
+    assert (done.returncode, done.stderr) == (0, ""), "nor does the bot say that nobody watches it"
+    shown = json.loads(done.stdout)
+    assert (shown["caretakers"], shown["trades"]) == ("foreground", True)
+    [caretakers] = [one for one in clone.processes() if "cli.caretakers" in one.cmdline()]
+    assert os.getsid(caretakers.pid) == caretakers.pid, "no terminal that closes can end it"
+    again = clone.run("quickstart", PATH=path)
+    assert f"PID {caretakers.pid}" in again.stdout
+    stopped = clone.run("quickstart", "--local", "--stop")
+    assert stopped.stdout.startswith("Ended: bot, caretakers, local exchange, private MariaDB.")
+    assert clone.processes() == []
+
+    later = clone.run("quickstart", "--local", "--json", PATH=path)
+    assert (later.returncode, later.stderr) == (0, "")
+    assert any("cli.caretakers" in one.cmdline() for one in clone.processes())
+
+
+def test_caretakers_that_cannot_start_are_no_reason_to_say_that_they_run(clone):
+    done = clone.run("quickstart", *NOT_YET, "--local")
+    assert done.returncode == 0, done.stderr
+    (clone.folder / "src" / "cli" / "caretakers.py").write_text("raise SystemExit('broken')")
+    done = clone.run("quickstart", "--caretakers", "foreground", "--begin", "later")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "did not start" in done.stderr
+    assert "broken" in (clone.folder / "logs" / "cron.out").read_text()
 
 
 def test_on_a_terminal_it_asks_five_questions_once_and_shows_no_key(clone, paper):
