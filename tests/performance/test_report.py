@@ -40,7 +40,7 @@ from said import Said, runner
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_orders
 from utils.db_utils import execute_query
-from utils.formatting import ESTIMATE_LEGEND
+from utils.formatting import ESTIMATE_LEGEND, usd
 
 D = Decimal
 # Fees are posted for a day, not for an order: a coin fee that was rounded up is shared by its day.
@@ -293,6 +293,58 @@ async def test_it_agrees_with_what_status_shows(traded, report, db_conn):
     for symbol, profit in realised.items():
         assert lines[symbol]["cycles"] == profit.cycles
         assert close(lines[symbol]["profit_usd"], profit.profit_usd, "1e-12")
+
+
+def newest_orders(truth: FromTheExchange, symbol: str | None = None) -> list[dict[str, Any]]:
+    """Orders that were filled, the last to end first: what each of them came to."""
+    found: dict[str, dict[str, Any]] = {}
+    for cycle_id, fills in truth.cycles.items():
+        for fill in fills:
+            if symbol in (None, fill["symbol"]):
+                order = found.setdefault(
+                    fill["order"], {**fill, "cycle": cycle_id, "qty": D(0), "usd": D(0)}
+                )
+                order["qty"] += fill["qty"]
+                order["usd"] += fill["qty"] * fill["price"]
+    return sorted(found.values(), key=lambda order: order["ended"], reverse=True)
+
+
+async def test_it_ends_with_the_account_as_it_is_now_and_the_last_fills(traded, report):
+    said = get_trading_client().get("/account")
+    truth = FromTheExchange()
+    for symbol in (None, "ETH/USD"):
+        shown = report("--json", *(("--asset", symbol) if symbol else ())).json
+        assert {name: D(text) for name, text in shown["account"].items()} == {
+            "equity_usd": D(said["equity"]),
+            "cash_usd": D(said["cash"]),
+        }
+        orders = newest_orders(truth, symbol)
+        assert len(orders) > 5, "so that five of them are the newest"
+        for fill, order in zip(shown["last_fills"], orders[:5], strict=True):
+            assert (fill["symbol"], fill["side"]) == (order["symbol"], order["side"])
+            assert (fill["cycle_id"], D(fill["filled_qty"])) == (order["cycle"], order["qty"])
+            assert close(fill["filled_usd"], order["usd"])
+            assert datetime.fromisoformat(fill["ended_at"]) == order["ended"]
+
+    lines = report("--by", "day").output.splitlines()
+    equity, cash = usd(D(said["equity"])), usd(D(said["cash"]))
+    assert f"account now: equity {equity} USD, of it {cash} USD cash" in lines
+    after = lines[lines.index("Last fills, newest first (UTC)") + 1 :]
+    for line, order in zip(after, newest_orders(truth)[:5], strict=True):
+        what = {"buy": "bought", "sell": "sold"}[order["side"]]
+        assert line.startswith(f"  {order['ended']:%m-%d %H:%M} {order['symbol']} {what} ")
+        assert f"for {usd(order['usd'])} USD (" in line
+        assert line.endswith(f", cycle {order['cycle']})")
+
+
+async def test_an_exchange_that_is_away_takes_only_the_account_out_of_it(traded, report, exchange):
+    before = report("--json").json
+    exchange.stop()
+    said = report("--json")
+    assert (said.code, said.json["account"]) == (0, None)
+    assert said.json["last_fills"] == before["last_fills"]
+    assert said.json["total"]["profit_usd"] == before["total"]["profit_usd"]
+    assert "account now: not known: the exchange does not say" in report().output
 
 
 async def test_the_table_the_csv_and_the_pictures(traded, report, tmp_path):
