@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PAPER_TRADING_HOST = "paper-api.alpaca.markets"
@@ -392,13 +392,23 @@ def _inspect_env_file() -> tuple[dict[str, str], list[str]]:
 def parse_env_text(text: str) -> tuple[dict[str, str], list[str]]:
     """What can be read of the text of such a file, and a line for each of its lines that cannot."""
     name, found = env_file().name, list(parse_stream(StringIO(text)))
-    values = {one.key: one.value for one in found if one.key is not None and one.value is not None}
+    wrong = [one for one in found if one.error or _lacks_value(one) or _swallows_settings(one)]
+    values = {one.key: one.value or "" for one in found if one.key and one not in wrong}
     problems = [
-        f"{name} line {one.original.line}{_what_is_wrong(one.original.string)}"
-        for one in found
-        if one.error or (one.key is not None and one.value is None)
+        f"{name} line {one.original.line}{_what_is_wrong(one.original.string)}" for one in wrong
     ]
     return values, problems
+
+
+def _lacks_value(binding: Binding) -> bool:
+    return binding.key is not None and binding.value is None
+
+
+def _swallows_settings(binding: Binding) -> bool:
+    """A quote that was not closed ends at the next one, and what stands between is not set."""
+    rest = "\n".join(binding.original.string.strip().splitlines()[1:])
+    names = re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", rest, re.ASCII | re.MULTILINE)
+    return bool(setting_names() & {name.upper() for name in names})
 
 
 def _what_is_wrong(line: str) -> str:

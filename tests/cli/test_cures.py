@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from caretakers.watchdog import ping
-from config import PROJECT_ROOT, get_settings, inspect_settings, reset_settings
+from config import (
+    PROJECT_ROOT,
+    get_settings,
+    inspect_environment,
+    inspect_settings,
+    reset_settings,
+)
 from monitoring.doctor.doctor import examine
 from monitoring.doctor.findings import Finding, Level
 from ping_server import ping_server
@@ -87,6 +93,48 @@ def test_a_bad_line_is_named_and_nothing_is_called_missing_for_it(env_file, line
         assert says in problem
         assert "missing" not in problem
         assert "secretive" not in problem, "it may be a key"
+
+
+SWALLOWING = """\
+ALPACA_API_KEY=kkk
+ALPACA_SECRET_KEY="secretive
+DB_USER=me
+DB_NAME=mine
+SMTP_PASSWORD=secretive"
+"""
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_quote_that_the_next_one_closes_is_named_and_not_what_it_swallows(env_file, ends):
+    env_file.write_bytes(SWALLOWING.replace("\n", ends).encode())
+    for problem in [
+        complaint_of(tool("cli.status")),
+        complaint_of(tool("cli.bot", "start")),
+        complaint_of(run(sys.executable, str(PROJECT_ROOT / "src" / "main_app.py"))),
+        *(one.text for one in doctor_says("settings")),
+    ]:
+        assert ".env line 2 (ALPACA_SECRET_KEY): its quotes do not close" in problem
+        assert "missing" not in problem
+        assert "secretive" not in problem
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "".join(f"export {line}\n" for line in text.splitlines()),
+        lambda text: text.replace("=", " = "),
+        lambda text: f"# it's a remark\n\n{text}",
+        lambda text: f"{text}ALERT_URLS='json://127.0.0.1/a\n json://127.0.0.1/b'\n",
+    ],
+    ids=["byte order mark", "crlf", "export", "blanks", "a quote in a remark", "several lines"],
+)
+def test_what_editors_and_shells_make_of_it_is_read_all_the_same(env_file, change):
+    env_file.write_bytes(change(GOOD).encode())
+    settings, problems = inspect_environment()
+    assert problems == []
+    assert (settings.alpaca_api_key, settings.alpaca_secret_key) == ("k", "sss")
 
 
 def test_a_bad_line_hides_no_other_mistake_from_the_doctor(env_file):
