@@ -33,7 +33,7 @@ from operations.refused import Refused
 from runtime.daemon_process import find_daemon, stop_on_purpose
 from runtime.operator_flags import is_stopped
 from utils.db_utils import DatabaseError, thread_connection
-from utils.formatting import number, plain, price, usd
+from utils.formatting import coins, plain, price, usd
 from utils.private_database import FOLDER, is_private_database
 from utils.state_file import locked
 
@@ -188,7 +188,7 @@ def _show_first_trade(guide: Guide) -> None:
     average = fill.filled_avg_price or Decimal(0)
     words = "bought" if fill.side.value == "buy" else "sold"
     guide.say(
-        f"Last trade: {words} {number(fill.filled_qty)} {fill.symbol} at"
+        f"Last trade: {words} {coins(fill.filled_qty)} {fill.symbol} at"
         f" {price(average)} ({usd(fill.filled_usd)} USD)."
     )
     guide.shown["last_trade"] = {

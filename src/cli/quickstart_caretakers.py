@@ -111,7 +111,7 @@ def _run_in_background(guide: Guide) -> None:
         raise Stop(f"{error}; --caretakers none goes on without", EXIT_FAILED) from None
     guide.say(
         f"scripts/caretakers run is at work in the background (PID {pid}), also when you log out."
-        " After a reboot scripts/quickstart begins all again."
+        " After a reboot scripts/quickstart starts it again, with the rest."
     )
 
 

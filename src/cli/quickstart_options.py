@@ -12,7 +12,8 @@ FIRST_ASSET = "BTC/USD"
 # Who can run the caretakers.
 WAYS = CRON, SYSTEMD, FOREGROUND, NOBODY = "cron", "systemd", "foreground", "none"
 HELP = """\
-From a fresh clone to a bot that trades: five questions, each with an answer that Enter alone gives.
+From a fresh clone to a bot that trades: five questions. Enter alone takes the usual answer; the
+plan of what is bought wants a y.
 
   scripts/quickstart                          asks, and goes on where it stopped
   scripts/quickstart --local --yes            play money on this machine, no question

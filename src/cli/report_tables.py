@@ -174,7 +174,7 @@ def _columns(report: Report) -> list[_Column]:
 
 
 def _filled(report: Report, console: Console, columns: list[_Column]) -> Table:
-    table = make_table(console)
+    table = make_table(console, show_edge=False)
     for column in columns:
         justify: JustifyMethod = "left" if column.is_text else "right"
         table.add_column(column.title, justify=justify, no_wrap=True)

@@ -417,6 +417,17 @@ def test_stale_and_failing_caretakers_fail_and_missing_ones_warn(doctor, well):
     assert seen.found("watchdog")[0][1].endswith("-> scripts/install_crontab install")
 
 
+def test_a_caretaker_whose_first_run_is_not_due_yet_is_no_reason_to_install_anything(doctor, well):
+    run_dir = get_settings().run_dir
+    note_runs(get_settings(), age_seconds=90)
+    (run_dir / "consistency_checker.last_run.json").unlink()
+    [(level, text)] = doctor().found("consistency_checker")
+    assert (level, "install" in text) == (OK, False)
+    with alone(run_dir):
+        [(_, text)] = doctor().found("backup")
+    assert text.endswith("-> scripts/database backup; your caretakers make one each night")
+
+
 def test_the_crontab_is_read(doctor, well):
     [(level, text)] = doctor().found("crontab")
     assert level is WARN

@@ -24,7 +24,7 @@ from config import (
 )
 from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, fail, ok, warn
-from monitoring.status.caretaker_status import PERIOD_SECONDS, load_caretaker_statuses
+from monitoring.status.caretaker_status import PERIOD_SECONDS, is_missing, load_caretaker_statuses
 from monitoring.status.daemon_status import load_daemon_status
 from runtime.crontab import (
     NO_CRON,
@@ -148,9 +148,13 @@ def check_held_back(facts: Facts) -> list[Finding]:
 
 def check_caretakers(facts: Facts) -> list[Finding]:
     found = []
-    for one in load_caretaker_statuses(facts.settings, datetime.now(UTC)):
+    caretakers = load_caretaker_statuses(facts.settings, datetime.now(UTC))
+    for one in caretakers:
         log = f"see logs/{one.script}.log and logs/cron.out"
-        if one.age_seconds is None:
+        if one.age_seconds is None and not is_missing(one, caretakers):
+            period = span(PERIOD_SECONDS[one.script])
+            found.append(ok(one.script, f"has not run yet: it does every {period}"))
+        elif one.age_seconds is None:
             found.append(warn(one.script, "it never ran here", "scripts/install_crontab install"))
         elif one.is_stale:
             text = f"stale: it last ran {span(one.age_seconds)} ago, and cron should run it often"
@@ -258,6 +262,8 @@ def check_backups(facts: Facts) -> list[Finding]:
     settings = facts.settings
     found = list_backups(settings.backup_dir, settings.db_name)
     nightly = "scripts/install_crontab install makes one each night"
+    if timers_run() or is_run_in_foreground(settings.run_dir):
+        nightly = "your caretakers make one each night"
     if not found:
         text = f"none of database {settings.db_name} in {settings.backup_dir}"
         return [warn("backup", text, f"scripts/database backup; {nightly}")]

@@ -62,7 +62,7 @@ def load_caretaker_statuses(settings: Settings, now: datetime) -> tuple[Caretake
 def find_caretaker_problems(caretakers: tuple[CaretakerStatus, ...]) -> list[str]:
     """One line for each cause: all that never ran, all that are late, all that failed alike."""
     problems = []
-    if never := [one.script for one in caretakers if _is_missing(one, caretakers)]:
+    if never := [one.script for one in caretakers if is_missing(one, caretakers)]:
         problems.append(f"cron has never run {', '.join(never)}: scripts/install_crontab install")
     late = [one for one in caretakers if one.age_seconds is not None and one.is_stale]
     if late:
@@ -78,7 +78,7 @@ def find_caretaker_problems(caretakers: tuple[CaretakerStatus, ...]) -> list[str
     return problems
 
 
-def _is_missing(one: CaretakerStatus, caretakers: tuple[CaretakerStatus, ...]) -> bool:
+def is_missing(one: CaretakerStatus, caretakers: tuple[CaretakerStatus, ...]) -> bool:
     """Whether it never ran and should have. After an installation, cron runs the script of every
     five minutes last: until then nothing is wrong.
     """
