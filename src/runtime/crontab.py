@@ -153,8 +153,10 @@ def write_crontab(text: str) -> None:
 def _run_crontab(argument: str, *, text: str = "") -> subprocess.CompletedProcess[str]:
     program = shutil.which("crontab")
     if program is None:
-        raise CrontabError("there is no crontab program on this machine: install cron, or use"
-            " scripts/caretakers run")
+        raise CrontabError(
+            "there is no crontab program on this machine: install cron, or use"
+            " scripts/caretakers run"
+        )
     done = subprocess.run(
         ["/usr/bin/env", "LC_ALL=C", program, argument],  # the words of its errors matter
         input=os.fsencode(text),

@@ -428,6 +428,17 @@ def test_a_caretaker_whose_first_run_is_not_due_yet_is_no_reason_to_install_anyt
     assert text.endswith("-> scripts/database backup; your caretakers make one each night")
 
 
+def test_a_log_folder_that_cannot_even_be_looked_for_is_judged_in_words(
+    doctor, well, monkeypatch, tmp_path
+):
+    # To root no folder is closed: a name that no file system takes fails in the same call.
+    monkeypatch.setenv("LOG_DIR", str(tmp_path / ("x" * 300)))
+    seen = doctor()
+    for subject in ("log folder", "disk", "log rotation"):
+        [(_, text)] = seen.found(subject)
+        assert "Errno" not in text
+
+
 def test_the_crontab_is_read(doctor, well):
     [(level, text)] = doctor().found("crontab")
     assert level is WARN
