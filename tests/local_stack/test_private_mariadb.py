@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import mysql.connector
 import psutil
 import pytest
 
+from config import PROJECT_ROOT
 from local_stack.scratch import scratch_folder
 from mariadb_server.binaries import ServerBinaries, candidates
 from mariadb_server.data_folder import create_data_folder
@@ -48,6 +50,19 @@ def test_it_answers_over_tcp_and_over_its_socket(mariadb_server: PrivateMariaDB)
     assert answer(mariadb_server, "SELECT 1") == 1
     assert answer(mariadb_server, "SELECT 1", unix_socket=mariadb_server.db_env()["DB_SOCKET"]) == 1
     assert mariadb_server.is_running()
+
+
+def test_what_was_made_ahead_without_any_package_is_what_starts(server: PrivateMariaDB) -> None:
+    subprocess.run(
+        [sys.executable, "-S", "-m", "mariadb_server.prepare", str(server.folder)],
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "src")},
+        check=True,
+    )
+    assert pids(server) == []
+    made = (server.folder / "data").stat()
+    server.start()
+    assert (server.folder / "data").stat().st_ino == made.st_ino
+    assert answer(server, "SELECT 1") == 1
 
 
 def test_starting_twice_keeps_the_same_server(server: PrivateMariaDB) -> None:
