@@ -87,6 +87,7 @@ def bought_twice(**row):
         "quantity": D("0.003"),
         "average_purchase_price": D("49333.333333333333333333"),
         "last_order_fill_price": D(48000),
+        "base_order_price": D(50000),
         "safety_orders": 1,
         "order_seq": 2,
     }
@@ -120,6 +121,7 @@ def test_sound_evidence_holds_every_invariant():
         ({"safety_orders": 2}, "row"),
         ({"order_seq": 3}, "row"),
         ({"last_order_fill_price": D(50000)}, "row"),
+        ({"base_order_price": D(49999)}, "row"),
         ({"status": CycleStatus.BUYING}, "resolved"),
         ({"status": CycleStatus.COMPLETE}, "row"),
         ({"status": CycleStatus.ERROR}, "no error"),
@@ -243,7 +245,7 @@ def test_a_sell_that_filled_late_beside_the_next_order_leaves_the_cycle_to_that_
     story, held = bought_twice()
     late, sell, row = sold_late(story, held, quantity=D("0.0000075"), order_seq=3)
     story.journal.append(late)
-    following = story.order(3, "buy", "0.0005", "48000", "0", status="new")
+    following = story.order(3, "buy", "0.0005", "47500", "0", status="new")
     story.steps.pop()
     unfinished = story.journal.pop()
     story.booked_at[sell.id] = story.steps[-1].at + timedelta(seconds=1)
@@ -274,6 +276,7 @@ def test_a_replaced_order_goes_on_under_another_id():
         quantity=D("0.002"),
         average_purchase_price=D(49900),
         last_order_fill_price=D(49900),
+        base_order_price=D(49900),
         order_seq=2,
     )
     assert find_violations(story.evidence(row)) == []
