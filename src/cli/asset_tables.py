@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does no
     from operations.preview import Preview
 
 _PLAN_LAYOUTS = (
-    "order buy_at down limit USD coins coins_held average sell_at net_USD",
-    "order buy_at/down/limit USD coins/coins_held average sell_at/net_USD",
-    "order buy_at/down/limit USD/coins/coins_held average/sell_at/net_USD",
+    "order buy_at limit down USD coins coins_held average sell_at net_USD",
+    "order buy_at/limit down/USD coins/coins_held average sell_at/net_USD",
+    "order buy_at/limit down/USD/coins/coins_held average/sell_at/net_USD",
 )
 _LIST_LAYOUTS = (
     "asset on base_USD safety_USD deviation take_profit cooldown ladder_USD"
@@ -215,8 +215,8 @@ def _show_plan(console: Console, plan: CyclePlan) -> None:
         (
             "base" if order.number == 0 else f"safety {order.number}",
             price(order.trigger_price),
-            f"{plan.compute_down_percent(order):.2f} %",
             price(order.limit_price),
+            f"{plan.compute_down_percent(order):.2f} %",
             usd(order.size_usd),
             number(order.qty),
             *_holding_cells(order.after),

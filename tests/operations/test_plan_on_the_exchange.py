@@ -76,8 +76,12 @@ async def follow_the_plan(settings, exchange, db_conn, symbol, ask, values):
     parts, cash_before = BotParts(settings, exchange), cash(exchange)
     cycle = get_latest_cycle(db_conn, asset.id)
 
-    for planned in plan.orders:
+    for number, planned in enumerate(plan.orders):
         price = planned.trigger_price
+        if number:
+            above = nearest((plan.orders[number - 1].trigger_price + price) / 2, up=True)
+            await quote(parts, symbol, above, above, exact_ask=above)
+            assert len(parts.orders()) == number, "nothing is bought above the plan's price"
         seen = nearest(price, up=False)
         await quote(parts, symbol, seen, seen, exact_ask=price)
         order = parts.orders()[-1]
