@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 
 import pytest
@@ -17,6 +17,8 @@ from models.cycle_data import get_cycle, get_latest_cycle
 from operations.asset_changes import save_new_asset
 from operations.asset_input import build_asset
 from operations.preview import load_preview
+from strategy.cycle_plan import WIRE_STEP
+from strategy.sizing import round_to_increment
 
 FEE = Fraction(1, 400)
 
@@ -163,6 +165,7 @@ async def test_a_scaled_ladder_does_what_its_plan_says(
     parts, sold_at = await follow_the_plan(settings, exchange, db_conn, symbol, ask, values)
     orders = len(parts.orders())
     restart = sold_at * (1 - Decimal(early or "2.5") / 100)
+    restart = round_to_increment(restart, WIRE_STEP, ROUND_FLOOR)
     above, below = nearest(restart * Decimal("1.001"), up=True), nearest(restart, up=False)
     await quote(parts, symbol, above, above, exact_ask=above)
     assert len(parts.orders()) == orders, "nothing is bought above the early restart"
