@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command_line import make_table, width_of
-from domain.asset import DcaAsset
+from domain.asset import DcaAsset, SafetyOrderReference
 from domain.cycle import DcaCycle
 from strategy.cycle_plan import CyclePlan, Holding
-from strategy.ladder import compute_ladder_usd
+from strategy.ladder import compute_ladder_usd, compute_order_usd
 from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, marked, number, price, usd
 
 if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does not need
@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does no
     from operations.preview import Preview
 
 _PLAN_LAYOUTS = (
-    "order buy_at limit USD coins coins_held average sell_at net_USD",
-    "order buy_at/limit USD coins/coins_held average sell_at/net_USD",
-    "order buy_at/limit USD/coins/coins_held average/sell_at/net_USD",
+    "order buy_at limit down USD coins coins_held average sell_at net_USD",
+    "order buy_at/limit down/USD coins/coins_held average sell_at/net_USD",
+    "order buy_at/limit down/USD/coins/coins_held average/sell_at/net_USD",
 )
 _LIST_LAYOUTS = (
     "asset on base_USD safety_USD deviation take_profit cooldown ladder_USD"
@@ -54,8 +54,9 @@ def show_list(
             asset.asset_symbol,
             "yes" if asset.is_enabled else "no",
             number(asset.base_order_amount),
-            f"{asset.max_safety_orders} x {number(asset.safety_order_amount)}",
-            f"{number(asset.safety_order_deviation)} %",
+            f"{asset.max_safety_orders} x {number(asset.safety_order_amount)}"
+            + _scale(asset.safety_order_volume_scale),
+            _deviation_cell(asset),
             profit,
             f"{asset.cooldown_period} s",
             number(compute_ladder_usd(asset)),
@@ -80,8 +81,7 @@ def show_preview(console: Console, preview: Preview) -> None:
     console.print(
         "This assumes that each order fills fully at its price. Ladder:"
         f" {number(compute_ladder_usd(asset))} USD"
-        f" (base {number(asset.base_order_amount)} + {asset.max_safety_orders} x"
-        f" {number(asset.safety_order_amount)}).",
+        f" (base {number(asset.base_order_amount)} + {_safety_orders(asset)}).",
     )
     needed, spendable = usd(preview.needed_usd), usd(preview.spendable_usd)
     match len(preview.needs):
@@ -128,7 +128,10 @@ _VALUES = (
     "base order",
     "safety order",
     "safety orders",
+    "volume scale",
     "deviation",
+    "step scale",
+    "reference",
     "take profit",
     "fee-aware",
     "cooldown",
@@ -144,7 +147,10 @@ def _values(asset: DcaAsset) -> tuple[str, ...]:
         f"{number(asset.base_order_amount)} USD",
         f"{number(asset.safety_order_amount)} USD",
         f"{asset.max_safety_orders}",
+        number(asset.safety_order_volume_scale),
         f"{number(asset.safety_order_deviation)} %",
+        number(asset.safety_order_step_scale),
+        _REFERENCES[asset.safety_order_reference],
         f"{number(asset.take_profit_percent)} %",
         "off" if fee is None else f"{number(fee)} % a side",
         f"{asset.cooldown_period} s",
@@ -157,8 +163,9 @@ def _headline(preview: Preview) -> Text:
     target = f"take profit {number(asset.take_profit_percent)} %"
     if asset.take_profit_fee_percent:
         target += f" net of {number(asset.take_profit_fee_percent)} % fee a side"
-    deviation = f"deviation {number(asset.safety_order_deviation)} %"
-    parts = [target, deviation, f"cooldown {asset.cooldown_period} s"]
+    parts = [target, _deviation(asset), f"cooldown {asset.cooldown_period} s"]
+    if asset.safety_order_volume_scale != 1:
+        parts.insert(2, f"volume scale {number(asset.safety_order_volume_scale)}")
     if asset.buy_order_price_deviation_percent is not None:
         parts.append(f"early restart {number(asset.buy_order_price_deviation_percent)} % down")
     if not asset.is_enabled:
@@ -169,12 +176,47 @@ def _headline(preview: Preview) -> Text:
     return head
 
 
+_REFERENCES = {
+    SafetyOrderReference.LAST_FILL: "the last fill",
+    SafetyOrderReference.BASE_ORDER: "the base order",
+}
+
+
+def _deviation(asset: DcaAsset) -> str:
+    """What differs from the plan's way is named."""
+    text = f"deviation {number(asset.safety_order_deviation)} %"
+    if asset.safety_order_reference is not SafetyOrderReference.LAST_FILL:
+        text += f" below {_REFERENCES[asset.safety_order_reference]}"
+    if asset.safety_order_step_scale != 1:
+        text += f", step scale {number(asset.safety_order_step_scale)}"
+    return text
+
+
+def _deviation_cell(asset: DcaAsset) -> str:
+    text = f"{number(asset.safety_order_deviation)} %{_scale(asset.safety_order_step_scale)}"
+    is_usual = asset.safety_order_reference is SafetyOrderReference.LAST_FILL
+    return text if is_usual else f"{text} of base"
+
+
+def _scale(scale: Decimal) -> str:
+    return "" if scale == 1 else f", then x{number(scale)}"
+
+
+def _safety_orders(asset: DcaAsset) -> str:
+    """`5 x 20`, or `5 from 20 to 101.25` where each one costs something else."""
+    count, first = asset.max_safety_orders, number(asset.safety_order_amount)
+    if asset.safety_order_volume_scale == 1 or count < 2:
+        return f"{count} x {first}"
+    return f"{count} from {first} to {number(compute_order_usd(asset, count))}"
+
+
 def _show_plan(console: Console, plan: CyclePlan) -> None:
     lines = [
         (
             "base" if order.number == 0 else f"safety {order.number}",
             price(order.trigger_price),
             price(order.limit_price),
+            f"{plan.compute_down_percent(order):.2f} %",
             usd(order.size_usd),
             number(order.qty),
             *_holding_cells(order.after),
@@ -182,7 +224,7 @@ def _show_plan(console: Console, plan: CyclePlan) -> None:
         for order in plan.orders
     ]
     if plan.start is not None:
-        lines.insert(0, ("held", "", "", "", "", *_holding_cells(plan.start)))
+        lines.insert(0, ("held", "", "", "", "", "", *_holding_cells(plan.start)))
     _print_table(console, _PLAN_LAYOUTS, [(line, None) for line in lines])
     if plan.sales:
         console.print(Text(ESTIMATE_LEGEND, style="dim"))

@@ -162,7 +162,7 @@ def add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
     )
     value("volume_scale", "FACTOR", "each safety order costs this many times the one before")
     value("step_scale", "FACTOR", "each deviation is this many times the one before")
-    value("reference", "last-fill|base-order", "what the deviations are below")
+    value("reference", "FILL", "what deviations are below: last-fill or base-order")
     value(
         "trailing",
         "PERCENT",

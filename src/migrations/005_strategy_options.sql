@@ -28,3 +28,20 @@ ALTER TABLE dca_cycles ADD COLUMN trailing_peak DECIMAL(36,18) NULL DEFAULT NULL
 ALTER TABLE dca_cycles ADD COLUMN stop_loss_fired BOOLEAN NOT NULL DEFAULT FALSE AFTER trailing_peak;
 
 ALTER TABLE dca_orders MODIFY COLUMN purpose ENUM('base','safety','take_profit','stop_loss') NOT NULL;
+
+-- The base order of each open cycle, from the journal: the last one that bought more than dust (without such a buy nothing is noted as
+-- the last fill), with what it filled after its end. Rows made by hand have no journal, and count from their average.
+UPDATE dca_cycles c
+  JOIN (SELECT o.cycle_id, o.asset_id,
+               IF(COUNT(*) = 1, MIN(o.filled_avg_price), TRUNCATE(SUM(o.filled_qty * o.filled_avg_price) / SUM(o.filled_qty), 18)) AS price
+          FROM dca_orders o
+          JOIN (SELECT cycle_id, asset_id, MAX(order_seq) AS order_seq
+                  FROM dca_orders
+                 WHERE purpose = 'base' AND filled_qty > 0
+                 GROUP BY cycle_id, asset_id) last
+            ON last.cycle_id = o.cycle_id AND last.asset_id = o.asset_id AND last.order_seq = o.order_seq
+         WHERE o.purpose = 'base' AND o.filled_qty > 0
+         GROUP BY o.cycle_id, o.asset_id) base
+    ON base.cycle_id = c.id AND base.asset_id = c.asset_id
+   SET c.base_order_price = base.price, c.updated_at = c.updated_at
+ WHERE c.base_order_price IS NULL AND c.last_order_fill_price IS NOT NULL AND c.status NOT IN ('complete', 'error');

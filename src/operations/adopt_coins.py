@@ -89,6 +89,7 @@ class Adoption:
             quantity=self.quantity,
             average_purchase_price=self.average_price,
             last_order_fill_price=self.average_price,
+            base_order_price=self.average_price,
             safety_orders=self.safety_orders,
         )
         return TradingState(
@@ -219,6 +220,7 @@ def _write(
             "quantity": fills.quantity,
             "average_purchase_price": fills.average_purchase_price,
             "last_order_fill_price": fills.last_order_fill_price,
+            "base_order_price": fills.base_order_price,
             "safety_orders": fills.safety_orders,
         },
     )

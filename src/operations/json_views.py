@@ -35,7 +35,8 @@ def plan_json(plan: CyclePlan) -> dict[str, Any]:
     """The plan with every number exact."""
     orders = []
     for order in plan.orders:
-        shown = asdict(order) | {"size_usd": order.size_usd}
+        down_percent = round(plan.compute_down_percent(order), 6)
+        shown = asdict(order) | {"size_usd": order.size_usd, "down_percent": down_percent}
         orders.append(plain(shown))
     start = None if plan.start is None else plain(asdict(plan.start))
     return {

@@ -23,10 +23,15 @@ from strategy.earning import (
     compute_worst_profit_usd,
 )
 from strategy.fees import compute_qty_before_fee
-from strategy.ladder import compute_ladder_prices, compute_order_usd
+from strategy.ladder import (
+    MAX_SAFETY_ORDERS,
+    compute_ladder_prices,
+    compute_order_usd,
+    compute_steps,
+)
+from strategy.ladder_checks import find_ladder_problems, find_scale_problems
 from strategy.sizing import MAXIMUM_ORDER_USD, WIDE, minimum_base_order_usd, round_to_increment
 
-MAX_SAFETY_ORDERS = 100
 MAX_FEE_PERCENT = Decimal(5)
 MAX_COOLDOWN_SECONDS = 365 * 24 * 3600
 _USD_PLACES = 8
@@ -63,7 +68,8 @@ def find_number_problems(asset: DcaAsset) -> list[str]:
     if not symbol.endswith("/USD"):
         cure = f"{symbol.partition('/')[0]}/USD"
         problems.append(f"{symbol} is not quoted in USD, and this bot pays in USD only: {cure}")
-    return [problem for problem in problems if problem]
+    found = [problem for problem in problems if problem] + find_scale_problems(asset)
+    return found or find_ladder_problems(asset)
 
 
 def find_row_problem(asset: DcaAsset) -> str | None:
@@ -212,8 +218,9 @@ def _depth_findings(asset: DcaAsset, plan: CyclePlan, rules: AssetRules) -> list
     limits = [order.limit_price for order in plan.orders]
     step_percent = rules.price_increment / limits[-1] * 100
     if len(set(limits)) < len(limits) and step_percent < _FINE_STEP_PERCENT:
+        smallest = Context(prec=10).plus(min(compute_steps(asset)))
         text = (
-            f"a deviation of {deviation} % is less than the price step of {rules.symbol},"
+            f"a deviation of {_shown(smallest)} % is less than the price step of {rules.symbol},"
             f" {_shown(rules.price_increment)} USD: several orders would be bought at one price;"
             " 1 or 2 % are usual"
         )

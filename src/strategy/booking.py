@@ -100,9 +100,9 @@ def compute_fill_updates(
 ) -> dict[str, Any]:
     """What the fills of a buy change: quantity and average always.
 
-    A fill that is dust neither counts nor moves the reference price. A safety order that was filled
+    A fill that is dust neither counts nor moves a reference price. A safety order that was filled
     whole counts, however coarse its coin: or the same price would buy the next one, down to the
-    end of the ladder.
+    end of the ladder. The base order's price is that of the buy before which nothing was held.
     """
     filled_qty, fill_price = order.filled_qty, order.filled_avg_price
     held_before = not circumstances.is_dust(cycle.quantity)
@@ -119,6 +119,8 @@ def compute_fill_updates(
         updates["last_order_fill_price"] = fill_price
         if held_before:
             updates["safety_orders"] = cycle.safety_orders + 1
+        else:
+            updates["base_order_price"] = fill_price
     return updates
 
 

@@ -89,7 +89,8 @@ class PlannedOrder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CyclePlan:
     """The orders still to come, in their order. `start` is what an open cycle holds already.
-    `problem` says why the ladder ends early.
+    `problem` says why the ladder ends early. `base_price`: what an open cycle's base order was
+    filled at; None: it comes at the ask.
     """
 
     symbol: str
@@ -97,6 +98,12 @@ class CyclePlan:
     start: Holding | None
     orders: tuple[PlannedOrder, ...]
     problem: str | None = None
+    base_price: Decimal | None = None
+
+    def compute_down_percent(self, order: PlannedOrder) -> Decimal:
+        """How far `order` comes below the price at which the cycle began."""
+        with localcontext(WIDE):
+            return (1 - order.trigger_price / (self.base_price or self.ask)) * 100
 
     @property
     def capital_usd(self) -> Decimal:
@@ -132,7 +139,8 @@ def plan_cycle(
     asset = replace(asset, is_enabled=True)
     with localcontext(WIDE):
         ladder = _fresh(asset) if open_cycle is None else _going_on(asset, open_cycle)
-        start = _holding(ladder, rules, fee_rate) if ladder.state.cycle.quantity > 0 else None
+        cycle = ladder.state.cycle
+        start = _holding(ladder, rules, fee_rate) if cycle.quantity > 0 else None
         orders: list[PlannedOrder] = []
         problem = None
         while (price := _next_buy_price(ladder.state, rules, fee_rate, ask)) is not None:
@@ -143,7 +151,12 @@ def plan_cycle(
                 break
             orders.append(order)
         return CyclePlan(
-            symbol=rules.symbol, ask=ask, start=start, orders=tuple(orders), problem=problem
+            symbol=rules.symbol,
+            ask=ask,
+            start=start,
+            orders=tuple(orders),
+            problem=problem,
+            base_price=cycle.base_order_price or cycle.average_purchase_price or None,
         )
 
 

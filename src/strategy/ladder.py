@@ -4,26 +4,35 @@ Owns how amount and price of an order follow from the asset's settings; nothing 
 0 is the base order, 1 to `max_safety_orders` are the safety orders. (local_stack/audit counts for
 itself on purpose: it must not share the code that it judges.)
 
-Nothing is rounded here: amounts are sums and products of settings, prices have 60 digits. What is
-sent is rounded where it is sized (see sizing).
+A scaled amount is rounded down to the cent: never more than was meant. An amount that nothing
+scales, as every one with a scale of 1, is what the settings say, to the last digit. Steps and
+prices have 60 digits, the last one rounded half to even. What is sent is rounded where it is sized
+(see sizing).
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from decimal import ROUND_CEILING, Decimal, localcontext
+from decimal import ROUND_FLOOR, Decimal, localcontext
+from functools import lru_cache
+from itertools import accumulate
 
-from domain.asset import DcaAsset
+from domain.asset import DcaAsset, SafetyOrderReference
 from domain.cycle import DcaCycle
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
-from strategy.sizing import WIDE, is_dust
+from strategy.sizing import WIDE, is_dust, round_to_increment
+
+MAX_SAFETY_ORDERS = 100  # a row with more is never traded, and a scale is not followed any further
+_CENT = Decimal("0.01")
 
 
 def compute_order_usd(asset: DcaAsset, number: int) -> Decimal:
-    """USD of order `number` as configured; nothing beyond the last one."""
+    """USD of order `number`: safety order n costs `safety_order_amount` x volume scale ^ (n - 1),
+    rounded down to the cent; nothing beyond the last one.
+    """
     return _compute_usd_of(asset, number, min(number, asset.max_safety_orders))
 
 
@@ -32,21 +41,39 @@ def compute_ladder_usd(asset: DcaAsset) -> Decimal:
     return _compute_usd_of(asset, 0, asset.max_safety_orders)
 
 
+def compute_deviations(asset: DcaAsset) -> tuple[Decimal, ...]:
+    """How far each safety order comes below its reference, in percent: its own step below the last
+    fill, or all steps up to it below the base order. At most MAX_SAFETY_ORDERS.
+    """
+    return _compute_all_deviations(asset)[: max(0, asset.max_safety_orders)]
+
+
+def compute_steps(asset: DcaAsset) -> tuple[Decimal, ...]:
+    """The step to each safety order, in percent: step n is `safety_order_deviation` x step scale ^
+    (n - 1). At most MAX_SAFETY_ORDERS.
+    """
+    steps = _compute_series(asset.safety_order_deviation, asset.safety_order_step_scale)
+    return steps[: max(0, asset.max_safety_orders)]
+
+
 def compute_ladder_prices(asset: DcaAsset, ask: Decimal) -> list[Decimal]:
     """USD: where each order comes if the base order is filled at `ask` and every other one at its
-    own trigger. At most `max_safety_orders` long: check that number first.
+    own trigger.
     """
     prices = [ask]
-    for _ in range(asset.max_safety_orders):
-        prices.append(_compute_price_after(asset, prices[-1]))
+    for percent in compute_deviations(asset):
+        prices.append(_compute_price(asset, percent, base=ask, last=prices[-1]))
     return prices
 
 
 def compute_safety_order_trigger(asset: DcaAsset, cycle: DcaCycle) -> Decimal:
-    """USD: the next safety order comes `safety_order_deviation` percent below the last fill (below
-    the average, where no fill is noted).
+    """USD: where the next safety order comes, below the last fill or the base order's fill as
+    `safety_order_reference` says (below the average, where that fill is not noted).
     """
-    return _compute_price_after(asset, cycle.last_order_fill_price or cycle.average_purchase_price)
+    average = cycle.average_purchase_price
+    base, last = cycle.base_order_price or average, cycle.last_order_fill_price or average
+    bought = min(max(0, cycle.safety_orders), MAX_SAFETY_ORDERS - 1)
+    return _compute_price(asset, _compute_all_deviations(asset)[bought], base=base, last=last)
 
 
 def count_safety_orders_left(asset: DcaAsset, cycle: DcaCycle) -> int:
@@ -60,10 +87,13 @@ def count_safety_orders_paid(asset: DcaAsset, cost_usd: Decimal) -> int:
     """
     if asset.safety_order_amount <= 0:
         return asset.max_safety_orders
-    beyond_base = max(Decimal(0), cost_usd - asset.base_order_amount)
     with localcontext(WIDE):
-        used = (beyond_base / asset.safety_order_amount).to_integral_value(ROUND_CEILING)
-    return min(asset.max_safety_orders, int(used))
+        left_usd = cost_usd - asset.base_order_amount
+        for number in range(1, min(asset.max_safety_orders, MAX_SAFETY_ORDERS) + 1):
+            if left_usd <= 0:
+                return number - 1
+            left_usd -= compute_order_usd(asset, number)
+    return asset.max_safety_orders
 
 
 def get_order_number(cycle: DcaCycle, purpose: Purpose) -> int:
@@ -114,15 +144,46 @@ def compute_on_order_usd(orders: Iterable[ExchangeOrder], symbols: Container[str
 
 
 def _compute_usd_of(asset: DcaAsset, first: int, last: int) -> Decimal:
-    """USD of the orders `first` to `last`."""
+    """USD of the orders `first` to `last`. (Where nothing is scaled they are not added one by one:
+    a row made by hand can have billions of them.)
+    """
     base_usd = asset.base_order_amount if first == 0 else Decimal(0)
-    return base_usd + max(0, last - max(first, 1) + 1) * asset.safety_order_amount
-
-
-def _compute_price_after(asset: DcaAsset, price: Decimal) -> Decimal:
-    """USD: where the next safety order comes after a fill at `price`."""
+    first, amount, scale = max(first, 1), asset.safety_order_amount, asset.safety_order_volume_scale
+    if scale == 1:
+        return base_usd + max(0, last - first + 1) * amount
     with localcontext(WIDE):
-        return price * (1 - asset.safety_order_deviation / 100)
+        return base_usd + sum(_compute_amounts(amount, scale)[first - 1 : last], Decimal(0))
+
+
+def _compute_all_deviations(asset: DcaAsset) -> tuple[Decimal, ...]:
+    steps = _compute_series(asset.safety_order_deviation, asset.safety_order_step_scale)
+    if asset.safety_order_reference is SafetyOrderReference.LAST_FILL:
+        return steps
+    with localcontext(WIDE):
+        return tuple(accumulate(steps))
+
+
+@lru_cache(maxsize=256)
+def _compute_amounts(amount: Decimal, scale: Decimal) -> tuple[Decimal, ...]:
+    """USD of every safety order that there can be. The first one is not scaled."""
+    first, *scaled = _compute_series(amount, scale)
+    return first, *(round_to_increment(one, _CENT, ROUND_FLOOR) for one in scaled)
+
+
+@lru_cache(maxsize=256)
+def _compute_series(first: Decimal, scale: Decimal) -> tuple[Decimal, ...]:
+    """`first` x scale ^ (n - 1) for every order n that there can be."""
+    if scale == 1:
+        return (first,) * MAX_SAFETY_ORDERS
+    with localcontext(WIDE):
+        return first, *(first * scale**power for power in range(1, MAX_SAFETY_ORDERS))
+
+
+def _compute_price(asset: DcaAsset, percent: Decimal, *, base: Decimal, last: Decimal) -> Decimal:
+    """USD: `percent` below what the asset's deviations are below."""
+    is_below_last = asset.safety_order_reference is SafetyOrderReference.LAST_FILL
+    with localcontext(WIDE):
+        return (last if is_below_last else base) * (1 - percent / 100)
 
 
 def _within_budget(state: TradingState, amount_usd: Decimal) -> Decimal:

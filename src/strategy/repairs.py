@@ -17,6 +17,7 @@ from strategy.booking import (
     CycleChange,
     build_event,
     build_journal_entry,
+    compute_average_purchase_price,
     compute_fill_updates,
     lead_to,
 )
@@ -112,7 +113,7 @@ def compute_correction(
         kind, severity, cycle, order.symbol, reason, order_id=order.id, dedupe_key=key
     )
     change = CycleChange(
-        cycle_updates=_correction_updates(cycle, late, known_qty, circumstances),
+        cycle_updates=_correction_updates(cycle, late, journaled, circumstances),
         journal=replace(entry, order_seq=order_seq),
         events=(event,),
     )
@@ -136,13 +137,36 @@ def _purpose_of_late(
 
 
 def _correction_updates(
-    cycle: DcaCycle, late: ExchangeOrder, known_qty: Decimal, circumstances: Circumstances
+    cycle: DcaCycle,
+    late: ExchangeOrder,
+    journaled: list[JournalEntry],
+    circumstances: Circumstances,
 ) -> dict[str, Any]:
     if not cycle.is_open:
         return {}
     if late.side is Side.SELL:
         return {"quantity": max(Decimal(0), cycle.quantity - late.filled_qty)}
     updates = compute_fill_updates(cycle, late, circumstances)
-    if not circumstances.is_dust(known_qty):
+    known_price, known_qty = _weighted(journaled)
+    counted = not circumstances.is_dust(known_qty)
+    if counted:
         updates.pop("safety_orders", None)  # the order was counted when its first part was booked
+    is_base = counted and journaled[0].purpose is Purpose.BASE
+    if "base_order_price" in updates or (is_base and cycle.base_order_price == known_price):
+        assert late.filled_avg_price is not None, "a late fill has a price"
+        updates["base_order_price"] = compute_average_purchase_price(
+            known_price, known_qty, late.filled_avg_price, late.filled_qty
+        )
     return updates
+
+
+def _weighted(journaled: list[JournalEntry]) -> tuple[Decimal, Decimal]:
+    """Average price and coins of the parts of an order, in the order in which they were booked."""
+    price = qty = Decimal(0)
+    for entry in journaled:
+        if entry.filled_qty > 0 and entry.filled_avg_price is not None:
+            price = compute_average_purchase_price(
+                price, qty, entry.filled_avg_price, entry.filled_qty
+            )
+            qty += entry.filled_qty
+    return price, qty

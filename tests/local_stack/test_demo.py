@@ -174,6 +174,7 @@ CYCLE = DcaCycle(
     average_purchase_price=Decimal(1900),
     safety_orders=1,
     last_order_fill_price=Decimal(1800),
+    base_order_price=Decimal(2000),
     order_seq=3,
     order_key="0a1b2c3d",
 )

@@ -10,6 +10,7 @@ import pytest
 
 from builders import FEE_RATE, NOW, SYMBOL, build_asset, build_cycle, build_entry, build_order
 from builders import build_rules as rules_of
+from domain.asset import SafetyOrderReference
 from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.orders import Side
@@ -23,6 +24,7 @@ from local_stack.chaos.left_buys import find_delays, trace_left_buy
 from local_stack.chaos.market_faults import LeftBuy
 
 D = Decimal
+BASE = SafetyOrderReference.BASE_ORDER
 
 
 class Story:
@@ -87,6 +89,7 @@ def bought_twice(**row):
         "quantity": D("0.003"),
         "average_purchase_price": D("49333.333333333333333333"),
         "last_order_fill_price": D(48000),
+        "base_order_price": D(50000),
         "safety_orders": 1,
         "order_seq": 2,
     }
@@ -120,6 +123,7 @@ def test_sound_evidence_holds_every_invariant():
         ({"safety_orders": 2}, "row"),
         ({"order_seq": 3}, "row"),
         ({"last_order_fill_price": D(50000)}, "row"),
+        ({"base_order_price": D(49999)}, "row"),
         ({"status": CycleStatus.BUYING}, "resolved"),
         ({"status": CycleStatus.COMPLETE}, "row"),
         ({"status": CycleStatus.ERROR}, "no error"),
@@ -243,7 +247,7 @@ def test_a_sell_that_filled_late_beside_the_next_order_leaves_the_cycle_to_that_
     story, held = bought_twice()
     late, sell, row = sold_late(story, held, quantity=D("0.0000075"), order_seq=3)
     story.journal.append(late)
-    following = story.order(3, "buy", "0.0005", "48000", "0", status="new")
+    following = story.order(3, "buy", "0.0005", "47500", "0", status="new")
     story.steps.pop()
     unfinished = story.journal.pop()
     story.booked_at[sell.id] = story.steps[-1].at + timedelta(seconds=1)
@@ -274,6 +278,7 @@ def test_a_replaced_order_goes_on_under_another_id():
         quantity=D("0.002"),
         average_purchase_price=D(49900),
         last_order_fill_price=D(49900),
+        base_order_price=D(49900),
         order_seq=2,
     )
     assert find_violations(story.evidence(row)) == []
@@ -439,3 +444,51 @@ def left_buy(*events):
 def test_a_resting_buy_must_be_canceled_and_the_position_sold(events, waited_seconds, count):
     left, traced = left_buy(*events)
     assert len(find_delays(left, traced, waited_seconds)) == count
+
+
+# The place of each buy in its ladder.
+
+
+def scaled(**columns):
+    """A base order at 50,000, then a safety order for 48 USD at 48,000."""
+    story, held = bought_twice()
+    story.asset = replace(story.asset, **columns)
+    return story, held
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({}, None),
+        ({"safety_order_amount": D("47.99")}, "safety order 1 is for 47.99"),
+        ({"base_order_amount": D(99)}, "costs 100.0000 USD, a base order 99"),
+        ({"safety_order_deviation": D("4.1")}, "safety order 1 comes at 47950"),
+        ({"max_safety_orders": 0}, "is safety order 1 of 0"),
+    ],
+)
+def test_a_buy_that_is_dearer_or_larger_than_its_place_allows_is_found(columns, words):
+    story, held = scaled(**columns)
+    found = [one.text for one in find_violations(story.evidence(held)) if "buy" in one.rule]
+    assert found == [] if words is None else words in found[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "price", "usd"),
+    [
+        ({"safety_order_step_scale": D(2)}, 47040, 50),
+        ({"safety_order_step_scale": D(2), "safety_order_reference": BASE}, 48500, 50),
+        ({"safety_order_reference": BASE}, 49000, 50),
+        ({"safety_order_volume_scale": D("1.555")}, 47520, "77.75"),
+    ],
+)
+def test_a_second_safety_order_is_judged_by_scales_and_reference(columns, price, usd):
+    most = (D(usd) / price).quantize(D("1e-9"), rounding="ROUND_DOWN")
+    for limit, qty, is_wrong in (
+        (price, most, False),
+        (D(price) + D("0.01"), most / 2, True),
+        (price, most + D("1e-6"), True),
+    ):
+        story, held = scaled(**columns, max_safety_orders=5)
+        story.order(2, "buy", f"{qty}", f"{limit}", "0", "canceled")
+        row = replace(held, order_seq=3)
+        assert ("buy: its place in the ladder" in rules_broken(story.evidence(row))) is is_wrong

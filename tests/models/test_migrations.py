@@ -171,6 +171,54 @@ def test_a_migration_keeps_every_row(connection):
     assert execute_query("SELECT kind FROM dca_events", fetch_all=True, db_conn=connection)
 
 
+def test_an_open_cycle_of_an_older_database_gets_the_price_of_its_base_order(connection):
+    """From the journal: as it would have been booked. What is over or made by hand gets none."""
+    make_version_1(connection)
+    run_sql(
+        connection,
+        """INSERT INTO dca_assets (asset_symbol, base_order_amount, safety_order_amount,
+             safety_order_deviation, take_profit_percent)
+           VALUES ('A/USD', 100, 50, 1, 2), ('B/USD', 100, 50, 1, 2), ('C/USD', 100, 50, 1, 2),
+             ('D/USD', 100, 50, 1, 2), ('E/USD', 100, 50, 1, 2)""",
+    )
+    rows = {  # cycle: asset, status, whether a last fill is noted, orders of the journal
+        1: (1, "complete", True, [("base", 0, "1", "90")]),
+        2: (1, "watching", True, [("base", 0, "2", "100.5"), ("safety", 1, "2", "99")]),
+        3: (2, "buying", True, [("base", 0, "0.001", "70"), ("base", 1, "1", "80"),
+                                ("safety", 2, "1", "79"), ("base", 1, "2", "77")]),
+        4: (3, "watching", False, [("base", 0, "0.001", "60")]),
+        5: (4, "selling", True, []),
+        6: (5, "cooldown", False, []),
+    }  # fmt: skip
+    for cycle_id, (asset_id, status, is_noted, orders) in rows.items():
+        execute_query(
+            "INSERT INTO dca_cycles (id, asset_id, status, quantity, average_purchase_price,"
+            " last_order_fill_price, updated_at) VALUES (%s, %s, %s, 1, 50, %s, '2024-01-01')",
+            (cycle_id, asset_id, status, 50 if is_noted else None),
+            db_conn=connection,
+        )
+        for number, (purpose, seq, qty, price) in enumerate(orders):
+            execute_query(
+                "INSERT INTO dca_orders (asset_id, symbol, cycle_id, order_seq, purpose, side,"
+                " alpaca_order_id, client_order_id, filled_qty, filled_avg_price, final_status)"
+                " VALUES (%s, 'A/USD', %s, %s, %s, 'buy', %s, %s, %s, %s, 'filled')",
+                (asset_id, cycle_id, seq, purpose, f"{cycle_id}-{seq}", f"{cycle_id}-{number}",
+                 qty, price),
+                db_conn=connection,
+            )  # fmt: skip
+    assert apply_schema(connection) == STEPS
+    found = {cycle_id: get_cycle(connection, cycle_id) for cycle_id in rows}
+    assert {cycle_id: cycle.base_order_price for cycle_id, cycle in found.items()} == {
+        1: None,
+        2: Decimal("100.5"),
+        3: Decimal(78),
+        4: None,
+        5: None,
+        6: None,
+    }
+    assert {cycle.updated_at.year for cycle in found.values()} == {2024}
+
+
 def test_each_interruption_is_gone_on_from(connection):
     """After every single statement: an older program, a new one, or this one was killed there."""
     parts = [one for step in load_migrations() for one in statements_of(step.path.read_text())]

@@ -99,6 +99,23 @@ async def test_the_figures_of_a_held_position_are_those_of_an_independent_calcul
     assert seen.code == 0
 
 
+async def test_the_next_safety_order_is_where_its_ladder_puts_it(
+    status, stopped, cycle, settings, exchange, db_conn
+):
+    """With the sum of the steps below the base order: 1 + 2 %."""
+    parts = BotParts(settings, exchange)
+    steep = {"safety_order_step_scale": 2, "safety_order_reference": "base_order"}
+    update_asset_config(db_conn, cycle.asset_id, steep)
+    for bid in (50000, 49000):
+        await parts.see(parts.quote_both(bid, bid + 1))
+        parts.sweep()
+    await parts.market.stop()
+    held = get_cycle(db_conn, cycle.id)
+    assert (held.safety_orders, held.base_order_price) == (1, 50001)
+    [asset] = status().json["assets"]
+    assert Decimal(asset["buy_price"]) == 50001 * Decimal("0.97")
+
+
 def test_a_cycle_of_yesterday_and_one_of_a_removed_asset_count_for_all_time_only(
     status, stopped, cycle, db_conn, capsys
 ):

@@ -36,6 +36,7 @@ def test_coins_of_the_account_become_the_open_cycle(assets, exchange, db_conn, b
     assert (cycle.id, cycle.order_key) == (before.id, before.order_key)
     assert cycle.quantity == Decimal("0.004"), "as filled, before the fee of 0.25 %"
     assert cycle.average_purchase_price == cycle.last_order_fill_price == 50000
+    assert cycle.base_order_price == 50000
     assert cycle.safety_orders == 2, "200 USD are the base order and two safety orders"
     [entry] = get_entries_of_cycle(db_conn, cycle.id)
     assert (entry.final_status, entry.filled_usd) == ("adopted", 200)

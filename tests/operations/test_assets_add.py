@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from domain.asset import SafetyOrderReference
 from domain.cycle import CycleStatus
 from models.asset_config import get_all_assets, get_asset_config
 from models.cycle_data import get_latest_cycle
@@ -228,3 +229,52 @@ def test_an_amount_that_is_named_is_never_replaced(assets, db_conn):
     said = assets("add", "ETH/USD", "--base", "20", "--max-safety", "0", "--yes")
     assert "a base order of 40 USD earns with it" in said.output
     assert get_asset_config(db_conn, "ETH/USD").base_order_amount == 20
+
+
+STEEP = ("--volume-scale", "1.5", "--step-scale", "2", "--deviation", "1")
+
+
+def test_a_ladder_that_grows_is_shown_order_by_order_and_saved(assets, db_conn):
+    said = assets("add", "BTC/USD", *STEEP, "--reference", "base-order", "--yes")
+    assert (said.code, said.errors) == (0, "")
+    for words in (
+        "deviation 1 % below the base order, step scale 2, volume scale 1.5",
+        "31.00 %",
+        "(base 20 + 5 from 20 to 101.25)",
+        "Ladder: 283.75 USD",
+    ):
+        assert words in " ".join(said.output.split())
+    asset = get_asset_config(db_conn, "BTC/USD")
+    assert asset.safety_order_volume_scale == Decimal("1.5")
+    assert asset.safety_order_step_scale == 2
+    assert asset.safety_order_reference is SafetyOrderReference.BASE_ORDER
+    [shown] = assets("list", "--json").json["assets"]
+    assert (shown["ladder_usd"], shown["safety_order_reference"]) == ("283.75", "base_order")
+    assert "5 x 20, then x1.5" in assets("list").output
+    orders = assets("show", "BTC/USD", "--json").json["preview"]["plan"]["orders"]
+    assert [order["down_percent"] for order in orders] == ["0", "1", "3", "7", "15", "31"]
+
+
+def test_an_edit_shows_the_old_and_the_new_ladder(assets):
+    assert assets("add", "BTC/USD", "--yes").code == 0
+    said = assets("edit", "BTC/USD", *STEEP, "--reference", "base-order", "--yes")
+    assert said.code == 0
+    for words in (
+        "volume scale 1 -> 1.5",
+        "deviation 1.5 % -> 1 %",
+        "step scale 1 -> 2",
+        "reference the last fill -> the base order",
+    ):
+        assert words in " ".join(said.output.split())
+    back = ("--volume-scale", "1", "--step-scale", "1", "--reference", "last_fill")
+    said = assets("edit", "BTC/USD", *back, "--yes")
+    assert "scale" not in said.output.split("BTC/USD ")[-1], "what is usual is not named"
+
+
+def test_a_ladder_that_reaches_the_ground_is_refused_with_the_number_of_its_order(assets, db_conn):
+    said = assets("add", "BTC/USD", *STEEP, "--max-safety", "10", "--yes")
+    assert said.code != 0
+    assert "safety order 8 would come 128 % below the last fill" in said.errors
+    said = assets("add", "BTC/USD", "--reference", "first", "--yes")
+    assert "--reference takes last-fill or base-order, not 'first'" in said.errors
+    assert get_all_assets(db_conn) == []

@@ -373,6 +373,7 @@ def held(quantity: str, **columns: object) -> dict[str, object]:
 
 
 NEW_REFERENCE = {"last_order_fill_price": Decimal(50000)}
+BASE = NEW_REFERENCE | {"base_order_price": Decimal(50000)}
 COUNTED = NEW_REFERENCE | {"safety_orders": 1}
 
 
@@ -381,10 +382,10 @@ COUNTED = NEW_REFERENCE | {"safety_orders": 1}
     ("why", "before", "fill", "columns", "purpose"),
     [
         ("nothing at all", "0", {}, {}, "base"),
-        ("a base order", "0", BASE_FILL, held("0.002", **NEW_REFERENCE), "base"),
-        ("part of a base order", "0", PART_FILL, held("0.001", **NEW_REFERENCE), "base"),
+        ("a base order", "0", BASE_FILL, held("0.002", **BASE), "base"),
+        ("part of a base order", "0", PART_FILL, held("0.001", **BASE), "base"),
         ("dust of a base order", "0", DUST_FILL, held("0.00005"), "base"),
-        ("a base on dust", "0.0001", BASE_FILL, held("0.0021", **NEW_REFERENCE), "base"),
+        ("a base on dust", "0.0001", BASE_FILL, held("0.0021", **BASE), "base"),
         ("part of a safety order", "0.001", PART_FILL, held("0.002", **COUNTED), "safety"),
         ("dust of a safety order", "0.002", DUST_FILL, held("0.00205"), "safety"),
     ],

@@ -122,7 +122,8 @@ def _end_state(db_conn, cycle_id) -> dict[str, Any]:
     """Everything that must not depend on where the process died (ids and times do)."""
     cycles = execute_query(
         "SELECT status, quantity, average_purchase_price, safety_orders, last_order_fill_price,"
-        " order_seq, latest_order_id IS NULL AS is_free FROM dca_cycles WHERE id >= %s ORDER BY id",
+        " base_order_price, order_seq, latest_order_id IS NULL AS is_free"
+        " FROM dca_cycles WHERE id >= %s ORDER BY id",
         (cycle_id,),
         fetch_all=True,
         db_conn=db_conn,

@@ -14,6 +14,7 @@ from decimal import Decimal, localcontext
 from domain.cycle import CycleStatus
 from domain.journal import ADOPTED
 from domain.orders import Side
+from local_stack.audit.ladders import find_wrong_buys
 from local_stack.audit.ledgers import CycleEvidence, Evidence, MatchedEvidence, match_evidence
 from local_stack.audit.replay import Replayed, replay
 from local_stack.audit.spending import find_oversold, find_overspent
@@ -47,6 +48,7 @@ def find_violations(evidence: Evidence) -> list[Violation]:
         ]
         for cycle in matched.cycles:
             found += find_order_faults(cycle)
+            found += find_buy_faults(cycle, evidence)
             found += find_sale_faults(cycle, evidence)
             found += find_journal_faults(cycle)
             found += find_row_faults(cycle, evidence)
@@ -150,6 +152,12 @@ def find_money_faults(cycles: Iterable[CycleEvidence], evidence: Evidence) -> It
             leftovers[cycle.symbol] = leftover + left
 
 
+def find_buy_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violation]:
+    """No buy above its price of the ladder, none for more than its amount."""
+    for text in find_wrong_buys(cycle, evidence):
+        yield violation_of(cycle, "buy: its place in the ladder", text)
+
+
 def find_sale_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violation]:
     """No sale at a price that was gone, nothing left behind by a complete cycle."""
     for text in find_gone_prices(cycle, evidence):
@@ -237,6 +245,7 @@ def _difference(cycle: CycleEvidence, expected: Replayed) -> str | None:
         ("average", row.average_purchase_price, expected.average),
         ("safety_orders", row.safety_orders, expected.safety_orders),
         ("last_order_fill_price", row.last_order_fill_price, expected.last_fill_price),
+        ("base_order_price", row.base_order_price, expected.base_price),
         ("order_seq", row.order_seq, expected.order_seq),
         ("complete", row.status is CycleStatus.COMPLETE, expected.is_complete),
     ):

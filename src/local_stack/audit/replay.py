@@ -26,6 +26,8 @@ class Replayed:
     average: Decimal = _ZERO
     safety_orders: int = 0
     last_fill_price: Decimal | None = None
+    base_price: Decimal | None = None
+    base_order_id: str | None = None
     order_seq: int = 0
     coin_fees: Decimal = _ZERO
     is_complete: bool = False
@@ -44,6 +46,7 @@ def replay(
     """
     states = [Replayed()]
     filled_before: dict[str, Decimal] = {}
+    order_prices: dict[str, Decimal] = {}
     for entry in journal:
         state = states[-1]
         is_late = entry.order_seq < state.order_seq or state.is_complete
@@ -51,6 +54,9 @@ def replay(
         with localcontext(prec=60):
             if not is_late:
                 state = replace(state, order_seq=state.order_seq + 1)
+            if entry.filled_qty > 0:
+                before = order_prices.get(entry.alpaca_order_id, _ZERO)
+                order_prices[entry.alpaca_order_id] = _average(before, known, entry)
             if entry.filled_qty > 0 and not state.is_complete:
                 if entry.side is Side.SELL:
                     may_complete = late_sale_completes or not is_late
@@ -58,6 +64,8 @@ def replay(
                 else:
                     counted_before = is_late and not is_dust(known, rules, fee_rate)
                     state = _bought(state, entry, rules, fee_rate, is_late, counted_before)
+                    if state.base_order_id == entry.alpaca_order_id:
+                        state = replace(state, base_price=order_prices[entry.alpaca_order_id])
         if _ended_beside_a_late_sale(state, entry, rules, fee_rate, is_late):
             state = replace(state, is_complete=True)
         filled_before[entry.alpaca_order_id] = known + entry.filled_qty
@@ -87,15 +95,11 @@ def _bought(
     is_late: bool,
     counted_before: bool,
 ) -> Replayed:
-    price = entry.filled_avg_price
-    assert price is not None, "a filled order has a price"
-    quantity = state.quantity + entry.filled_qty
-    average = price
-    if state.quantity > 0:
-        cost = state.average * state.quantity + price * entry.filled_qty
-        average = round_stored(cost / quantity)
     after = replace(
-        state, quantity=quantity, average=average, coin_fees=state.coin_fees + entry.fee_qty
+        state,
+        quantity=state.quantity + entry.filled_qty,
+        average=_average(state.average, state.quantity, entry),
+        coin_fees=state.coin_fees + entry.fee_qty,
     )
     held_before = not is_dust(state.quantity, rules, fee_rate)
     is_whole = not is_late and (entry.requested_qty or _ZERO) <= entry.filled_qty
@@ -103,9 +107,20 @@ def _bought(
         return after
     return replace(
         after,
-        last_fill_price=price,
+        last_fill_price=entry.filled_avg_price,
+        base_order_id=state.base_order_id if held_before else entry.alpaca_order_id,
         safety_orders=state.safety_orders + (held_before and not counted_before),
     )
+
+
+def _average(average: Decimal, quantity: Decimal, entry: JournalEntry) -> Decimal:
+    """Of `quantity` that was bought at `average` before, and what `entry` bought."""
+    price = entry.filled_avg_price
+    assert price is not None, "a filled order has a price"
+    if quantity <= 0:
+        return price
+    cost = average * quantity + price * entry.filled_qty
+    return round_stored(cost / (quantity + entry.filled_qty))
 
 
 def _sold(

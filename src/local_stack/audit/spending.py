@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from domain.asset import DcaAsset
 from domain.orders import ExchangeOrder, Side
+from local_stack.audit.ladders import compute_whole_usd
 from local_stack.audit.ledgers import CycleEvidence, OrderStep
 
 ON_ITS_WAY = timedelta(seconds=2)  # an order that was decided on before the late fill was booked
@@ -47,7 +47,7 @@ class _Tally:
 
 def find_overspent(cycle: CycleEvidence, booked_at: Mapping[str, datetime]) -> Iterator[str]:
     """Each buy with which filled plus open buys exceeded the ladder, in USD."""
-    ladder = _ladder_usd(cycle.asset)
+    ladder = compute_whole_usd(cycle.asset)
     for order, committed in _commitments(cycle, booked_at):
         if committed > ladder:
             yield f"{order.client_order_id} committed {committed:.4f} of {ladder:.4f} USD"
@@ -56,7 +56,7 @@ def find_overspent(cycle: CycleEvidence, booked_at: Mapping[str, datetime]) -> I
 def largest_share(cycle: CycleEvidence) -> Decimal:
     """The largest part of its ladder that the cycle ever had filled or on order."""
     largest = max((committed for _, committed in _commitments(cycle, {})), default=_ZERO)
-    return largest / _ladder_usd(cycle.asset)
+    return largest / compute_whole_usd(cycle.asset)
 
 
 def _commitments(
@@ -99,11 +99,6 @@ def find_oversold(
     sold = tally.filled + sum((amount for _, amount in tally.late), _ZERO)
     if sold > bought:
         yield f"{sold:f} coins sold, {bought:f} bought"
-
-
-def _ladder_usd(asset: DcaAsset) -> Decimal:
-    """What the cycle may spend, computed here again: the bot's own figure is judged by it."""
-    return asset.base_order_amount + asset.max_safety_orders * asset.safety_order_amount
 
 
 def _orders(cycle: CycleEvidence, side: Side) -> dict[str, ExchangeOrder]:

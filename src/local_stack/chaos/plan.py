@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from domain.asset import SafetyOrderReference
 from local_stack.caretaker_schedule import ScheduledScript
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "DOGE/USD", "AVAX/USD", "LTC/USD", "BCH/USD")
@@ -245,6 +246,20 @@ def _planned(
     )
 
 
+# The plan's way, and every way in which a ladder can differ from it.
+_BELOW_BASE = {"safety_order_reference": SafetyOrderReference.BASE_ORDER}
+LADDERS: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"safety_order_volume_scale": Decimal("1.5")},
+    {"safety_order_volume_scale": Decimal("0.9")},
+    {"safety_order_step_scale": Decimal("1.3")},
+    _BELOW_BASE,
+    _BELOW_BASE | {"safety_order_step_scale": Decimal("0.8")},
+    _BELOW_BASE
+    | {"safety_order_volume_scale": Decimal("1.37"), "safety_order_step_scale": Decimal("1.25")},
+)
+
+
 def asset_columns(chance: random.Random) -> dict[str, Any]:
     """A ladder that the synthetic market goes down in seconds, another one for each asset."""
     return {
@@ -255,4 +270,5 @@ def asset_columns(chance: random.Random) -> dict[str, Any]:
         "take_profit_percent": Decimal(chance.choice(("0.3", "0.5"))),
         "cooldown_period": chance.choice((1, 2, 4)),
         "buy_order_price_deviation_percent": chance.choice((None, Decimal("0.2"))),
+        **chance.choice(LADDERS),
     }
