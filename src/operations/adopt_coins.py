@@ -220,6 +220,7 @@ def _write(
             "average_purchase_price": fills.average_purchase_price,
             "last_order_fill_price": fills.last_order_fill_price,
             "safety_orders": fills.safety_orders,
+            "open_requested": False,
         },
     )
     identity = f"adopted-{cycle.id}-{cycle.order_key}-{cycle.order_seq}"

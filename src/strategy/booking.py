@@ -119,6 +119,8 @@ def compute_fill_updates(
         updates["last_order_fill_price"] = fill_price
         if held_before:
             updates["safety_orders"] = cycle.safety_orders + 1
+    if cycle.open_requested and not circumstances.is_dust(updates["quantity"]):
+        updates["open_requested"] = False  # it is carried out
     return updates
 
 
