@@ -26,7 +26,7 @@ from strategy.asset_checks import check_asset, find_number_problems
 from strategy.booking import compute_order_change
 from strategy.cycle_plan import plan_cycle
 from strategy.entry import describe_wait
-from strategy.sizing import round_to_increment
+from strategy.sizing import is_dust, round_to_increment
 from strategy.triggers import ANY_PRICE, compute_triggers, decide
 
 HELD = Decimal("0.002")
@@ -183,3 +183,45 @@ def test_an_early_restart_that_a_manual_start_keeps_from_coming_is_warned_of():
     asset = build_asset(**MANUAL | EARLY)
     [finding], _ = check_asset(asset, build_rules(), FEE_RATE, Decimal(50000))
     assert (finding.refuses, "never comes with a manual start" in finding.text) == (False, True)
+
+
+# With the options at their defaults nothing is decided in another way than before they were there.
+
+
+def _base_trigger_of_before(state, rules):
+    """As it was: when and where a base order came."""
+    asset, cycle = state.asset, state.cycle
+    if state.other_symbol or cycle.close_requested or not asset.is_enabled:
+        return None
+    if not is_dust(cycle.quantity, rules, FEE_RATE):
+        return None
+    if cycle.status is CycleStatus.COOLDOWN:
+        percent, sold_at = asset.buy_order_price_deviation_percent, asset.last_sell_price
+        return None if None in (percent, sold_at) else sold_at * (1 - percent / 100)
+    return ANY_PRICE if cycle.status is CycleStatus.WATCHING else None
+
+
+@given(
+    st.sampled_from(list(CycleStatus)),
+    st.sampled_from(["0", "0.00001", "0.002"]),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.decimals("0.1", "20", places=2),
+    st.none() | st.decimals("1", "70000", places=2),
+    st.sampled_from([None, "ETH/USD"]),
+)
+def test_with_the_options_at_their_defaults_a_base_order_comes_as_before(
+    status, quantity, is_enabled, close_requested, early_percent, sold_at, other_symbol
+):
+    state = build_state(
+        build_asset(
+            is_enabled=is_enabled,
+            buy_order_price_deviation_percent=early_percent,
+            last_sell_price=sold_at,
+        ),
+        build_cycle(status=status, quantity=Decimal(quantity), close_requested=close_requested),
+        other_symbol=other_symbol,
+    )
+    found = compute_triggers(state, build_rules(), FEE_RATE)
+    base_at = found.buy_at_or_below if found.buy_purpose is Purpose.BASE else None
+    assert base_at == _base_trigger_of_before(state, build_rules())
