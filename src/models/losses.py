@@ -26,7 +26,13 @@ SELECT 'realised' AS kind, NULL AS name, COALESCE(SUM(
  WHERE o.filled_qty > 0
 """
 _HELD = f"""
-SELECT 'held', a.asset_symbol COLLATE utf8mb4_bin, c.quantity,
+SELECT 'held',
+       -- Of an asset that was renamed meanwhile: what its fills name.
+       COALESCE((SELECT MIN(o.symbol) FROM dca_orders o
+                  WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.filled_qty > 0
+                    AND o.symbol <> a.asset_symbol COLLATE utf8mb4_bin),
+                a.asset_symbol COLLATE utf8mb4_bin),
+       c.quantity,
        (SELECT COALESCE(SUM(o.fee_qty), 0) FROM dca_orders o
          WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy'),
        c.average_purchase_price

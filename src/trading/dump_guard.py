@@ -80,12 +80,14 @@ class DumpPause:
         """
         if self._is_loaded:
             return
-        until = load_pause_end(thread_connection(), self._settings)
+        until, now = load_pause_end(thread_connection(), self._settings), datetime.now(UTC)
         with self._lock:
-            if not self._is_loaded:
-                self._is_loaded = True
-                self._until = max((one for one in (until, self._until) if one), default=None)
-                self._is_saved = self._until is None
+            if self._is_loaded:
+                return
+            self._is_loaded = True
+            self._is_saved = until is None and self._until is None  # its alert may be open
+            known = [one for one in (until, self._until) if one is not None and one > now]
+            self._until = max(known, default=None)
 
     def begin(self, falls: Falls, now: datetime) -> None:
         """No buys from now on; a pause that is under way becomes longer."""
@@ -115,6 +117,8 @@ class DumpPause:
         """
         self.load()
         with self._lock:
+            if self._is_saved:
+                return
             until, reason = self._until, self._reason
         event = Event(
             kind=EventKind.BUYS_STOPPED,
@@ -187,6 +191,8 @@ class DumpGuard:
             await asyncio.Event().wait()
         loop = asyncio.get_running_loop()
         awake_at = loop.time()
+        # What a daemon before this one left may be over by now.
+        self._saving = loop.run_in_executor(self._threads, self._save)
         while True:
             wall, monotonic = time.time(), time.monotonic()
             self.sample(monotonic)

@@ -64,3 +64,12 @@ def test_one_statement_brings_the_result_of_the_day_and_what_is_held(db_conn, ma
 def test_an_empty_database_lost_nothing(db_conn):
     records = load_loss_records(db_conn, NOW)
     assert (records.realised_usd, records.held) == (0, ())
+
+
+def test_what_a_renamed_asset_holds_is_what_it_bought(db_conn, make_asset):
+    asset = make_asset("AAA/USD")
+    coins = {"quantity": Decimal("0.5"), "average_purchase_price": Decimal(200)}
+    cycle_of(db_conn, asset, "watching", "200", None, **coins)
+    execute_query("UPDATE dca_assets SET asset_symbol = 'BBB/USD'", db_conn=db_conn)
+    [held] = load_loss_records(db_conn, NOW).held
+    assert held.symbol == "AAA/USD"

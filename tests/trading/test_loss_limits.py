@@ -309,6 +309,20 @@ def test_what_the_database_says_of_the_pause_is_never_trusted_too_far(parts_with
     assert pause.until is None or pause.until <= most
 
 
+async def test_a_pause_that_ended_while_no_daemon_ran_ends_its_alert_at_the_next_start(
+    guarded, parts_with, db_conn
+):
+    await fall(guarded)
+    guarded.limits.losses.pause.save()
+    put_meta(db_conn, "dump_pause_until", (datetime.now(UTC) - timedelta(seconds=1)).isoformat())
+    for _ in range(2):  # and only once
+        parts_with(dump_pause_percent=Decimal(5)).limits.losses.pause.save()
+        assert stopped(db_conn) == [
+            ("DUMP_PAUSE_PERCENT", "error"),
+            ("DUMP_PAUSE_PERCENT", "info"),
+        ]
+
+
 async def test_another_fall_makes_the_pause_longer_and_is_no_other_alert(guarded, db_conn):
     market = await fall(guarded)
     pause = guarded.limits.losses.pause
