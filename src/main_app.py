@@ -121,6 +121,7 @@ async def run_websockets() -> int:
             "data stream": bot.streams.run_data_stream(),
             "connections": bot.keep_warm(),
             "account": bot.keep_account(),
+            "dump guard": bot.market.dumps.run(),
             "heartbeat": bot.keep_beating(),
         }.items()
     ]

@@ -180,7 +180,7 @@ def test_a_pure_room_has_no_clock_no_input_and_no_log(room):
 
 def test_only_a_few_rooms_are_async():
     may = {"main_app", "trading.asset_watches", "trading.bot", "trading.market_data_handler"}
-    may |= {"trading.cooldown_ends"}
+    may |= {"trading.cooldown_ends", "trading.dump_guard"}
     may |= {"trading.trade_update_handler", "utils.alpaca_streams", "utils.waiting"}
     may |= {"telegram.poller", "utils.telegram_client"}
     may |= {"monitoring.doctor.stream_probe", "utils.direct_streams", "utils.ready_threads"}

@@ -39,6 +39,8 @@ from models.order_journal import get_entries_of_order
 from models.trading_state import load_cooldown
 from strategy.order_identity import has_our_prefix
 from strategy.reconciliation import MAX_ENDED_LATELY
+from trading.loss_limits import LossLimits
+from trading.placement import Skip
 from utils.alpaca_client_rest import ExchangeError, RateLimited
 from utils.alpaca_queries import fetch_order, fetch_order_by_client_id
 from utils.alpaca_sdk import TradingClient
@@ -60,7 +62,9 @@ class AlertEndings:
         client: TradingClient,
         snapshots: ConsistencySnapshots,
         held_seconds: float,
+        losses: LossLimits,
     ) -> None:
+        self._losses = losses
         self._run, self._client, self._snapshots = run, client, snapshots
         self._held_seconds = held_seconds
 
@@ -105,6 +109,11 @@ class AlertEndings:
                 return self._with_order(alert, facts)
             if alert.kind in POSITION_KINDS and cycle is not None:
                 return self._with_holding(alert, facts)
+            if alert.kind == EventKind.BUYS_STOPPED:
+                is_reached = self._losses.is_reached(alert.dedupe_key or "")
+                return replace(facts, is_limit_reached=is_reached)
+        except Skip:  # what is held cannot be judged now: the limit goes on to stop buys
+            return facts
         except RateLimited:
             raise
         except ExchangeError as error:  # what cannot be read now is read by the next run

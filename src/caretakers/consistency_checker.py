@@ -71,7 +71,8 @@ class ConsistencyChecker:
         engine = build_engine(run.settings)
         self._rules, self._reconciler = engine.rules, engine.reconciler
         self._snapshots = ConsistencySnapshots(engine.client, self._rules, self._fee_rate)
-        self._endings = AlertEndings(run, engine.client, self._snapshots, HOLD_SECONDS)
+        losses = engine.limits.losses
+        self._endings = AlertEndings(run, engine.client, self._snapshots, HOLD_SECONDS, losses)
 
     def work(self) -> None:
         """Do what `check_consistency` says."""

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command_line import make_table, width_of
-from domain.asset import DcaAsset, SafetyOrderReference
+from domain.asset import DcaAsset, SafetyOrderReference, StartMode
 from domain.cycle import DcaCycle
 from strategy.cycle_plan import CyclePlan, Holding
+from strategy.entry import describe_wait
 from strategy.ladder import compute_ladder_usd, compute_order_usd
 from utils.formatting import ESTIMATE_LEGEND, NOTHING, coins, marked, number, price, usd
 
@@ -65,6 +66,10 @@ def show_list(
         )
         lines.append((cells, None if asset.is_enabled else "dim"))
     _print_table(console, _LIST_LAYOUTS, lines)
+    for asset, cycle in rows:
+        holds_coins = cycle is not None and cycle.quantity > 0
+        if cycle and (wait := describe_wait(asset, cycle, holds_coins=holds_coins)):
+            console.print(Text(f"{asset.asset_symbol} {wait}", style="yellow"))
 
 
 def show_preview(console: Console, preview: Preview) -> None:
@@ -136,6 +141,8 @@ _VALUES = (
     "fee-aware",
     "cooldown",
     "early restart",
+    "start",
+    "highest entry",
 )
 
 
@@ -155,6 +162,8 @@ def _values(asset: DcaAsset) -> tuple[str, ...]:
         "off" if fee is None else f"{number(fee)} % a side",
         f"{asset.cooldown_period} s",
         "off" if early is None else f"{number(early)} % down",
+        asset.start_mode.replace("_", "-"),
+        "off" if asset.max_entry_price is None else f"{number(asset.max_entry_price)} USD",
     )
 
 
@@ -168,6 +177,10 @@ def _headline(preview: Preview) -> Text:
         parts.insert(2, f"volume scale {number(asset.safety_order_volume_scale)}")
     if asset.buy_order_price_deviation_percent is not None:
         parts.append(f"early restart {number(asset.buy_order_price_deviation_percent)} % down")
+    if asset.start_mode is StartMode.MANUAL:
+        parts.append(f"each cycle waits for scripts/bot open {asset.asset_symbol}")
+    if asset.max_entry_price is not None:
+        parts.append(f"no base order above {number(asset.max_entry_price)} USD")
     if not asset.is_enabled:
         parts.append("disabled: it buys nothing")
     head = Text(asset.asset_symbol, style="bold")

@@ -18,7 +18,7 @@ from cli.assets_options import parse_options
 from cli.command_line import EXIT_REFUSED, Stop, confirm, print_json
 from cli.runner import Command, run_tool
 from config import get_settings
-from domain.asset import DcaAsset
+from domain.asset import DcaAsset, StartMode
 from domain.cycle import CycleStatus, DcaCycle
 from models.asset_config import get_all_assets, get_asset_config
 from models.meta import check_schema
@@ -90,7 +90,12 @@ class AssetsCommand(Command):
         )
         saved = asset_changes.save_new_asset(preview.asset)
         unless = ", unless a warning says otherwise" if preview.warnings else ""
-        text = f"{self._symbol} is added: the base order comes at the next price{unless}."
+        when = "comes at the next price"
+        if saved.start_mode is StartMode.MANUAL:
+            when = f"waits for scripts/bot open {self._symbol}"
+        elif saved.max_entry_price is not None:
+            when += f" at or below {number(saved.max_entry_price)} USD"
+        text = f"{self._symbol} is added: the base order {when}{unless}."
         self._answer(text, saved)
 
     def show(self) -> None:

@@ -1,7 +1,7 @@
-"""`scripts/bot`: the command line over the daemon's life, the pause of buys, and selling now.
+"""`scripts/bot`: the command line over the daemon's life, the pause of buys, opening and selling.
 
-Owns words and the order of steps; `close` is cli/bot_close.py. How a daemon is started and ended is
-runtime.daemon_process' business.
+Owns words and the order of steps; `open` is cli/bot_open.py, `close` cli/bot_close.py. How a daemon
+is started and ended is runtime.daemon_process' business.
 """
 
 from __future__ import annotations
@@ -175,7 +175,12 @@ class BotCommand(Command):
             )
         return EXIT_DONE if trades else EXIT_FAILED
 
-    # Selling now
+    # Opening and selling now
+
+    def open(self) -> None:
+        from cli.bot_open import open_cycle  # loads the SDK, which takes a second
+
+        open_cycle(self)
 
     def close(self) -> None:
         from cli.bot_close import close  # loads the SDK, which takes a second

@@ -17,6 +17,7 @@ Steers the bot. Safe at any time, whatever else runs: the daemon, the watchdog, 
   scripts/bot restart          for new settings in .env, or a new version
   scripts/bot pause            no new buys; what is held is still sold
   scripts/bot resume           buy again
+  scripts/bot open BTC/USD     buy its base order now (of an asset with a manual start)
   scripts/bot close BTC/USD    cancel its open buy and sell all it holds, now, at market
   scripts/bot status-line      one line, for a prompt or a monitor: is it trading?
 
@@ -44,6 +45,17 @@ open already may still fill. In effect at once, and until scripts/bot resume.
 For one asset only: scripts/assets disable BTC/USD."""
 RESUME_HELP = """\
 Ends a pause: buys are placed again within seconds."""
+OPEN_HELP = """\
+Lets an asset with a manual start (scripts/assets edit BTC/USD --start manual) buy its base order at
+the next price; its safety orders and its take profit follow by themselves, and the next cycle waits
+again. A cooldown ends with that, whatever the start. Refused while a cycle of the asset is open.
+
+  scripts/bot open BTC/USD
+  scripts/bot open BTC/USD --withdraw                withdraw a request that is not carried out yet
+
+The request is saved and carried out by the daemon. It stays until a base order is filled: while
+buying is paused, at a buy limit, above --max-entry, or while no daemon runs. scripts/assets disable
+ends it."""
 CLOSE_HELP = """\
 Cancels the asset's open buy and sells everything that its cycle holds at market, also at a loss.
 You are asked twice; without a terminal to ask on, name the asset twice:
@@ -67,6 +79,7 @@ _COMMANDS = {
     "restart": ("end it and start it again", RESTART_HELP),
     "pause": ("no new buys; sells go on", PAUSE_HELP),
     "resume": ("end a pause", RESUME_HELP),
+    "open": ("buy the base order of an asset with a manual start", OPEN_HELP),
     "close": ("sell all that an asset's cycle holds, now", CLOSE_HELP),
     "status-line": ("is it trading? in one line", STATUS_LINE_HELP),
 }
@@ -90,16 +103,21 @@ def build_parser() -> OneLineParser:
     for name, (summary, text) in _COMMANDS.items():
         made[name] = commands.add_parser(name, help=summary, description=text, epilog=EPILOG)
         made[name].add_argument("--json", action="store_true", help="one JSON object")
+    add_symbol(made["open"])
+    _add_withdraw(made["open"])
     _add_close_options(made["close"])
     return parser
+
+
+def _add_withdraw(command: argparse.ArgumentParser) -> None:
+    text = "withdraw a request that is not carried out yet"
+    command.add_argument("--withdraw", action="store_true", help=text)
 
 
 def _add_close_options(close: argparse.ArgumentParser) -> None:
     add_symbol(close)
     close.add_argument("--disable", action="store_true", help="the asset buys no more afterwards")
-    close.add_argument(
-        "--withdraw", action="store_true", help="withdraw a request that is not carried out yet"
-    )
+    _add_withdraw(close)
     close.add_argument(
         "--confirm", metavar="SYMBOL", type=read_symbol, help="do not ask: the same symbol again"
     )

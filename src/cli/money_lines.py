@@ -11,7 +11,7 @@ from rich.text import Text
 
 from domain.journal import JournalEntry, Purpose
 from domain.orders import Side
-from utils.formatting import coins, number, plain, price, usd
+from utils.formatting import clock, coins, number, plain, price, usd
 
 if TYPE_CHECKING:  # they load the exchange's SDK
     from monitoring.status.status import Status
@@ -25,12 +25,17 @@ def account_words(account: AccountValue | None) -> str:
 def buy_limit_words(status: Status) -> Text:
     parts = []
     for buy_limit in status.buy_limits:
-        places = 0 if "CYCLES" in buy_limit.name else 2
+        places = 2 if buy_limit.unit == "USD" else 0
         used = "?" if buy_limit.used is None else number(buy_limit.used, places)
-        unit = "" if "CYCLES" in buy_limit.name else " USD"
+        unit = f" {buy_limit.unit}" if buy_limit.unit else ""
         text = Text(f"{buy_limit.name}: {used} of {number(buy_limit.limit)}{unit} used")
+        if "down" in unit:  # nothing is used up: so many fell of so many that must
+            text = Text(text.plain.removesuffix(" used"))
         if buy_limit.holds:
-            text = Text(f"{text.plain}, stops the next buy", style="bold yellow")
+            stops = "stops the next buy"
+            if buy_limit.until is not None:
+                stops = f"stops buys until {clock(buy_limit.until)} UTC"
+            text = Text(f"{text.plain}, {stops}", style="bold yellow")
         parts.append(text)
     if not parts:
         text = Text("none set (MAX_BUY_USD_PER_DAY and others in .env)", style="dim")

@@ -17,6 +17,7 @@ from models.statements import (
     read_row,
     read_rows,
     update_row,
+    write,
 )
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM dca_cycles"
@@ -123,3 +124,9 @@ def update_cycle(
     """
     check_columns("dca_cycles", updates, _SETTABLE)
     return update_row(db_conn, "dca_cycles", cycle_id, updates)
+
+
+def withdraw_open_request(db_conn: MySQLConnectionAbstract, asset_id: int) -> None:
+    """Nobody wants the base order of this asset's cycle any more."""
+    query = "UPDATE dca_cycles SET open_requested = FALSE WHERE asset_id = %s AND open_requested"
+    write(db_conn, query, asset_id)

@@ -222,6 +222,7 @@ def _write(
             "last_order_fill_price": fills.last_order_fill_price,
             "base_order_price": fills.base_order_price,
             "safety_orders": fills.safety_orders,
+            "open_requested": False,
         },
     )
     identity = f"adopted-{cycle.id}-{cycle.order_key}-{cycle.order_seq}"

@@ -22,7 +22,12 @@ from models.asset_config import (
     get_asset_config,
     update_asset_config,
 )
-from models.cycle_data import create_cycle, get_latest_cycle, lock_cycle
+from models.cycle_data import (
+    create_cycle,
+    get_latest_cycle,
+    lock_cycle,
+    withdraw_open_request,
+)
 from models.events import append_event
 from operations.asset_input import COLUMN_OF
 from operations.refused import Refused
@@ -121,14 +126,20 @@ def enable_asset(asset: DcaAsset) -> None:
 
 
 def disable_asset(asset: DcaAsset) -> None:
-    """No more buys; what it holds is still watched and sold.
+    """No more buys; what it holds is still watched and sold. A request to open its cycle ends: it
+    is not to come true months later.
 
     Raises:
         Refused: when the asset is gone.
         DatabaseError: nothing was written.
     """
-    changes, reason = {"is_enabled": False}, "disabled by the user"
-    transaction(partial(_change, asset, changes, EventKind.ASSET_DISABLED, reason))
+
+    def work(connection: MySQLConnectionAbstract) -> None:
+        withdraw_open_request(connection, asset.id)
+        changes, reason = {"is_enabled": False}, "disabled by the user"
+        _change(asset, changes, EventKind.ASSET_DISABLED, reason, connection)
+
+    transaction(work)
     _log(asset, LogEvent.ASSET_DISABLED)
 
 

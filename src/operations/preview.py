@@ -25,6 +25,7 @@ from strategy.asset_checks import Finding, check_asset, find_number_problems
 from strategy.cycle_plan import CyclePlan, plan_cycle
 from strategy.earning import compute_default_order_usd
 from strategy.ladder import compute_ladder_usd, compute_on_order_usd, compute_remaining_usd
+from strategy.losses import find_stopped_order
 from strategy.sizing import is_dust, is_unsellable
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_orders import pass_over_unreadable
@@ -216,6 +217,14 @@ def _account_findings(
             f"the ladder needs {number(ladder_usd)} USD, MAX_POSITION_USD is"
             f" {settings.max_position_usd}: the buy limit will stop its last safety orders"
         )
+    limit, plan = settings.max_open_loss_usd, preview.rest or preview.plan
+    if limit is not None and plan is not None:
+        stopped = find_stopped_order(plan, settings.taker_fee_rate, limit)
+        if stopped is not None:
+            texts.append(
+                f"where safety order {stopped} comes, this cycle alone is {number(limit)} USD or"
+                " more down: MAX_OPEN_LOSS_USD will stop it and those after it"
+            )
     return tuple(Finding(text, refuses=False) for text in [*texts, *_foreign_coins(preview, view)])
 
 

@@ -56,6 +56,8 @@ class Heartbeat:
     last_sweep_at: float | None
     symbols: list[str]
     held_back: tuple[HeldBack, ...] = ()
+    assets_fallen: int | None = None  # of the dump guard, and how many must fall; None: it is off
+    assets_needed: int | None = None
 
     def age_seconds(self) -> float:
         """How old this beat is; infinite when it is from before the last boot."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
 
-from domain.asset import DcaAsset
+from domain.asset import DcaAsset, StartMode
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.trading_state import TradingState
@@ -36,6 +36,7 @@ MAX_FEE_PERCENT = Decimal(5)
 MAX_COOLDOWN_SECONDS = 365 * 24 * 3600
 _USD_PLACES = 8
 _PERCENT_PLACES = 6  # DECIMAL(12,6) of our tables: more would be rounded silently
+_PRICE_PLACES, _MAX_PRICE_USD = 18, Decimal(10) ** 12  # DECIMAL(36,18)
 _CENT = Decimal("0.01")
 _SHALLOW_PERCENT = Decimal("0.5")  # what the usual fees of both sides take
 _FINE_STEP_PERCENT = Decimal("0.1")  # a coin whose price moves in larger steps shares prices anyway
@@ -63,6 +64,7 @@ def find_number_problems(asset: DcaAsset) -> list[str]:
         _count_problem("cooldown seconds", asset.cooldown_period, MAX_COOLDOWN_SECONDS),
         _percent_problem("the early restart", early, whole, "below"),
         _percent_problem("the fee of a fee-aware take profit", fee, MAX_FEE_PERCENT, "at most"),
+        _price_problem("the highest price of a base order", asset.max_entry_price),
     ]
     symbol = asset.asset_symbol
     if not symbol.endswith("/USD"):
@@ -102,7 +104,7 @@ def check_asset(
     asset: DcaAsset, rules: AssetRules, fee_rate: Decimal, ask: Decimal
 ) -> tuple[tuple[Finding, ...], CyclePlan | None]:
     """Every finding about `asset` at this ask, and the plan of its cycle if there can be one."""
-    if problems := find_number_problems(asset):
+    if problems := find_number_problems(asset) or _below_a_step(asset, rules):
         return tuple(Finding(problem, refuses=True) for problem in problems), None
     plan = plan_cycle(asset, rules, fee_rate, ask)
     findings = []
@@ -112,6 +114,7 @@ def check_asset(
     if not any(finding.refuses for finding in findings):
         findings += _depth_findings(asset, plan, rules)
         findings += _profit_findings(asset, plan, rules, fee_rate)
+        findings += _entry_findings(asset, ask)
     return tuple(findings), plan
 
 
@@ -236,6 +239,31 @@ def _depth_findings(asset: DcaAsset, plan: CyclePlan, rules: AssetRules) -> list
     return [Finding(text, refuses=False)]
 
 
+def _below_a_step(asset: DcaAsset, rules: AssetRules) -> list[str]:
+    highest, step = asset.max_entry_price, rules.price_increment
+    if highest is None or highest >= step:
+        return []
+    name = f"the highest price of a base order, {_shown(highest)} USD,"
+    return [f"{name} is below the smallest price step of {rules.symbol}, {_shown(step)} USD"]
+
+
+def _entry_findings(asset: DcaAsset, ask: Decimal) -> list[Finding]:
+    """Options that keep a base order from coming, where that may be news to the user."""
+    texts, highest = [], asset.max_entry_price
+    if highest is not None and highest < ask:
+        texts.append(
+            f"no base order comes above {_shown(highest)} USD, and the ask is"
+            f" {_shown(Context(prec=10).plus(ask))} USD now: it waits"
+        )
+    is_manual = asset.start_mode is StartMode.MANUAL
+    if is_manual and asset.buy_order_price_deviation_percent is not None:
+        texts.append(
+            "the early restart never comes with a manual start: each base order waits for"
+            f" scripts/bot open {asset.asset_symbol}"
+        )
+    return [Finding(text, refuses=False) for text in texts]
+
+
 def _usd_problem(name: str, amount: Decimal, *, is_needed: bool) -> str | None:
     if not amount.is_finite() or amount < 0 or (amount == 0 and is_needed):
         return f"{name} must be more than 0 USD, not {_shown(amount)}"
@@ -253,6 +281,14 @@ def _percent_problem(name: str, percent: Decimal | None, most: Decimal, bound: s
     if not fits or (bound == "below" and percent == most):
         return f"{name} must be more than 0 and {bound} {most} percent, not {_shown(percent)}"
     return _places_problem(name, percent, _PERCENT_PLACES)
+
+
+def _price_problem(name: str, price: Decimal | None) -> str | None:
+    if price is None:
+        return None
+    if not price.is_finite() or not 0 < price <= _MAX_PRICE_USD:
+        return f"{name} must be more than 0 and at most {_MAX_PRICE_USD} USD, not {_shown(price)}"
+    return _places_problem(name, price, _PRICE_PLACES)
 
 
 def _count_problem(name: str, count: int, most: int) -> str | None:

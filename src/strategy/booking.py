@@ -121,6 +121,8 @@ def compute_fill_updates(
             updates["safety_orders"] = cycle.safety_orders + 1
         else:
             updates["base_order_price"] = fill_price
+    if cycle.open_requested and not circumstances.is_dust(updates["quantity"]):
+        updates["open_requested"] = False  # it is carried out
     return updates
 
 

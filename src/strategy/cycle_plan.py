@@ -23,6 +23,7 @@ from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from strategy.booking import compute_order_change
+from strategy.entry import compute_entry_price
 from strategy.exits import compute_take_profit_price
 from strategy.fees import compute_coin_fee, compute_coins_held, compute_usd_fee
 from strategy.ladder import get_order_number
@@ -134,12 +135,15 @@ def plan_cycle(
     open_cycle: TradingState | None = None,
 ) -> CyclePlan:
     """The whole cycle of `asset` that begins at `ask`; with `open_cycle`, the rest of that one.
-    Whether the asset is enabled does not matter: this is what would be done.
+    Whether the asset is enabled, and whether its start waits for the user, does not matter: this is
+    what would be done. Above `max_entry_price` it begins there.
     """
     asset = replace(asset, is_enabled=True)
     with localcontext(WIDE):
         ladder = _fresh(asset) if open_cycle is None else _going_on(asset, open_cycle)
         cycle = ladder.state.cycle
+        if open_cycle is None:
+            ask = compute_entry_price(asset, cycle, rules, ask) or ask
         start = _holding(ladder, rules, fee_rate) if cycle.quantity > 0 else None
         orders: list[PlannedOrder] = []
         problem = None
@@ -166,14 +170,14 @@ def describe_order(purpose: Purpose, number: int) -> str:
 
 
 def _fresh(asset: DcaAsset) -> _Ladder:
-    cycle = DcaCycle(id=0, asset_id=asset.id, status=CycleStatus.WATCHING)
+    cycle = DcaCycle(id=0, asset_id=asset.id, status=CycleStatus.WATCHING, open_requested=True)
     state = TradingState(asset=asset, cycle=cycle)
     return _Ladder(state=state, paid_usd=Decimal(0))
 
 
 def _going_on(asset: DcaAsset, open_cycle: TradingState) -> _Ladder:
     """From what the cycle holds; an order under way counts as not sent."""
-    cycle = replace(open_cycle.cycle, status=CycleStatus.WATCHING)
+    cycle = replace(open_cycle.cycle, status=CycleStatus.WATCHING, open_requested=True)
     return _Ladder(
         state=replace(open_cycle, asset=asset, cycle=cycle, previous_status=None),
         paid_usd=cycle.quantity * cycle.average_purchase_price,

@@ -12,6 +12,7 @@ from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import Side
 from domain.trading_state import TradingState
+from strategy.entry import compute_entry_price
 from strategy.exits import ANY_SELL_PRICE, compute_exit_price
 from strategy.ladder import compute_buy_usd, compute_safety_order_trigger, count_safety_orders_left
 from strategy.sizing import is_dust
@@ -80,16 +81,19 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
         return Triggers(sell_at_or_above=ANY_SELL_PRICE) if can_sell else NEVER
     match cycle.status:
         case CycleStatus.COOLDOWN:
-            early = compute_early_restart_trigger(asset)
-            if not asset.is_enabled or early is None or holds_coins:
+            # What the user wants opened now ends the cooldown with its base order.
+            early = ANY_PRICE if cycle.open_requested else compute_early_restart_trigger(asset)
+            entry = compute_entry_price(asset, cycle, rules, early)
+            if not asset.is_enabled or entry is None or holds_coins:
                 return NEVER
-            return Triggers(buy_at_or_below=early, buy_purpose=Purpose.BASE)
+            return Triggers(buy_at_or_below=entry, buy_purpose=Purpose.BASE)
         case CycleStatus.WATCHING if not holds_coins:
-            if not asset.is_enabled:
+            entry = compute_entry_price(asset, cycle, rules, ANY_PRICE)
+            if not asset.is_enabled or entry is None:
                 return NEVER
             after_error = state.previous_status is CycleStatus.ERROR
             return Triggers(
-                buy_at_or_below=ANY_PRICE,
+                buy_at_or_below=entry,
                 buy_purpose=Purpose.BASE,
                 buy_not_before=state.cooldown_until if after_error else None,
             )

@@ -261,6 +261,7 @@ class Bot:
         now = time.monotonic()
         self._note_stall(now)
         reason = self._why_no_orders()
+        falls = self.market.dumps.falls
         state = "recovering" if not self._recovered else "halted" if reason else "trading"
         return Heartbeat(
             pid=os.getpid(),
@@ -278,6 +279,8 @@ class Bot:
             last_sweep_at=self._last_sweep_at,
             symbols=sorted(self.market.symbols()),
             held_back=self.market.stalls.held_back(),
+            assets_fallen=len(falls.fallen) if falls else None,
+            assets_needed=falls.needed if falls else None,
         )
 
     async def stop(self) -> None:

@@ -3,7 +3,7 @@ before a sell.
 
 Owns: the reasons not to buy (pause, unclaimed orders, MAX_BUY_USD_PER_DAY, MAX_POSITION_USD,
 MAX_OPEN_CYCLES) and what each limit counts: the journal, the open orders, and buys so young
-that they stand in neither.
+that they stand in neither. The limits on losses are in loss_limits, the dump guard in dump_guard.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from models.trading_state import load_all_trading_states
 from runtime.operator_flags import is_paused
 from strategy.order_identity import has_our_prefix, may_be_ours
 from strategy.sizing import is_dust
+from trading.loss_limits import LossLimits
 from trading.open_orders import OpenOrders, fetch_open_orders
 from trading.placement import Placement, Skip
 from utils.alpaca_client_rest import ExchangeRefused, UnreadableAnswer
@@ -66,13 +67,19 @@ class BuyLimits:
     blocked_symbols: Callable[[], set[str]] = set
     _: KW_ONLY
     rules_of: Callable[[str], AssetRules | None]
+    losses: LossLimits = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     # client_order_id -> symbol, USD, sent or seen open at
     _young: dict[str, tuple[str, Decimal, float]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.losses = LossLimits(self.settings, rules_of=self.rules_of)
+
     @property
     def has_buy_limits(self) -> bool:
-        """Whether any limit is set: without one nothing is asked and nothing waits."""
+        """Whether any limit is set that buys use up: without one none waits for another, and the
+        exchange is not asked. (Losses are not used up by buys.)
+        """
         limits = (
             self.settings.max_buy_usd_per_day,
             self.settings.max_position_usd,
@@ -106,7 +113,7 @@ class BuyLimits:
         if symbol in self.blocked_symbols():
             reason = "an order of ours on this symbol belongs to no cycle: see dca_events"
             return Skip(reason).placement
-        return None
+        return self.losses.why_paused()
 
     def why_no_buys(
         self,
@@ -121,9 +128,10 @@ class BuyLimits:
             open_orders: asks for them, where the caller needs them, too; called only with a limit.
 
         Raises:
+            Skip: the open loss cannot be judged.
             ExchangeError, DatabaseError: nothing certain is known, so no buy.
         """
-        if block := self.why_none_at_all(state.asset.asset_symbol):
+        if block := self.why_none_at_all(state.asset.asset_symbol) or self.losses.why_no_buys():
             return block
         if not self.has_buy_limits:
             return None

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from domain.trading_state import TradingState
 from domain.wire import WireError
 from trading.asset_rules_cache import AssetRulesCache
 from trading.asset_watches import AssetWatches
+from trading.dump_guard import DumpGuard
 from trading.order_placement import OrderPlacer
 from trading.placement import Outcome, Placement, Skip
 from trading.quote_watch import SymbolWatch
@@ -64,6 +66,8 @@ class MarketDataHandler:
             on_rules=on_rules,
         )
         self.stalls, self._watches = self.assets.stalls, self.assets.by_symbol
+        placer.limits.losses.fresh_bid_of = self._fresh_bid
+        self.dumps = DumpGuard(settings, placer.limits.losses.pause, self._watches)
         self._workers: dict[str, asyncio.Task[None]] = {}
         # Each with threads of their own: no sale waits until slow buys have ended.
         self._buy_threads = ReadyThreads("bot-buys", THREADS)
@@ -251,6 +255,20 @@ class MarketDataHandler:
         watch.unusable = None
         return quote
 
+    def _fresh_bid(self, symbol: str) -> Decimal | None:
+        """The bid of the newest quote, if an order could be decided on that. Called by workers."""
+        max_seconds, watch = self._settings.max_quote_age_seconds, self._watches.get(symbol)
+        if watch is None or watch.newest is None:
+            return None
+        if time.monotonic() - watch.received_at > max_seconds:
+            return None
+        try:
+            quote = Quote.from_wire(symbol, watch.newest)
+        except WireError:
+            return None
+        is_old = (datetime.now(UTC) - quote.quoted_at).total_seconds() > max_seconds
+        return None if is_old else quote.bid
+
     async def wait_until_idle(self) -> None:
         """Wait until no worker has anything to do (for tests)."""
         await asyncio.sleep(0)
@@ -265,6 +283,7 @@ class MarketDataHandler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.dumps.stop()
         self._buy_threads.stop()
         self._sell_threads.stop()
 

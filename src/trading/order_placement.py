@@ -244,6 +244,8 @@ class OrderPlacer:
             return _nothing(quote)
         if attempt.has_changed():
             return _NOTHING
+        if block := self.limits.why_none_at_all(attempt.rules.symbol):  # it asks nothing
+            raise Skip.of(block)
         return self._place_buy(attempt.state, attempt.rules, final, quote)
 
     def _check_buy(self, attempt: Attempt, decision: Decision) -> None:

@@ -50,6 +50,8 @@ class LogEvent(StrEnum):
     CANCEL_REFUSED = "cancel.refused", _WARNING, "the exchange declined a cancellation; it is requested again"
     PRICE_UNAVAILABLE = "price.unavailable", _WARNING, "the exchange gave no price to confirm a trigger with: no order at this quote"
     # What holds orders back.
+    PAUSE_UNSAVED = "pause.unsaved", _WARNING, "the pause after a fall of the market (`DUMP_PAUSE_PERCENT`) is in effect, but the database does not know of it: it is written every second until it does. Logged when that begins"
+    BUYS_STOPPED = "buys.stopped", _ERROR, "a limit on losses is reached, or the market falls (`key` names the setting): no asset buys, sells go on. Said once, and `alert.ended` when it is over", "nothing: it ends by itself; `scripts/status` shows what is used of each limit"
     TRADING_STALLED = "trading.stalled", _ERROR, "an asset that wants to trade could not for `STALLED_ALERT_SECONDS` (without `symbol`: the whole bot, which cannot compare with the exchange or does not hold the account's lock); `reason` says why, `cure` what to do. Logged once, however long it lasts; `HEARTBEAT_URL` is not pinged meanwhile", "follow `cure`; `scripts/status` shows the stall until it is over"
     STALL_ENDED = "stall.ended", _WARNING, "a stall is over, and why (`reason`). Mailed"
     ORDERS_HALTED = "orders.halted", _WARNING, "the account's lock cannot be held: no orders meanwhile", "is the database up?"
@@ -194,6 +196,8 @@ class LogEvent(StrEnum):
     CLOSE_REQUESTED = "close.requested", _INFO, "`scripts/bot close`: the position is to be sold"
     CLOSE_WITHDRAWN = "close.withdrawn", _INFO, "the request to close was withdrawn"
     CLOSE_UNQUOTED = "close.unquoted", _INFO, "no price could be read to show what closing would bring"
+    OPEN_REQUESTED = "open.requested", _INFO, "`scripts/bot open`: the base order is to be bought now"
+    OPEN_WITHDRAWN = "open.withdrawn", _INFO, "the request to open a cycle was withdrawn"
     BUYING_PAUSE_REQUESTED = "buying.pause_requested", _INFO, "`scripts/bot pause`, or /pause from a chat (`by`)"
     BUYING_RESUME_REQUESTED = "buying.resume_requested", _INFO, "`scripts/bot resume`, or /resume from a chat (`by`)"
     DAEMON_START_REQUESTED = "daemon.start_requested", _INFO, "`scripts/bot start`"

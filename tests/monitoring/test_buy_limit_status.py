@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from bot_parts import BotParts
-from builders import build_asset, build_cycle, build_rules, build_state
+from builders import NOW, build_asset, build_cycle, build_rules, build_state
+from cli.money_lines import buy_limit_words
 from config import get_settings, load_settings, reset_settings
 from domain.journal import Purpose
+from models.meta import put_meta
 from models.trading_state import load_trading_state
-from monitoring.status.buy_limit_status import buy_limit_statuses
+from monitoring.status.buy_limit_status import buy_limit_statuses, loss_limit_statuses
 from monitoring.status.status import StatusReader
 from trading.buy_limits import BuyLimits, Usage
 from utils.db_utils import thread_connection
@@ -150,3 +153,63 @@ async def test_status_counts_as_the_brake_does(one_cycle, start, settings):
     start("watching", symbol="ETH/USD", quantity=Decimal("0.1"))
     [buy_limit] = StatusReader(get_settings()).load().buy_limits
     assert (buy_limit.name, buy_limit.used) == ("MAX_OPEN_CYCLES", Decimal(1))
+
+
+# The limits on losses and the dump guard.
+
+LOSS_LIMITS = {
+    "MAX_OPEN_LOSS_USD": "10",
+    "MAX_LOSS_USD_PER_DAY": "5",
+    "DUMP_PAUSE_PERCENT": "5.0",
+}
+KNOWN = {
+    "unrealised_usd": Decimal("-9.99"),
+    "realised_today_usd": Decimal(7),
+    "assets_fallen": 1,
+    "assets_needed": 3,
+    "paused_until": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "used", "holds"),
+    [
+        ({}, ["9.99", "0", "1"], [False, False, False]),
+        ({"unrealised_usd": Decimal(-10)}, ["10", "0", "1"], [True, False, False]),
+        ({"realised_today_usd": Decimal("-5.01")}, ["9.99", "5.01", "1"], [False, True, False]),
+        ({"paused_until": NOW, "assets_fallen": 0}, ["9.99", "0", "0"], [False, False, True]),
+        (dict.fromkeys(KNOWN), [None, None, None], [False, False, False]),
+    ],
+)
+def test_what_is_used_of_each_limit_on_losses(facts, used, holds):
+    found = loss_limit_statuses(load_settings(REQUIRED | LOSS_LIMITS), **KNOWN | facts)
+    assert [one.name for one in found] == list(LOSS_LIMITS)
+    assert [one.used for one in found] == [text and Decimal(text) for text in used]
+    assert [one.holds for one in found] == holds
+    assert loss_limit_statuses(load_settings(REQUIRED), **KNOWN) == ()
+
+
+def test_status_shows_the_figures_that_the_limits_count(
+    bot_environment, exchange, db_conn, start, monkeypatch, capsys
+):
+    for name, value in LOSS_LIMITS.items():
+        monkeypatch.setenv(name, value)
+    reset_settings()
+    held = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
+    start("watching", **held)
+    exchange.push_quote("BTC/USD", 45000, 45001)
+    put_meta(db_conn, "dump_pause_until", (datetime.now(UTC) + timedelta(minutes=5)).isoformat())
+    parts = BotParts(get_settings(), exchange)
+    status = StatusReader(get_settings()).load()
+    open_loss, day, guard = status.buy_limits
+    assert parts.limits.losses.load_losses() == {
+        "MAX_OPEN_LOSS_USD": open_loss.used,
+        "MAX_LOSS_USD_PER_DAY": day.used,
+    }
+    assert (open_loss.used, open_loss.holds, guard.holds) == (Decimal("10.455"), True, True)
+    words = buy_limit_words(status).plain
+    assert "MAX_OPEN_LOSS_USD: 10.46 of 10 USD used, stops the next buy" in words
+    assert "MAX_LOSS_USD_PER_DAY: 0.00 of 5 USD used;" in words
+    assert (
+        f"DUMP_PAUSE_PERCENT: ? of 2 assets 5 % down, stops buys until {guard.until:%H:}" in words
+    )

@@ -15,7 +15,7 @@ from caretaker_runs import note_runs
 from config import PROJECT_ROOT, get_settings
 from mail_server import MailServer, hanging_server
 from models.asset_config import update_asset_config
-from models.cycle_data import update_cycle
+from models.cycle_data import create_cycle, update_cycle
 from models.meta import put_meta
 from monitoring.doctor import doctor as doctor_module
 from monitoring.doctor import facts as doctor_facts
@@ -388,6 +388,19 @@ def test_an_asset_without_a_cycle_and_a_ladder_beyond_the_account_are_reported(
     assert seen.found("BTC/USD")[0][1].endswith("-> scripts/assets enable BTC/USD")
     assert seen.found("capital")[0][0] is WARN
     assert "can still need 250.00 USD, the account has 150.00 USD" in seen.found("capital")[0][1]
+
+
+def test_a_dump_guard_needs_a_market_to_watch(doctor, well, cycle, db_conn, make_asset, set_env):
+    assert doctor().found("dump guard") == []
+    set_env(DUMP_PAUSE_PERCENT="5")
+    [(level, words)] = doctor().found("dump guard")
+    assert (level, "1 asset is watched, it needs 2" in words) == (Level.WARN, True)
+    create_cycle(db_conn, make_asset("ETH/USD").id, "watching")
+    [(level, words)] = doctor().found("dump guard")
+    assert (level, words.startswith("half of 2 assets down 5 % pause buys for 30 min")) == (
+        Level.OK,
+        True,
+    )
 
 
 def test_a_cycle_that_grew_beyond_what_one_order_can_sell_is_reported(doctor, well, cycle, db_conn):

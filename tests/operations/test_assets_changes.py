@@ -391,6 +391,32 @@ def test_a_brake_below_the_ladder_is_warned_of(assets, monkeypatch, db_conn):
     assert "MAX_POSITION_USD is 100" in assets("show", "BTC/USD").output
 
 
+def test_a_limit_on_open_losses_that_a_cycle_alone_reaches_is_warned_of(
+    assets, monkeypatch, db_conn
+):
+    for limit, words in (
+        ("2", "where safety order 3 comes, this cycle alone is 2 USD"),
+        ("90", ""),
+    ):
+        monkeypatch.setenv("MAX_OPEN_LOSS_USD", limit)
+        reset_settings()
+        shown = " ".join(assets("show", "BTC/USD").output.split())
+        assert words in shown
+        assert ("MAX_OPEN_LOSS_USD will stop it and those after it" in shown) is bool(words)
+
+
+def test_a_manual_start_and_a_highest_price_are_shown_and_saved(assets, db_conn):
+    said = assets("add", "BTC/USD", "--start", "manual", "--yes")
+    assert "the base order waits for scripts/bot open BTC/USD" in said.output
+    said = assets("edit", "BTC/USD", "--start", "at-once", "--max-entry", "50000", "--yes")
+    words = " ".join(said.output.split())
+    assert "start manual -> at-once" in words
+    assert "highest entry off -> 50000 USD" in words
+    assert "WARNING: no base order comes above 50000 USD, and the ask is 60000 USD now" in words
+    shown = assets("list", "--json").json["assets"][0]
+    assert (shown["start_mode"], Decimal(shown["max_entry_price"])) == ("at_once", 50000)
+
+
 # What cannot be done now
 
 

@@ -13,6 +13,7 @@ from bot_parts import BotParts
 from crash_points import Crash, Effects, end_all_connections, watched
 from domain.orders import TradeUpdate
 from models.cycle_data import create_cycle, get_latest_cycle
+from operations.open_cycle import request_open
 from running_exchange import RunningExchange
 from utils.db_utils import execute_query
 
@@ -158,6 +159,46 @@ async def test_a_crash_at_any_effect_converges_to_the_same_end(
     for crash_at in range(1, points + 1):
         name = effects.names[crash_at - 1]
         _, run, end = await _play(settings, exchange, db_conn, asset, crash_at)
+        assert run.crashes == 1, f"no crash at point {crash_at} ({name})"
+        assert end == expected, f"another end after a crash at point {crash_at} ({name})"
+        orders = len(exchange.ledger()["orders"])
+        assert orders == placed * (crash_at + 1), f"another order after point {crash_at} ({name})"
+
+
+async def _play_manual(settings, exchange, db_conn, asset, crash_at: int | None):
+    """A request, its base order, and prices at which another one would be bought."""
+    execute_query("UPDATE dca_cycles SET status = 'watching' WHERE status = 'cooldown'")
+    cycle = get_latest_cycle(db_conn, asset.id)
+    effects = Effects(crash_at)
+    run = Run(settings, exchange, effects)
+    await run.quote(BASE)
+
+    async def ask(parts: BotParts) -> None:
+        if get_latest_cycle(db_conn, asset.id).quantity == 0:  # else the user sees that it is open
+            await asyncio.to_thread(request_open, settings, asset)
+
+    await run.do(ask)
+    await run.quote(BASE)
+    await run.quote(TOP)
+    await run.quote(BASE)
+    await run.end()
+    return effects, run, _end_state(db_conn, cycle.id)
+
+
+async def test_a_crash_after_a_request_to_open_leads_to_exactly_one_base_order(
+    settings, exchange, db_conn, make_asset
+):
+    exchange.configure(rate_limit_per_minute=0)
+    asset = make_asset(start_mode="manual")
+    create_cycle(db_conn, asset.id, "watching")
+    effects, _, expected = await _play_manual(settings, exchange, db_conn, asset, None)
+    assert [row["status"] for row in expected["cycles"]] == ["complete", "cooldown"]
+    assert [row["purpose"] for row in expected["orders"]] == ["base", "take_profit"]
+    placed, points = len(exchange.ledger()["orders"]), len(effects.names)
+    assert (placed, points > 10) == (2, True), effects.names
+    for crash_at in range(1, points + 1):
+        name = effects.names[crash_at - 1]
+        _, run, end = await _play_manual(settings, exchange, db_conn, asset, crash_at)
         assert run.crashes == 1, f"no crash at point {crash_at} ({name})"
         assert end == expected, f"another end after a crash at point {crash_at} ({name})"
         orders = len(exchange.ledger()["orders"])

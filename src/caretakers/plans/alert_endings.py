@@ -37,6 +37,7 @@ class AlertFacts:
         cycle, symbol: as the database has them; None: the cycle or its asset is gone.
         holding_kind: what comparing the cycle with the account finds; `is_holding_known` else.
         is_cooldown_endless: the cycle's cooldown has no end that can be computed.
+        is_limit_reached: the limit that stops buys still does; None: not known.
         may_end_in_error: fewer cycles than hold the others back ended in error within the hour.
     """
 
@@ -50,6 +51,7 @@ class AlertFacts:
     is_holding_known: bool = False
     holding_kind: EventKind | None = None
     is_cooldown_endless: bool = False
+    is_limit_reached: bool | None = None
     may_end_in_error: bool = False
 
 
@@ -114,8 +116,13 @@ def _goes_on(alert: EventRow, facts: AlertFacts) -> str | None:
     return "the hour has passed: positions are compared again" if facts.may_end_in_error else None
 
 
+def _buys_go_on(alert: EventRow, facts: AlertFacts) -> str | None:
+    return "the limit stops no buys any more" if facts.is_limit_reached is False else None
+
+
 _RULES: dict[str, Callable[[EventRow, AlertFacts], str | None]] = {
     EventKind.ASSET_RENAMED: _has_its_symbol,
+    EventKind.BUYS_STOPPED: _buys_go_on,
     EventKind.COOLDOWN_ENDLESS: _cooldown_ends,
     EventKind.POSITIONS_DOUBTED: _goes_on,
 }

@@ -64,6 +64,32 @@ class DatabaseFaults:
             return bool(cursor.rowcount)
 
     @_if_up
+    def open_cycle(self, _planned: Planned, _chance: random.Random) -> bool:
+        """The user opens every cycle that waits for that, as scripts/bot open does."""
+        with self._stack.connection() as connection:
+            cursor = connection.cursor()
+            cursor.execute("START TRANSACTION")
+            cursor.execute(
+                "SELECT c.id, a.id, a.asset_symbol FROM dca_cycles c"
+                " JOIN dca_assets a ON a.id = c.asset_id"
+                " WHERE a.start_mode = 'manual' AND c.open_asset_id IS NOT NULL AND c.quantity = 0"
+                " AND c.status IN ('watching', 'cooldown')"
+                " AND NOT c.open_requested AND NOT c.close_requested FOR UPDATE"
+            )
+            waiting: list[Any] = cursor.fetchall()
+            for cycle_id, asset_id, symbol in waiting:
+                cursor.execute(
+                    "UPDATE dca_cycles SET open_requested = TRUE WHERE id = %s", (cycle_id,)
+                )
+                cursor.execute(
+                    "INSERT INTO dca_events (kind, severity, asset_id, symbol, cycle_id, reason)"
+                    " VALUES ('open_requested', 'info', %s, %s, %s, 'chaos')",
+                    (asset_id, symbol, cycle_id),
+                )
+            connection.commit()
+            return bool(waiting)
+
+    @_if_up
     def kill_database(self, planned: Planned, _chance: random.Random) -> bool:
         self._stack.server.kill()
         self._start_database_later(planned)

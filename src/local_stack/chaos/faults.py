@@ -62,6 +62,12 @@ class ChaosFaults:
         if effect(planned, random.Random(planned.chance)):
             self._count(planned.fault)
 
+    def open_waiting_cycles(self) -> None:
+        """As the user does in calm times, too: a manual start would not trade without them."""
+        fault = ChaosFault.OPEN_CYCLE
+        planned = Planned(at_seconds=0.0, fault=fault, for_seconds=0.0, chance=0)
+        self._database.open_cycle(planned, random.Random(0))
+
     def _count(self, fault: ChaosFault) -> None:
         if fault is not ChaosFault.EXCHANGE_FAULT:  # the exchange counts its own
             self.counts[fault.words] += 1

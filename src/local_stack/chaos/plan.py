@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from domain.asset import SafetyOrderReference
+from domain.asset import SafetyOrderReference, StartMode
 from local_stack.caretaker_schedule import ScheduledScript
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "DOGE/USD", "AVAX/USD", "LTC/USD", "BCH/USD")
@@ -44,6 +44,9 @@ SETTINGS = {
     "STREAM_SILENCE_SECONDS": "8",
     "STREAM_LOST_SECONDS": "60",
     "MAX_QUOTE_AGE_SECONDS": f"{MAX_QUOTE_AGE_SECONDS:g}",
+    "MAX_LOSS_USD_PER_DAY": "100000",  # never reached: a bot that stops buying proves little
+    "DUMP_PAUSE_PERCENT": "4.5",
+    "DUMP_PAUSE_MINUTES": "0.7",
 }
 SCHEDULE = (
     ScheduledScript("cooldown_manager", 3),
@@ -79,6 +82,7 @@ class ChaosFault(Enum):
     GIVE_COINS = "coins given behind the bot's back", 1, (4, 12)
     EDIT_ORDER = "order edited by the user", 4, (0, 0)
     CLOSE_CYCLE = "cycle closed by the user", 4, (0, 0)
+    OPEN_CYCLE = "cycles opened by the user", 12, (0, 0)
     PRICE_GONE = "price gone while a sale was checked", 8, (12, 18)
     LAGGING_POSITION = "position that lags behind a fill", 6, (8, 14)
     RESTING_BUY = "market gone up while a buy arrived", 6, (8, 16)
@@ -122,6 +126,7 @@ EXCHANGE_FAULTS: tuple[tuple[str, int, float, Mapping[str, Any]], ...] = (
     ("position_lags", 2, 6, {"match": {"route": "list"}}),
     ("market_moves", 3, 6, {"percent": -2.5}),
     ("market_moves", 3, 6, {"percent": 2}),
+    ("market_moves", 2, 8, {"percent": -6}),  # of all coins: the dump guard's case
     ("fee_maker", 4, 12, {"probability": 0.5}),
     ("reject_order", 4, 8, {"count": 1}),
     ("rest_market_order", 5, 6, {"count": 1}),
@@ -272,3 +277,8 @@ def asset_columns(chance: random.Random) -> dict[str, Any]:
         "buy_order_price_deviation_percent": chance.choice((None, Decimal("0.2"))),
         **chance.choice(LADDERS),
     }
+
+
+def start_mode_of(chance: random.Random) -> StartMode:
+    """Of one asset: of three about one waits for the user."""
+    return chance.choice((StartMode.AT_ONCE, StartMode.AT_ONCE, StartMode.MANUAL))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from domain.market import AssetRules
+from local_stack.audit.entries import find_buys_in_a_pause, find_unrequested_cycles
 from local_stack.audit.holdings import find_blocking_coins, find_touched_holdings, find_unreported
 from local_stack.audit.invariants import (
     Violation,
@@ -28,7 +29,13 @@ from local_stack.chaos.fees import count_settled, find_fee_faults, settle_fees_d
 from local_stack.chaos.left_buys import take_profit_of
 from local_stack.chaos.lock_watch import LockWatch
 from local_stack.chaos.lull import Lull
-from local_stack.chaos.plan import USERS_ORDER, USERS_SYMBOL, asset_columns, plan_storm
+from local_stack.chaos.plan import (
+    USERS_ORDER,
+    USERS_SYMBOL,
+    asset_columns,
+    plan_storm,
+    start_mode_of,
+)
 from local_stack.chaos.records import ChaosRecords, read_records
 from local_stack.chaos.report import Figures, RecoveryTime
 from local_stack.exchange_process import fetch_rules
@@ -99,8 +106,10 @@ class Chaos:
         self.stack.start_database()
         self.stack.start_exchange(*self.plan.exchange_arguments)
         chance = random.Random(f"assets:{self.plan.seed}")
+        starts = random.Random(f"starts:{self.plan.seed}")
         for symbol in self.plan.symbols:
-            self.stack.add_asset(symbol, **asset_columns(chance))
+            start_mode = start_mode_of(starts)
+            self.stack.add_asset(symbol, **asset_columns(chance), start_mode=start_mode)
         exchange = self.stack.exchange
         self.rules = {symbol: fetch_rules(exchange, symbol) for symbol in self.plan.symbols}
         exchange.control("market", paused=False)
@@ -175,6 +184,8 @@ class Chaos:
         self._check(
             [
                 *find_violations(self.records.evidence),
+                *find_unrequested_cycles(self.records.evidence, self.records.events),
+                *find_buys_in_a_pause(self.records.evidence, self.records.events),
                 *find_excess_requests(self._peak()),
                 *self._lock_watch.find_refusals(),
                 *find_touched_holdings(self.records.ledger, USERS_SYMBOL, self.users_order),
@@ -263,9 +274,12 @@ class Chaos:
     def _find_dead_bot(self) -> list[Violation]:
         """After all the faults the bot must still trade."""
         before = self._count_orders()
-        if self._tick_until(
-            lambda: self.stack.is_trading() and self._count_orders() > before, ALIVE_SECONDS
-        ):
+
+        def trades() -> bool:
+            self.faults.open_waiting_cycles()
+            return self.stack.is_trading() and self._count_orders() > before
+
+        if self._tick_until(trades, ALIVE_SECONDS):
             return []
         return [Violation(rule="alive", text=f"no new order within {ALIVE_SECONDS:.0f} s of calm")]
 

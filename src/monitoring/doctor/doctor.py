@@ -52,6 +52,7 @@ CHECKS = (
     Check("second daemon", database_checks.check_second_daemon),
     Check("assets", asset_checks.check_assets),
     Check("capital", asset_checks.check_capital),
+    Check("dump guard", exchange_checks.check_dump_guard),
     Check("daemon", machine_checks.check_daemon),
     Check("held back", machine_checks.check_held_back),
     Check("caretakers", machine_checks.check_caretakers),

@@ -16,6 +16,7 @@ from monitoring.doctor.stream_probe import (
 )
 from monitoring.status.daemon_status import StreamStatus, load_daemon_status
 from monitoring.status.stalled_stream import find_stalled_stream
+from strategy.dump import MIN_ASSETS
 from utils.alpaca_client_rest import CredentialsRefused, ExchangeError, get_trading_client
 from utils.alpaca_queries import fetch_exchange_time
 from utils.formatting import describe_account, span, usd
@@ -36,6 +37,20 @@ def check_money(facts: Facts) -> list[Finding]:
             found.append(warn("buy limits", "no limit on what it may buy", cure))
         return found
     return [ok("money", text)]
+
+
+def check_dump_guard(facts: Facts) -> list[Finding]:
+    """It judges by the watched assets: one alone is no market."""
+    percent = facts.settings.dump_pause_percent
+    if percent is None:
+        return []
+    count = len(facts.known_records().states)
+    if count < MIN_ASSETS:
+        text = f"DUMP_PAUSE_PERCENT pauses nothing: {count} asset is watched, it needs {MIN_ASSETS}"
+        return [warn("dump guard", text, "scripts/assets add, or remove the setting from .env")]
+    minutes = facts.settings.dump_pause_minutes
+    text = f"half of {count} assets down {percent.normalize():f} % pause buys for {minutes:f} min"
+    return [ok("dump guard", text)]
 
 
 def check_account(facts: Facts) -> list[Finding]:

@@ -11,15 +11,18 @@ from decimal import Decimal
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
+from domain.holding import HeldCoins
 from domain.journal import Purpose, RealisedProfit
 from domain.market import AssetRules, Quote
 from domain.orders import ExchangeOrder
 from domain.trading_state import TradingState
 from monitoring.status.held_back import HeldBack
 from strategy.asset_checks import find_row_problem, find_state_problem
-from strategy.fees import compute_coins_held, compute_usd_fee
+from strategy.entry import describe_wait
+from strategy.fees import compute_coins_held
+from strategy.losses import compute_unrealised_usd
 from strategy.order_identity import compute_client_order_id
-from strategy.sizing import SizingError, is_dust, size_take_profit
+from strategy.sizing import is_dust
 from strategy.triggers import ANY_PRICE, compute_triggers
 from utils.formatting import span
 
@@ -134,6 +137,7 @@ def asset_status_of(
     cooldown_ends = state.cooldown_until if cycle.status is CycleStatus.COOLDOWN else None
     return replace(
         common,
+        held=held or _waiting(state, known, fee_rate, ask),
         average_price=cycle.average_purchase_price if cycle.quantity > 0 else None,
         buys_at_any_price=at_any_price,
         buy_purpose=triggers.buy_purpose,
@@ -141,7 +145,7 @@ def asset_status_of(
         buy_distance_percent=_distance_percent(ask, buy_price),
         sell_price=triggers.sell_at_or_above,
         sell_distance_percent=_distance_percent(bid, triggers.sell_at_or_above),
-        unrealised_usd=None if bid is None else compute_unrealised_usd(state, known, fee_rate, bid),
+        unrealised_usd=None if bid is None else _unrealised_usd(state, known, fee_rate, bid),
         waits_until=cooldown_ends or triggers.buy_not_before,
         order=_order_status(order, now) if order else None,
         order_is_unseen=order is None and cycle.latest_order_id is not None,
@@ -149,22 +153,29 @@ def asset_status_of(
     )
 
 
-def compute_unrealised_usd(
+def _unrealised_usd(
     state: TradingState, rules: AssetRules, fee_rate: Decimal, bid: Decimal
 ) -> Decimal | None:
-    """USD that selling everything at `bid` would earn, after the coin fee of the buys and the USD
-    fee of the sale. None where nothing is held.
-    """
     cycle = state.cycle
-    if is_dust(cycle.quantity, rules, fee_rate):
+    held = HeldCoins(
+        symbol=state.asset.asset_symbol,
+        quantity=cycle.quantity,
+        coin_fees=state.coin_fees,
+        average_price=cycle.average_purchase_price,
+    )
+    return compute_unrealised_usd(held, rules, fee_rate, bid)
+
+
+def _waiting(
+    state: TradingState, rules: AssetRules, fee_rate: Decimal, ask: Decimal | None
+) -> HeldBack | None:
+    """What its base order waits for by the user's own settings."""
+    asset, cycle = state.asset, state.cycle
+    holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
+    wait = describe_wait(asset, cycle, holds_coins=holds_coins, ask=ask)
+    if wait is None:
         return None
-    left = _coins_held(state, fee_rate)
-    try:
-        qty = size_take_profit(cycle.quantity, state.coin_fees, left, rules, fee_rate)
-    except SizingError:
-        qty = Decimal(0)
-    cost_usd = cycle.quantity * cycle.average_purchase_price
-    return qty * bid - compute_usd_fee(qty, bid, fee_rate) - cost_usd
+    return HeldBack(symbol=asset.asset_symbol, seconds=None, reason=wait, is_requested=True)
 
 
 def _coins_held(state: TradingState, fee_rate: Decimal) -> Decimal:

@@ -7,26 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from config import Settings
 from domain.market import AssetRules
 from domain.trading_state import TradingState
+from strategy.dump import MIN_ASSETS
 from strategy.ladder import compute_next_buy_usd
+from strategy.losses import loss_of
 from trading.buy_limits import Usage
+from trading.dump_guard import SETTING as DUMP
+from trading.loss_limits import LOSS_PER_DAY, OPEN_LOSS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuyLimitStatus:
     """One buy limit: its setting, its limit, and what of it is used (None: not known now).
 
-    `holds`: the next buy, or for MAX_POSITION_USD that of some asset, would exceed it.
+    `holds`: the next buy, or for MAX_POSITION_USD that of some asset, would exceed it. `unit`: of
+    both figures. `until`: a pause of buys ends then.
     """
 
     name: str
     limit: Decimal
     used: Decimal | None
     holds: bool = False
+    unit: str = "USD"
+    until: datetime | None = None
 
 
 def buy_limit_statuses(
@@ -48,8 +56,50 @@ def buy_limit_statuses(
     for name, limit in limits.items():
         if limit is not None:
             now, then = used.get(name, (None, Decimal(0)))
-            one = BuyLimitStatus(name=name, limit=Decimal(limit), used=now, holds=then > limit)
+            unit = "" if name == "MAX_OPEN_CYCLES" else "USD"
+            one = BuyLimitStatus(
+                name=name, limit=Decimal(limit), used=now, holds=then > limit, unit=unit
+            )
             statuses.append(one)
+    return tuple(statuses)
+
+
+def loss_limit_statuses(
+    settings: Settings,
+    *,
+    unrealised_usd: Decimal | None,
+    realised_today_usd: Decimal | None,
+    assets_fallen: int | None,
+    assets_needed: int | None,
+    paused_until: datetime | None,
+) -> tuple[BuyLimitStatus, ...]:
+    """The limits on losses and the dump guard, as far as they are set. What is None is not known.
+
+    Args:
+        assets_fallen, assets_needed: as the daemon's dump guard counts them.
+        paused_until: when the pause ends that a fall began, if one is under way.
+    """
+    statuses = []
+    for name, limit, result_usd in (
+        (OPEN_LOSS, settings.max_open_loss_usd, unrealised_usd),
+        (LOSS_PER_DAY, settings.max_loss_usd_per_day, realised_today_usd),
+    ):
+        if limit is not None:
+            used = None if result_usd is None else loss_of(result_usd)
+            holds = used is not None and used >= limit
+            statuses.append(BuyLimitStatus(name=name, limit=limit, used=used, holds=holds))
+    if settings.dump_pause_percent is not None:
+        percent = f"{settings.dump_pause_percent.normalize():f}"
+        statuses.append(
+            BuyLimitStatus(
+                name=DUMP,
+                limit=Decimal(MIN_ASSETS if assets_needed is None else assets_needed),
+                used=None if assets_fallen is None else Decimal(assets_fallen),
+                holds=paused_until is not None,
+                unit=f"assets {percent} % down",
+                until=paused_until,
+            )
+        )
     return tuple(statuses)
 
 

@@ -48,6 +48,8 @@ class DaemonStatus:
     trade_updates: StreamStatus | None = None
     symbols: tuple[str, ...] = ()
     held_back: tuple[HeldBack, ...] = ()
+    assets_fallen: int | None = None  # as the dump guard counts them; None: not known
+    assets_needed: int | None = None
 
     @property
     def is_held_back(self) -> bool:
@@ -95,6 +97,8 @@ def load_daemon_status(settings: Settings) -> DaemonStatus:
         trade_updates=updates,
         symbols=tuple(beat.symbols) if beat else (),
         held_back=held_back,
+        assets_fallen=beat.assets_fallen if beat else None,
+        assets_needed=beat.assets_needed if beat else None,
     )
 
 

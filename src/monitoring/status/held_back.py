@@ -15,6 +15,7 @@ from domain.market import AssetRules
 from domain.trading_state import TradingState
 from models.trading_state import load_all_trading_states, with_leftovers
 from runtime.heartbeat import Heartbeat
+from strategy.entry import waits_for_user
 from strategy.sizing import is_dust, is_unsellable
 from strategy.unclaimed import cure_of_foreign_coins, describe_foreign_coins
 from utils.alpaca_client_rest import get_trading_client
@@ -121,6 +122,7 @@ def _waits_for_base_order(
         and state.asset.is_enabled
         and cycle.status is CycleStatus.WATCHING
         and not cycle.close_requested
+        and not waits_for_user(state.asset, cycle)
         and is_dust(cycle.quantity, own_rules, fee_rate)
     )
 

@@ -28,7 +28,11 @@ from models.realised_profit import get_realised_profits
 from models.recent_fills import get_recent_fills
 from models.trading_state import load_all_trading_states, with_leftovers
 from monitoring.status.asset_status import AssetStatus, asset_status_of
-from monitoring.status.buy_limit_status import BuyLimitStatus, buy_limit_statuses
+from monitoring.status.buy_limit_status import (
+    BuyLimitStatus,
+    buy_limit_statuses,
+    loss_limit_statuses,
+)
 from monitoring.status.caretaker_status import (
     CaretakerStatus,
     find_caretaker_problems,
@@ -40,6 +44,7 @@ from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.telegram_status import TelegramStatus, load_telegram_status
 from monitoring.status.timed_calls import Pending, TookTooLong
 from trading.buy_limits import BuyLimits, Usage
+from trading.dump_guard import load_pause_end
 from utils.account_value import AccountValue, fetch_account_value
 from utils.alpaca_client_rest import ExchangeError, get_trading_client
 from utils.alpaca_orders import pass_over_unreadable
@@ -98,6 +103,7 @@ class _Records:
     realised: dict[str, RealisedProfit]
     events: list[EventRow]
     fills: list[JournalEntry]
+    dump_pause_until: datetime | None
 
 
 class StatusReader:
@@ -118,7 +124,7 @@ class StatusReader:
         settings = self._settings
         orders_work = _start(self._fetch_orders_and_rules)
         account_work = _start(lambda: fetch_account_value(get_trading_client()))
-        records_work = _start(_read_records)
+        records_work = _start(lambda: _read_records(settings))
         daemon = load_daemon_status(settings)
         records, database_problem = _outcome_of(records_work)
         orders, exchange_problem = _outcome_of(orders_work)
@@ -168,7 +174,10 @@ class StatusReader:
             caretakers=load_caretaker_statuses(settings, now),
             assets=statuses,
             removed=tuple(realised[symbol] for symbol in realised if symbol not in symbols),
-            buy_limits=buy_limit_statuses(settings, usage, states_now, self._rules),
+            buy_limits=(
+                *buy_limit_statuses(settings, usage, states_now, self._rules),
+                *_loss_limits(settings, statuses, records, daemon, now),
+            ),
             bought_today_usd=usage.bought_today_usd if usage else None,
             account=account,
             last_fills=tuple(records.fills) if records else (),
@@ -239,7 +248,7 @@ def _overdue_cooldown(asset: AssetStatus, status: Status) -> str | None:
     )
 
 
-def _read_records() -> _Records:
+def _read_records(settings: Settings) -> _Records:
     """Everything from the database, on this thread's own connection."""
     connection = thread_connection()
     check_schema(connection)
@@ -251,6 +260,33 @@ def _read_records() -> _Records:
         realised=get_realised_profits(connection, midnight),
         events=get_error_events(connection, EVENTS_SECONDS, EVENTS_SHOWN),
         fills=get_recent_fills(connection, FILLS_SHOWN),
+        dump_pause_until=load_pause_end(connection, settings),
+    )
+
+
+def _loss_limits(
+    settings: Settings,
+    assets: Sequence[AssetStatus] | None,
+    records: _Records | None,
+    daemon: DaemonStatus,
+    now: datetime,
+) -> tuple[BuyLimitStatus, ...]:
+    """With the figures that stand in the lines of profit."""
+    unrealised_usd = realised_usd = None
+    if assets is not None and records is not None:
+        none = Decimal(0)
+        realised_usd = sum((one.recent_profit_usd for one in records.realised.values()), none)
+        held = [asset for asset in assets if asset.coins_held > 0]
+        if all(asset.bid is not None for asset in held):
+            unrealised_usd = sum((asset.unrealised_usd or none for asset in held), none)
+    until = records.dump_pause_until if records else None
+    return loss_limit_statuses(
+        settings,
+        unrealised_usd=unrealised_usd,
+        realised_today_usd=realised_usd,
+        assets_fallen=daemon.assets_fallen,
+        assets_needed=daemon.assets_needed,
+        paused_until=until if until is not None and until > now else None,
     )
 
 
