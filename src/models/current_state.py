@@ -22,7 +22,8 @@ from models.trading_state import load_trading_state
 # but a posted fee takes the place of its estimate without one: so their sums.
 _QUERY = """
 SELECT CONCAT_WS('|', c.updated_at, a.updated_at,
-       c.status, c.order_seq, c.order_key, c.close_requested <> 0, a.is_enabled <> 0,
+       c.status, c.order_seq, c.order_key, c.close_requested <> 0, c.stop_loss_fired <> 0,
+       a.is_enabled <> 0,
        (SELECT MAX(latest.id) FROM dca_cycles latest WHERE latest.asset_id = %s),
        c.quantity,
        (SELECT CONCAT_WS('|', COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0),
@@ -47,7 +48,8 @@ def is_current(db_conn: MySQLConnectionAbstract, state: TradingState) -> bool:
     *facts, quantity, bought_usd, coin_fees = row["facts"].split("|")
     said = [_text(cycle.updated_at), _text(asset.updated_at), str(cycle.status)]
     said += [str(cycle.order_seq), cycle.order_key]
-    said += [str(int(cycle.close_requested)), str(int(asset.is_enabled)), str(cycle.id)]
+    said += [str(int(cycle.close_requested)), str(int(cycle.stop_loss_fired))]
+    said += [str(int(asset.is_enabled)), str(cycle.id)]
     amounts = (state.cycle.quantity, state.bought_usd, state.coin_fees)
     return facts == said and tuple(map(Decimal, (quantity, bought_usd, coin_fees))) == amounts
 

@@ -17,6 +17,7 @@ from models.statements import (
     read_row,
     read_rows,
     update_row,
+    write,
 )
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM dca_cycles"
@@ -111,6 +112,21 @@ def create_cycle(
     cycle = get_cycle(db_conn, cycle_id)
     assert cycle is not None, "a row just inserted is readable on its own connection"
     return cycle
+
+
+def save_trailing_peak(db_conn: MySQLConnectionAbstract, cycle: DcaCycle, peak: Decimal) -> bool:
+    """Note that the bid of a cycle that trails reached `peak`; True when that is news.
+
+    Never lowers it, and writes nothing where the row moved on since `cycle` was read. A peak is no
+    change that a reader of the row must know of, so `updated_at` stays.
+    """
+    query = (
+        "UPDATE dca_cycles SET trailing_peak = %s, updated_at = updated_at"
+        " WHERE id = %s AND status = 'watching' AND order_seq = %s AND quantity = %s"
+        " AND average_purchase_price = %s AND (trailing_peak IS NULL OR trailing_peak < %s)"
+    )
+    known = (cycle.id, cycle.order_seq, cycle.quantity, cycle.average_purchase_price)
+    return write(db_conn, query, peak, *known, peak) == 1
 
 
 def update_cycle(
