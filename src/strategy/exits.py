@@ -96,10 +96,11 @@ def compute_trail(asset: DcaAsset, cycle: DcaCycle) -> Trail | None:
 
 
 def trail_from(asset: DcaAsset, peak: Decimal) -> Trail:
-    """The trail of this peak. What needs a second source depends on a quotient of 60 digits."""
+    """The trail of this peak. What needs a second source is rounded up to 18 places."""
     sell = compute_trail_price(asset, peak)
     with localcontext(WIDE):
-        return Trail(confirm_at_or_above=peak * peak / sell, peak=peak, sell_at_or_below=sell)
+        confirm = round_to_increment(peak * peak / sell, STORED_STEP, ROUND_CEILING)
+    return Trail(confirm_at_or_above=confirm, peak=peak, sell_at_or_below=sell)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
