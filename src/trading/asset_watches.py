@@ -154,6 +154,8 @@ class AssetWatches:
         track = renew_track(watch.track, state.cycle)
         watch.track = track if watch.exits is not None else forget_clock(track)
         exits = ExitWatch.of(self._settings, state, triggers, watch.track, self.peaks.note)
+        if exits is not None and watch.exits is not None:
+            exits.confirms_at = watch.exits.confirms_at
         watch.set_triggers(triggers, exits)
 
     def _review(self, watch: SymbolWatch, reading: Reading) -> None:

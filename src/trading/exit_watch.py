@@ -29,6 +29,7 @@ from strategy.exits import (
 from strategy.triggers import Triggers
 
 _INFINITY = float("inf")
+CONFIRM_SECONDS = 5.0  # between two peaks that a second source is asked about: requests are counted
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +47,8 @@ class ExitWatch:
     sell_below: float = field(init=False, default=-_INFINITY)
     stop_below: float = field(init=False, default=-_INFINITY)
     is_due: bool = field(init=False, default=False)
+    confirms_at: float = 0.0  # monotonic seconds: not before
+    may_confirm: bool = field(init=False, default=True)
 
     @classmethod
     def of(
@@ -72,6 +75,7 @@ class ExitWatch:
     def follow(self, raw: Any, now: float) -> None:
         """Take a quote of the stream that came at `now` (monotonic seconds)."""
         symbol, settings = self.state.asset.asset_symbol, self.settings
+        self.may_confirm = now >= self.confirms_at
         try:
             quote = Quote.from_wire(symbol, raw)
         except WireError:
@@ -93,8 +97,9 @@ class ExitWatch:
         if self.track.peak != before:
             self._has_risen()
 
-    def confirm(self, found: ExitTrack) -> None:
+    def confirm(self, found: ExitTrack, now: float) -> None:
         """Take the peak that a second source has confirmed."""
+        self.confirms_at, self.may_confirm = now + CONFIRM_SECONDS, False
         if found.holding == self.track.holding and self.trail is not None:
             self.track = raise_peak(self.track, found.peak)
             self._has_risen()
@@ -119,8 +124,10 @@ class ExitWatch:
 
     @property
     def sell_above(self) -> float:
-        """The bid that a second source must confirm as a peak."""
-        if self.trail is None:
+        """The bid that a second source must confirm as a peak. Just after another one it waits for
+        that: each of its quotes is seen by `follow`.
+        """
+        if self.trail is None or (self.trail.peak is not None and not self.may_confirm):
             return _INFINITY
         return float(self.trail.confirm_at_or_above) * (1 - 1e-12)
 

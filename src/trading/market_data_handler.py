@@ -239,7 +239,7 @@ class MarketDataHandler:
     def _follow(self, watch: SymbolWatch, placement: Placement) -> None:
         """The sale follows a peak from here on."""
         if watch.exits is not None and placement.track is not None:
-            watch.exits.confirm(placement.track)
+            watch.exits.confirm(placement.track, time.monotonic())
             watch.exits_changed()
 
     def _usable_quote(self, watch: SymbolWatch) -> Quote | None:

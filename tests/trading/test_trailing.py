@@ -84,7 +84,10 @@ async def test_quotes_above_the_peak_that_do_not_follow_one_another_are_no_peak(
 
 async def test_a_jump_of_the_market_is_followed_once_the_second_source_agrees(parts, start):
     start(asset=TRAILS, **HELD)
-    await bids(parts, 51000, 54000)
+    await bids(parts, 51000, 54000, 54000)
+    assert peak_of(parts) == 51000, "it was asked a moment ago"
+    parts.market.assets.by_symbol[BTC].exits.confirms_at = 0.0
+    await bids(parts, 54000)
     assert peak_of(parts) == 54000
 
 
