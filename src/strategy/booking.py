@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 from domain.asset import StopLossAction
@@ -21,6 +21,8 @@ from strategy.exits import compute_stop_price, get_sale_purpose, may_stop
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
 from strategy.sizing import round_stored
+
+_SHORT = Context(prec=10)  # digits of a price in a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def compute_stop_loss_change(cycle: DcaCycle, circumstances: Circumstances) -> C
     lasted = f" for {asset.stop_loss_seconds} s" if asset.stop_loss_seconds else ""
     percent = (asset.stop_loss_percent or Decimal(0)).normalize()
     reason = (
-        f"the bid was at or below {price.normalize():f}{lasted}, {percent:f} % below the average"
+        f"the bid was at or below {_SHORT.plus(price):f}{lasted}, {percent:f} % below the average"
         f" price: {cycle.quantity.normalize():f} coins are sold at the market"
     )
     kind, severity = EventKind.STOP_LOSS_FIRED, Severity.ERROR

@@ -51,6 +51,7 @@ BASE_USD, SAFETY_USD, SAFETY_ORDERS = Decimal(100), Decimal(60), 3
 _OPEN = ("new", "partially_filled", "accepted", "pending_new")
 SIZE_SETTING, USUAL_SIZE = "INTERLEAVINGS", "25x25"
 MOVES = (-0.025, -0.012, -0.003, 0.003, 0.012, 0.03)
+SWINGS = ((0.0, 0.03, -0.006), (0.0, -0.025), (0.0, -0.012, -0.025))
 TRAILS = {"trailing_take_profit_percent": Decimal("0.5")}
 STOPS = {"stop_loss_percent": Decimal(2), "stop_loss_action": StopLossAction.COOLDOWN}
 OPTIONS = ({}, TRAILS, STOPS, TRAILS | STOPS)
@@ -139,12 +140,24 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(move=strategies.sampled_from(MOVES))
     def quote(self, move: float) -> None:
+        self._quote(move)
+
+    def _quote(self, move: float) -> None:
         self.price = round(self.price * (1 + move), 2)
 
         async def step(parts: BotParts) -> None:
             await parts.see(parts.quote_both(self.price, self.price + 1))
 
         self._run(step)
+
+    @rule(moves=strategies.sampled_from(SWINGS))
+    def swing(self, moves: tuple[float, ...]) -> None:
+        """Whole ways: bought, up and down again, or down; each step is booked where it can be."""
+        self.end_cooldowns()
+        for move in moves:
+            self._quote(move)
+            self.save_peaks()
+            self.sweep()
 
     @rule()
     def save_peaks(self) -> None:
