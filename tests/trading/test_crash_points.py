@@ -131,7 +131,6 @@ async def _play_exits(settings, exchange, db_conn, asset, crash_at: int | None):
     run = Run(settings, exchange, effects)
     for price in (BASE, TOP, BELOW_PEAK):
         await run.quote(price)
-    await run.end()
     _end_cooldown()
     for price in (BELOW_PEAK, BELOW_STOP):
         await run.quote(price)
