@@ -116,6 +116,7 @@ async def run_websockets() -> int:
             "reconciler": bot.keep_reconciled(),
             "triggers": bot.keep_triggers_fresh(),
             "cooldowns": bot.cooldowns.run(),
+            "peaks": bot.keep_peaks_saved(),
             "trade updates": bot.updates.run(),
             "trade stream": bot.streams.run_trade_stream(),
             "data stream": bot.streams.run_data_stream(),

@@ -98,6 +98,9 @@ def _what_was_earned(report: Report) -> Sequence[str]:
     for line in report.lines:
         profit = marked(signed_usd(line.profit_usd), line.fees_are_estimated)
         lines.append(f"  {line.name}: {counted(line.count, 'cycle')}, profit {profit} USD")
+    if total.stopped:
+        loss = marked(signed_usd(total.stopped_usd), total.fees_are_estimated)
+        lines.append(f"{counted(total.stopped, 'cycle')} of them by stop loss: {loss} USD")
     if report.failed_cycles:
         lines.append(f"{counted(report.failed_cycles, 'cycle')} ended in error")
     return lines

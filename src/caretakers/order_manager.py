@@ -160,7 +160,7 @@ def load_claims() -> Claims:
     """What the open cycles claim, in one query."""
     cycles = get_cycles_by_status(thread_connection(), *OPEN_STATUSES)
     linked = [cycle for cycle in cycles if cycle.latest_order_id]
-    closing = [cycle for cycle in cycles if cycle.close_requested]
+    closing = [cycle for cycle in cycles if cycle.sells_now]
     ids = {cycle.latest_order_id for cycle in linked if cycle.status in WAITING_STATUSES}
     closing_ids = {cycle.latest_order_id for cycle in closing}
     closing_ids |= {compute_client_order_id(cycle) for cycle in closing}

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command_line import make_table, width_of
-from domain.asset import DcaAsset, SafetyOrderReference, StartMode
+from domain.asset import DcaAsset, SafetyOrderReference, StartMode, StopLossAction
 from domain.cycle import DcaCycle
 from strategy.cycle_plan import CyclePlan, Holding
 from strategy.entry import describe_wait
@@ -47,6 +47,10 @@ def show_list(
         profit = f"{number(asset.take_profit_percent)} %"
         if asset.take_profit_fee_percent:
             profit += " net"
+        if asset.trailing_take_profit_percent is not None:
+            profit += f", trails {number(asset.trailing_take_profit_percent)} %"
+        if asset.stop_loss_percent is not None:
+            profit += f", stop {number(asset.stop_loss_percent)} %"
         holding = [NOTHING] * 3
         if cycle is not None and cycle.quantity > 0:
             average = price(cycle.average_purchase_price)
@@ -143,12 +147,15 @@ _VALUES = (
     "early restart",
     "start",
     "highest entry",
+    "trailing",
+    "stop loss",
 )
 
 
 def _values(asset: DcaAsset) -> tuple[str, ...]:
     """As _VALUES names them."""
     fee, early = asset.take_profit_fee_percent, asset.buy_order_price_deviation_percent
+    trail = asset.trailing_take_profit_percent
     return (
         "yes" if asset.is_enabled else "no",
         f"{number(asset.base_order_amount)} USD",
@@ -164,7 +171,17 @@ def _values(asset: DcaAsset) -> tuple[str, ...]:
         "off" if early is None else f"{number(early)} % down",
         asset.start_mode.replace("_", "-"),
         "off" if asset.max_entry_price is None else f"{number(asset.max_entry_price)} USD",
+        "off" if trail is None else f"{number(trail)} %",
+        _stop_words(asset) or "off",
     )
+
+
+def _stop_words(asset: DcaAsset) -> str | None:
+    if asset.stop_loss_percent is None:
+        return None
+    after = f" after {asset.stop_loss_seconds} s" if asset.stop_loss_seconds else ""
+    then = "disable" if asset.stop_loss_action is StopLossAction.DISABLE else "cool down"
+    return f"{number(asset.stop_loss_percent)} %{after}, then {then}"
 
 
 def _headline(preview: Preview) -> Text:
@@ -172,6 +189,8 @@ def _headline(preview: Preview) -> Text:
     target = f"take profit {number(asset.take_profit_percent)} %"
     if asset.take_profit_fee_percent:
         target += f" net of {number(asset.take_profit_fee_percent)} % fee a side"
+    if asset.trailing_take_profit_percent is not None:
+        target += f" that trails by {number(asset.trailing_take_profit_percent)} %"
     parts = [target, _deviation(asset), f"cooldown {asset.cooldown_period} s"]
     if asset.safety_order_volume_scale != 1:
         parts.insert(2, f"volume scale {number(asset.safety_order_volume_scale)}")
@@ -181,6 +200,8 @@ def _headline(preview: Preview) -> Text:
         parts.append(f"each cycle waits for scripts/bot open {asset.asset_symbol}")
     if asset.max_entry_price is not None:
         parts.append(f"no base order above {number(asset.max_entry_price)} USD")
+    if (stop := _stop_words(asset)) is not None:
+        parts.append(f"stop loss {stop}")
     if not asset.is_enabled:
         parts.append("disabled: it buys nothing")
     head = Text(asset.asset_symbol, style="bold")
@@ -224,6 +245,21 @@ def _safety_orders(asset: DcaAsset) -> str:
 
 
 def _show_plan(console: Console, plan: CyclePlan) -> None:
+    """With columns for a trail and a stop loss where there is one. `sell_at` is the least price."""
+    holdings = [*([plan.start] if plan.start else []), *(order.after for order in plan.orders)]
+    trails = any(one.sale is not None and one.sale.trails_from is not None for one in holdings)
+    stops = any(one.stop is not None for one in holdings)
+    more = "/trails_from" * trails + "/stop_at/stop_USD" * stops
+    wide, *narrow = _PLAN_LAYOUTS
+    layouts = [wide + more.replace("/", " "), *(layout + more for layout in narrow)]
+
+    def holding_cells(holding: Holding) -> tuple[str, ...]:
+        return (
+            *_holding_cells(holding),
+            *(_trail_cells(holding) if trails else ()),
+            *(_stop_cells(holding) if stops else ()),
+        )
+
     lines = [
         (
             "base" if order.number == 0 else f"safety {order.number}",
@@ -232,13 +268,19 @@ def _show_plan(console: Console, plan: CyclePlan) -> None:
             f"{plan.compute_down_percent(order):.2f} %",
             usd(order.size_usd),
             number(order.qty),
-            *_holding_cells(order.after),
+            *holding_cells(order.after),
         )
         for order in plan.orders
     ]
     if plan.start is not None:
-        lines.insert(0, ("held", "", "", "", "", "", *_holding_cells(plan.start)))
-    _print_table(console, _PLAN_LAYOUTS, [(line, None) for line in lines])
+        lines.insert(0, ("held", "", "", "", "", "", *holding_cells(plan.start)))
+    _print_table(console, layouts, [(line, None) for line in lines])
+    if trails:
+        text = (
+            "Once the bid is at 'trails from' its peak is followed; 'sell at' is the least price"
+            " after that, where the bid falls from there on. A bid that jumps can be lower."
+        )
+        console.print(Text(text, style="dim"))
     if plan.sales:
         console.print(Text(ESTIMATE_LEGEND, style="dim"))
     if plan.problem is not None:
@@ -253,6 +295,18 @@ def _holding_cells(holding: Holding) -> tuple[str, str, str, str]:
         NOTHING if sale is None else price(sale.price),
         NOTHING if sale is None else marked(number(sale.net_profit_usd, 4), True),
     )
+
+
+def _trail_cells(holding: Holding) -> tuple[str]:
+    sale = holding.sale
+    return (NOTHING if sale is None else price(sale.trails_from),)
+
+
+def _stop_cells(holding: Holding) -> tuple[str, str]:
+    stop = holding.stop
+    if stop is None:
+        return NOTHING, NOTHING
+    return price(stop.price), marked(number(stop.net_profit_usd, 4), True)
 
 
 def _print_table(

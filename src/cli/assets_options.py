@@ -170,6 +170,6 @@ def add_values(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
     )
     value("stop_loss", "PERCENT", "how far below the average price everything is sold at a loss")
     value("stop_loss_seconds", "SECONDS", "how long the price must stay below")
-    value("stop_loss_action", "disable|cooldown", "what follows a stop loss")
+    value("stop_loss_action", "WHAT", "disable or cooldown: what follows a stop loss")
     value("start", "at-once|manual", "manual: a base order waits for scripts/bot open SYMBOL")
     value("max_entry", "USD", "no base order above this price")

@@ -92,6 +92,8 @@ def _line_json(line: Line, by: By | None = None) -> dict[str, Any]:
         "fees_usd": plain(line.fees_usd),
         "fees_are_estimated": line.fees_are_estimated,
         "profit_usd": plain(line.profit_usd),
+        "stop_losses": line.stopped,
+        "stop_losses_usd": plain(line.stopped_usd),
         "return_on_cost_percent": _rounded(line.return_on_cost_percent),
         "return_on_peak_percent": _rounded(line.return_on_peak_percent),
     }
@@ -209,8 +211,9 @@ def _asset_cell(line: Line) -> str:
 
 
 def _completed_cell(line: Line) -> str:
-    is_total = line.name == TOTAL
-    return f"{_won_cell(line)} won" if is_total else moment(line.cycles[0].completed_at)
+    if line.name == TOTAL:
+        return f"{_won_cell(line)} won"
+    return moment(line.cycles[0].completed_at) + (" (stop loss)" if line.stopped else "")
 
 
 def _fees_cell(line: Line) -> str:
@@ -235,6 +238,13 @@ def _footnotes(report: Report) -> list[Text]:
     notes = []
     if report.total.fees_are_estimated:
         notes.append(Text(ESTIMATE_LEGEND, style="dim"))
+    if report.total.stopped:
+        stopped_usd = marked(signed_usd(report.total.stopped_usd), report.total.fees_are_estimated)
+        text = (
+            f"stop losses: {counted(report.total.stopped, 'cycle')} with {stopped_usd} USD, in the"
+            " profit"
+        )
+        notes.append(Text(text, style="yellow"))
     if report.open_cycles:
         text = (
             f"open: {counted(report.open_cycles, 'cycle')} with {usd(report.open_usd)} USD bound,"

@@ -121,6 +121,8 @@ def _state(asset: AssetStatus, status: Status) -> Text:
     text = Text(asset.status.value, style=_STATUS_STYLES[asset.status])
     if asset.held is not None:
         text.append("\nheld back", style="bold red" if asset.held.is_wrong else "yellow")
+    elif asset.is_stopped:
+        text.append("\nstop loss", style="bold red")
     elif asset.order is not None and asset.order.age_seconds is not None:
         text.append(f"\nfor {span(asset.order.age_seconds)}", style="dim")
     elif not asset.is_enabled:
@@ -147,12 +149,20 @@ def _buys_at(asset: AssetStatus) -> Text:
 
 
 def _sells_at(asset: AssetStatus) -> Text:
-    """The take profit's price, and how far the bid is from it."""
+    """The take profit's price, and how far the bid is from it; the peak above it, and the stop."""
     if asset.sell_price is None:
         return Text(NOTHING, style="dim")
-    is_due = asset.bid is not None and asset.bid >= asset.sell_price
+    bid, is_falling = asset.bid, asset.peak is not None
+    is_due = bid is not None and (
+        bid <= asset.sell_price if is_falling else bid >= asset.sell_price
+    )
     far = "due" if is_due else percent(asset.sell_distance_percent)
-    return Text.assemble(price(asset.sell_price), "\n", (far, "green"))
+    text = Text.assemble(price(asset.sell_price), "\n", (far, "green"))
+    if asset.peak is not None:
+        text.append(f"\npeak {price(asset.peak)}", style="green")
+    if asset.stop_price is not None:
+        text.append(f"\nstop {price(asset.stop_price)}", style="red")
+    return text
 
 
 def _order(asset: AssetStatus) -> Text:

@@ -68,5 +68,10 @@ class DcaCycle:
     def is_open(self) -> bool:
         return self.status in OPEN_STATUSES
 
+    @property
+    def sells_now(self) -> bool:
+        """Whether the user, or its stop loss, wants it sold now, at any price: no more buys."""
+        return self.close_requested or self.stop_loss_fired
+
 
 COLUMNS = tuple(spec.name for spec in fields(DcaCycle))

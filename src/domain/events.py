@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     ASSET_ENABLED = "asset_enabled"
     ASSET_REMOVED = "asset_removed"
     ASSET_RENAMED = "asset_renamed"
+    ASSET_STOPPED = "asset_stopped"
     BUYING_PAUSE_REQUESTED = "buying_pause_requested"
     BUYING_RESUME_REQUESTED = "buying_resume_requested"
     BUYS_STOPPED = "buys_stopped"
@@ -55,6 +56,7 @@ class EventKind(StrEnum):
     POSITION_UNEXPECTED = "position_unexpected"
     POSITIONS_DOUBTED = "positions_doubted"
     SALE_INCOMPLETE = "sale_incomplete"
+    STOP_LOSS_FIRED = "stop_loss_fired"
     TRANSITION_FORBIDDEN = "transition_forbidden"
 
 
@@ -70,8 +72,10 @@ UNBOOKED_KINDS = (
 
 # Something happened that a person should know of; nothing has to be cured.
 NEWS_KINDS = (
+    EventKind.ASSET_STOPPED,
     EventKind.FILL_CORRECTED,
     EventKind.POSITION_GONE,
+    EventKind.STOP_LOSS_FIRED,
     EventKind.TRANSITION_FORBIDDEN,
 )
 # Every other ERROR lasts until what it is about is gone. One of a kind of an older version is news.

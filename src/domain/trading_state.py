@@ -18,7 +18,8 @@ class TradingState:
     that were written into the tables by hand count as nothing there. `other_symbol` is what the
     fills of the cycle (or of the one before a cooldown) name instead of the asset's symbol: the
     asset was renamed meanwhile. `leftover`: coins that earlier cycles bought and could not sell;
-    read by `with_leftovers` only.
+    read by `with_leftovers` only. `below_stop_seconds`: for how long every bid has been at or below
+    the stop loss, in memory only (see strategy.exits); None: it is not, or nobody watched.
     """
 
     asset: DcaAsset
@@ -29,6 +30,8 @@ class TradingState:
     coin_fees: Decimal = Decimal(0)
     other_symbol: str | None = None
     leftover: Decimal = Decimal(0)
+    previous_stop_loss: bool = False  # the previous cycle ended by its stop loss
+    below_stop_seconds: float | None = None
 
     def foreign_coins(self, position_qty: Decimal) -> Decimal:
         """Of the coins in the account those that neither the cycle bought nor earlier ones left.

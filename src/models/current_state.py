@@ -23,6 +23,7 @@ from models.trading_state import load_trading_state
 _QUERY = """
 SELECT CONCAT_WS('|', c.updated_at, a.updated_at,
        c.status, c.order_seq, c.order_key, c.close_requested <> 0, c.open_requested <> 0,
+       c.stop_loss_fired <> 0,
        a.is_enabled <> 0,
        (SELECT MAX(latest.id) FROM dca_cycles latest WHERE latest.asset_id = %s),
        c.quantity,
@@ -49,6 +50,7 @@ def is_current(db_conn: MySQLConnectionAbstract, state: TradingState) -> bool:
     said = [_text(cycle.updated_at), _text(asset.updated_at), str(cycle.status)]
     said += [str(cycle.order_seq), cycle.order_key]
     said += [str(int(cycle.close_requested)), str(int(cycle.open_requested))]
+    said += [str(int(cycle.stop_loss_fired))]
     said += [str(int(asset.is_enabled)), str(cycle.id)]
     amounts = (state.cycle.quantity, state.bought_usd, state.coin_fees)
     return facts == said and tuple(map(Decimal, (quantity, bought_usd, coin_fees))) == amounts

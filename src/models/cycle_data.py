@@ -114,6 +114,21 @@ def create_cycle(
     return cycle
 
 
+def save_trailing_peak(db_conn: MySQLConnectionAbstract, cycle: DcaCycle, peak: Decimal) -> bool:
+    """Note that the bid of a cycle that trails reached `peak`; True when that is news.
+
+    Never lowers it, and writes nothing where the row moved on since `cycle` was read. A peak is no
+    change that a reader of the row must know of, so `updated_at` stays.
+    """
+    query = (
+        "UPDATE dca_cycles SET trailing_peak = %s, updated_at = updated_at"
+        " WHERE id = %s AND status = 'watching' AND order_seq = %s AND quantity = %s"
+        " AND average_purchase_price = %s AND (trailing_peak IS NULL OR trailing_peak < %s)"
+    )
+    known = (cycle.id, cycle.order_seq, cycle.quantity, cycle.average_purchase_price)
+    return write(db_conn, query, peak, *known, peak) == 1
+
+
 def update_cycle(
     db_conn: MySQLConnectionAbstract, cycle_id: int, updates: Mapping[str, Any]
 ) -> bool:

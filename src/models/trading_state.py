@@ -43,6 +43,7 @@ _QUERY = f"""
 SELECT {_ASSET},
        {", ".join(f"c.{name} AS c_{name}" for name in CYCLE_COLUMNS)},
        p.status AS previous_status, p.completed_at AS previous_completed_at,
+       COALESCE(p.stop_loss_fired, FALSE) AS previous_stop_loss,
        (SELECT COALESCE(SUM(o.filled_qty * o.filled_avg_price), 0) FROM dca_orders o
          WHERE o.cycle_id = c.id AND o.asset_id = a.id AND o.side = 'buy') AS bought_usd,
        {_COIN_FEES} AS coin_fees,
@@ -56,7 +57,8 @@ _OF_LATEST = _QUERY.format(which=_LATEST)
 _STATE_COLUMNS = (
     *(f"a_{name}" for name in ASSET_COLUMNS),
     *(f"c_{name}" for name in CYCLE_COLUMNS),
-    *("previous_status", "previous_completed_at", "bought_usd", "coin_fees", "other_symbol"),
+    *("previous_status", "previous_completed_at", "previous_stop_loss"),
+    *("bought_usd", "coin_fees", "other_symbol"),
 )
 # Of the whole answer, so that nothing can change and leave it as it was: not the order of commits,
 # a clock that is set, an edit by hand, a fee or an older cycle. The server reads all the same, but
@@ -76,6 +78,7 @@ def _from_row(row: Row) -> TradingState:
         cycle=DcaCycle.from_row(row, prefix="c_"),
         previous_status=_previous_status(row),
         previous_completed_at=utc_from_db(row["previous_completed_at"]),
+        previous_stop_loss=bool(row["previous_stop_loss"]),
         bought_usd=Decimal(row["bought_usd"]),
         coin_fees=Decimal(row["coin_fees"]),
         other_symbol=row["other_symbol"],
@@ -86,6 +89,7 @@ def _from_row(row: Row) -> TradingState:
 _FOR_BOOKING = f"""
 SELECT {_ASSET},
        p.status AS previous_status, p.completed_at AS previous_completed_at,
+       COALESCE(p.stop_loss_fired, FALSE) AS previous_stop_loss,
        {_COIN_FEES} AS coin_fees,
        EXISTS (SELECT 1 FROM dca_cycles newer
                 WHERE newer.asset_id = c.asset_id AND newer.id > c.id) AS is_old,
@@ -132,6 +136,7 @@ def load_booking_state(
             state,
             previous_status=_previous_status(row),
             previous_completed_at=utc_from_db(row["previous_completed_at"]),
+            previous_stop_loss=bool(row["previous_stop_loss"]),
             coin_fees=Decimal(row["coin_fees"]),
         )
     booked = get_booked_orders(db_conn, {order_id}) if row["is_booked"] else {}

@@ -198,6 +198,7 @@ def _draw_fills(axes: Axes, entries: Sequence[JournalEntry]) -> None:
         (Purpose.BASE, "o", INK, "base order"),
         (Purpose.SAFETY, "v", AMBER, "safety order"),
         (Purpose.TAKE_PROFIT, "^", GREEN, "sale"),
+        (Purpose.STOP_LOSS, "v", RED, "stop loss"),
     )
     for purpose, marker, color, label in kinds:
         if chosen := [entry for entry in entries if entry.purpose is purpose]:

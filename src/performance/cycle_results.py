@@ -33,6 +33,7 @@ class CycleResult:
     coin_fees_usd: Decimal
     fees_are_estimated: bool
     notes: tuple[str, ...] = ()
+    is_stopped: bool = False  # by its stop loss
 
     @property
     def profit_usd(self) -> Decimal:
@@ -98,6 +99,7 @@ def compute_figures(cycle: CycleJournal) -> CycleResult | None:
         ),
         fees_are_estimated=any(entry.fee_is_estimated for entry in cycle.entries),
         notes=tuple(notes),
+        is_stopped=any(entry.purpose is Purpose.STOP_LOSS for entry in sells if entry.filled_qty),
     )
 
 

@@ -54,6 +54,16 @@ class Line:
         return len(self.cycles)
 
     @property
+    def stopped(self) -> int:
+        """How many of them ended by their stop loss."""
+        return sum(cycle.is_stopped for cycle in self.cycles)
+
+    @property
+    def stopped_usd(self) -> Decimal:
+        """What those earned: usually a loss."""
+        return _sum(cycle.profit_usd for cycle in self.cycles if cycle.is_stopped)
+
+    @property
     def won_percent(self) -> Decimal | None:
         won = sum(cycle.is_won for cycle in self.cycles)
         return Decimal(won) * 100 / self.count if self.cycles else None

@@ -34,10 +34,11 @@ from strategy.sizing import MAXIMUM_ORDER_USD, WIDE, minimum_base_order_usd, rou
 
 MAX_FEE_PERCENT = Decimal(5)
 MAX_COOLDOWN_SECONDS = 365 * 24 * 3600
+MAX_STOP_LOSS_SECONDS = 24 * 3600
 _USD_PLACES = 8
 _PERCENT_PLACES = 6  # DECIMAL(12,6) of our tables: more would be rounded silently
 _PRICE_PLACES, _MAX_PRICE_USD = 18, Decimal(10) ** 12  # DECIMAL(36,18)
-_CENT = Decimal("0.01")
+_CENT, _ZERO = Decimal("0.01"), Decimal(0)
 _SHALLOW_PERCENT = Decimal("0.5")  # what the usual fees of both sides take
 _FINE_STEP_PERCENT = Decimal("0.1")  # a coin whose price moves in larger steps shares prices anyway
 
@@ -65,6 +66,9 @@ def find_number_problems(asset: DcaAsset) -> list[str]:
         _percent_problem("the early restart", early, whole, "below"),
         _percent_problem("the fee of a fee-aware take profit", fee, MAX_FEE_PERCENT, "at most"),
         _price_problem("the highest price of a base order", asset.max_entry_price),
+        _percent_problem("the trail", asset.trailing_take_profit_percent, whole, "below"),
+        _percent_problem("the stop loss", asset.stop_loss_percent, whole, "below"),
+        _count_problem("stop loss seconds", asset.stop_loss_seconds, MAX_STOP_LOSS_SECONDS),
     ]
     symbol = asset.asset_symbol
     if not symbol.endswith("/USD"):
@@ -115,6 +119,7 @@ def check_asset(
         findings += _depth_findings(asset, plan, rules)
         findings += _profit_findings(asset, plan, rules, fee_rate)
         findings += _entry_findings(asset, ask)
+        findings += _stop_findings(asset, plan)
     return tuple(findings), plan
 
 
@@ -158,7 +163,8 @@ def _size_findings(
 
 def find_sale_problems(plan: CyclePlan) -> list[Finding]:
     """A position that has grown beyond what one order may sell could only be sold by hand."""
-    largest = max((sale.qty * sale.price for sale in plan.sales), default=Decimal(0))
+    sales = plan.sales
+    largest = max((sale.qty * (sale.trails_from or sale.price) for sale in sales), default=_ZERO)
     if largest <= MAXIMUM_ORDER_USD:
         return []
     text = (
@@ -206,11 +212,35 @@ def _profit_findings(
     if amount is not None and asset.base_order_amount < amount <= MAXIMUM_ORDER_USD:
         amount = round_to_increment(amount, Decimal(1), ROUND_CEILING)
         cure = f"a base order of {_shown(amount)} USD earns with it, or with this one {cure}"
+    profit, loses = _shown(asset.take_profit_percent), "loses money"
+    if asset.trailing_take_profit_percent is not None:
+        profit += f" % that trails by {_shown(asset.trailing_take_profit_percent)}"
+        loses = "can lose money, sold below break-even after a fall from the target"
     text = (
-        f"a take profit of {_shown(asset.take_profit_percent)} % loses money:"
-        f" {worst:.4f} USD after the fees of both sides; {cure}"
+        f"a take profit of {profit} % {loses}: {worst:.4f} USD after the fees of both sides; {cure}"
     )
     return [Finding(text, refuses=False)]
+
+
+def _stop_findings(asset: DcaAsset, plan: CyclePlan) -> list[Finding]:
+    """A stop loss that comes before what it is to protect from, or before safety orders."""
+    percent, bought = asset.stop_loss_percent, len(plan.orders)
+    if percent is None:
+        return []
+    found = []
+    if bought <= asset.max_safety_orders and plan.problem is None:
+        text = (
+            f"the stop loss of {_shown(percent)} % comes before safety order {bought}: that one and"
+            " those below it are never bought; a wider stop loss, or smaller deviations"
+        )
+        found.append(Finding(text, refuses=False))
+    if percent <= _SHALLOW_PERCENT:
+        text = (
+            f"a stop loss of {_shown(percent)} % is less than a usual move of the price: it can"
+            " fire right after the base order"
+        )
+        found.append(Finding(text, refuses=False))
+    return found
 
 
 def _depth_findings(asset: DcaAsset, plan: CyclePlan, rules: AssetRules) -> list[Finding]:

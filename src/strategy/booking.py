@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
+from domain.asset import StopLossAction
 from domain.cycle import CycleStatus, DcaCycle
 from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
+from strategy.exits import compute_stop_price, get_sale_purpose, may_stop
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
 from strategy.sizing import round_stored
+
+_SHORT = Context(prec=10)  # digits of a price in a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +54,59 @@ def compute_order_change(
         change = _bought(cycle, order, target, circumstances)
     else:
         change = _sold(cycle, order, target, outcome)
-    return lead_to(target, change, order.ended_at or circumstances.now)
+    return lead_to(cycle, target, change, circumstances, order.ended_at or circumstances.now)
 
 
-def lead_to(target: CycleStatus, change: CycleChange, at: datetime) -> CycleChange:
-    """`change` with the status that it leads to: an end has its time, and a cycle that follows."""
-    end = {"completed_at": at} if target in SUCCESSORS else {}
-    return replace(
+def lead_to(
+    cycle: DcaCycle,
+    target: CycleStatus,
+    change: CycleChange,
+    circumstances: Circumstances,
+    at: datetime,
+) -> CycleChange:
+    """`change` with the status that it leads to: an end has its time, and a cycle that follows.
+    What ends by its stop loss is disabled with it where the asset says so.
+    """
+    is_end = target in SUCCESSORS
+    end = {"completed_at": at} if is_end else {}
+    led = replace(
         change,
         cycle_updates={**change.cycle_updates, "status": target, **end},
         next_cycle=SUCCESSORS.get(target),
     )
+    asset = circumstances.asset
+    disables = asset.stop_loss_action is StopLossAction.DISABLE and asset.is_enabled
+    if not (is_end and cycle.stop_loss_fired and disables):
+        return led
+    symbol = asset.asset_symbol
+    reason = (
+        f"the stop loss of cycle {cycle.id} has ended it, and the asset is disabled: nothing of it"
+        f" is bought until scripts/assets enable {symbol}"
+    )
+    event = build_event(EventKind.ASSET_STOPPED, Severity.ERROR, cycle, symbol, reason)
+    return replace(
+        led,
+        asset_updates={**change.asset_updates, "is_enabled": False},
+        events=(*change.events, event),
+    )
+
+
+def compute_stop_loss_change(cycle: DcaCycle, circumstances: Circumstances) -> CycleChange | None:
+    """The stop loss fires: from here on the cycle buys nothing and sells all, at any price. None
+    where it must not: it fires once, and never beside another sale.
+    """
+    price, asset = compute_stop_price(circumstances.asset, cycle), circumstances.asset
+    if price is None or not may_stop(cycle) or circumstances.is_dust(cycle.quantity):
+        return None
+    lasted = f" for {asset.stop_loss_seconds} s" if asset.stop_loss_seconds else ""
+    percent = (asset.stop_loss_percent or Decimal(0)).normalize()
+    reason = (
+        f"the bid was at or below {_SHORT.plus(price):f}{lasted}, {percent:f} % below the average"
+        f" price: {cycle.quantity.normalize():f} coins are sold at the market"
+    )
+    kind, severity = EventKind.STOP_LOSS_FIRED, Severity.ERROR
+    event = build_event(kind, severity, cycle, asset.asset_symbol, reason)
+    return CycleChange(cycle_updates={"stop_loss_fired": True}, events=(event,))
 
 
 def _after_end(cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus) -> dict[str, Any]:
@@ -108,7 +154,9 @@ def compute_fill_updates(
     held_before = not circumstances.is_dust(cycle.quantity)
     if filled_qty <= 0 or fill_price is None:
         return {}
-    updates: dict[str, Any] = {
+    # The average moves, and the target with it: a peak of before says nothing any more.
+    anew = {} if cycle.trailing_peak is None else {"trailing_peak": None}
+    updates: dict[str, Any] = anew | {
         "quantity": cycle.quantity + filled_qty,
         "average_purchase_price": compute_average_purchase_price(
             cycle.average_purchase_price, cycle.quantity, fill_price, filled_qty
@@ -132,7 +180,7 @@ def _sold(
     updates, left = _after_end(cycle, order, target), outcome.quantity
     is_complete, facts = target is CycleStatus.COMPLETE, outcome.circumstances
     note = _note_of_end(cycle, outcome) if is_complete else None
-    entry = build_journal_entry(cycle, order, Purpose.TAKE_PROFIT, facts, note)
+    entry = build_journal_entry(cycle, order, get_sale_purpose(cycle), facts, note)
     if is_complete:
         sold_at = {"last_sell_price": order.filled_avg_price}
         return CycleChange(cycle_updates=updates, asset_updates=sold_at, journal=entry)

@@ -4,7 +4,9 @@ each would leave. Pure.
 Assumption: each order is filled in one piece at its trigger price: the base order at the ask that
 is given, a safety order at its trigger (at the ask, where that is lower already), the sale at the
 take profit's trigger. A price has nine places on Alpaca's wire: a buy's is cut there, a sale's
-rounded up, so that both still cross their trigger.
+rounded up, so that both still cross their trigger. A take profit that trails is planned at the
+least price at which it would sell: as if the bid fell from the target on; that and the price of a
+stop loss are cut there, because the bid falls to them.
 
 Triggers, sizes and averages come from the functions that the bot trades with, so the plan is what
 the bot will do.
@@ -24,7 +26,12 @@ from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from strategy.booking import compute_order_change
 from strategy.entry import compute_entry_price
-from strategy.exits import compute_take_profit_price
+from strategy.exits import (
+    compute_stop_price,
+    compute_take_profit_price,
+    compute_trail_price,
+    is_stop_due,
+)
 from strategy.fees import compute_coin_fee, compute_coins_held, compute_usd_fee
 from strategy.ladder import get_order_number
 from strategy.lifecycle import Circumstances
@@ -46,18 +53,22 @@ _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSale:
-    """Everything sold at the take profit. `net_profit_usd` is after the fees of both sides."""
+    """Everything sold, at the take profit or the stop loss. `net_profit_usd` is after the fees of
+    both sides. `trails_from`: the bid from which on the peak is followed; None: no trail.
+    """
 
     price: Decimal
     qty: Decimal
     fee_usd: Decimal
     net_profit_usd: Decimal
+    trails_from: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
     """What a cycle holds: coins as filled, what the coin fees left of them (`coins_held`), and what
-    was paid for them in USD. `sale` is None where what is held cannot be sold (dust).
+    was paid for them in USD. `sale` is None where what is held cannot be sold (dust), `stop` where
+    there is no stop loss, too.
     """
 
     quantity: Decimal
@@ -65,6 +76,7 @@ class Holding:
     average_price: Decimal
     paid_usd: Decimal
     sale: PlannedSale | None
+    stop: PlannedSale | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,10 +199,12 @@ def _going_on(asset: DcaAsset, open_cycle: TradingState) -> _Ladder:
 def _next_buy_price(
     state: TradingState, rules: AssetRules, fee_rate: Decimal, ask: Decimal
 ) -> Decimal | None:
-    trigger = compute_triggers(state, rules, fee_rate).buy_at_or_below
-    if trigger is None:
+    """None: no buy comes any more; a stop loss that fires at once sells everything before it."""
+    triggers = compute_triggers(state, rules, fee_rate)
+    if triggers.buy_at_or_below is None:
         return None
-    return round_to_increment(min(trigger, ask), _price_step(rules), ROUND_FLOOR)
+    price = round_to_increment(min(triggers.buy_at_or_below, ask), _price_step(rules), ROUND_FLOOR)
+    return None if is_stop_due(state, price, triggers.stop_at_or_below) else price
 
 
 def _price_step(rules: AssetRules) -> Decimal:
@@ -276,13 +290,34 @@ def _holding(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> Holding:
         average_price=cycle.average_purchase_price,
         paid_usd=ladder.paid_usd,
         sale=_sale(ladder, rules, fee_rate),
+        stop=_stop(ladder, rules, fee_rate),
     )
 
 
 def _sale(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | None:
+    asset, step = ladder.state.asset, _price_step(rules)
+    trigger = compute_take_profit_price(asset, ladder.state.cycle.average_purchase_price)
+    target = round_to_increment(trigger, step, ROUND_CEILING)
+    if asset.trailing_take_profit_percent is None:
+        return _sold_at(target, ladder, rules, fee_rate)
+    least = round_to_increment(compute_trail_price(asset, target), step, ROUND_FLOOR)
+    sale = _sold_at(least, ladder, rules, fee_rate)
+    return sale and replace(sale, trails_from=target)
+
+
+def _stop(ladder: _Ladder, rules: AssetRules, fee_rate: Decimal) -> PlannedSale | None:
+    trigger = compute_stop_price(ladder.state.asset, ladder.state.cycle)
+    if trigger is None:
+        return None
+    price = round_to_increment(trigger, _price_step(rules), ROUND_FLOOR)
+    return _sold_at(price, ladder, rules, fee_rate)
+
+
+def _sold_at(
+    price: Decimal, ladder: _Ladder, rules: AssetRules, fee_rate: Decimal
+) -> PlannedSale | None:
+    """None: what is held cannot be sold."""
     cycle = ladder.state.cycle
-    trigger = compute_take_profit_price(ladder.state.asset, cycle.average_purchase_price)
-    price = round_to_increment(trigger, _price_step(rules), ROUND_CEILING)
     fees = ladder.state.coin_fees
     held = compute_coins_held(cycle.quantity, fees, fee_rate)
     try:

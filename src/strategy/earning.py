@@ -13,7 +13,7 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 from domain.asset import DcaAsset
 from domain.market import AssetRules
 from strategy.cycle_plan import CyclePlan, plan_cycle
-from strategy.exits import compute_take_profit_price
+from strategy.exits import compute_take_profit_price, compute_trail_price
 from strategy.fees import COIN_FEE_STEP, USD_FEE_STEP, compute_qty_before_fee
 from strategy.sizing import WIDE, minimum_base_order_usd, round_to_increment
 
@@ -58,7 +58,8 @@ def compute_earning_order_usd(
     With each safety order the cost grows and this loss does not: the base order decides.
     """
     with localcontext(WIDE):
-        factor = compute_take_profit_price(asset, Decimal(1)) * (1 - fee_rate)
+        sold_at = compute_trail_price(asset, compute_take_profit_price(asset, Decimal(1)))
+        factor = sold_at * (1 - fee_rate)
         earned_rate = factor * (1 - fee_rate) - 1
         if earned_rate <= 0:
             return None

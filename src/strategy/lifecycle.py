@@ -91,10 +91,10 @@ def is_sold_out(cycle: DcaCycle, outcome: Outcome) -> bool:
 
 
 def is_closed_by_user(cycle: DcaCycle, outcome: Outcome) -> bool:
-    """The user wants the cycle closed, and nothing is held: in `watching` it would wait for ever
-    for a sale.
+    """The user, or its stop loss, wants the cycle closed, and nothing is held: in `watching` it
+    would wait for ever for a sale.
     """
-    return cycle.close_requested and outcome.holds_nothing
+    return cycle.sells_now and outcome.holds_nothing
 
 
 def was_sold_meanwhile(cycle: DcaCycle, outcome: Outcome) -> bool:

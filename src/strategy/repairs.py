@@ -21,6 +21,7 @@ from strategy.booking import (
     compute_fill_updates,
     lead_to,
 )
+from strategy.exits import get_sale_purpose
 from strategy.lifecycle import Circumstances, Fact, Outcome, outcome_of, target_of
 from strategy.sizing import round_stored
 
@@ -41,7 +42,7 @@ def compute_missing_order_change(cycle: DcaCycle, circumstances: Circumstances) 
     kind, severity = EventKind.ORDER_MISSING, Severity.WARNING
     event = build_event(kind, severity, cycle, symbol, reason, order_id=order_id)
     change = CycleChange(cycle_updates={"latest_order_id": None}, events=(event,))
-    return lead_to(target, change, circumstances.now)
+    return lead_to(cycle, target, change, circumstances, circumstances.now)
 
 
 def compute_cooldown_over_change(cycle: DcaCycle) -> CycleChange:
@@ -69,7 +70,7 @@ def compute_position_gone_change(cycle: DcaCycle, circumstances: Circumstances) 
     kind, severity = EventKind.POSITION_GONE, Severity.ERROR
     event = build_event(kind, severity, cycle, asset.asset_symbol, reason)
     change = CycleChange(cycle_updates={"latest_order_id": None}, events=(event,))
-    return lead_to(target, change, circumstances.now)
+    return lead_to(cycle, target, change, circumstances, circumstances.now)
 
 
 def compute_correction(
@@ -125,14 +126,14 @@ def compute_correction(
         cycle_updates={"latest_order_id": None},
         asset_updates={"last_sell_price": order.filled_avg_price},
     )
-    return lead_to(target, ended, order.ended_at or circumstances.now)
+    return lead_to(cycle, target, ended, circumstances, order.ended_at or circumstances.now)
 
 
 def _purpose_of_late(
     cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstances
 ) -> Purpose:
     if order.side is Side.SELL:
-        return Purpose.TAKE_PROFIT
+        return get_sale_purpose(cycle)
     return Purpose.BASE if circumstances.is_dust(cycle.quantity) else Purpose.SAFETY
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -13,7 +13,16 @@ from domain.market import AssetRules
 from domain.orders import Side
 from domain.trading_state import TradingState
 from strategy.entry import compute_entry_price
-from strategy.exits import ANY_SELL_PRICE, compute_exit_price
+from strategy.exits import (
+    ANY_SELL_PRICE,
+    Trail,
+    compute_exit_price,
+    compute_stop_price,
+    compute_trail,
+    get_sale_purpose,
+    is_stop_due,
+    may_stop,
+)
 from strategy.ladder import compute_buy_usd, compute_safety_order_trigger, count_safety_orders_left
 from strategy.sizing import is_dust
 
@@ -27,6 +36,8 @@ class Triggers:
 
     `buy_not_before` holds a buy back until then whatever the price. While a buy is open, a bid at
     or above `cancel_buy_at_or_above` asks for its cancellation: nothing can be sold before it ends.
+    With a `trail` the target is where the peak begins, and the sale comes below it. A bid that
+    stays at or below `stop_at_or_below` fires the stop loss.
     """
 
     buy_at_or_below: Decimal | None = None
@@ -34,6 +45,8 @@ class Triggers:
     buy_not_before: datetime | None = None
     sell_at_or_above: Decimal | None = None
     cancel_buy_at_or_above: Decimal | None = None
+    trail: Trail | None = None
+    stop_at_or_below: Decimal | None = None
 
 
 NEVER = Triggers()
@@ -41,8 +54,11 @@ NEVER = Triggers()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now. `amount_usd` is set for buys; a take profit sells the whole position.
-    `cancels_buy`: the take profit is reached while a buy is open, which is canceled first.
+    """What to do now. `amount_usd` is set for buys; a sale is of the whole position.
+
+    `cancels_buy`: a sale is due while a buy is open, which is canceled first. `is_peak`: the bid is
+    to be followed, nothing is sold yet. `fires_stop`: the cycle is to be sold from now on.
+    `is_falling`: the bid came down to the trigger.
     """
 
     side: Side
@@ -50,10 +66,19 @@ class Decision:
     trigger_price: Decimal
     amount_usd: Decimal | None = None
     cancels_buy: bool = False
+    is_peak: bool = False
+    fires_stop: bool = False
+    is_falling: bool = False
+
+    @property
+    def is_sale(self) -> bool:
+        """Whether an order is to be sent that sells."""
+        others = self.cancels_buy or self.is_peak or self.fires_stop
+        return self.side is Side.SELL and not others
 
     @property
     def at_any_price(self) -> bool:
-        """Whether the user wants this sale now, whatever the market says."""
+        """Whether this sale is wanted now, whatever the market says."""
         return self.side is Side.SELL and self.trigger_price == ANY_SELL_PRICE
 
 
@@ -72,17 +97,19 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
     if state.other_symbol:
         return NEVER  # the quantity counts other coins than those whose price we would compare
     holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
+    stop = compute_stop_price(asset, cycle) if holds_coins and may_stop(cycle) else None
     if cycle.status is CycleStatus.BUYING:
-        wants_to_sell = holds_coins or cycle.close_requested
+        wants_to_sell = holds_coins or cycle.sells_now
         exit_price = compute_exit_price(asset, cycle) if wants_to_sell else None
-        return Triggers(cancel_buy_at_or_above=exit_price)
-    if cycle.close_requested:  # no buys, not even a base order: it would be sold at once
+        return Triggers(cancel_buy_at_or_above=exit_price, stop_at_or_below=stop)
+    if cycle.sells_now:  # no buys, not even a base order: it would be sold at once
         can_sell = holds_coins and cycle.status is CycleStatus.WATCHING
         return Triggers(sell_at_or_above=ANY_SELL_PRICE) if can_sell else NEVER
     match cycle.status:
         case CycleStatus.COOLDOWN:
             # What the user wants opened now ends the cooldown with its base order.
-            early = ANY_PRICE if cycle.open_requested else compute_early_restart_trigger(asset)
+            restart = None if state.previous_stop_loss else compute_early_restart_trigger(asset)
+            early = ANY_PRICE if cycle.open_requested else restart
             entry = compute_entry_price(asset, cycle, rules, early)
             if not asset.is_enabled or entry is None or holds_coins:
                 return NEVER
@@ -98,24 +125,26 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
                 buy_not_before=state.cooldown_until if after_error else None,
             )
         case CycleStatus.WATCHING:
-            sell = compute_exit_price(asset, cycle)
+            trail = compute_trail(asset, cycle)
+            sell = compute_exit_price(asset, cycle) if trail is None else None
+            exits = Triggers(sell_at_or_above=sell, trail=trail, stop_at_or_below=stop)
             if not asset.is_enabled or count_safety_orders_left(asset, cycle) == 0:
-                return Triggers(sell_at_or_above=sell)
-            return Triggers(
+                return exits
+            return replace(
+                exits,
                 buy_at_or_below=compute_safety_order_trigger(asset, cycle),
                 buy_purpose=Purpose.SAFETY,
-                sell_at_or_above=sell,
             )
         case _:
             return NEVER
 
 
 def decide_close(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Decision | None:
-    """The sale that the user asked for, or None. It needs no quote."""
+    """The sale that the user asked for, or that a stop loss began; or None. It needs no quote."""
     sells_at = compute_triggers(state, rules, fee_rate).sell_at_or_above
-    if not state.cycle.close_requested or sells_at is None:
+    if not state.cycle.sells_now or sells_at is None:
         return None
-    return Decision(Side.SELL, Purpose.TAKE_PROFIT, ANY_SELL_PRICE)
+    return Decision(Side.SELL, get_sale_purpose(state.cycle), ANY_SELL_PRICE)
 
 
 def decide(
@@ -127,8 +156,13 @@ def decide(
     ask: Decimal,
     now: datetime,
 ) -> Decision | None:
-    """What `state` asks for at this quote: a safety order before a take profit (phase 6)."""
+    """What `state` asks for at this quote: a stop loss before a safety order, a safety order before
+    a take profit (phase 6).
+    """
     triggers = compute_triggers(state, rules, fee_rate)
+    stop = triggers.stop_at_or_below
+    if stop is not None and is_stop_due(state, bid, stop):
+        return Decision(Side.SELL, Purpose.STOP_LOSS, stop, fires_stop=True, is_falling=True)
     waits = triggers.buy_not_before is not None and now < triggers.buy_not_before
     if triggers.buy_at_or_below is not None and ask <= triggers.buy_at_or_below and not waits:
         purpose = triggers.buy_purpose
@@ -136,8 +170,19 @@ def decide(
         amount_usd = compute_buy_usd(state, purpose)
         return Decision(Side.BUY, purpose, triggers.buy_at_or_below, amount_usd)
     if triggers.sell_at_or_above is not None and bid >= triggers.sell_at_or_above:
-        return Decision(Side.SELL, Purpose.TAKE_PROFIT, triggers.sell_at_or_above)
+        return Decision(Side.SELL, get_sale_purpose(state.cycle), triggers.sell_at_or_above)
+    if triggers.trail is not None:
+        return _decide_trail(triggers.trail, bid)
     cancel = triggers.cancel_buy_at_or_above
     if cancel is not None and bid >= cancel:
-        return Decision(Side.SELL, Purpose.TAKE_PROFIT, cancel, cancels_buy=True)
+        return Decision(Side.SELL, get_sale_purpose(state.cycle), cancel, cancels_buy=True)
+    return None
+
+
+def _decide_trail(trail: Trail, bid: Decimal) -> Decision | None:
+    sell, peak = trail.sell_at_or_below, trail.confirm_at_or_above
+    if sell is not None and bid <= sell:
+        return Decision(Side.SELL, Purpose.TAKE_PROFIT, sell, is_falling=True)
+    if bid >= peak:
+        return Decision(Side.SELL, Purpose.TAKE_PROFIT, peak, is_peak=True)
     return None

@@ -19,8 +19,11 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.market import AssetRules
 from domain.orders import Side
 from domain.trading_state import TradingState
+from strategy.exits import forget_clock, renew_track
 from strategy.triggers import NEVER
 from trading.asset_rules_cache import AssetRulesCache
+from trading.exit_watch import ExitWatch
+from trading.peak_saver import RisenPeaks
 from trading.placement import Placement, Skip
 from trading.placement_guard import PlacementGuard
 from trading.quote_watch import SymbolWatch
@@ -57,6 +60,7 @@ class AssetWatches:
         on_watch: Callable[[SymbolWatch], None],
         on_rules: Callable[[], None],
     ) -> None:
+        self.peaks = RisenPeaks()
         self._settings = settings
         self._rules = rules
         self._guard = guard
@@ -146,7 +150,13 @@ class AssetWatches:
             return
         if triggers.buy_not_before and datetime.now(UTC) < triggers.buy_not_before:
             triggers = replace(triggers, buy_at_or_below=None)  # until a later refresh
-        watch.set_triggers(triggers)
+        state = reading.state
+        track = renew_track(watch.track, state.cycle)
+        watch.track = track if watch.exits is not None else forget_clock(track)
+        exits = ExitWatch.of(self._settings, state, triggers, watch.track, self.peaks.note)
+        if exits is not None and watch.exits is not None:
+            exits.confirms_at = watch.exits.confirms_at
+        watch.set_triggers(triggers, exits)
 
     def _review(self, watch: SymbolWatch, reading: Reading) -> None:
         """What is to be done though nothing changed: time goes by."""
@@ -188,9 +198,9 @@ class AssetWatches:
                 await asyncio.sleep(0)
 
     def _wake_to_close(self, watch: SymbolWatch, cycle: DcaCycle) -> None:
-        """What the user wants sold now waits for no quote, and for no better configuration."""
+        """What is to be sold now waits for no quote, and for no better configuration."""
         backs_off = time.monotonic() < watch.backs_off_until[Side.SELL]
-        if cycle.close_requested and cycle.status is CycleStatus.WATCHING and not backs_off:
+        if cycle.sells_now and cycle.status is CycleStatus.WATCHING and not backs_off:
             watch.wake.set()
 
     def _watch(self, symbol: str) -> SymbolWatch:

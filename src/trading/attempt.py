@@ -17,6 +17,7 @@ from domain.market import AssetRules, Quote
 from domain.trading_state import TradingState
 from models.current_state import is_current
 from models.trading_state import load_trading_state
+from strategy.exits import ExitTrack, with_track
 from trading.open_orders import fetch_open_orders
 from trading.placement import Skip
 from trading.placement_guard import PlacementGuard
@@ -97,10 +98,15 @@ class Attempt:
     state: TradingState
     rules: AssetRules
     newest_quote: NewestQuote
+    track: Callable[[], ExitTrack | None]
     guard: PlacementGuard
     read_at: float
     questions: Questions
     has_asked: bool = False
+
+    def tracked_state(self) -> TradingState:
+        """What it is decided on: the row, and what the quotes say up to the newest."""
+        return with_track(self.state, self.track())
 
     def asks(self) -> None:
         """The exchange is asked, which may take long: what was read before is old then."""

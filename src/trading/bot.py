@@ -25,6 +25,7 @@ from trading.cooldown_ends import CooldownTimer
 from trading.engine import build_engine
 from trading.market_data_handler import MarketDataHandler
 from trading.order_lists import LATE_FILL_WINDOW
+from trading.peak_saver import SAVE_SECONDS, save_peaks
 from trading.stall_watch import THE_DAEMON, log_edges
 from trading.state_reader import StateReader
 from trading.sweep_result import EVENT_DUE, SweepResult, find_missed, log_sweep
@@ -199,6 +200,20 @@ class Bot:
                 self._changed_symbols |= symbols
             wait_seconds = max(0.0, self._refresh_due_at - time.monotonic())
             await wait_for_event(self._refresh_wanted, wait_seconds)
+
+    async def keep_peaks_saved(self) -> None:
+        """Save the peaks of take profits that trail, a second after they rose at the latest."""
+        risen = self.market.assets.peaks
+        while True:
+            await risen.waits.wait()
+            peaks = risen.take()
+            try:
+                await self._loop.run_in_executor(self._refresh_thread, save_peaks, peaks)
+                self._note_edge(LogEvent.PEAKS_POSTPONED, LogEvent.PEAKS_RESUMED, None)
+            except DatabaseError as error:
+                risen.put_back(peaks)
+                self._note_edge(LogEvent.PEAKS_POSTPONED, LogEvent.PEAKS_RESUMED, error)
+            await asyncio.sleep(SAVE_SECONDS)
 
     async def keep_warm(self) -> None:
         """Have connections open before an order needs one, however long ago the last one was."""

@@ -17,6 +17,8 @@ def words_of_fill(cycle: DcaCycle, change: CycleChange) -> str | None:
     if entry is None or entry.filled_qty <= 0 or entry.filled_avg_price is None:
         return None
     done = "bought" if entry.side is Side.BUY else "sold"
+    if entry.purpose is Purpose.STOP_LOSS:
+        done = "stop loss sold"
     what = f"{entry.symbol}: {done} {coins(entry.filled_qty)} at {price(entry.filled_avg_price)}"
     paid = f"{usd(entry.filled_usd)} USD"
     if entry.side is Side.BUY:

@@ -176,6 +176,7 @@ class MarketDataHandler:
                 lambda: self._usable_quote(watch),
                 has_turn=has_turn,
                 known=watch.state,
+                track=lambda: watch.track,
             )
             try:
                 placement = await threads.run(consider)
@@ -206,7 +207,7 @@ class MarketDataHandler:
                 if turn.done() or not wake.done():
                     continue
                 watch.wake.clear()  # the newest quote decides when the turn comes
-                if watch.bid >= watch.sell_above:
+                if watch.wants_sale():
                     return False
                 wake = asyncio.create_task(watch.wake.wait())
             has_turn = True
@@ -231,9 +232,19 @@ class MarketDataHandler:
                 self.assets.hold(watch, placement)
             case Outcome.SENT:
                 self.stalls.trying(watch.symbol)
+            case Outcome.FOLLOWED:
+                self._follow(watch, placement)
+            case Outcome.FIRED:
+                watch.wake.set()  # its sale waits for no other quote
             case Outcome.WAITING:
                 return
         watch.last_reason = ""
+
+    def _follow(self, watch: SymbolWatch, placement: Placement) -> None:
+        """The sale follows a peak from here on."""
+        if watch.exits is not None and placement.track is not None:
+            watch.exits.confirm(placement.track, time.monotonic())
+            watch.exits_changed()
 
     def _usable_quote(self, watch: SymbolWatch) -> Quote | None:
         """The newest quote in Decimal, or None when it is too old to trade on."""
@@ -289,6 +300,6 @@ class MarketDataHandler:
 
 
 def _wants_sale(watch: SymbolWatch) -> bool:
-    """Whether its newest quote asks for a sale, or the user does, whatever the price."""
-    is_to_be_closed = watch.state is not None and watch.state.cycle.close_requested
-    return watch.bid >= watch.sell_above or is_to_be_closed
+    """Whether its newest quote asks for a sale, or it is to be sold whatever the price."""
+    is_to_be_closed = watch.state is not None and watch.state.cycle.sells_now
+    return watch.wants_sale() or is_to_be_closed

@@ -14,13 +14,22 @@ import time
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from config import Settings
-from domain.cycle import DcaCycle
+from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import Purpose
 from domain.market import AssetRules, Quote
 from domain.orders import Side
 from domain.trading_state import TradingState
+from strategy.booking import compute_stop_loss_change
+from strategy.exits import (
+    ExitTrack,
+    compute_trail_price,
+    raise_peak,
+    renew_track,
+    with_track,
+)
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import SizingError, size_buy
 from strategy.triggers import Decision, decide, decide_close
@@ -28,6 +37,7 @@ from trading.asset_rules_cache import AssetRulesCache
 from trading.attempt import Attempt, NewestQuote, Questions, read_state
 from trading.base_order_checks import BaseOrderChecks
 from trading.buy_limits import BuyLimits
+from trading.cycle_changes import apply_to_cycle
 from trading.open_orders import OpenOrders
 from trading.placement import (
     HOPELESS_SECONDS,
@@ -107,19 +117,21 @@ class OrderPlacer:
         *,
         has_turn: bool = False,
         known: TradingState | None = None,
+        track: Callable[[], ExitTrack | None] = lambda: None,
     ) -> Placement:
         """Place the order that the state of `symbol` asks for at the newest quote, if any.
         Blocking. Without `has_turn` a buy that must wait for its turn is not begun (NEEDS_TURN).
 
         Args:
             known: the state as it was read a while ago: where it is current, reading is quicker.
+            track: gives what the quotes say of what is held, up to the newest.
 
         Raises:
             DatabaseError: the state could not be read; nothing was sent.
         """
         questions = Questions(self.client, symbol)
         if known is not None:
-            self._ask_meanwhile(questions, known, newest_quote)
+            self._ask_meanwhile(questions, known, newest_quote, track)
         read_at = time.monotonic()
         if (state := read_state(symbol, known)) is None:
             return _NOTHING
@@ -129,15 +141,21 @@ class OrderPlacer:
         try:
             rules = self.rules.get(symbol)
             quote = newest_quote()
-            if (decision := self._decide(state, rules, quote)) is None:
+            if (decision := self._decide(with_track(state, track()), rules, quote)) is None:
                 return _nothing(quote)
             side = decision.side
             if decision.cancels_buy:
                 return self._cancel_open_buy(state, rules, decision)
+            guard = self.guard(symbol)
+            attempt = Attempt(state, rules, newest_quote, track, guard, read_at, questions)
+            if decision.fires_stop and state.cycle.status is CycleStatus.BUYING:
+                return self._fire_stop(attempt, decision)  # what was sent is known: that buy
             if waiting := self._still_waiting(state, side):
                 return waiting
-            guard = self.guard(symbol)
-            attempt = Attempt(state, rules, newest_quote, guard, read_at, questions)
+            if decision.fires_stop:
+                return self._fire_stop(attempt, decision)
+            if decision.is_peak:
+                return self._confirm_peak(attempt, decision)
             return self._place(attempt, decision, has_turn)
         except Skip as skip:
             return replace(skip.placement, side=skip.placement.side or side)
@@ -145,7 +163,11 @@ class OrderPlacer:
             return Skip(str(error), UNAVAILABLE_SECONDS).placement
 
     def _ask_meanwhile(
-        self, questions: Questions, known: TradingState, newest_quote: NewestQuote
+        self,
+        questions: Questions,
+        known: TradingState,
+        newest_quote: NewestQuote,
+        track: Callable[[], ExitTrack | None],
     ) -> None:
         """Ask what an order needs to know, while the row is read: it is nearly always as `known`.
         Where something can already be said against the order, nothing is asked.
@@ -156,14 +178,16 @@ class OrderPlacer:
             return
         try:
             quote = newest_quote()
-            decision = self._decide(known, rules, quote)
+            decision = self._decide(with_track(known, track()), rules, quote)
             if decision is None or decision.cancels_buy or decision.at_any_price:
                 return
             is_held = guard.seconds_until_allowed(decision.side, now) > 0
             if is_held or guard.is_waiting_for(compute_client_order_id(known.cycle)):
                 return
-            if decision.side is Side.SELL:
+            if decision.is_sale:
                 questions.ask_meanwhile(questions.bid, questions.position)
+            elif decision.side is Side.SELL:
+                questions.ask_meanwhile(questions.bid)
             elif decision.purpose is Purpose.BASE and rules.is_tradable:
                 self._base_orders.check_amount(known, rules, quote)
                 if not (self.limits.has_buy_limits or self.limits.why_none_at_all(symbol)):
@@ -177,19 +201,22 @@ class OrderPlacer:
         """What `state` asks for at `quote`; without one only the sale that the user wants.
 
         Raises:
-            Skip: it asks for a buy, and the spread is too wide for one. A sale needs a confirmed
-                bid, whatever the ask.
+            Skip: it asks for a buy, or sees a peak, and the spread is too wide for one. A sale
+                needs a confirmed bid, whatever the ask.
         """
         fee_rate, now = self.settings.taker_fee_rate, datetime.now(UTC)
         if quote is None:
             return decide_close(state, rules, fee_rate)
         decision = decide(state, rules, fee_rate, bid=quote.bid, ask=quote.ask, now=now)
         most = self.settings.max_spread_percent
-        if decision is not None and decision.side is Side.BUY and quote.spread_percent > most:
+        if decision is None or quote.spread_percent <= most:
+            return decision
+        if decision.side is Side.BUY or decision.is_peak:
+            held_back = "no peak is followed" if decision.is_peak else "no buys"
             raise Skip(
-                f"the spread is wider than MAX_SPREAD_PERCENT={most.normalize():f}: no buys",
+                f"the spread is wider than MAX_SPREAD_PERCENT={most.normalize():f}: {held_back}",
                 QUOTE_SECONDS,
-                side=Side.BUY,
+                side=decision.side,
                 cure="wait for a narrower market, or raise MAX_SPREAD_PERCENT in .env",
             )
         return decision
@@ -239,7 +266,7 @@ class OrderPlacer:
             self._check_buy(attempt, decision)
         # The checks took time: the newest quote decides, and the price is taken from it.
         quote = attempt.newest_quote()
-        final = self._decide(attempt.state, attempt.rules, quote)
+        final = self._decide(attempt.tracked_state(), attempt.rules, quote)
         if quote is None or final is None or final.purpose is not decision.purpose:
             return _nothing(quote)
         if attempt.has_changed():
@@ -313,8 +340,8 @@ class OrderPlacer:
             if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
                 confirm_take_profit(decision, fetch_latest_quote(rules.symbol).bid)
             quote = attempt.newest_quote()
-            final = self._decide(state, rules, quote)
-            if final is None or final.side is not Side.SELL:
+            final = self._decide(attempt.tracked_state(), rules, quote)
+            if final is None or not final.is_sale:
                 return _nothing(quote)
             decision = final
         if attempt.has_changed():
@@ -329,17 +356,68 @@ class OrderPlacer:
             ),
         )
 
+    def _confirm_peak(self, attempt: Attempt, decision: Decision) -> Placement:
+        """Follow the bid once a second source agrees: a spike must not become a peak."""
+        bid, quote = self._ask_second_source(attempt, decision)
+        final = self._decide(attempt.tracked_state(), attempt.rules, quote)
+        if quote is None or final is None or not final.is_peak:
+            return _nothing(quote)
+        cycle = attempt.state.cycle
+        track = raise_peak(renew_track(None, cycle), min(bid, quote.bid))
+        log_event(
+            log,
+            LogEvent.PEAK_CONFIRMED,
+            symbol=attempt.rules.symbol,
+            cycle=cycle.id,
+            peak=track.peak,
+            sell_at=compute_trail_price(attempt.state.asset, track.peak or bid),
+        )
+        return Placement(outcome=Outcome.FOLLOWED, track=track)
+
+    def _fire_stop(self, attempt: Attempt, decision: Decision) -> Placement:
+        """From here on the cycle is sold at any price, whatever happens to this process. The sale
+        itself is decided anew, on the row that says so.
+        """
+        self._refuse_while_halted()
+        _, quote = self._ask_second_source(attempt, decision)
+        final = self._decide(attempt.tracked_state(), attempt.rules, quote)
+        if final is None or not final.fires_stop:
+            return _nothing(quote)
+        if attempt.has_changed():
+            return _NOTHING
+        fired = apply_to_cycle(
+            compute_stop_loss_change,
+            expected=attempt.state.cycle,
+            rules=attempt.rules,
+            fee_rate=self.settings.taker_fee_rate,
+            now=datetime.now(UTC),
+        )
+        return _NOTHING if fired.change is None else Placement(outcome=Outcome.FIRED)
+
+    def _ask_second_source(
+        self, attempt: Attempt, decision: Decision
+    ) -> tuple[Decimal, Quote | None]:
+        """Its bid, and the newest quote after it. Raises Skip where it does not agree."""
+        attempt.asks()
+        with attempt.noting_refusals():
+            bid = attempt.questions.bid.answer()
+            confirm_take_profit(decision, bid)
+        return bid, attempt.newest_quote()
+
     def _cancel_open_buy(
         self, state: TradingState, rules: AssetRules, decision: Decision
     ) -> Placement:
-        """Ask for the end of the buy that keeps the position from its take profit. When that end
-        is booked, the next quote sells.
+        """Ask for the end of the buy that keeps the position from its sale. When that end is
+        booked, the next quote sells.
         """
         order_id, guard = state.cycle.latest_order_id, self.guard(rules.symbol)
+        due = "the take profit is reached"
+        if decision.at_any_price:
+            due = "its stop loss fired" if state.cycle.stop_loss_fired else "it is to be closed"
         self._refuse_while_halted()
         if order_id is None or not guard.may_cancel(order_id):
             raise Skip(
-                "the take profit is reached, and the open buy does not end",
+                f"{due}, and the open buy does not end",
                 cure="cancel it on Alpaca's page",
             )
         if guard.seconds_until_cancel(order_id, time.monotonic()) <= 0:
@@ -353,7 +431,7 @@ class OrderPlacer:
                 cycle=state.cycle.id,
                 order=order_id,
                 trigger=decision.trigger_price,
-                reason="the take profit of what is held is reached while this buy is open",
+                reason=f"{due} while this buy is open",
             )
             cancel_order(self.client, order_id)
         seconds = guard.seconds_until_cancel(order_id, time.monotonic())

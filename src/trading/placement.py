@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from domain.orders import Side
+from strategy.exits import ExitTrack
 
 NOTHING_SECONDS = 0.25  # bounds the reads of a state that asks for nothing at this price
 QUOTE_SECONDS = 1.0  # until the market may say something else
@@ -21,6 +22,8 @@ class Outcome(Enum):
     SKIPPED = "skipped"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    FOLLOWED = "followed"  # the bid is a peak that a second source has confirmed
+    FIRED = "fired"  # the stop loss: the cycle is to be sold from now on
     NEEDS_TURN = "needs_turn"  # a limit is set: only one buy at a time may be checked and sent
     WAITING = (
         "waiting"  # for what comes of an order that was sent for this very state, or a refusal
@@ -33,6 +36,7 @@ class Placement:
 
     `cure`: what a person can do about it. `is_requested`: the user wants it so, or another alert
     says it. `has_foreign_coins`: coins that no cycle bought stand where a base order would be.
+    `track`: what was confirmed (FOLLOWED).
     """
 
     outcome: Outcome
@@ -43,6 +47,7 @@ class Placement:
     cure: str | None = None
     is_requested: bool = False
     has_foreign_coins: bool = False
+    track: ExitTrack | None = None
 
 
 class Skip(Exception):

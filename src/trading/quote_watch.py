@@ -14,14 +14,20 @@ from typing import Any
 
 from domain.orders import Side
 from domain.trading_state import TradingState
+from strategy.exits import ExitTrack
 from strategy.triggers import Triggers
+from trading.exit_watch import ExitWatch
 
 _INFINITY = float("inf")
 
 
 @dataclass(slots=True, eq=False)
 class SymbolWatch:
-    """The newest quote of one symbol and the prices that matter. Changed in the event loop only."""
+    """The newest quote of one symbol and the prices that matter. Changed in the event loop only.
+
+    An ordinary quote costs two comparisons: its bid lies between `_low` and `_high`. A buy needs an
+    ask at or below its price, and no bid is above its ask.
+    """
 
     symbol: str
     max_jump_percent: InitVar[Decimal]
@@ -38,6 +44,10 @@ class SymbolWatch:
     last_reason: str = ""
     # Why the newest quote cannot be traded on, and the cure; None: it can.
     unusable: tuple[str, str | None] | None = None
+    exits: ExitWatch | None = None  # while a peak or a stop loss is followed
+    track: ExitTrack | None = None  # of `exits`, and what is left of it after them
+    _low: float = -_INFINITY
+    _high: float = _INFINITY
     _jump: float = field(init=False)
     _least: float = field(init=False)  # of the last bid
     _most: float = field(init=False)  # of the last ask
@@ -47,12 +57,24 @@ class SymbolWatch:
         self._jump = float(max_jump_percent) / 100
         self._least, self._most = 1 - self._jump, 1 + self._jump
 
-    def set_triggers(self, triggers: Triggers) -> None:
+    def set_triggers(self, triggers: Triggers, exits: ExitWatch | None = None) -> None:
         """Floats for the hot comparison, a hair too generous; the worker confirms in Decimal."""
+        self.exits = exits
         buy, sell = triggers.buy_at_or_below, triggers.sell_at_or_above
         sell = triggers.cancel_buy_at_or_above if sell is None else sell
         self.buy_below = -_INFINITY if buy is None else float(buy) * (1 + 1e-12)
         self.sell_above = _INFINITY if sell is None else float(sell) * (1 - 1e-12)
+        self.exits_changed()
+
+    def exits_changed(self) -> None:
+        """A peak has risen, or a clock begun or ended: other bids matter now."""
+        self._low, self._high = self.buy_below, self.sell_above
+        if self.exits is not None:
+            self.track = self.exits.track
+            if self.exits.trail is not None:
+                self.sell_above = self.exits.sell_above
+            low, high = self.exits.bounds
+            self._low, self._high = max(self.buy_below, low), min(self.sell_above, high)
 
     def accept(self, quote: Any, bid: float, ask: float, now: float) -> bool:
         """Take a sane quote as the newest. True when it crosses a trigger: the worker's turn."""
@@ -64,13 +86,24 @@ class SymbolWatch:
         self._suspect = None
         self.newest, self.received_at = quote, now
         self.bid, self.ask = bid, ask
+        if self._low < bid < self._high:
+            return False
+        if self.exits is not None:
+            self.exits.follow(quote, now)
+            self.exits_changed()
         return (ask <= self.buy_below and now >= self.backs_off_until[Side.BUY]) or (
-            bid >= self.sell_above and now >= self.backs_off_until[Side.SELL]
+            self.wants_sale() and now >= self.backs_off_until[Side.SELL]
         )
 
+    def wants_sale(self) -> bool:
+        """Whether the newest quote asks for a sale, or for what comes before one."""
+        if self.bid >= self.sell_above:
+            return True
+        return self.exits is not None and self.exits.wants_sale(self.bid)
+
     def wants_to_trade(self) -> bool:
-        """Whether the newest quote crosses a trigger, or the user wants a sale at any price."""
-        return self.ask <= self.buy_below or self.bid >= self.sell_above
+        """Whether the newest quote crosses a trigger, or a sale is wanted at any price."""
+        return self.ask <= self.buy_below or self.wants_sale()
 
     def _is_confirmed(self, bid: float) -> bool:
         """A quote that jumps is a spike until the next one confirms it."""

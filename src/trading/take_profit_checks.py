@@ -32,16 +32,19 @@ class Sale:
 
 
 def confirm_take_profit(decision: Decision, bid: Decimal) -> None:
-    """One-tick spikes exist on the stream: before coins are sold the `bid` of a second source must
-    agree.
+    """One-tick spikes exist on the stream: before coins are sold, a peak is followed or a stop loss
+    fires, the `bid` of a second source must agree.
 
     Its answer counts before any other: market data has an allowance of its own, and often says no.
 
     Raises:
         Skip: it does not agree.
     """
-    if bid < decision.trigger_price:
-        reason = f"take profit not confirmed: bid {bid} is below {decision.trigger_price:f}"
+    price = decision.trigger_price
+    if bid > price if decision.is_falling else bid < price:
+        name = "stop loss" if decision.fires_stop else "take profit"
+        where = "above" if decision.is_falling else "below"
+        reason = f"{name} not confirmed: bid {bid} is {where} {price:f}"
         raise Skip(reason, QUOTE_SECONDS, logging.INFO)
 
 

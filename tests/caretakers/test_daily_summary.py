@@ -22,6 +22,7 @@ from models.events import append_event
 from models.order_journal import append_journal_entry
 from said import runner
 from utils.alert_outbox import load_outbox
+from utils.db_utils import execute_query
 from utils.notifications import list_channels
 
 D = Decimal
@@ -164,3 +165,18 @@ def test_the_script_tells_it(bot_environment, settings, db_conn, traded):
     done = run_script("consistency_checker", "--json", environment=environment).json["done"]
     assert [step["action"] for step in done] == ["sum up the day"]
     assert run_script("consistency_checker", "--json", environment=environment).json["done"] == []
+
+
+def test_what_stop_losses_ended_is_a_line_of_its_own(wanted, db_conn, traded, capsys):
+    query = "UPDATE dca_orders SET purpose = 'stop_loss' WHERE symbol = 'ETH/USD' AND side = 'sell'"
+    execute_query(query, commit=True, db_conn=db_conn)
+    note_told_until(wanted, 1)
+    sum_up_the_day(real_run(wanted))
+    [[text], _] = told(wanted)
+    assert "1 cycle of them by stop loss: ~-1.26 USD" in text
+    said = runner(report_command.main, capsys)()
+    assert "stop losses: 1 cycle with ~-1.26 USD, in the profit" in said.output
+    figures = runner(report_command.main, capsys)("--by", "cycle", "--json").json
+    assert (figures["total"]["stop_losses"], figures["total"]["stop_losses_usd"]) == (1, "-1.26")
+    ended = {line["symbol"]: line["stop_losses"] for line in figures["lines"]}
+    assert ended["ETH/USD"] == 1

@@ -44,7 +44,11 @@ def offered(tmp_path, capsys):
         (("scripts/logs", "watchdog", "--fo"), ["--follow"]),
         (("scripts/report", "--plot"), ["--plot", "--plot-cycle"]),
         (("scripts/quickstart", "--lo"), ["--local"]),
-        (("scripts/quickstart", "--local", "--s"), ["--safety", "--stop"]),
+        (("scripts/quickstart", "--local", "--sa"), ["--safety"]),
+        (
+            ("scripts/quickstart", "--local", "--sto"),
+            ["--stop-loss", "--stop-loss-seconds", "--stop-loss-action", "--stop"],
+        ),
         (("scripts/history", "f"), ["fetch"]),
         (("scripts/history", "fetch", "BTC/USD", "--r"), ["--replace"]),
         (("scripts/completion", ""), ["bash", "zsh", "--help"]),

@@ -16,7 +16,7 @@ from domain.journal import Purpose
 from domain.orders import Side
 from local_stack.audit.holdings import find_unreported
 from local_stack.audit.invariants import find_excess_requests, find_unresolved, find_violations
-from local_stack.audit.ledgers import Evidence, Fill, OrderStep, match_evidence
+from local_stack.audit.ledgers import Evidence, Extremes, Fill, OrderStep, match_evidence
 from local_stack.audit.spending import find_oversold, find_overspent
 from local_stack.audit.take_profits import find_left_behind
 from local_stack.chaos.fees import find_fee_faults
@@ -492,3 +492,80 @@ def test_a_second_safety_order_is_judged_by_scales_and_reference(columns, price,
         story.order(2, "buy", f"{qty}", f"{limit}", "0", "canceled")
         row = replace(held, order_seq=3)
         assert ("buy: its place in the ladder" in rules_broken(story.evidence(row))) is is_wrong
+
+
+# Trails and stop losses.
+
+
+def sold_behind_a_trail():
+    story, ended, resting = sold()
+    story.asset = replace(story.asset, trailing_take_profit_percent=D(1))
+    return story, ended, resting  # the target is 50,320
+
+
+@pytest.mark.parametrize(
+    ("bids", "highest", "is_found"),
+    [
+        (("50400", "49896"), "50400", False),
+        (("50400", "49896.01"), "50400", True),  # not fallen by as much
+        (("49800",), "50319.9", True),  # never at the target
+        ((), "50400", True),
+    ],
+)
+def test_what_trails_needs_a_bid_at_the_target_and_one_that_has_fallen_from_the_highest(
+    bids, highest, is_found
+):
+    story, ended, resting = sold_behind_a_trail()
+    sale = story.orders[-1]
+    known = {
+        "quotes_sent": {sale.id: tuple(D(bid) for bid in bids)},
+        "extremes_sent": {sale.id: Extremes(D("47000"), D(highest))},
+    }
+    broken = rules_broken(story.evidence(ended, resting, **known))
+    assert broken == ({"sale: at a bid that is there"} if is_found else set())
+
+
+def stopped(*, lowest="43000", fired=1, late=0.0, **row):
+    """The stop is at 44,400: 10 % below the average."""
+    story, held = bought_twice()
+    story.asset = replace(story.asset, stop_loss_percent=D(10))
+    sale = story.order(2, "sell", "0.0029925", "43000", "0.0029925", purpose=Purpose.STOP_LOSS)
+    plain = {"status": CycleStatus.COMPLETE, "order_seq": 3, "stop_loss_fired": True}
+    at = story.steps[-1].at - timedelta(seconds=late)
+    known = {
+        "quotes_sent": {sale.id: (D(lowest),)},
+        "extremes_sent": {sale.id: Extremes(D(lowest), D(50000))},
+        "stops_fired": {42: (at,) * fired},
+    }
+    ended = replace(held, **plain | row)
+    return story, story.evidence(ended, build_cycle(id=43, status="cooldown"), **known)
+
+
+def test_a_stop_loss_is_no_take_profit_at_a_bid_that_was_gone():
+    _, evidence = stopped(lowest="44399.99")
+    assert rules_broken(evidence) == set()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"lowest": "44400.01"}, {"fired": 0}, {"fired": 2}, {"stop_loss_fired": False}],
+    ids=str,
+)
+def test_a_stop_loss_fires_once_and_not_above_its_price(changes):
+    _, evidence = stopped(**changes)
+    assert "sale: a stop loss alone" in rules_broken(evidence)
+
+
+def test_what_was_bought_after_it_had_fired_says_nothing_of_its_price():
+    _, evidence = stopped(lowest="44500", late=60.0)
+    assert rules_broken(evidence) == set()
+
+
+def test_no_take_profit_follows_a_stop_loss():
+    story, held = bought_twice()
+    story.order(2, "sell", "0.0015", "43000", "0.0015", purpose=Purpose.STOP_LOSS)
+    story.order(3, "sell", "0.0014925", "51000", "0.0014925", purpose=Purpose.TAKE_PROFIT)
+    ended = replace(held, status=CycleStatus.COMPLETE, order_seq=4, quantity=D("0.0015"))
+    ended = replace(ended, stop_loss_fired=True)
+    found = rules_broken(story.evidence(ended, build_cycle(id=43, status="cooldown")))
+    assert found == {"sale: a stop loss alone"}

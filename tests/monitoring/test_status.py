@@ -531,3 +531,41 @@ def test_a_status_costs_one_request_more_for_the_account_and_no_other(many, exch
         "GET /v2/positions": 1,  # base orders wait
         "GET /v2/assets": 0,
     }
+
+
+def hold(db_conn, cycle, **columns):
+    known = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
+    update_cycle(db_conn, cycle.id, known | {"last_order_fill_price": Decimal(50000)} | columns)
+
+
+def test_a_peak_where_its_trail_sells_and_the_stop_are_shown(
+    status, stopped, cycle, exchange, db_conn, capsys
+):
+    options = {"trailing_take_profit_percent": Decimal(1), "stop_loss_percent": Decimal(10)}
+    update_asset_config(db_conn, cycle.asset_id, options)
+    exchange.push_quote("BTC/USD", 50800, 50801)
+    hold(db_conn, cycle)
+    [asset] = status().json["assets"]
+    assert (asset["sell_price"], asset["peak"]) == ("51000", None), (
+        "the target, until it is reached"
+    )
+    assert Decimal(asset["stop_price"]) == 45000
+    hold(db_conn, cycle, trailing_peak=Decimal(51200))
+    [asset] = status().json["assets"]
+    assert Decimal(asset["sell_price"]) == 50688
+    assert Decimal(asset["peak"]) == 51200
+    assert Decimal(asset["sell_distance_percent"]) < 0
+    status_command.main([])
+    screen = capsys.readouterr().out
+    assert "peak 51,200.00" in screen
+    assert "stop 45,000.00" in screen
+
+
+def test_a_stop_loss_that_fired_is_shown(status, stopped, cycle, exchange, db_conn, capsys):
+    exchange.push_quote("BTC/USD", 44000, 44001)
+    hold(db_conn, cycle, stop_loss_fired=True)
+    [asset] = status().json["assets"]
+    assert asset["is_stopped"]
+    assert asset["buy_price"] is None
+    status_command.main([])
+    assert "stop loss" in capsys.readouterr().out

@@ -178,3 +178,85 @@ async def test_a_scaled_ladder_does_what_its_plan_says(
             first.qty,
             first.limit_price,
         )
+
+
+# Symbol, ask, base, safety, count, deviation, profit; trail, stop, seconds; how it ends.
+EXITS = [
+    ("BTC/USD", "63613.46", "20", "20", 3, "1.5", "1.2", "0.5", None, 0, "trail"),
+    ("BTC/USD", "63613.46", "20", "20", 0, "1.5", "1.2", "1", None, 0, "trail"),
+    ("BTC/USD", "63613.46", "50", "20", 2, "1", "3", "0.123456", None, 0, "trail"),
+    ("BTC/USD", "63613.46", "50", "20", 2, "1", "2", "1", "5", 0, "trail"),
+    ("BTC/USD", "63613.46", "50", "20", 2, "1", "2", "1", "5", 0, "stop"),
+    ("BTC/USD", "63613.46", "20", "20", 2, "1.5", "1.2", None, "2.5", 0, "stop"),
+    ("BTC/USD", "63613.46", "20", "20", 5, "1.5", "1.2", None, "2", 0, "stop"),
+    ("BTC/USD", "63613.46", "20", "20", 4, "1.5", "1.2", None, "2", 3600, "sale"),
+    ("ETH/USD", "2617.3", "33.33", "21.21", 2, "2.5", "2", "0.7", None, 0, "trail"),
+    ("ETH/USD", "2617.3", "33.33", "21.21", 2, "2.5", "2", None, "4.4", 0, "stop"),
+    ("ETH/USD", "2617.3", "33.33", "21.21", 0, "2.5", "2", None, "0.333333", 0, "stop"),
+    ("ETH/USD", "2617.3", "33.33", "21.21", 1, "2.5", "2.2", "0.9", "6", 60, "trail"),
+    ("WHOLE/USD", "100", "300", "290", 2, "4", "2", "0.5", "6", 0, "trail"),
+    ("WHOLE/USD", "100", "300", "290", 2, "4", "2", "0.5", "6", 0, "stop"),
+    ("TINY/USD", "0.00001234", "25", "15", 2, "3", "4", "1", None, 0, "trail"),
+    ("TINY/USD", "0.00001234", "25", "15", 2, "3", "4", "1", "5", 0, "stop"),
+    ("TINY/USD", "0.00001234", "25", "15", 2, "3", "4", None, "5", 0, "sale"),
+]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "ask", "base", "safety", "count", "deviation", "profit", "trail", "stop", "seconds",
+     "end"),
+    EXITS,
+)  # fmt: skip
+async def test_a_cycle_ends_where_the_plan_says(
+    settings, exchange, db_conn, symbol, ask, base, safety, count, deviation, profit, trail, stop,
+    seconds, end,
+):  # fmt: skip
+    values = {
+        "base_order_amount": Decimal(base),
+        "safety_order_amount": Decimal(safety),
+        "max_safety_orders": count,
+        "safety_order_deviation": Decimal(deviation),
+        "take_profit_percent": Decimal(profit),
+        "cooldown_period": 60,
+        "trailing_take_profit_percent": Decimal(trail) if trail else None,
+        "stop_loss_percent": Decimal(stop) if stop else None,
+        "stop_loss_seconds": seconds,
+    }
+    exchange.push_quote(symbol, ask, ask)
+    preview = load_preview(settings, db_conn, build_asset(symbol, values))
+    assert not preview.refusals
+    plan = preview.plan
+    asset = save_new_asset(build_asset(symbol, values))
+    parts, cash_before = BotParts(settings, exchange), cash(exchange)
+    cycle = get_latest_cycle(db_conn, asset.id)
+
+    async def bid_at(price: Decimal) -> int:
+        """How many orders there are after this bid."""
+        await quote(parts, symbol, price, price, exact_ask=price)
+        return len(parts.orders())
+
+    for planned in plan.orders:
+        seen = nearest(planned.trigger_price, up=False)
+        await quote(parts, symbol, seen, seen, exact_ask=planned.trigger_price)
+        order = parts.orders()[-1]
+        assert (order.filled_qty, order.filled_avg_price) == (planned.qty, planned.trigger_price)
+    bought, after = len(plan.orders), plan.orders[-1].after
+    assert len(parts.orders()) == bought
+
+    sale = after.stop if end == "stop" else after.sale
+    if end == "sale":
+        bid = nearest(sale.price, up=True)
+    else:
+        bid = nearest(sale.price, up=False)
+        above = nearest(sale.price * Decimal("1.0001"), up=True)
+        if end == "trail":
+            assert await bid_at(nearest(sale.trails_from, up=True)) == bought, "it follows"
+        assert await bid_at(above) == bought, "nothing is sold above the plan's price"
+    assert await bid_at(bid) == bought + 1
+    sold = parts.orders()[-1]
+    assert (sold.side, sold.filled_qty, sold.filled_avg_price) == (Side.SELL, sale.qty, bid)
+    done = get_cycle(db_conn, cycle.id)
+    assert (done.status, done.stop_loss_fired) == (CycleStatus.COMPLETE, end == "stop")
+    earned = cash(exchange) - cash_before
+    assert abs(earned - Fraction(sale.net_profit_usd)) < Fraction(1, 10**9)
+    await parts.market.stop()

@@ -5,6 +5,7 @@ Findings that need a plan at a price are tested with the plan (test_cycle_plan).
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -215,3 +216,59 @@ def test_a_price_is_shown_with_ten_digits():
     asset = build_asset(base_order_amount=Decimal(5))
     [finding], _ = check_asset(asset, build_rules(), FEE_RATE, Decimal("50000.123456789"))
     assert "too small at a price of 50000.12346: " in finding.text
+
+
+# Trails and stop losses.
+
+
+def exits(**columns):
+    asset = build_asset(max_safety_orders=2, safety_order_deviation=Decimal(2), **columns)
+    return check_asset(asset, build_rules(), FEE_RATE, Decimal(50000))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"trailing_take_profit_percent": Decimal(0)},
+        {"trailing_take_profit_percent": Decimal(100)},
+        {"trailing_take_profit_percent": Decimal("0.0000001")},
+        {"stop_loss_percent": Decimal(-1)},
+        {"stop_loss_percent": Decimal(100)},
+        {"stop_loss_percent": Decimal(5), "stop_loss_seconds": -1},
+        {"stop_loss_percent": Decimal(5), "stop_loss_seconds": 86401},
+    ],
+    ids=str,
+)
+def test_a_trail_or_stop_that_cannot_be_is_refused(columns):
+    findings, plan = exits(**columns)
+    assert plan is None
+    assert all(finding.refuses for finding in findings)
+
+
+def test_a_trail_that_can_sell_below_break_even_is_warned_of_with_a_cure():
+    findings, plan = exits(trailing_take_profit_percent=Decimal(1))
+    assert findings == (), "2 % less 1 % is above the fees of both sides"
+    sale = plan.orders[0].after.sale
+    assert (sale.trails_from, sale.price) == (Decimal(51000), Decimal(50490))
+    [finding], _ = exits(trailing_take_profit_percent=Decimal("1.6"))
+    assert not finding.refuses
+    assert "that trails by 1.6 % can lose money, sold below break-even" in finding.text
+    enough = Decimal(re.search(r"([\d.]+) % earns$", finding.text)[1])
+    findings, _ = exits(take_profit_percent=enough, trailing_take_profit_percent=Decimal("1.6"))
+    assert findings == ()
+
+
+def test_a_stop_before_safety_orders_ends_the_plan_there_and_is_said():
+    [finding], plan = exits(stop_loss_percent=Decimal(2))
+    assert (len(plan.orders), plan.problem) == (1, None)
+    assert "comes before safety order 1" in finding.text
+    assert plan.orders[0].after.stop.price == 49000
+    findings, plan = exits(stop_loss_percent=Decimal(2), stop_loss_seconds=60)
+    assert len(plan.orders) == 3, "the price may come to a safety order before that"
+    findings, plan = exits(stop_loss_percent=Decimal("3.5"))
+    assert (findings, len(plan.orders)) == ((), 3)
+
+
+def test_a_stop_within_a_usual_move_is_warned_of():
+    findings, _ = exits(stop_loss_percent=Decimal("0.5"), stop_loss_seconds=60)
+    assert any("less than a usual move" in finding.text for finding in findings)

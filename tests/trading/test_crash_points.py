@@ -11,13 +11,16 @@ from typing import Any
 
 from bot_parts import BotParts
 from crash_points import Crash, Effects, end_all_connections, watched
+from domain.events import EventKind
 from domain.orders import TradeUpdate
 from models.cycle_data import create_cycle, get_latest_cycle
 from operations.open_cycle import request_open
 from running_exchange import RunningExchange
+from trading.peak_saver import save_peaks
 from utils.db_utils import execute_query
 
 BASE, DIP, DEEPER, TOP = 50_000, 49_000, 48_000, 51_500
+BELOW_PEAK, BELOW_STOP = 50_900, 49_300
 
 
 class Run:
@@ -56,6 +59,8 @@ class Run:
             for _ in range(4):
                 await parts.see(parts.quote_both(price, price + 1))
                 self._raise_worker_crash(parts)
+                if peaks := parts.market.assets.peaks.take():
+                    await asyncio.to_thread(save_peaks, peaks)
                 self._exchange.finish()
                 await self._deliver(parts)
 
@@ -104,7 +109,7 @@ class Run:
 
 async def _play(settings, exchange, db_conn, asset, crash_at: int | None):
     """Base order, a safety order that fills in part and is canceled, another, take profit."""
-    execute_query("UPDATE dca_cycles SET status = 'watching' WHERE status = 'cooldown'")
+    _end_cooldown()
     cycle = get_latest_cycle(db_conn, asset.id)
     effects = Effects(crash_at)
     run = Run(settings, exchange, effects)
@@ -117,6 +122,31 @@ async def _play(settings, exchange, db_conn, asset, crash_at: int | None):
     await run.quote(TOP)
     await run.end()
     return effects, run, _end_state(db_conn, cycle.id)
+
+
+async def _play_exits(settings, exchange, db_conn, asset, crash_at: int | None):
+    """A peak that is followed and sold below, and a cycle that its stop loss ends."""
+    _end_cooldown()
+    cycle = get_latest_cycle(db_conn, asset.id)
+    effects = Effects(crash_at)
+    run = Run(settings, exchange, effects)
+    for price in (BASE, TOP, BELOW_PEAK):
+        await run.quote(price)
+    _end_cooldown()
+    for price in (BELOW_PEAK, BELOW_STOP):
+        await run.quote(price)
+    await run.end()
+    [stops] = execute_query(
+        "SELECT COUNT(*) AS fired FROM dca_events WHERE kind = %s AND cycle_id >= %s",
+        (EventKind.STOP_LOSS_FIRED, cycle.id),
+        fetch_all=True,
+        db_conn=db_conn,
+    )
+    return effects, run, _end_state(db_conn, cycle.id) | stops
+
+
+def _end_cooldown() -> None:
+    execute_query("UPDATE dca_cycles SET status = 'watching' WHERE status = 'cooldown'")
 
 
 def _end_state(db_conn, cycle_id) -> dict[str, Any]:
@@ -199,6 +229,32 @@ async def test_a_crash_after_a_request_to_open_leads_to_exactly_one_base_order(
     for crash_at in range(1, points + 1):
         name = effects.names[crash_at - 1]
         _, run, end = await _play_manual(settings, exchange, db_conn, asset, crash_at)
+        assert run.crashes == 1, f"no crash at point {crash_at} ({name})"
+        assert end == expected, f"another end after a crash at point {crash_at} ({name})"
+        orders = len(exchange.ledger()["orders"])
+        assert orders == placed * (crash_at + 1), f"another order after point {crash_at} ({name})"
+
+
+async def test_a_crash_between_a_peak_or_a_stop_loss_and_its_sale_converges_to_the_same_end(
+    settings, exchange, db_conn, make_asset
+):
+    exchange.configure(rate_limit_per_minute=0)
+    asset = make_asset(
+        max_safety_orders=0,
+        trailing_take_profit_percent=Decimal(1),
+        stop_loss_percent=Decimal(3),
+        stop_loss_action="cooldown",
+    )
+    create_cycle(db_conn, asset.id, "watching")
+    effects, _, expected = await _play_exits(settings, exchange, db_conn, asset, None)
+    assert [row["status"] for row in expected["cycles"]] == ["complete", "complete", "cooldown"]
+    purposes = [row["purpose"] for row in expected["orders"]]
+    assert purposes == ["base", "take_profit", "base", "stop_loss"]
+    assert expected["fired"] == 1
+    placed, points = len(exchange.ledger()["orders"]), len(effects.names)
+    for crash_at in range(1, points + 1):
+        name = effects.names[crash_at - 1]
+        _, run, end = await _play_exits(settings, exchange, db_conn, asset, crash_at)
         assert run.crashes == 1, f"no crash at point {crash_at} ({name})"
         assert end == expected, f"another end after a crash at point {crash_at} ({name})"
         orders = len(exchange.ledger()["orders"])

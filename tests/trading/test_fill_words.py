@@ -8,14 +8,14 @@ from dataclasses import replace
 from decimal import Decimal
 
 from bot_parts import BotParts
-from builders import build_cycle, build_entry, build_order
+from builders import build_circumstances, build_cycle, build_entry, build_order
 from config import Topic
 from domain.cycle import CycleStatus
 from domain.orders import Side
 from models.cycle_data import create_cycle
 from models.cycle_journals import load_cycle_journals
 from performance.cycle_results import compute_figures
-from strategy.booking import CycleChange
+from strategy.booking import CycleChange, compute_order_change
 from trading.fill_words import words_of_fill
 
 D = Decimal
@@ -80,3 +80,15 @@ def test_the_sales_of_a_cycle_add_up_to_its_profit():
         next_cycle=CycleStatus.COOLDOWN,
     )
     assert "profit ~+0.36 USD after fees (cycle 42 is complete)" in words_of_fill(left, last)
+
+
+def test_the_sale_of_a_stop_loss_is_told_as_one():
+    cycle = build_cycle(quantity=D("0.002"), status="selling", stop_loss_fired=True)
+    order = build_order(
+        cycle, side="sell", status="filled", qty="0.001995", filled_qty="0.001995",
+        filled_avg_price="44000",
+    )  # fmt: skip
+    words = words_of_fill(cycle, compute_order_change(cycle, order, build_circumstances()))
+    assert words.startswith(
+        "BTC/USD: stop loss sold 0.001995 at 44,000.00 for 87.78 USD, profit ~-"
+    )

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -29,10 +30,13 @@ from hypothesis.stateful import (
 from bot_parts import BotParts
 from config import get_settings, reset_settings
 from crash_points import Crash, Effects, end_all_connections, watched
+from domain.asset import StopLossAction
 from domain.cycle import CycleStatus
+from domain.events import EventKind
+from domain.journal import LATE_FILL, Purpose
 from domain.orders import TradeUpdate
 from mariadb_server.server import PrivateMariaDB
-from models.asset_config import create_asset
+from models.asset_config import create_asset, update_asset_config
 from models.cycle_data import create_cycle, get_cycles_by_status
 from models.meta import apply_schema
 from models.order_journal import get_entries_of_cycle
@@ -40,12 +44,17 @@ from models.trading_state import load_cooldowns
 from running_exchange import RunningExchange
 from strategy.order_identity import parse_client_order_id
 from trading.cooldown_ends import end_cooldown
+from trading.peak_saver import save_peaks
 from utils.db_utils import close_quietly, execute_query, get_db_connection, thread_connection
 
 BASE_USD, SAFETY_USD, SAFETY_ORDERS = Decimal(100), Decimal(60), 3
 _OPEN = ("new", "partially_filled", "accepted", "pending_new")
 SIZE_SETTING, USUAL_SIZE = "INTERLEAVINGS", "25x25"
 MOVES = (-0.025, -0.012, -0.003, 0.003, 0.012, 0.03)
+SWINGS = ((0.0, 0.03, -0.006), (0.0, -0.025), (0.0, -0.012, -0.025))
+TRAILS = {"trailing_take_profit_percent": Decimal("0.5")}
+STOPS = {"stop_loss_percent": Decimal(2), "stop_loss_action": StopLossAction.COOLDOWN}
+OPTIONS = ({}, TRAILS, STOPS, TRAILS | STOPS)
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -88,6 +97,11 @@ class Interleavings(RuleBasedStateMachine):
         self.exchange.push_quote("BTC/USD", self.price, self.price + 1)
         self._run(self._idle)
 
+    @initialize(options=strategies.sampled_from(OPTIONS))
+    def configure(self, options: dict[str, Any]) -> None:
+        if options:
+            update_asset_config(self.db_conn, self.asset.id, options)
+
     async def _idle(self, parts: BotParts) -> None:
         """Starting is recovering."""
 
@@ -126,10 +140,29 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(move=strategies.sampled_from(MOVES))
     def quote(self, move: float) -> None:
+        self._quote(move)
+
+    def _quote(self, move: float) -> None:
         self.price = round(self.price * (1 + move), 2)
 
         async def step(parts: BotParts) -> None:
             await parts.see(parts.quote_both(self.price, self.price + 1))
+
+        self._run(step)
+
+    @rule(moves=strategies.sampled_from(SWINGS))
+    def swing(self, moves: tuple[float, ...]) -> None:
+        """Whole ways: bought, up and down again, or down; each step is booked where it can be."""
+        self.end_cooldowns()
+        for move in moves:
+            self._quote(move)
+            self.save_peaks()
+            self.sweep()
+
+    @rule()
+    def save_peaks(self) -> None:
+        async def step(parts: BotParts) -> None:
+            await asyncio.to_thread(save_peaks, parts.market.assets.peaks.take())
 
         self._run(step)
 
@@ -222,6 +255,12 @@ class Interleavings(RuleBasedStateMachine):
         self.sweep()
         self.sweep()
 
+    def _count_stops(self, cycle_id: int) -> int:
+        query = "SELECT COUNT(*) AS fired FROM dca_events WHERE kind = %s AND cycle_id = %s"
+        known = (EventKind.STOP_LOSS_FIRED, cycle_id)
+        [row] = execute_query(query, known, fetch_all=True, db_conn=self.db_conn)
+        return int(row["fired"])
+
     def _check_records(self) -> None:
         ledger = self.exchange.ledger()
         open_ids = {o["id"] for o in ledger["orders"] if o["status"] in _OPEN}
@@ -247,6 +286,11 @@ class Interleavings(RuleBasedStateMachine):
             assert _filled(journal) == {
                 o["id"]: Decimal(o["filled_qty"]) for o in ended if Decimal(o["filled_qty"])
             }, "the journal is not the fills"
+            stops = [e for e in journal if e.purpose is Purpose.STOP_LOSS]
+            if stops:
+                after = [e for e in journal[journal.index(stops[0]) :] if e.note != LATE_FILL]
+                assert {e.purpose for e in after} <= {Purpose.STOP_LOSS, Purpose.SAFETY}
+            assert self._count_stops(cycle.id) == cycle.stop_loss_fired >= bool(stops)
             if cycle.is_open:
                 open_filled = sum(
                     Decimal(o["filled_qty"]) * (1 if o["side"] == "buy" else -1)

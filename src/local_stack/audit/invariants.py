@@ -18,6 +18,7 @@ from local_stack.audit.ladders import find_wrong_buys
 from local_stack.audit.ledgers import CycleEvidence, Evidence, MatchedEvidence, match_evidence
 from local_stack.audit.replay import Replayed, replay
 from local_stack.audit.spending import find_oversold, find_overspent
+from local_stack.audit.stop_losses import find_stop_faults
 from local_stack.audit.take_profits import count_left, find_gone_prices, find_left_behind
 from strategy.sizing import is_dust, is_unsellable
 
@@ -159,11 +160,15 @@ def find_buy_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violat
 
 
 def find_sale_faults(cycle: CycleEvidence, evidence: Evidence) -> Iterator[Violation]:
-    """No sale at a price that was gone, nothing left behind by a complete cycle."""
+    """No sale at a price that was gone, nothing left behind by a complete cycle, and a stop loss
+    that sells alone.
+    """
     for text in find_gone_prices(cycle, evidence):
         yield violation_of(cycle, "sale: at a bid that is there", text)
     for text in find_left_behind(cycle, evidence):
         yield violation_of(cycle, "sale: nothing left behind", text)
+    for text in find_stop_faults(cycle, evidence):
+        yield violation_of(cycle, "sale: a stop loss alone", text)
 
 
 def find_journal_faults(cycle: CycleEvidence) -> Iterator[Violation]:
@@ -230,10 +235,10 @@ def _next_order_was_open(cycle: CycleEvidence, evidence: Evidence) -> bool:
 
 
 def _is_closed_without_sale(cycle: CycleEvidence, evidence: Evidence) -> bool:
-    """The user asked to close it, and there was nothing to sell."""
+    """The user asked to close it, or its stop loss fired, and there was nothing to sell."""
     return (
         cycle.is_complete
-        and cycle.row.close_requested
+        and (cycle.row.close_requested or cycle.row.stop_loss_fired)
         and is_dust(cycle.row.quantity, cycle.rules, evidence.fee_rate)
     )
 

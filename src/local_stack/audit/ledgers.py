@@ -64,6 +64,14 @@ class OrderStep:
         return self.qty * self.price
 
 
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """The bids that were sent of a symbol since a buy on it filled last."""
+
+    lowest: Decimal
+    highest: Decimal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What exchange and database say. Orders and steps in the order in which they happened, the
@@ -85,6 +93,8 @@ class Evidence:
     # By order id of a sell: the bids sent so shortly before it that the bot may decide on them. A
     # sell that is missing here was not watched.
     quotes_sent: Mapping[str, tuple[Decimal, ...]] = field(default_factory=dict)
+    extremes_sent: Mapping[str, Extremes] = field(default_factory=dict)  # by order id of a sell
+    stops_fired: Mapping[int, tuple[datetime, ...]] | None = None  # by cycle; None: not read
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
+from domain.journal import Purpose
 from domain.orders import ExchangeOrder, Side
 from local_stack.audit.ledgers import CycleEvidence, Evidence
 from local_stack.audit.replay import replay
@@ -25,7 +26,8 @@ def find_gone_prices(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
     """Each take profit that was sent although no recent quote had a bid at its target.
 
     One bid of `evidence.quotes_sent` at the target is enough: newer ones may still have been on
-    their way. A sale that the user asked for has no target.
+    their way. One that trails needs a bid at the target since the last buy, and one that has fallen
+    from the highest. A sale that the user asked for, or a stop loss began, has no target.
     """
     if cycle.row.close_requested:
         return
@@ -34,6 +36,8 @@ def find_gone_prices(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
         identity = parse_client_order_id(order.client_order_id)
         bids = evidence.quotes_sent.get(order.id)
         if order.side is not Side.SELL or identity is None or bids is None:
+            continue
+        if cycle.row.stop_loss_fired and _may_be_of_stop(cycle, order):
             continue
         # A correction booked meanwhile may have moved the average: the lowest counts.
         averages = [
@@ -44,10 +48,40 @@ def find_gone_prices(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:
         if not averages:
             continue
         target = min(averages) * (1 + cycle.asset.take_profit_percent / 100)
+        if cycle.asset.trailing_take_profit_percent is not None:
+            yield from _find_no_fall(cycle, order, target, bids, evidence)
+            continue
         highest = max(bids, default=_ZERO)
         if highest < target:
             seen = f"the best bid was {highest:f}" if bids else "there was no bid"
             yield f"{order.client_order_id} needed a bid of {target:.6f}: {seen}"
+
+
+def _may_be_of_stop(cycle: CycleEvidence, order: ExchangeOrder) -> bool:
+    """Whether the journal says so, or does not know the order."""
+    entries = cycle.journaled(order)
+    return not entries or entries[0].purpose is Purpose.STOP_LOSS
+
+
+def _find_no_fall(
+    cycle: CycleEvidence,
+    order: ExchangeOrder,
+    target: Decimal,
+    bids: tuple[Decimal, ...],
+    evidence: Evidence,
+) -> Iterator[str]:
+    """The bot's peak can be lower than the highest bid, never higher."""
+    extremes, trail = evidence.extremes_sent.get(order.id), cycle.asset.trailing_take_profit_percent
+    if extremes is None or trail is None:
+        return
+    if extremes.highest < target:
+        yield (
+            f"{order.client_order_id} needed a bid of {target:.6f} before it trails:"
+            f" the highest was {extremes.highest:f}"
+        )
+    fallen = extremes.highest * (1 - trail / 100)
+    if min(bids, default=extremes.highest) > fallen:
+        yield f"{order.client_order_id} sold above {fallen:.6f}, {trail:f} % below the highest bid"
 
 
 def find_left_behind(cycle: CycleEvidence, evidence: Evidence) -> Iterator[str]:

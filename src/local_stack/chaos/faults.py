@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import mysql.connector
 import psutil
 
 from local_stack.chaos.database_faults import DatabaseFaults
@@ -30,7 +31,9 @@ from local_stack.chaos.undo import (
 )
 from local_stack.exchange_process import StackError
 from local_stack.stack import DAEMON, LocalStack
+from models.statements import read_rows
 from runtime.process_table import command_line_of, processes_of_stack
+from utils.db_utils import DatabaseError
 
 CARETAKERS = ("cooldown_manager", "order_manager", "consistency_checker", "watchdog")
 
@@ -179,6 +182,29 @@ class ChaosFaults:
         if not until(lambda: self._stack.exchange.state()["orders"]["total"] > seen):
             return False
         time.sleep(chance.choice((0, 0, 0.01, 0.03, 0.1)))  # it misses other effects each time
+        return self._signal_daemons(daemons, psutil.Process.kill)
+
+    def kill_after_peak(self, _planned: Planned, chance: random.Random) -> bool:
+        """While a peak is saved and followed, and nothing is sold yet."""
+        return self._kill_at("trailing_peak IS NOT NULL AND status = 'watching'", chance)
+
+    def kill_after_stop(self, _planned: Planned, chance: random.Random) -> bool:
+        """Between the row that says that a stop loss fired and the booking of its sale."""
+        return self._kill_at("stop_loss_fired AND open_asset_id IS NOT NULL", chance)
+
+    def _kill_at(self, state: str, chance: random.Random) -> bool:
+        """When a cycle in this state is seen while the daemon trades."""
+        daemons = self._daemons()
+        if not self._stack.is_trading():
+            return False
+        query = f"SELECT COUNT(*) AS cycles FROM dca_cycles WHERE {state}"
+        try:
+            with self._stack.connection() as connection:
+                if not until(lambda: bool(read_rows(connection, query)[0]["cycles"])):
+                    return False
+        except (DatabaseError, mysql.connector.Error):
+            return False  # the database is down
+        time.sleep(chance.choice((0, 0, 0.02, 0.1)))  # it misses other effects each time
         return self._signal_daemons(daemons, psutil.Process.kill)
 
     def suspend_daemon(self, planned: Planned, _chance: random.Random) -> bool:

@@ -66,15 +66,24 @@ def trace_left_buy(left: LeftBuy, ledger: Mapping[str, Any]) -> Left:
     )
 
 
-def find_delays(left: LeftBuy, traced: Left, waited_seconds: float) -> list[Violation]:
-    """An open buy must not keep the position from being sold."""
+def is_trailing(left: LeftBuy, evidence: Evidence) -> bool:
+    """Whether its cycle's sale waits for the bid to fall again."""
+    [row] = [one for one in evidence.rows if one.id == left.cycle_id]
+    [asset] = [one for one in evidence.assets if one.id == row.asset_id]
+    return asset.trailing_take_profit_percent is not None
+
+
+def find_delays(
+    left: LeftBuy, traced: Left, waited_seconds: float, *, trails: bool = False
+) -> list[Violation]:
+    """An open buy must not keep the position from being sold, or followed where it trails."""
     if traced.was_filled:
         return []
     found = []
     canceled, sold = traced.canceled_seconds, traced.sold_seconds
     if (canceled if canceled is not None else waited_seconds) > CANCEL_SECONDS:
         found.append("it was not canceled" if canceled is None else f"canceled {canceled:.1f} s")
-    if (sold if sold is not None else waited_seconds) > SELL_SECONDS:
+    if not trails and (sold if sold is not None else waited_seconds) > SELL_SECONDS:
         found.append("nothing was sold" if sold is None else f"sold {sold:.1f} s")
     return [
         Violation(

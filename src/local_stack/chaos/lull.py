@@ -64,8 +64,12 @@ class Lull:
         exchange.control("faults", clear="cut_stream")
         return came
 
-    def watch(self, left: LeftBuy, target: Decimal | None) -> tuple[Left | None, list[Violation]]:
-        """What became of the buy once the bid was at `target` (None: nothing is held); delays."""
+    def watch(
+        self, left: LeftBuy, target: Decimal | None, *, trails: bool = False
+    ) -> tuple[Left | None, list[Violation]]:
+        """What became of the buy once the bid was at `target` (None: nothing is held); delays. What
+        `trails` is sold when the market falls again: only the buy's end is waited for.
+        """
         exchange = self.stack.exchange
 
         def is_above() -> bool:
@@ -75,6 +79,12 @@ class Lull:
         if target is None or not self.tick_until(is_above, LULL_SECONDS):
             return None, []
         began_at = time.monotonic()
-        self.tick_until(lambda: trace_left_buy(left, exchange.ledger()).is_over, SELL_SECONDS)
+
+        def is_over() -> bool:
+            traced = trace_left_buy(left, exchange.ledger())
+            return traced.is_over or (trails and traced.canceled_seconds is not None)
+
+        self.tick_until(is_over, SELL_SECONDS)
         traced = trace_left_buy(left, exchange.ledger())
-        return traced, find_delays(left, traced, time.monotonic() - began_at)
+        waited_seconds = time.monotonic() - began_at
+        return traced, find_delays(left, traced, waited_seconds, trails=trails)

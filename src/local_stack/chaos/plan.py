@@ -66,6 +66,8 @@ class ChaosFault(Enum):
     EXCHANGE_FAULT = "fault of the exchange", 0, (0, 0)
     KILL_DAEMON = "daemon killed", 8, (0, 0)
     KILL_AFTER_ORDER = "daemon killed right after an order", 10, (0, 0)
+    KILL_AFTER_PEAK = "daemon killed between a peak and its sale", 6, (0, 0)
+    KILL_AFTER_STOP = "daemon killed between a stop loss and its booking", 6, (0, 0)
     SUSPEND_DAEMON = "daemon suspended", 6, (0.5, 12)
     SECOND_DAEMON = "second daemon started", 5, (3, 12)
     KILL_CARETAKER = "caretaker killed", 9, (0.1, 1.5)
@@ -276,6 +278,10 @@ def asset_columns(chance: random.Random) -> dict[str, Any]:
         "cooldown_period": chance.choice((1, 2, 4)),
         "buy_order_price_deviation_percent": chance.choice((None, Decimal("0.2"))),
         **chance.choice(LADDERS),
+        "trailing_take_profit_percent": chance.choice((None, Decimal("0.1"), Decimal("0.2"))),
+        "stop_loss_percent": chance.choice((None, Decimal("0.8"), Decimal("1.5"))),
+        "stop_loss_seconds": chance.choice((0, 0, 1)),
+        "stop_loss_action": chance.choice(("cooldown", "cooldown", "disable")),
     }
 
 

@@ -10,10 +10,11 @@ from decimal import Decimal
 from typing import Any
 
 from domain.cycle import CycleStatus
+from domain.events import EventKind
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder
 from domain.rows import Row, utc_from_db
-from local_stack.audit.ledgers import Evidence, OrderStep, fills_of_ledger
+from local_stack.audit.ledgers import Evidence, Extremes, OrderStep, fills_of_ledger
 from local_stack.chaos.plan import MAX_QUOTE_AGE_SECONDS
 from local_stack.exchange_process import TAKER_FEE_RATE
 from local_stack.stack import LocalStack
@@ -60,6 +61,9 @@ def read_records(
             fetch_all=True,
             db_conn=connection,
         )
+        events = execute_query(
+            "SELECT * FROM dca_events ORDER BY id", fetch_all=True, db_conn=connection
+        )
         evidence = Evidence(
             assets=tuple(get_all_assets(connection)),
             rows=tuple(get_cycles_by_status(connection, *CycleStatus)),
@@ -87,9 +91,11 @@ def read_records(
                 )
                 for order_id, sent in ledger["quotes_sent"].items()
             },
-        )
-        events = execute_query(
-            "SELECT * FROM dca_events ORDER BY id", fetch_all=True, db_conn=connection
+            extremes_sent={
+                order_id: Extremes(Decimal(one["lowest"]), Decimal(one["highest"]))
+                for order_id, one in ledger["extremes_sent"].items()
+            },
+            stops_fired=_stops_fired(events),
         )
     return ChaosRecords(
         evidence=evidence,
@@ -97,6 +103,16 @@ def read_records(
         events=tuple(events),
         coins={symbol: Decimal(one["qty"]) for symbol, one in ledger["balances"]["coins"].items()},
     )
+
+
+def _stops_fired(events: Iterable[Row]) -> dict[int, tuple[datetime, ...]]:
+    """When the stop loss of each cycle fired, by the database's clock."""
+    fired: dict[int, tuple[datetime, ...]] = defaultdict(tuple)
+    for event in events:
+        at = utc_from_db(event["created_at"])
+        if event["kind"] == EventKind.STOP_LOSS_FIRED and at is not None:
+            fired[event["cycle_id"]] += (at,)
+    return fired
 
 
 def _taken(

@@ -26,7 +26,7 @@ from local_stack.chaos.arguments import ChaosPlan
 from local_stack.chaos.database_line import DatabaseLine
 from local_stack.chaos.faults import ChaosFaults
 from local_stack.chaos.fees import count_settled, find_fee_faults, settle_fees_days_later
-from local_stack.chaos.left_buys import take_profit_of
+from local_stack.chaos.left_buys import is_trailing, take_profit_of
 from local_stack.chaos.lock_watch import LockWatch
 from local_stack.chaos.lull import Lull
 from local_stack.chaos.plan import (
@@ -40,6 +40,7 @@ from local_stack.chaos.records import ChaosRecords, read_records
 from local_stack.chaos.report import Figures, RecoveryTime
 from local_stack.exchange_process import fetch_rules
 from local_stack.stack import LocalStack
+from utils.db_utils import execute_query
 
 TICK_SECONDS, POLL_SECONDS, PROGRESS_SECONDS = 0.05, 0.3, 5.0
 SWEEPS_TO_RECOVER = 2
@@ -86,6 +87,7 @@ class Chaos:
             if self.figures.violations:
                 return
             self._sell_blocking_coins()
+            self._enable_stopped()
             self.stack.exchange.control("market", paused=False)
             self._phase = f"lull {number} of {len(storms)}"
             self._lull(chance)
@@ -200,8 +202,10 @@ class Chaos:
         if (left := lull.leave_buy_behind(chance)) is None:
             return
         self.records = self._read()
-        traced, found = lull.watch(left, take_profit_of(left, self.records.evidence))
-        if traced is not None and not traced.was_filled:
+        evidence = self.records.evidence
+        trails = is_trailing(left, evidence)
+        traced, found = lull.watch(left, take_profit_of(left, evidence), trails=trails)
+        if traced is not None and not traced.was_filled and not trails:
             self.figures.left_buys.append(traced)
         self._check(found)
         self.faults.end()
@@ -235,6 +239,13 @@ class Chaos:
         for symbol, qty in find_blocking_coins(records.evidence, records.coins, records.events):
             self.stack.exchange.control("balance", unit=symbol, add=f"-{qty:f}")
             self.sold_by_hand.append((symbol, -qty))
+
+    def _enable_stopped(self) -> None:
+        """As the user does after a stop loss has disabled an asset."""
+        with self.stack.connection() as connection:
+            execute_query(
+                "UPDATE dca_assets SET is_enabled = TRUE", commit=True, db_conn=connection
+            )
 
     def _check(self, found: Iterable[Violation]) -> None:
         self.figures.checks += 1

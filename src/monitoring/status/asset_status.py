@@ -52,7 +52,9 @@ class AssetStatus:
     `sell_distance_percent` the bid to the take profit. `unrealised_usd`: what selling all now at
     the bid would earn after the fees of both sides, estimated. `realised_..._is_estimated`: a fee
     in it is not posted yet. `held`: what keeps it from trading. `leftover`: coins that earlier
-    cycles could not sell. `waits_until`: no base order before, after a cooldown or an error.
+    cycles could not sell. `waits_until`: no base order before, after a cooldown or an error. With a
+    trail `sell_price` is the target until the bid has reached it, then below the `peak`.
+    `stop_price`: the bid that fires the stop loss; `is_stopped`: it has fired.
     """
 
     symbol: str
@@ -73,6 +75,9 @@ class AssetStatus:
     buy_distance_percent: Decimal | None = None
     sell_price: Decimal | None = None
     sell_distance_percent: Decimal | None = None
+    peak: Decimal | None = None
+    stop_price: Decimal | None = None
+    is_stopped: bool = False
     unrealised_usd: Decimal | None = None
     waits_until: datetime | None = None
     order: OpenOrderStatus | None = None
@@ -134,6 +139,9 @@ def asset_status_of(
     at_any_price = triggers.buy_at_or_below == ANY_PRICE
     buy_price = None if at_any_price else triggers.buy_at_or_below
     order = _find_order(cycle, open_orders)
+    trail, sell_price = triggers.trail, triggers.sell_at_or_above
+    if trail is not None:
+        sell_price = trail.sell_at_or_below or trail.confirm_at_or_above
     cooldown_ends = state.cooldown_until if cycle.status is CycleStatus.COOLDOWN else None
     return replace(
         common,
@@ -143,8 +151,11 @@ def asset_status_of(
         buy_purpose=triggers.buy_purpose,
         buy_price=buy_price,
         buy_distance_percent=_distance_percent(ask, buy_price),
-        sell_price=triggers.sell_at_or_above,
-        sell_distance_percent=_distance_percent(bid, triggers.sell_at_or_above),
+        sell_price=sell_price,
+        sell_distance_percent=_distance_percent(bid, sell_price),
+        peak=trail.peak if trail is not None else None,
+        stop_price=triggers.stop_at_or_below,
+        is_stopped=cycle.stop_loss_fired,
         unrealised_usd=None if bid is None else _unrealised_usd(state, known, fee_rate, bid),
         waits_until=cooldown_ends or triggers.buy_not_before,
         order=_order_status(order, now) if order else None,

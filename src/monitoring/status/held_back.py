@@ -121,7 +121,7 @@ def _waits_for_base_order(
         own_rules is not None
         and state.asset.is_enabled
         and cycle.status is CycleStatus.WATCHING
-        and not cycle.close_requested
+        and not cycle.sells_now
         and not waits_for_user(state.asset, cycle)
         and is_dust(cycle.quantity, own_rules, fee_rate)
     )

@@ -17,7 +17,8 @@ def ledger_json(exchange: Exchange) -> wire.Json:
 
     Orders (closed ones too), executions, fees, activities, balances; `steps` are all updates of
     all orders in the order in which they happened, with the true time; `quotes_sent` are the usable
-    quotes of a sell's symbol that the data stream sent in the seconds before it was taken.
+    quotes of a sell's symbol that the data stream sent in the seconds before it was taken, and
+    `extremes_sent` the lowest and the highest bid of those since a buy filled last.
     """
     return {
         "account_id": wire.account_id(exchange.config.key),
@@ -35,6 +36,10 @@ def ledger_json(exchange: Exchange) -> wire.Json:
                 for quote, seconds in sent
             ]
             for order_id, sent in exchange.quotes_sent.before_orders.items()
+        },
+        "extremes_sent": {
+            order_id: {"lowest": str(lowest), "highest": str(highest)}
+            for order_id, (lowest, highest) in exchange.quotes_sent.extremes_before_orders.items()
         },
     }
 
