@@ -6,10 +6,11 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cli.backtest_inputs import InputReader
 from cli.backtest_options import PATHS, build_parser, parse_options
@@ -82,8 +83,8 @@ def _try(settings: Settings, options: argparse.Namespace) -> None:
         if options.plot is not None:
             tell("drawing")
             _plot(test, options.plot)
-        written = _write(test, options)
-    result = to_json(test)
+        result = to_json(test)
+        written = _write(test, result, options)
     if options.json:
         print_json({"done": True, **result, "notes": list(found.notes)})
         return
@@ -92,14 +93,14 @@ def _try(settings: Settings, options: argparse.Namespace) -> None:
         console.print(f"written: {path}")
 
 
-def _write(test: Backtest, options: argparse.Namespace) -> list[Path]:
+def _write(test: Backtest, result: Mapping[str, Any], options: argparse.Namespace) -> list[Path]:
     """The files that were asked for; of several paths the journal of the first."""
     if options.csv is not None:
         outcome = test.runs[0].outcome
         entries = (entry for one in outcome.assets for entry in one.entries)
         write_whole(options.csv, journal_csv(entries).encode())
     if options.out is not None:
-        write_result(options.out, test)
+        write_result(options.out, result)
     return [path for path in (options.csv, options.plot, options.out) if path is not None]
 
 

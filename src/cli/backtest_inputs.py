@@ -11,13 +11,13 @@ from typing import Any
 from cli.command_line import EXIT_REFUSED, Stop
 from cli.time_ranges import read_moment
 from config import Settings
-from domain.asset import DcaAsset
+from domain.asset import DcaAsset, StartMode
 from domain.market import AssetRules
 from monitoring.status.timed_calls import Pending, TookTooLong
 from operations.asset_input import AMOUNTS, COLUMN_OF, build_asset, read_defaults, read_values
 from operations.refused import Refused
 from research.backtest import Account, Entrant
-from research.feed import MEASURED_SPREADS, OTHER_SPREAD, Feed, load_feed, measure_spread
+from research.feed import MEASURED_SPREADS, OTHER_SPREAD, Feed, find_kind, load_feed, measure_spread
 from research.history import History
 from research.market_rules import KnownRules, load_rules, save_rules, usual_rules
 from research.series import Kind
@@ -27,7 +27,10 @@ from strategy.ladder import compute_ladder_usd
 
 ALPACA_SECONDS = 8.0
 FRESH = timedelta(days=1)  # rules change rarely
-OWN, NAMED, DEFAULT = "as the bot trades it", "as named", "the defaults"
+_LIMITS = (
+    "max_buy_usd_per_day", "max_position_usd", "max_open_cycles", "max_open_loss_usd",
+    "max_loss_usd_per_day", "dump_pause_percent",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ class InputReader:
                 zip(options.symbols, configured, strict=True), start=1
             )
         ]
+        self._note_limits()
         ladders_usd = sum((compute_ladder_usd(one.asset) for one in entrants), Decimal(0))
         account = Account(
             cash_usd=options.cash or ladders_usd,
@@ -96,7 +100,11 @@ class InputReader:
         known = self._rules(symbol, ask)
         fee_rate = self._fee_percent / 100
         asset = own or self._new_asset(symbol, known.rules, ask)
-        asset = replace(asset, id=number, is_enabled=True, last_sell_price=None)
+        if asset.start_mode is StartMode.MANUAL:
+            self._notes.append(f"{symbol}: nobody is here to start a cycle, so each starts at once")
+        asset = replace(
+            asset, id=number, is_enabled=True, last_sell_price=None, start_mode=StartMode.AT_ONCE
+        )
         findings, _ = check_asset(asset, known.rules, fee_rate, ask)
         if refused := [one.text for one in findings if one.refuses]:
             raise Stop(f"{symbol}: {'; '.join(refused)}", EXIT_REFUSED)
@@ -139,26 +147,35 @@ class InputReader:
         amounts: dict[str, Any] = dict.fromkeys(free, amount)
         return replace(asset, **amounts)
 
+    def _note_limits(self) -> None:
+        """What would have stopped the bot, and does not stop the replay."""
+        set_here = [name for name in _LIMITS if getattr(self._settings, name) is not None]
+        if set_here:
+            names = ", ".join(name.upper() for name in set_here)
+            self._notes.append(f"limits of .env that the replay does not know: {names}")
+
     # Prices
 
     def _load(self, symbol: str, since: datetime | None, until: datetime | None) -> Feed:
+        kind = Kind.QUOTES
+        if not self._options.quotes:
+            kind = find_kind(self._history, symbol, since, until) or Kind.BARS
         spread_percent = self._options.spread
-        if spread_percent is None:
+        if spread_percent is None and kind is Kind.BARS:
             spread_percent = self._usual_spread(symbol)
         return load_feed(
             self._history,
             symbol,
             since,
             until,
-            kind=Kind.QUOTES if self._options.quotes else None,
-            spread_percent=spread_percent,
+            kind=kind,
+            spread_percent=spread_percent or Decimal(0),
             max_jump_percent=self._settings.max_quote_jump_percent,
         )
 
     def _usual_spread(self, symbol: str) -> Decimal:
         """Measured in quotes of the user's own, or in those that this program was made with."""
-        months = self._history.months(Kind.QUOTES, symbol)
-        if months and not self._options.quotes and self._history.months(Kind.BARS, symbol):
+        if self._history.months(Kind.QUOTES, symbol):
             own = [self._history.load_quotes(symbol, None, None).series]
             if (measured := measure_spread(own)) is not None:
                 self._notes.append(f"{symbol}: the spread is that of your own quotes")

@@ -28,6 +28,7 @@ Needs prices (scripts/history), but no account, no keys, no bot, and with option
   scripts/backtest BTC/USD ETH/USD --cash 500 --path both       two that share their cash
   scripts/backtest BTC/USD --plot test.png --csv fills.csv --out test.json
   scripts/backtest --show test.json
+  scripts/backtest --verify --help                is the replay what the bot does? proves it
 
 Which settings: those that you name, the defaults of scripts/assets add for the others. Where you
 name none: those that the bot has of the asset (in the database), or all defaults with --defaults.
@@ -45,7 +46,7 @@ held      the same money, all of it spent at the first price; weekly: in equal p
 
 --path    a bar tells open, high, low and close, not what came first. open-low-high-close and
           open-high-low-close say it for all bars; pessimistic: bar by bar the one that leaves less;
-          both: the first two beside each other. They should not differ much
+          both: the first two beside each other, files of the first. They should differ little
 --spread  ask less bid in percent of the price. Default: as in your own quotes of the symbol
           (scripts/history import), else as in recorded ones: docs/backtest.md
 

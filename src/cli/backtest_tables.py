@@ -15,7 +15,6 @@ from rich.text import Text
 from cli.command_line import fitted, make_table
 from utils.formatting import (
     NOTHING,
-    counted,
     moment,
     percent,
     signed_usd,
@@ -92,8 +91,6 @@ def _settings_line(settings: Shown, ladder_usd: str) -> str:
             parts.append(words.format(settings[name]))
     if has("stop_loss_percent") and has("stop_loss_seconds"):
         parts[-1] += f" for {span(settings['stop_loss_seconds'])}"
-    if settings["start_mode"] == "manual":
-        parts.append("manual start")
     return f"{', '.join(parts)}: a ladder of {usd(Decimal(ladder_usd))} USD"
 
 
@@ -112,9 +109,11 @@ def _gaps_line(data: Shown) -> str:
         return "nothing is missing"
     longest = max(gaps, key=lambda gap: _at(gap["to"]) - _at(gap["from"]))
     seconds = (_at(longest["to"]) - _at(longest["from"])).total_seconds()
-    where = f"the longest {moment(_at(longest['from']))} ({span(seconds)})"
-    what = f"{data['missing']:,} bars missing in " if data["missing"] else ""
-    return f"{what}{counted(len(gaps), 'gap')}, {where}"
+    where = f"{moment(_at(longest['from']))} ({span(seconds)})"
+    what = f"{data['missing']:,} bars" if data["missing"] else "quotes"
+    if len(gaps) == 1:
+        return f"{what} missing from {where}"
+    return f"{what} missing in {len(gaps):,} gaps, the longest from {where}"
 
 
 def _length(seconds: int) -> str:
@@ -197,7 +196,8 @@ def _drawdown(one: Shown | None) -> str:
 def _water(one: Shown | None) -> str:
     if one is None:
         return "never"
-    return f"{'' if one['is_over'] else 'still '}{span(one['seconds'])}"
+    hours, minutes, _ = span(one["seconds"]).partition(" h ")  # that is close enough here
+    return f"{'' if one['is_over'] else 'still '}{hours}{' h' if minutes else ''}"
 
 
 def _span(seconds: float | None) -> str:

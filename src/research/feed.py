@@ -83,11 +83,11 @@ def load_feed(
     start: datetime | None,
     end: datetime | None,
     *,
-    kind: Kind | None,
+    kind: Kind,
     spread_percent: Decimal,
     max_jump_percent: Decimal,
 ) -> Feed:
-    """Bars of [start, end) where there are any in it, else quotes; `kind` takes no other.
+    """The bars or quotes of [start, end); `spread_percent` is for bars.
 
     Raises:
         HistoryError: there are none, or a file is damaged.
@@ -95,7 +95,7 @@ def load_feed(
     """
     if not 0 <= spread_percent < 200:
         raise ValueError("a spread is at least 0 and below 200 percent")
-    if (kind or find_kind(history, symbol, start, end)) is Kind.QUOTES:
+    if kind is Kind.QUOTES:
         quoted = history.load_quotes(symbol, start, end)
         ticks = convert_quotes(quoted.series)
         # Raw ones are given to the replay, which drops the same: see Quotes.sane.

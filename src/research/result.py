@@ -56,13 +56,9 @@ def to_json(test: Backtest) -> dict[str, Any]:
     }
 
 
-def to_bytes(shown: Mapping[str, Any]) -> bytes:
-    return (json.dumps(shown, indent=1) + "\n").encode()
-
-
-def write_result(path: Path, test: Backtest) -> None:
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Raises HistoryError: it could not be written; what was there is there."""
-    write_whole(path, to_bytes(to_json(test)))
+    write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from research.history import History
 from research.history_file import MonthFile, Origin
 from research.months import SECOND_NS, Month
 from research.result import hash_code, read_version
-from research.series import Bars
+from research.series import Bars, Quotes
 from said import runner
 from terminal import show
 
@@ -64,6 +64,11 @@ def environment(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def history(environment):
+    return History(Path(environment["HISTORY_DIR"]))
+
+
+@pytest.fixture
 def run(environment, capsys):
     return runner(main, capsys)
 
@@ -101,7 +106,41 @@ def test_several_assets_share_the_cash_and_gaps_are_told(run):
     realised = sum(Decimal(one["realised_usd"]) for one in replay["by_asset"])
     assert realised == Decimal(replay["realised_usd"]) > 0
     assert Decimal(replay["peak_at_work_usd"]) <= 150 + realised
-    assert "3,000 bars missing in 1 gap" in run(ETH, "--defaults").output
+    assert "3,000 bars missing from 2023-06-02 09:20 (2 days)" in run(ETH, "--defaults").output
+
+
+def test_what_the_replay_leaves_out_is_said(run, monkeypatch):
+    """Nobody opens a cycle by hand, and the limits of the whole account do not hold."""
+    monkeypatch.setenv("MAX_OPEN_CYCLES", "1")
+    said = run(BTC, "--start", "manual", "--json")
+    assert said.json["runs"][0]["cycles"] > 0
+    assert said.json["notes"] == [
+        "BTC/USD: nobody is here to start a cycle, so each starts at once",
+        "limits of .env that the replay does not know: MAX_OPEN_CYCLES",
+    ]
+
+
+def test_a_setting_of_env_that_matters_and_cannot_be_read_is_refused(run, monkeypatch):
+    monkeypatch.setenv("TAKER_FEE_PERCENT", "much")
+    said = run(BTC, "--defaults")
+    assert (said.code, said.complaint.startswith("backtest: TAKER_FEE_PERCENT")) == (2, True)
+    monkeypatch.setenv("TAKER_FEE_PERCENT", "0.1")
+    assert run(BTC, "--defaults", "--json").json["fee_percent"] == "0.1"
+    assert run(BTC, "--defaults", "--json", "--fee", "0").json["fee_percent"] == "0"
+
+
+def test_quotes_are_replayed_where_only_they_are_and_measure_the_spread_of_bars(run, history):
+    june = JUNE.begin_ns + np.arange(100, dtype=np.int64) * SECOND_NS
+    for symbol in (BTC, "SOL/USD"):
+        bid = np.full(100, 9_990, np.int64)
+        quotes = Quotes(symbol=symbol, places=2, at_ns=june, bid=bid, ask=bid + 20)
+        with history.writing():
+            history.save(MonthFile(JUNE, quotes, Origin(source="a test")))
+    of_quotes = run("SOL/USD", "--defaults", "--json").json["assets"][0]
+    assert (of_quotes["data"]["kind"], of_quotes["spread_percent"]) == ("quotes", None)
+    of_bars = run(BTC, "--defaults", "--json").json["assets"][0]
+    assert (of_bars["data"]["kind"], of_bars["spread_percent"]) == ("bars", "0.2")
+    assert run(BTC, "--defaults", "--quotes", "--json").json["assets"][0]["data"]["rows"] == 100
 
 
 def test_both_paths_stand_beside_each_other(run):
@@ -194,8 +233,9 @@ def test_it_fits_a_terminal(environment, columns):
 
 
 def test_the_settings_of_the_bot_are_tried_where_none_are_named(
-    db_conn, make_asset, tmp_path, monkeypatch, capsys
+    db_conn, exchange, make_asset, tmp_path, monkeypatch, capsys
 ):
+    """And the coin's rules are Alpaca's, also when it is away later."""
     monkeypatch.setenv("HISTORY_DIR", str(tmp_path / "history"))
     reset_settings()
     save_month(History(tmp_path / "history"), BTC, 30_000)
@@ -207,5 +247,8 @@ def test_the_settings_of_the_bot_are_tried_where_none_are_named(
     assert one["settings"]["safety_order_deviation"] == "3.5"
     assert Decimal(one["settings"]["base_order_amount"]) == asset.base_order_amount
     assert "BTC/USD: the settings are those of the bot" in said.json["notes"]
+    assert (one["rules"]["from"], one["rules"]["min_order_size"]) == ("Alpaca", "0.000011")
+    exchange.stop()
     [one] = run(BTC, "--json", "--deviation", "2").json["assets"]
+    assert (one["rules"]["from"], one["rules"]["min_order_size"]) == ("Alpaca", "0.000011")
     assert one["settings"]["safety_order_deviation"] == "2"

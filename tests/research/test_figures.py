@@ -16,7 +16,7 @@ from research.backtest import Account, Entrant, run_backtest
 from research.bars import PathChoice
 from research.baselines import Purchase, buy_at_once, buy_weekly
 from research.equity import Change, changes_of, compute_equity
-from research.feed import Feed, PriceLine, convert_bars, load_feed, measure_spread
+from research.feed import Feed, PriceLine, convert_bars, find_kind, load_feed, measure_spread
 from research.figures import list_cycles
 from research.history_file import MonthFile, Origin
 from research.market_rules import KnownRules, load_rules, save_rules, usual_rules
@@ -264,16 +264,28 @@ def test_bars_come_before_quotes_and_quotes_where_only_they_are(history):
     )
     month = Month.at(BEGIN_NS)
     origin = Origin(source="here", is_complete=True)
-    more = {"kind": None, "spread_percent": D(1), "max_jump_percent": D(10)}
+
+    def load():
+        kind = find_kind(history, "BTC/USD", BEGIN, None)
+        return load_feed(
+            history,
+            "BTC/USD",
+            BEGIN,
+            None,
+            kind=kind,
+            spread_percent=D(1),
+            max_jump_percent=D(10),
+        )
+
     with history.writing():
         history.save(MonthFile(month, quotes, origin))
-    feed = load_feed(history, "BTC/USD", BEGIN, None, **more)
+    feed = load()
     assert (feed.kind, feed.spread_percent) == (Kind.QUOTES, 0)
     assert feed.line.close_bid.tolist() == [99.0, 98.0]  # the daemon drops the other one, too
     assert feed.line.ask(1) == 100
     with history.writing():
         history.save(MonthFile(month, series_of(100, 110), origin))
-    feed = load_feed(history, "BTC/USD", BEGIN, None, **more)
+    feed = load()
     assert (feed.kind, feed.line.last_bid, feed.line.ask(0)) == (
         Kind.BARS, D("109.45"), D("100.5"),
     )  # fmt: skip
