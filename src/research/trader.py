@@ -36,7 +36,7 @@ class Refusal:
     """An order that was not sent or not taken, and why."""
 
     at: datetime
-    reason: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class SimulatedTrader:
         return most is not None and (ask - bid) * 100 / ask > most
 
     def _refused(self, now: datetime, reason: str) -> bool:
-        if not self.refusals or self.refusals[-1].reason != reason:  # once, however often
+        if not self.refusals or self.refusals[-1].why != reason:  # once, however often
             self.refusals.append(Refusal(now, reason))
         return False
 
