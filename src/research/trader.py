@@ -36,7 +36,7 @@ class Refusal:
     """An order that was not sent or not taken, and why."""
 
     at: datetime
-    reason: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class SimulatedTrader:
         return most is not None and (ask - bid) * 100 / ask > most
 
     def _refused(self, now: datetime, reason: str) -> bool:
-        if not self.refusals or self.refusals[-1].reason != reason:  # once, however often
+        if not self.refusals or self.refusals[-1].why != reason:  # once, however often
             self.refusals.append(Refusal(now, reason))
         return False
 
@@ -334,8 +334,12 @@ class SimulatedTrader:
         return left
 
     def _set_state(self, state: TradingState) -> None:
-        self.state = state
-        self._follow_from(renew_track(self.track, state.cycle))
+        self.state, self._triggers = state, None
+        asset = state.asset
+        if asset.trailing_take_profit_percent is None and asset.stop_loss_percent is None:
+            self._seen = state  # no quote says anything of it
+        else:
+            self._follow_from(renew_track(self.track, state.cycle))
 
     def _follow_from(self, track: ExitTrack) -> None:
         self.track, self._seen, self._triggers = track, with_track(self.state, track), None

@@ -169,7 +169,7 @@ def test_cash_that_is_used_up_buys_nothing_until_a_sale_brings_some():
     purposes = [one[0] for one in orders_of(outcome)]
     assert purposes[:1] == ["base"]
     assert "safety" not in purposes
-    assert "the cash is used up" in [one.reason for one in outcome.assets[0].refusals]
+    assert "the cash is used up" in [one.why for one in outcome.assets[0].refusals]
 
 
 def test_two_assets_share_the_cash_in_the_order_of_time_and_then_as_given():
