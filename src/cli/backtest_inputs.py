@@ -129,8 +129,8 @@ class InputReader:
             check_schema(connection)
             found = get_asset_config(connection, symbol)
         except DatabaseError as error:
-            hint = "name settings, or --defaults, to do without it"
-            raise DatabaseError(f"{error}: {hint}") from error
+            hint = "name settings, or --defaults, to do without"
+            raise DatabaseError(f"{error}; {hint}") from error
         if found is None:
             self._notes.append(f"{symbol} is not configured: these are the defaults")
         else:

@@ -27,7 +27,7 @@ Needs prices (scripts/history), but no account, no keys, no bot, and with option
   scripts/backtest BTC/USD --from 2024-01 --to 2024-06          both months whole
   scripts/backtest BTC/USD ETH/USD --cash 500 --path both       two that share their cash
   scripts/backtest BTC/USD --plot test.png --csv fills.csv --out test.json
-  scripts/backtest --show test.json
+  scripts/backtest --show test.json               what --out wrote
   scripts/backtest --verify --help                is the replay what the bot does? proves it
 
 Which settings: those that you name, the defaults of scripts/assets add for the others. Where you
@@ -76,9 +76,9 @@ def build_parser() -> OneLineParser:
     add("--quotes", action="store_true", help="quotes instead of bars; where only they are, too")
     add("--defaults", action="store_true", help="settings as of an asset added without options")
     add("--json", action="store_true", help="one JSON object, exact numbers")
-    add("--csv", type=Path, metavar="FILE", help="the journal, an order a line")
+    add("--csv", type=_file, metavar="FILE", help="the journal, an order a line")
     add("--plot", type=_png, metavar="FILE.png", help="prices with fills, equity, drawdown")
-    add("--out", type=Path, metavar="FILE", help="all of it as a file; the same input, same bytes")
+    add("--out", type=_file, metavar="FILE", help="all of it as a file; the same input, same bytes")
     add("--show", type=Path, metavar="FILE", help="what --out wrote; nothing is replayed")
     add_values(parser, with_defaults=True)
     return parser
@@ -121,9 +121,13 @@ def _read(text: str) -> Decimal | None:
 
 
 def _png(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() != ".png":
+    if Path(text).suffix.lower() != ".png":
         raise Refused(f"{text[:80]}: pictures are PNG files, name it like test.png")
+    return _file(text)
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
     if not path.parent.is_dir():
         raise Refused(f"{text[:80]}: there is no folder {path.parent}")
     return path

@@ -64,7 +64,7 @@ def _asset_lines(one: Shown) -> Iterator[str]:
     bars = f"bars of {_length(data['bar_seconds'])}" if data["bar_seconds"] else "quotes"
     yield f"{data['rows']:,} {bars} from {', '.join(data['sources'])}; {_gaps_line(data)}"
     spread = one["spread_percent"]
-    named = "Alpaca's" if rules["from"] == "Alpaca" else "usual ones, Alpaca was not asked"
+    named = "Alpaca's" if rules["from"] == "Alpaca" else "usual ones, not Alpaca's"
     words = "spread as quoted" if spread is None else f"spread {spread} %"
     yield f"{words}; rules of the coin: {named}"
 
@@ -255,8 +255,8 @@ def _refusal_lines(refusals: Sequence[Shown]) -> Iterator[str]:
     for one in refusals:
         by_reason.setdefault((one["symbol"], one["reason"]), []).append(one["at"])
     for (symbol, reason), times in by_reason.items():
-        often = "" if len(times) == 1 else f", {len(times):,} times, first"
-        yield f"{symbol}: {reason}{often} {moment(_at(times[0]))}."
+        often = "" if len(times) == 1 else f", and {len(times) - 1:,} times more"
+        yield f"{symbol} {moment(_at(times[0]))}: {reason}{often}."
 
 
 def _at(text: str) -> datetime:

@@ -148,7 +148,7 @@ def _run_json(run: Run) -> dict[str, Any]:
         "ladder_use": [plain(asdict(one)) for one in figures.ladder_use],
         "by_asset": [_line_json(one) for one in figures.report.lines],
         "refusals": [
-            {"symbol": one.symbol, "at": plain(each.at), "reason": each.reason}
+            {"symbol": one.symbol, "at": plain(each.at), "reason": each.why}
             for one in run.outcome.assets
             for each in one.refusals
         ],

@@ -79,7 +79,7 @@ def test_a_newcomer_sees_what_settings_would_have_earned(run):
     assert "BTC/USD  2023-06-01 00:00 to 2023-07-01 00:00 UTC" in said.output
     assert "deviation 2 %, take profit 1.2 %" in said.output
     assert "43,200 bars of 1 min from a test; nothing is missing" in said.output
-    assert "spread 0.03 %; rules of the coin: usual ones, Alpaca was not asked" in said.output
+    assert "spread 0.03 %; rules of the coin: usual ones, not Alpaca's" in said.output
     for words in ("result after fees", "worst drawdown", "longest under water", "fully bought"):
         assert words in said.output
     assert "Safety orders used" in said.output
@@ -189,6 +189,7 @@ def test_a_picture_is_drawn(run, tmp_path):
         ([BTC, "--defaults", "--base", "50"], 2, "--defaults takes no other settings"),
         ([BTC, "--from", "2023-07", "--to", "2023-06"], 2, "is not before the end"),
         ([BTC, "--plot", "test.jpg"], 2, "pictures are PNG files"),
+        ([BTC, "--out", "nowhere/test.json"], 2, "there is no folder nowhere"),
         (["SOL/USD", "--defaults"], 1, "there are no bars of SOL/USD in the history"),
         ([BTC, "--from", "2022-01", "--to", "2022-02", "--defaults"], 1, "scripts/history fetch"),
         (["--show", "nowhere.json"], 1, "cannot read nowhere.json"),
@@ -199,6 +200,19 @@ def test_what_cannot_be_is_one_line_and_a_code(run, arguments, code, words):
     said = run(*arguments)
     assert (said.code, said.output) == (code, "")
     assert words in said.complaint
+
+
+def test_a_database_that_cannot_be_used_is_told_with_what_does_without(run, monkeypatch):
+    for name, value in (("DB_USER", "nobody"), ("DB_NAME", "nothing"), ("DB_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    said = run(BTC)
+    assert (said.code, "name settings, or --defaults" in said.complaint) == (1, True)
+    assert run(BTC, "--defaults").code == 0
+
+
+def test_cash_that_is_used_up_is_told_with_its_time(run):
+    assert "BTC/USD 2023-06-01 0" in run(BTC, "--defaults", "--cash", "50").output
+    assert ": the cash is used up" in run(BTC, "--defaults", "--cash", "50").output
 
 
 def test_a_file_that_is_no_result_is_refused(run, tmp_path):
