@@ -212,6 +212,7 @@ def _details(console: Console, result: Shown, run: Shown) -> Iterator[Renderable
     yield Text(f"\nSafety orders used{title}", style="bold")
     yield _ladder_table(console, run["ladder_use"])
     if len(result["assets"]) > 1:
+        yield Text("\nBy asset, complete cycles", style="bold")
         yield _assets_table(console, run["by_asset"])
     if (fall := run["drawdown"]) is not None:
         yield fitted(

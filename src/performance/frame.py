@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ec"
 BLUE, GREEN, RED, AMBER = "#2563ad", "#1b8a5a", "#c8452f", "#c98a1b"
-_INCHES, _DPI = (11.0, 6.2), 130
+_WIDTH, _HEIGHT, _DPI = 11.0, 6.2, 130  # inches
+_HEIGHTS = 4.5  # of more panels than that, the picture is higher
 _EDGE = 0.04  # of the picture's span, left free at both ends
 
 
 def make_figure(heights: Sequence[float]) -> tuple[Figure, Sequence[Axes]]:
     """Two panels or more above each other, of these relative heights, over one axis of time."""
-    figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
+    inches = _HEIGHT * max(1.0, sum(heights) / _HEIGHTS)
+    figure = Figure(figsize=(_WIDTH, inches), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     figure.subplots_adjust(left=0.085, right=0.965, top=0.845, bottom=0.085, hspace=0.10)

@@ -133,7 +133,7 @@ def _draw_equity(axes: Axes, test: Backtest, run: Run) -> None:
         xs, ys = _as_days(curve.at_ns[chosen]), curve.close[chosen]
         axes.plot(xs, ys, color=color, linewidth=width, label=label)
     axes.axhline(float(test.account.cash_usd), color=MUTED, linewidth=0.6)
-    axes.set_ylabel("equity, USD")
+    axes.set_ylabel("equity")
     axes.legend(loc="upper left", fontsize=7.5, frameon=False, ncols=3, labelcolor=INK)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + (high - low) * 0.18)  # room for the legend
@@ -145,7 +145,7 @@ def _draw_falls(axes: Axes, curve: EquityCurve) -> None:
     days = _as_days(curve.at_ns[starts])
     deepest = np.minimum.reduceat(falls, starts)
     axes.fill_between(days, deepest, step="post", color=RED, alpha=0.3, linewidth=0)
-    axes.set_ylabel("below its best")
+    axes.set_ylabel("drawdown")
     axes.set_ylim(top=0)
 
 
