@@ -76,7 +76,8 @@ MAY_REACH = {
     # A front end beside the command line, in the same words.
     "telegram": THE_BOT
     | {"caretakers", "cli", "monitoring", "operations", "performance", "telegram"},
-    "research": BELOW | {"research", "strategy"},
+    # A replay earns by the same figures as the bot: cycle results, capital, report, pictures.
+    "research": BELOW | {"performance", "research", "strategy"},
     "mariadb_server": BELOW | {"mariadb_server", "runtime"},
     "paper_exchange": {"paper_exchange"},
     "local_stack": ROOMS - {"cli", "main_app"},

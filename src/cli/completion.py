@@ -33,6 +33,7 @@ MODULES = {
     "doctor": "cli.doctor",
     "logs": "cli.logs",
     "history": "cli.history_options",
+    "backtest": "cli.backtest_options",
     "database": "cli.database",
     "install_crontab": "cli.install_crontab",
     "caretakers": "cli.caretakers",

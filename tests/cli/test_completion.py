@@ -51,6 +51,7 @@ def offered(tmp_path, capsys):
         ),
         (("scripts/history", "f"), ["fetch"]),
         (("scripts/history", "fetch", "BTC/USD", "--r"), ["--replace"]),
+        (("scripts/backtest", "BTC/USD", "--sh"), ["--show"]),
         (("scripts/completion", ""), ["bash", "zsh", "--help"]),
         (("assets", "e"), []),
     ],
