@@ -197,7 +197,7 @@ def test_only_a_few_rooms_are_async():
 # Tools that start processes, not the bot.
 OF_THE_PROCESS = {"local_stack", "mariadb_server", "paper_exchange"}
 # Of the program that they become or start.
-SETS_THE_ENVIRONMENT = {"cli.database", "runtime.process_table"}
+SETS_THE_ENVIRONMENT = {"cli.database", "runtime.bootstrap", "runtime.process_table"}
 
 
 def test_only_config_reads_the_environment():
