@@ -1,0 +1,96 @@
+"""The replay does what the real bot does, order by order and to the last digit: recordings through
+the daemon's handlers, a real database and the local exchange, and through research.simulate.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from config import get_settings
+from domain.asset import DcaAsset, SafetyOrderReference
+from fixtures_bot import exchange_of_bot
+from local_stack.exchange_process import ExchangeProcess
+from local_stack.lockstep.run import Market, verify
+from research.quotes import Quotes
+
+D = Decimal
+BEGIN_MICROS = int(datetime(2021, 7, 1, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+@pytest.fixture
+def local(bot_environment, db_conn, monkeypatch, tmp_path):
+    """The local exchange as lockstep is given it, over sockets, without delays and limits."""
+    with exchange_of_bot(
+        bot_environment, monkeypatch, latency_seconds=0, rate_limit_per_minute=0
+    ) as running:
+        process = ExchangeProcess(tmp_path, key="local-key", secret="local-secret")
+        process.urls = running.urls.as_dict()
+        yield process
+
+
+def an_asset(symbol="BTC/USD", **columns):
+    values = {
+        "id": 1,
+        "asset_symbol": symbol,
+        "is_enabled": True,
+        "base_order_amount": D(100),
+        "safety_order_amount": D("50.05"),
+        "max_safety_orders": 4,
+        "safety_order_deviation": D("1.5"),
+        "take_profit_percent": D("1.2"),
+        "cooldown_period": 30,
+    }
+    return DcaAsset(**values | columns)
+
+
+def wandering(seed, *, count=3000, start=63613.46, places=2, percent=0.3):
+    """Quotes a second apart that wander around `start`; now and then one is a spike, or has a bid
+    that makes its spread too wide.
+    """
+    chance, away, rows = random.Random(seed), 0.0, []
+    for number in range(count):
+        away = away * 0.997 + chance.gauss(0, percent / 100)
+        ask = start * (1 + away)
+        bid = ask * (1 - chance.choice((0.0001, 0.0005, 0.002)))
+        match chance.randrange(100):
+            case 0:
+                bid *= 0.96
+            case 1:
+                bid, ask = bid * 0.8, ask * 0.8
+        rows.append((number * 1_000_000, int(bid * 10**places), int(ask * 10**places) + 1))
+    times, bids, asks = np.array(rows, dtype=np.int64).T
+    return Quotes(times + BEGIN_MICROS, bids, asks, D(1).scaleb(-places))
+
+
+OPTIONS = {
+    "plain": {},
+    "no safety orders": {"max_safety_orders": 0},
+    "volume scale": {"safety_order_volume_scale": D("1.5")},
+    "step scale": {"safety_order_step_scale": D("0.7"), "max_safety_orders": 7},
+    "both scales": {
+        "safety_order_volume_scale": D("0.9"), "safety_order_step_scale": D("1.35"),
+        "safety_order_deviation": D("0.8"),
+    },
+    "below the base order": {"safety_order_reference": SafetyOrderReference.BASE_ORDER},
+    "scaled below the base order": {
+        "safety_order_reference": SafetyOrderReference.BASE_ORDER,
+        "safety_order_volume_scale": D("1.3"), "safety_order_step_scale": D("1.2"),
+    },
+    "early restart": {"buy_order_price_deviation_percent": D("0.5"), "cooldown_period": 600},
+    "no cooldown": {"cooldown_period": 0},
+    "fee-aware": {"take_profit_fee_percent": D("0.25")},
+    "highest entry": {"max_entry_price": D("63600.123")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_replay_does_what_the_bot_does(local, option):
+    market = Market(asset=an_asset(**OPTIONS[option]), quotes=wandering(option))
+    verdict = verify(get_settings(), local, [market])
+    assert verdict.difference is None
+    assert verdict.orders > 5, "a market in which nothing happens proves nothing"
