@@ -129,8 +129,9 @@ class LockstepBot:
             if symbol not in self.market.symbols():
                 raise StackError(f"{symbol} cannot be traded with these settings")
 
-    async def rest(self, symbol: str) -> None:
-        """Return when nothing is under way any more, and nothing holds the next quote back.
+    async def rest(self, symbol: str) -> bool:
+        """Return when nothing is under way any more, and nothing holds the next quote back. Whether
+        the exchange refused an order.
 
         Raises:
             StackError: an order was sent and its end is not booked in time.
@@ -144,7 +145,9 @@ class LockstepBot:
                 await self._wait_for_change(symbol)
             else:
                 break
+        is_refused = any(self.placer.guard(symbol).refusals.values())
         self._end_backoffs(symbol)
+        return is_refused
 
     async def refresh(self, symbols: Collection[str]) -> None:
         """Read these assets and those of which an order was booked."""

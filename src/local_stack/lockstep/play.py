@@ -59,6 +59,20 @@ class _Clock:
     last: int = 0  # of the newest quote that counted
 
 
+@dataclass(slots=True)
+class _InVain:
+    """What was tried since an order was booked or a cooldown ended. At the same prices the bot finds
+    the same reasons again, and the exchange refuses the same order: without money each quote would
+    cost a request.
+    """
+
+    refused: set[tuple[str, float]] = field(default_factory=set)  # by their ask
+    skipped: set[tuple[str, float, float]] = field(default_factory=set)
+
+    def knows(self, symbol: str, bid: float, ask: float) -> bool:
+        return (symbol, ask) in self.refused or (symbol, bid, ask) in self.skipped
+
+
 @dataclass(slots=True, eq=False)
 class Lockstep:
     """One run. `played` are the orders, oldest first."""
@@ -70,6 +84,7 @@ class Lockstep:
     played: list[Played] = field(default_factory=list)
     crossings: int = 0
     _ended: list[ExchangeOrder] = field(default_factory=list)
+    _in_vain: _InVain = field(default_factory=_InVain)
 
     async def run(self) -> None:
         """Raises StackError, ExchangeError or DatabaseError where it cannot go on."""
@@ -90,6 +105,7 @@ class Lockstep:
         if clock.cools_down_until is not None and at >= clock.cools_down_until:
             clock.cools_down_until = None
             await bot.end_cooldown(symbol)
+            self._in_vain = _InVain()
         watch = bot.watch(symbol)
         if watch.exits is None or clock.below_since is None:
             return
@@ -119,13 +135,23 @@ class Lockstep:
             self._note_clock(bot, symbol, clock, at, now)
         if not watch.wake.is_set():
             return
+        bid_seen, ask_seen, only_buys = watch.bid, watch.ask, not watch.wants_sale()
+        if only_buys and self._in_vain.knows(symbol, bid_seen, ask_seen):
+            watch.wake.clear()
+            return
         # The worker has not begun: it waits for this very loop.
         self.crossings += 1
         quotes = recording.quotes
         bid, ask = (int(one[number]) * quotes.step for one in (quotes.bids, quotes.asks))
         self.exchange.control("quote", symbol=symbol, bid=f"{bid:f}", ask=f"{ask:f}")
-        await bot.rest(symbol)
-        self._note_orders(bot, symbol, clock, number, at)
+        is_refused = await bot.rest(symbol)
+        if self._ended:
+            self._in_vain = _InVain()
+            self._note_orders(bot, symbol, clock, number, at)
+        elif only_buys and is_refused:
+            self._in_vain.refused.add((symbol, ask_seen))
+        elif only_buys:
+            self._in_vain.skipped.add((symbol, bid_seen, ask_seen))
 
     def _note_clock(
         self, bot: LockstepBot, symbol: str, clock: _Clock, at: int, now: float
@@ -142,8 +168,6 @@ class Lockstep:
     def _note_orders(
         self, bot: LockstepBot, symbol: str, clock: _Clock, number: int, at: int
     ) -> None:
-        if not self._ended:
-            return
         state = bot.state(symbol)
         for order in self._ended:
             cycle = state.cycle if order.side is Side.BUY else None
