@@ -17,8 +17,11 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import runtime.bootstrap  # noqa: F401 - first: what follows needs the packages
+import runtime.bootstrap  # first: what follows needs the packages
 from utils.formatting import describe_account
+
+if __name__ == "__main__":
+    runtime.bootstrap.keep_thread_caches_empty()
 
 # isort: split
 from config import Settings, SettingsError, find_loose_permissions, get_settings

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -91,19 +91,18 @@ class ConsistencyChecker:
         """So many positions do not vanish at once; so many 404s can be an exchange in trouble: a
         person decides before anything else is touched.
         """
-        gone = [one.symbol for one in findings if one.action is Action.END_IN_ERROR]
-        reason = (
-            f"{MAX_ENDED_LATELY} cycles ended in error within {HOLD_SECONDS // 60:.0f} minutes,"
-            f" and the coins of {', '.join(gone)} seem to be gone, too: look at Alpaca's dashboard;"
-            " nothing more is touched until that time has passed, then it goes on"
-        )
+        gone = [one for one in findings if one.action is Action.END_IN_ERROR]
+        doubted = partial(replace, kind=HELD_KIND, severity=Severity.ERROR)
+        events = [doubted(_event_of(one), reason=_doubt(one.symbol)) for one in gone]
+        since = datetime.now(UTC) - timedelta(seconds=HOLD_SECONDS)
 
         def refuse() -> str:
-            if not get_event_ages(thread_connection(), (HELD_KIND,), HOLD_SECONDS, Severity.ERROR):
-                event = Event(kind=HELD_KIND, severity=Severity.ERROR, reason=reason)
-                record_event(thread_connection(), event)
+            for event in events:
+                if not was_written(thread_connection(), event, since):
+                    record_event(thread_connection(), event)
             raise StepFailed("too many cycles ended in error: see dca_events")
 
+        reason = _doubt(", ".join(one.symbol for one in gone))
         step = {"action": Action.HOLD_BACK.value, "reason": reason, "count": len(findings)}
         self._run.step(step, refuse)
 
@@ -247,6 +246,14 @@ def _is_one_too_many(finding: Finding) -> bool:
     ended = get_event_ages(thread_connection(), (finding.kind,), HOLD_SECONDS, Severity.ERROR)
     facts = replace(finding.holding, ended_lately=len(ended))
     return plan(facts).action is Action.HOLD_BACK
+
+
+def _doubt(symbols: str) -> str:
+    return (
+        f"{MAX_ENDED_LATELY} cycles ended in error within {HOLD_SECONDS // 60:.0f} minutes, and the"
+        f" coins of {symbols} seem to be gone, too: look at Alpaca's dashboard; nothing more is"
+        " touched until that time has passed, then it goes on"
+    )
 
 
 def _was_said(finding: Finding) -> bool:

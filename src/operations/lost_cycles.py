@@ -12,22 +12,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from config import Settings
 from domain.cycle import DcaCycle
-from domain.orders import ExchangeOrder, UnreadableOrder
-from models.asset_config import get_all_assets
+from domain.events import Severity
+from domain.market import AssetRules
+from domain.orders import ExchangeOrder, Side, UnreadableOrder
+from models.asset_config import get_all_assets, get_asset_by_id
 from models.cycle_data import get_cycle, get_latest_cycle
 from models.lost_cycles import reserve_cycle_ids, take_identity
 from models.meta import check_account, get_meta
 from operations.refused import Refused
 from operations.restore import CYCLE_IDS_FROM, RESTORED_FROM
+from strategy.booking import CycleChange, compute_stop_loss_change
+from strategy.exits import looks_like_stop_loss
+from strategy.lifecycle import Circumstances
 from strategy.order_identity import OrderIdentity, parse_client_order_id
 from trading.asset_rules_cache import AssetRulesCache
-from trading.cycle_changes import Applied, apply_order
+from trading.cycle_changes import Applied, apply_order, apply_to_cycle
 from trading.order_claims import fetch_current_order
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_account_id, fetch_orders
@@ -81,6 +86,8 @@ def catch_up(settings: Settings) -> CaughtUp:
             if identity.cycle_id in lost:
                 done.left[order.symbol] += 1
             continue
+        if order.side is Side.SELL:
+            _note_stop_loss(order, cycle, rules.get(order.symbol), settings)
         result = apply_order(
             order,
             rules.get(order.symbol),
@@ -115,6 +122,33 @@ def _take(order: ExchangeOrder, identity: OrderIdentity, since: datetime) -> boo
         order_key=identity.order_key,
         began_at=order.submitted_at or since,
     )
+
+
+def _note_stop_loss(
+    order: ExchangeOrder, cycle: DcaCycle, rules: AssetRules, settings: Settings
+) -> None:
+    """That the stop loss had fired stood in the lost row only; the price of its sale still says it.
+    Without it the asset would buy again though its stop loss disabled it.
+    """
+    asset, price = get_asset_by_id(thread_connection(), cycle.asset_id), order.filled_avg_price
+    if asset is None or price is None or not looks_like_stop_loss(asset, cycle, price):
+        return
+    apply_to_cycle(
+        _fired_before,
+        expected=cycle,
+        rules=rules,
+        fee_rate=settings.taker_fee_rate,
+        now=datetime.now(UTC),
+    )
+
+
+def _fired_before(cycle: DcaCycle, circumstances: Circumstances) -> CycleChange | None:
+    """It was alerted when it happened: nobody is told again."""
+    change = compute_stop_loss_change(cycle, circumstances)
+    if change is None:
+        return None
+    events = tuple(replace(event, severity=Severity.INFO) for event in change.events)
+    return replace(change, events=events)
 
 
 def _fresh_cycle_of(symbol: str) -> DcaCycle | None:

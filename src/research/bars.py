@@ -43,13 +43,22 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class _Levels:
-    """The levels of one state in units: buy at this ask or below, sell at this bid or above."""
+    """What matters in one state, in units: an ask at or below `buy`, a bid at or above `sell`, at
+    or below `drop` (a trail, a stop loss), at or above `rise` (a higher peak, the end of a stop's
+    clock).
+    """
 
     buy: int
     sell: int
+    drop: int
+    rise: int
     buys_at_any_price: bool
-    low: int  # the same in steps, for the search
+    low: int  # the same as prices in steps, for the search
     high: int
+
+    def matter_at(self, bid: int, ask: int) -> bool:
+        """Whether there is something to decide at these prices."""
+        return self.buys_at_any_price or ask <= self.buy or bid >= self.sell or bid <= self.drop
 
 
 class BarWalk:
@@ -80,15 +89,20 @@ class BarWalk:
 
     def find_next(self) -> int:
         """The next bar in which something happens; `count` where nothing does any more."""
+        found = self._search(self._current_levels())
+        if (wait := self._wait_ends_at()) is not None:
+            over = int(self.bars.starts.searchsorted(wait))
+            found = min(found, max(over, self.at))
+        return found
+
+    def _wait_ends_at(self) -> float | None:
+        """Seconds since 1970: the end of a cooldown, or of the time that a stop loss waits."""
         trader = self.trader
         if (ends_at := trader.cooldown_ends_at) is not None:
-            over = int(self.bars.starts.searchsorted(_seconds(ends_at)))
-            over = max(over, self.at)
-            levels = self._current_levels()
-            if levels.low == NO_LOW:
-                return over
-            return min(over, self._search(levels))
-        return self._search(self._current_levels())
+            return ends_at.timestamp()
+        if trader.triggers.stop_at_or_below is None or trader.track.below_since is None:
+            return None
+        return trader.track.below_since + trader.state.asset.stop_loss_seconds
 
     def _search(self, levels: _Levels) -> int:
         if levels.buys_at_any_price:
@@ -98,8 +112,8 @@ class BarWalk:
         return self._extremes.find(self.at, levels.low, levels.high)
 
     def _current_levels(self) -> _Levels:
-        triggers = self.trader.triggers
-        refused = self.trader.lacks_cash
+        trader = self.trader
+        triggers, refused = trader.triggers, trader.lacks_cash
         if self._levels is not None and self._levels[0] is triggers and not refused:
             return self._levels[1]
         scale, price = self.scale, triggers.buy_at_or_below
@@ -108,11 +122,27 @@ class BarWalk:
         if price is not None and not refused and not any_price:
             buy = scale.units_down(price)
             low = scale.steps_with_ask_to(buy)
-        sell, high = NO_HIGH, NO_HIGH
+        sell, drop, rise = NO_HIGH, NO_LOW, NO_HIGH
         if triggers.sell_at_or_above is not None:
             sell = scale.units_up(triggers.sell_at_or_above)
-            high = scale.steps_with_bid_from(sell)
-        levels = _Levels(buy, sell, any_price, low, high)
+        if (trail := triggers.trail) is not None:
+            rise = scale.units_up(trail.confirm_at_or_above)
+            if trail.peak is not None and trail.sell_at_or_below is not None:
+                rise = scale.units_up(trail.peak) + 1
+                drop = scale.units_down(trail.sell_at_or_below)
+        if triggers.stop_at_or_below is not None:
+            stop = scale.units_down(triggers.stop_at_or_below)
+            seconds = trader.track.below_seconds
+            is_due = (seconds or 0.0) >= trader.state.asset.stop_loss_seconds
+            if seconds is None or is_due:
+                drop = max(drop, stop)
+            if seconds is not None:
+                rise = min(rise, stop + 1)
+        if drop != NO_LOW:
+            low = max(low, scale.steps_with_bid_to(drop))
+        highest = min(sell, rise)
+        high = NO_HIGH if highest == NO_HIGH else scale.steps_with_bid_from(highest)
+        levels = _Levels(buy, sell, drop, rise, any_price, low, high)
         self._levels = None if refused else (triggers, levels)
         return levels
 
@@ -153,11 +183,13 @@ class BarWalk:
     ) -> bool:
         """Whether one order at most was filled, and no other could be on either path."""
         orders = len(self.trader.entries) - moment.entries
-        if orders == 0:
+        if orders == 0 and self.trader.track is moment.track:
             return True
         after = self._current_levels()
         reached = [levels for levels in (before, after) if _reaches(levels, low, high)]
         is_crossed_once = not (low <= before.low and high >= before.high)
+        if self.trader.track != moment.track and self.trader.state is moment.state:
+            return False
         return orders == 1 and reached in ([], [before]) and is_crossed_once
 
     def _equity(self, close: int) -> Decimal:
@@ -169,38 +201,58 @@ class BarWalk:
         """From the open along each leg; at every crossing the trader gets the quote of it."""
         scale = self.scale
         bid, ask = scale.bid(prices[0]), scale.ask(prices[0])
+        self.trader.follow(scale.usd(bid), now)
         self._act_here(bid, ask, now)
         for price in prices[1:]:
-            to_bid, to_ask = scale.bid(price), scale.ask(price)
-            while True:
-                levels = self._current_levels()
-                if to_ask < ask and to_ask <= levels.buy:
-                    ask = min(ask, levels.buy)
-                    bid = scale.bid_beside(ask)
-                elif to_bid > bid and to_bid >= levels.sell:
-                    bid = max(bid, levels.sell)
-                    ask = scale.ask_beside(bid)
-                else:
-                    break
-                if not self._act_here(bid, ask, now):
-                    break
-            bid, ask = to_bid, to_ask
+            self._walk_leg(bid, ask, scale.bid(price), scale.ask(price), now)
+            bid, ask = scale.bid(price), scale.ask(price)
+
+    def _walk_leg(self, bid: int, ask: int, to_bid: int, to_ask: int, now: datetime) -> None:
+        scale, trader = self.scale, self.trader
+        while True:
+            levels = self._current_levels()
+            crossed = None
+            if to_ask < ask and to_ask <= levels.buy:
+                crossed = min(ask, levels.buy)
+            if to_bid < bid and to_bid <= levels.drop:
+                at_drop = scale.ask_beside(min(bid, levels.drop))
+                if crossed is None or at_drop > crossed:
+                    bid, ask = min(bid, levels.drop), at_drop
+                    if not self._act_here(bid, ask, now):
+                        return
+                    continue
+            if crossed is not None:
+                ask = crossed
+                bid = scale.bid_beside(ask)
+            elif to_bid > bid and to_bid >= levels.sell:
+                bid = max(bid, levels.sell)
+                ask = scale.ask_beside(bid)
+            elif to_bid > bid and to_bid >= levels.rise:
+                trader.follow(scale.usd(to_bid), now)  # a stop's clock ends
+                trader.reach_peak(scale.usd(to_bid))
+                return
+            else:
+                return
+            if not self._act_here(bid, ask, now):
+                return
 
     def _act_here(self, bid: int, ask: int, now: datetime) -> bool:
         """At one price, until nothing more is asked for at it. False: what was is refused."""
         trader, usd = self.trader, self.scale.usd
         while True:
             trader.end_cooldown(now)
+            trader.reach_peak(usd(bid))
             levels = self._current_levels()
-            if not (levels.buys_at_any_price or ask <= levels.buy or bid >= levels.sell):
+            if not levels.matter_at(bid, ask):
                 return True
-            if not trader.on_quote(usd(bid), usd(ask), now):
-                return False
+            before = trader.track
+            trader.follow(usd(bid), now)
+            if trader.on_quote(usd(bid), usd(ask), now):
+                continue
+            if trader.track.below_since is not None and before.below_since is None:
+                continue  # a stop's clock began
+            return False
 
 
 def _reaches(levels: _Levels, low: int, high: int) -> bool:
     return levels.buys_at_any_price or low <= levels.low or high >= levels.high
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.timestamp()

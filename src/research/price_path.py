@@ -116,6 +116,10 @@ class Scale:
         """The highest price in steps whose ask is at or below so many units."""
         return ask * self.whole // (self.steps * self.above)
 
+    def steps_with_bid_to(self, bid: int) -> int:
+        """The highest price in steps whose bid is at or below so many units."""
+        return ((bid + 1) * self.whole - 1) // (self.steps * self.below)
+
     def steps_with_bid_from(self, bid: int) -> int:
         """The lowest price in steps whose bid is at or above so many units."""
         return -(-bid * self.whole // (self.steps * self.below))

@@ -13,6 +13,7 @@ from research.price_path import NO_HIGH, NO_LOW, Extremes, Integers, Scale
 from research.trader import SimulatedTrader
 from strategy.triggers import ANY_PRICE
 
+MAX_GAP_SECONDS = 15.0  # MAX_QUOTE_AGE_SECONDS: a stop loss waits anew after a longer silence
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,11 +61,14 @@ def _find_spikes(bids: Integers, asks: Integers, jump: float) -> npt.NDArray[np.
 class QuoteWalk:
     """One trader on one series of quotes. `at` is the quote that comes next."""
 
-    def __init__(self, trader: SimulatedTrader, quotes: Quotes) -> None:
-        self.trader, self.quotes = trader, quotes
+    def __init__(
+        self, trader: SimulatedTrader, quotes: Quotes, max_gap_seconds: float = MAX_GAP_SECONDS
+    ) -> None:
+        self.trader, self.quotes, self.max_gap_seconds = trader, quotes, max_gap_seconds
         self.scale = Scale.of(quotes.step, quotes.step, Decimal(0))
         self.at = 0
         self._extremes = Extremes(quotes.asks, quotes.bids)
+        self._bids = Extremes(quotes.bids, quotes.bids)
 
     @property
     def count(self) -> int:
@@ -80,21 +84,43 @@ class QuoteWalk:
 
     def find_next(self) -> int:
         """The next quote at which something happens; `count` where nothing does any more."""
-        triggers, scale = self.trader.triggers, self.scale
-        price, is_refused = triggers.buy_at_or_below, self.trader.lacks_cash
+        trader, scale = self.trader, self.scale
+        triggers = trader.triggers
+        price = None if trader.lacks_cash else triggers.buy_at_or_below
         over = self.count
-        if (ends_at := self.trader.cooldown_ends_at) is not None:
+        if (ends_at := trader.cooldown_ends_at) is not None:
             micros = (ends_at - _EPOCH) // timedelta(microseconds=1)
             over = max(self.at, int(self.quotes.times.searchsorted(micros)))
-        if price == ANY_PRICE and not is_refused:
+        if price == ANY_PRICE or self._follows_each():
             return min(over, self.at)
-        buys = price is not None and price != ANY_PRICE and not is_refused
-        low = scale.steps_with_ask_to(scale.units_down(price)) if buys and price else NO_LOW
-        sell = triggers.sell_at_or_above
-        high = NO_HIGH if sell is None else scale.steps_with_bid_from(scale.units_up(sell))
-        if low == NO_LOW and high == NO_HIGH:
-            return over
-        return min(over, self._extremes.find(self.at, low, high))
+        low = NO_LOW if price is None else scale.steps_with_ask_to(scale.units_down(price))
+        drop, rise = NO_LOW, NO_HIGH
+        if triggers.sell_at_or_above is not None:
+            rise = scale.steps_with_bid_from(scale.units_up(triggers.sell_at_or_above))
+        if (trail := triggers.trail) is not None:
+            rise = scale.steps_with_bid_from(
+                scale.units_up(trail.peak or trail.confirm_at_or_above)
+            )
+            if trail.sell_at_or_below is not None:
+                drop = scale.steps_with_bid_to(scale.units_down(trail.sell_at_or_below))
+        if triggers.stop_at_or_below is not None:
+            stop = scale.steps_with_bid_to(scale.units_down(triggers.stop_at_or_below))
+            drop = max(drop, stop)
+        found = over
+        if low != NO_LOW or rise != NO_HIGH:
+            found = min(found, self._extremes.find(self.at, low, rise))
+        if drop != NO_LOW:
+            found = min(found, self._bids.find(self.at, drop, NO_HIGH))
+        return found
+
+    def _follows_each(self) -> bool:
+        """Whether the very next quote matters: a higher one came just now, or a stop's clock runs
+        (see trading.exit_watch).
+        """
+        track, triggers = self.trader.track, self.trader.triggers
+        follows_peak = triggers.trail is not None and track.next_peak is not None
+        follows_clock = triggers.stop_at_or_below is not None and track.below_since is not None
+        return follows_peak or follows_clock
 
     def walk(self, number: int) -> None:
         """The trader gets this quote; the next one comes after it."""
@@ -102,5 +128,6 @@ class QuoteWalk:
         step = self.quotes.step
         self.trader.end_cooldown(now)
         bid, ask = int(self.quotes.bids[number]) * step, int(self.quotes.asks[number]) * step
+        self.trader.follow(bid, now, self.max_gap_seconds, ask)
         self.trader.on_quote(bid, ask, now)
         self.at = number + 1

@@ -7,6 +7,7 @@ strategy never stands here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +21,7 @@ from domain.trading_state import TradingState
 from research.account import SimulatedAccount
 from strategy.booking import compute_order_change
 from strategy.cooldown import is_cooldown_over
+from strategy.exits import ExitTrack, follow_quote, raise_peak, renew_track, with_track
 from strategy.fees import compute_coin_fee
 from strategy.lifecycle import Circumstances, Fact, target_of
 from strategy.order_identity import compute_client_order_id
@@ -34,7 +36,7 @@ class Refusal:
     """An order that was not sent or not taken, and why."""
 
     at: datetime
-    reason: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class TraderMoment:
     fees_usd: Decimal
     version: int
     refused_at_version: int | None
+    track: ExitTrack
 
 
 @dataclass(slots=True, eq=False)
@@ -62,9 +65,14 @@ class SimulatedTrader:
     entries: list[JournalEntry] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     max_spread_percent: Decimal | None = None
+    track: ExitTrack = field(init=False)
+    _seen: TradingState = field(init=False)  # the state with what the quotes say of it
     _triggers: Triggers | None = None
     _leftover: Decimal = _NONE
     _refused_at_version: int | None = None
+
+    def __post_init__(self) -> None:
+        self._follow_from(renew_track(None, self.state.cycle))
 
     @classmethod
     def begin(
@@ -87,7 +95,7 @@ class SimulatedTrader:
     def triggers(self) -> Triggers:
         """The prices that matter now; computed once for each state, as the daemon does."""
         if self._triggers is None:
-            self._triggers = compute_triggers(self.state, self.rules, self.account.fee_rate)
+            self._triggers = compute_triggers(self._seen, self.rules, self.account.fee_rate)
         return self._triggers
 
     @property
@@ -115,6 +123,7 @@ class SimulatedTrader:
             account.fees_usd,
             account.version,
             self._refused_at_version,
+            self.track,
         )
 
     def go_back(self, moment: TraderMoment) -> None:
@@ -138,6 +147,7 @@ class SimulatedTrader:
     def _stand_at(self, moment: TraderMoment) -> None:
         account = self.account
         self._set_state(moment.state)
+        self._follow_from(moment.track)
         self._leftover, self._refused_at_version = moment.leftover, moment.refused_at_version
         account.cash_usd, account.fees_usd = moment.cash_usd, moment.fees_usd
         account.coins[self.symbol], account.version = moment.coins, moment.version
@@ -149,24 +159,67 @@ class SimulatedTrader:
             target = target_of(cycle, Fact.COOLDOWN_OVER)
             self._set_state(replace(self.state, cycle=replace(cycle, status=target)))
 
+    def follow(
+        self,
+        bid: Decimal,
+        now: datetime,
+        max_gap_seconds: float = math.inf,
+        ask: Decimal | None = None,
+    ) -> None:
+        """What the daemon's watch does with a quote before anything is decided: the peak of a
+        trail (of none whose spread to `ask` is too wide), and the clock of a stop loss.
+        """
+        triggers = self.triggers
+        if triggers.trail is None and triggers.stop_at_or_below is None:
+            return
+        track = follow_quote(
+            self.track,
+            None if ask is not None and self._is_wide(bid, ask) else triggers.trail,
+            triggers.stop_at_or_below,
+            bid=bid,
+            at=now.timestamp(),
+            max_gap_seconds=max_gap_seconds,
+        )
+        self._follow_from(track)
+
+    def reach_peak(self, bid: Decimal) -> bool:
+        """The bid rose to this price, passing all below it: whether a trail follows it higher."""
+        trail = self.triggers.trail
+        if trail is None or bid < (trail.peak or trail.confirm_at_or_above):
+            return False
+        track = raise_peak(self.track, bid)
+        if has_risen := track != self.track:
+            self._follow_from(track)
+        return has_risen
+
     def on_quote(self, bid: Decimal, ask: Decimal, now: datetime) -> bool:
-        """Act on one quote, by at most one order; whether one was filled."""
+        """Act on one quote, by at most one order; whether an order was filled or a peak taken. A
+        second source says the same as the quote.
+        """
         fee_rate = self.account.fee_rate
-        decision = decide(self.state, self.rules, fee_rate, bid=bid, ask=ask, now=now)
+        decision = decide(self._seen, self.rules, fee_rate, bid=bid, ask=ask, now=now)
         if decision is None:
             return False
-        most = self.max_spread_percent
+        if decision.is_peak:
+            return self.reach_peak(bid)
+        if decision.fires_stop:  # and then it is sold, whatever the price
+            cycle = replace(self.state.cycle, stop_loss_fired=True)
+            self._set_state(replace(self.state, cycle=cycle))
         try:
             if decision.side is Side.BUY:
-                if most is not None and (ask - bid) * 100 / ask > most:
+                if self._is_wide(bid, ask):
                     return self._refused(now, "the spread is wider than MAX_SPREAD_PERCENT")
                 return self._buy(decision, ask, now)
             return self._sell(bid, now)
         except SizingError as error:
             return self._refused(now, str(error))
 
+    def _is_wide(self, bid: Decimal, ask: Decimal) -> bool:
+        most = self.max_spread_percent
+        return most is not None and (ask - bid) * 100 / ask > most
+
     def _refused(self, now: datetime, reason: str) -> bool:
-        if not self.refusals or self.refusals[-1].reason != reason:  # once, however often
+        if not self.refusals or self.refusals[-1].why != reason:  # once, however often
             self.refusals.append(Refusal(now, reason))
         return False
 
@@ -265,6 +318,7 @@ class SimulatedTrader:
             cycle=cycle,
             previous_status=ended.cycle.status,
             previous_completed_at=ended.cycle.completed_at,
+            previous_stop_loss=ended.cycle.stop_loss_fired,
         )
 
     def _left_of(self, cycle_id: int) -> Decimal:
@@ -281,3 +335,11 @@ class SimulatedTrader:
 
     def _set_state(self, state: TradingState) -> None:
         self.state, self._triggers = state, None
+        asset = state.asset
+        if asset.trailing_take_profit_percent is None and asset.stop_loss_percent is None:
+            self._seen = state  # no quote says anything of it
+        else:
+            self._follow_from(renew_track(self.track, state.cycle))
+
+    def _follow_from(self, track: ExitTrack) -> None:
+        self.track, self._seen, self._triggers = track, with_track(self.state, track), None

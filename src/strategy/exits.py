@@ -60,6 +60,17 @@ def compute_stop_price(asset: DcaAsset, cycle: DcaCycle) -> Decimal | None:
         return cycle.average_purchase_price * (1 - asset.stop_loss_percent / 100)
 
 
+def looks_like_stop_loss(asset: DcaAsset, cycle: DcaCycle, price: Decimal) -> bool:
+    """Whether a sale at `price` USD was that of a stop loss, where the row that said so is lost:
+    nearer to the stop than to the average, or to the least price of a trail below it.
+    """
+    stop, target = compute_stop_price(asset, cycle), compute_exit_price(asset, cycle)
+    if stop is None or target is None:
+        return False
+    least = min(cycle.average_purchase_price, compute_trail_price(asset, target))
+    return price * 2 < stop + least
+
+
 def get_sale_purpose(cycle: DcaCycle) -> Purpose:
     """Of a sale in this state of the cycle."""
     return Purpose.STOP_LOSS if cycle.stop_loss_fired else Purpose.TAKE_PROFIT

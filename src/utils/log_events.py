@@ -104,7 +104,7 @@ class LogEvent(StrEnum):
     POSITION_SHORT = "position.short", _WARNING, "the account holds fewer coins than the cycle", "see [recovery](recovery.md)"
     POSITION_EXCESS = "position.excess", _WARNING, "the account holds more coins than the cycle bought", "see [recovery](recovery.md)"
     POSITION_UNEXPECTED = "position.unexpected", _WARNING, "the account holds coins that no cycle bought: no base orders on the symbol", "see [recovery](recovery.md)"
-    POSITIONS_DOUBTED = "positions.doubted", _ERROR, "two cycles ended in `error` within an hour and the coins of more seem to be gone: consistency_checker ends no other in that hour", "see [recovery](recovery.md)"
+    POSITIONS_DOUBTED = "positions.doubted", _ERROR, "two cycles ended in `error` within an hour and the coins of this one seem to be gone, too: consistency_checker ends no other in that hour", "see [recovery](recovery.md)"
     CYCLE_ORDERLESS = "cycle.orderless", _ERROR, "a cycle waits for an order that the exchange does not know and that may still appear", "if it lasts, check Alpaca's dashboard"
     COOLDOWN_ENDLESS = "cooldown.endless", _WARNING, "the end of a cooldown cannot be computed", "see [recovery](recovery.md)"
     ALERT_ENDED = "alert.ended", _WARNING, "an alert (`alert`) is over, and why. Told once. Mailed; INFO and not mailed, where it was acknowledged before or was only news"

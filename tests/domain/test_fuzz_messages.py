@@ -16,7 +16,9 @@ from domain.market import Quote
 from domain.orders import TradeUpdate
 from domain.wire import WireError
 from strategy.triggers import ANY_PRICE, Triggers
+from trading.buy_limits import BuyLimits
 from trading.market_data_handler import MarketDataHandler
+from trading.order_placement import OrderPlacer
 from trading.quote_watch import SymbolWatch
 from trading.trade_update_handler import TradeUpdateHandler
 
@@ -150,8 +152,11 @@ async def test_malformed_quotes_never_raise_and_never_wake_on_insane_prices():
 def _handler_with(watch: SymbolWatch) -> MarketDataHandler:
     """A handler that watches one symbol without a worker: the test reads `wake` itself."""
     required = ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "DB_USER", "DB_NAME")
-    handler = MarketDataHandler(
-        load_settings(dict.fromkeys(required, "x")), rules=None, placer=None
+    settings = load_settings(dict.fromkeys(required, "x"))
+    limits = BuyLimits(settings, client=None, rules_of=lambda symbol: None)
+    placer = OrderPlacer(
+        settings, None, None, resolve=None, limits=limits, why_no_orders=lambda: None
     )
+    handler = MarketDataHandler(settings, rules=None, placer=placer)
     handler._watches[watch.symbol] = watch
     return handler

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +12,7 @@ from bot_parts import BotParts, wire_quote
 from domain.asset import StartMode
 from domain.cycle import CycleStatus
 from domain.orders import Side
+from exact_quotes import nearest
 from models.asset_config import update_asset_config
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from operations.asset_changes import save_new_asset
@@ -49,15 +49,6 @@ ENTRIES = [
     for fee_aware in (False, True)
     if is_manual or highest
 ]
-
-
-def nearest(price: Decimal, *, up: bool) -> Decimal:
-    """The quote's float is no further than `price`, on the named side of it."""
-    number = float(price)
-    exact = Decimal(repr(number))
-    if (exact < price) if up else (exact > price):
-        number = math.nextafter(number, math.inf if up else 0.0)
-    return Decimal(repr(number))
 
 
 async def quote(parts, price: Decimal, *, up: bool = False) -> None:

@@ -12,6 +12,7 @@ from bot_parts import BotParts, wire_quote
 from domain.asset import SafetyOrderReference
 from domain.cycle import CycleStatus
 from domain.orders import Side
+from exact_quotes import cash, nearest
 from models.asset_config import get_asset_config
 from models.cycle_data import get_cycle, get_latest_cycle
 from operations.asset_changes import save_new_asset
@@ -21,19 +22,6 @@ from strategy.cycle_plan import WIRE_STEP
 from strategy.sizing import round_to_increment
 
 FEE = Fraction(1, 400)
-
-
-def nearest(price: Decimal, *, up: bool) -> Decimal:
-    """The quote's float is no further than `price`, on the named side of it."""
-    number = float(price)
-    exact = Decimal(repr(number))
-    if (exact < price) if up else (exact > price):
-        number = math.nextafter(number, math.inf if up else 0.0)
-    return Decimal(repr(number))
-
-
-def cash(exchange) -> Fraction:
-    return Fraction(exchange.state()["balances"]["cash"])
 
 
 async def quote(parts, symbol, bid, ask, *, exact_ask):

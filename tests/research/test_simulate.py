@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.asset import DcaAsset
+from domain.asset import DcaAsset, StopLossAction
 from domain.cycle import CycleStatus
 from domain.market import AssetRules
 from domain.orders import Side
@@ -169,7 +169,7 @@ def test_cash_that_is_used_up_buys_nothing_until_a_sale_brings_some():
     purposes = [one[0] for one in orders_of(outcome)]
     assert purposes[:1] == ["base"]
     assert "safety" not in purposes
-    assert "the cash is used up" in [one.reason for one in outcome.assets[0].refusals]
+    assert "the cash is used up" in [one.why for one in outcome.assets[0].refusals]
 
 
 def test_two_assets_share_the_cash_in_the_order_of_time_and_then_as_given():
@@ -196,6 +196,80 @@ RULES_OF_ETH = AssetRules(
 )
 
 
+# Trails and stop losses.
+
+NO_SAFETY = {"max_safety_orders": 0, "cooldown_period": 3600}
+
+
+def test_a_trail_follows_the_peak_and_sells_below_it():
+    """The target is 105; the peak 110; 2 % below it are 107.8."""
+    trail = NO_SAFETY | {"trailing_take_profit_percent": D(2)}
+    rows = 100, (100, 110, 100, 110), 109, (109, 109, 100, 100)
+    over_bars = run(bars_of(*rows), path=PathChoice.LOW_FIRST, **trail)
+    assert orders_of(over_bars)[1:] == [("take_profit", D(1), D("107.8"), 3)]
+    within_one = bars_of(100, (100, 110, 100, 105))
+    assert orders_of(run(within_one, **trail))[1:] == [("take_profit", D(1), D("107.8"), 1)]
+    gap = run(bars_of(100, (110, 110, 110, 110), (90, 90, 90, 90)), **trail)
+    assert orders_of(gap)[1:] == [("take_profit", D(1), D(90), 2)]
+    below_target = run(bars_of(100, (100, 104.99, 100, 104), 90), **trail)
+    assert len(orders_of(below_target)) == 1
+
+
+def test_a_safety_order_begins_the_trail_anew():
+    """The peak 105 belongs to the average 100; after a buy at 94.5 the target is another."""
+    outcome = run(
+        bars_of(100, (100, 105, 100, 105), (105, 105, 94, 95), 101),
+        trailing_take_profit_percent=D(12),
+        safety_order_deviation=D("5.5"),
+        max_safety_orders=1,
+        path=PathChoice.HIGH_FIRST,
+    )
+    assert [one[0] for one in orders_of(outcome)] == ["base", "safety"]
+
+
+def test_a_stop_loss_sells_at_its_price_or_at_the_open_below_it_and_disables_the_asset():
+    stop = NO_SAFETY | {"stop_loss_percent": D(10)}
+    crossed = run(bars_of(100, (100, 100, 85, 95), 100, 100), **stop)
+    assert orders_of(crossed)[1:] == [("stop_loss", D(1), D(90), 1)]
+    gap = run(bars_of(100, (80, 80, 80, 80), 100), **stop)
+    assert orders_of(gap)[1:] == [("stop_loss", D(1), D(80), 1)]
+
+
+def test_after_a_stop_loss_with_a_cooldown_the_next_cycle_begins_when_it_is_over():
+    outcome = run(
+        bars_of(100, (100, 100, 85, 85), 50, 60),
+        stop_loss_percent=D(10),
+        stop_loss_action=StopLossAction.COOLDOWN,
+        buy_order_price_deviation_percent=D(1),
+        max_safety_orders=0,
+        cooldown_period=120,
+    )
+    assert [(one[0], one[2], one[3]) for one in orders_of(outcome)] == [
+        ("base", D(100), 0),
+        ("stop_loss", D(90), 1),
+        ("base", D(60), 3),  # no early restart at 50
+    ]
+
+
+def test_a_stop_loss_waits_until_the_price_was_below_for_so_long_without_a_break():
+    stop = NO_SAFETY | {"stop_loss_percent": D(10), "stop_loss_seconds": 120}
+    below = run(bars_of(100, (100, 100, 89, 89), 89, 88, 87), **stop)
+    assert orders_of(below)[1:] == [("stop_loss", D(1), D(88), 3)]
+    broken = run(bars_of(100, (100, 100, 89, 89), (89, 91, 89, 89), 88, 87, 86), **stop)
+    assert orders_of(broken)[1:] == [("stop_loss", D(1), D(87), 4)]
+
+
+def test_a_stop_loss_goes_before_a_safety_order_at_one_price():
+    columns = {"stop_loss_percent": D(10), "safety_order_deviation": D(10)}
+    outcome = run(bars_of(100, (80, 80, 80, 80)), **columns)
+    assert [one[0] for one in orders_of(outcome)] == ["base", "stop_loss"]
+
+
+def test_no_base_order_comes_above_the_highest_entry():
+    outcome = run(bars_of(100, 99, (99, 99, 94, 96)), max_entry_price=D(95))
+    assert orders_of(outcome) == [("base", D("1.0526"), D(95), 2)]
+
+
 def quotes_of(*rows):
     """Rows of seconds, bid, ask."""
     times = np.array([row[0] * 1_000_000 for row in rows], dtype=np.int64)
@@ -215,11 +289,37 @@ def test_quotes_are_traded_one_by_one_and_a_spike_is_not():
         max_jump_percent=D(15),
     )
     # 61 is a spike, 71 is confirmed by 72.
-    assert [(one.purpose.value, one.filled_avg_price) for one in outcome.assets[0].entries] == [
-        ("base", D(100)),
-        ("safety", D(89)),
-        ("safety", D(72)),
-    ]
+    assert prices_of(outcome) == [("base", D(100)), ("safety", D(89)), ("safety", D(72))]
+
+
+def prices_of(outcome):
+    return [(one.purpose.value, one.filled_avg_price) for one in outcome.assets[0].entries]
+
+
+def run_quotes(*rows, **columns):
+    market = SimulatedMarket(asset=an_asset(**columns), rules=RULES, prices=quotes_of(*rows))
+    outcome = simulate([market], cash_usd=D(1000), fee_rate=D(0), max_jump_percent=D(50))
+    return prices_of(outcome)
+
+
+def test_a_trail_follows_quotes_a_peak_counts_when_two_in_a_row_have_it():
+    """The first, at the target, is confirmed; 106 alone is a spike, 105.5 is what both have."""
+    bids = (99, 105, 106, 105.2, 103.4, 103, 106)
+    rows = [(second, bid, bid + 1) for second, bid in enumerate(bids)]
+    trail = NO_SAFETY | {"trailing_take_profit_percent": D(2), "take_profit_percent": D(5)}
+    assert run_quotes(*rows, **trail)[1:] == [("take_profit", D(103))]
+    lasting = [(0, 99, 100), (1, 105, 106), (2, 106, 107), (3, 105.6, 106.6), (4, 103.45, 104)]
+    assert run_quotes(*lasting, **trail)[1:] == [("take_profit", D("103.45"))]
+
+
+def test_a_stop_loss_on_quotes_needs_them_without_a_gap():
+    stop = NO_SAFETY | {"stop_loss_percent": D(10), "stop_loss_seconds": 20}
+    steady = [(0, 99, 100), *((second, 88, 89) for second in range(10, 40, 5))]
+    assert run_quotes(*steady, **stop)[1:] == [("stop_loss", D(88))]
+    silent = [(0, 99, 100), (10, 88, 89), (40, 87, 88), (50, 86, 87), (60, 85, 86)]
+    assert run_quotes(*silent, **stop)[1:] == [("stop_loss", D(85))], "anew after a silence of 15 s"
+    at_once = run_quotes((0, 99, 100), (1, 90, 91), **(stop | {"stop_loss_seconds": 0}))
+    assert at_once[1:] == [("stop_loss", D(90))]
 
 
 def naive(asset, rows, cash, fee_rate, path):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+
+from config import PROJECT_ROOT
 
 PROGRAM = """
 import gc, json, re, sys, threading
@@ -57,3 +60,26 @@ def test_threads_share_few_arenas_and_what_was_freed_goes_back_to_the_system():
     assert found["given_back"] > 15_000, found  # of 20 MB, from between what is still in use
     assert found["frozen"] > 5_000, found
     assert found["switch"] == pytest.approx(0.001)
+
+
+def test_the_daemon_keeps_its_pid_and_its_arguments_where_it_starts_without_thread_caches():
+    """Only the environment of a program that starts can turn them off."""
+    program = (
+        "import os, sys; sys.path.insert(0, 'src')\n"
+        "print(os.getpid(), flush=True)\n"
+        "from runtime.bootstrap import keep_thread_caches_empty\n"
+        "keep_thread_caches_empty()\n"
+        "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])"
+    )
+    environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.check=0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "an argument"],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second, said = done.stdout.splitlines()
+    assert first == second, "one process"
+    assert said == "glibc.malloc.check=0:glibc.malloc.tcache_count=0 ['an argument']"

@@ -38,6 +38,7 @@ from strategy.exits import (
     compute_trail,
     compute_trail_price,
     follow_quote,
+    looks_like_stop_loss,
     raise_peak,
     renew_track,
     trail_from,
@@ -448,3 +449,14 @@ def _decide_before(state, bid, ask):
 
 def test_a_track_knows_nothing_before_its_first_quote():
     assert ExitTrack(holding=(1, Decimal(1), 0)).below_seconds is None
+
+
+def test_the_price_of_a_sale_says_whether_it_was_a_stop_loss_where_its_row_is_lost():
+    asset = build_asset(take_profit_percent=Decimal(2), stop_loss_percent=Decimal(10))
+    cycle = build_cycle(status=CycleStatus.WATCHING, average_purchase_price=Decimal(100))
+    for price, stopped in ((102, False), (96, False), (95, False), ("94.9", True), (80, True)):
+        assert looks_like_stop_loss(asset, cycle, Decimal(price)) is stopped
+    trailing = replace(asset, trailing_take_profit_percent=Decimal(8))  # sells from 93.84 on
+    assert not looks_like_stop_loss(trailing, cycle, Decimal("93.84"))
+    assert looks_like_stop_loss(trailing, cycle, Decimal("90.5"))
+    assert not looks_like_stop_loss(replace(asset, stop_loss_percent=None), cycle, Decimal(50))

@@ -151,12 +151,13 @@ def test_beside_the_daemon_it_is_sold_once_also_when_killed_in_the_middle(
 
         wait_until(is_sold, 180)
         with TelegramProcess(environment) as process:
-            wait_until(lambda: len(telegram.answers()) >= 2, 180)
+            wait_until(lambda: "I was interrupted" in telegram.answers()[-1], 180)
             asked = telegram.count("getUpdates")
             wait_until(lambda: telegram.count("getUpdates") > asked + 3, 180)
             assert [row["kind"] for row in get_events(db_conn)] == ["close_requested"]
             assert "I was interrupted at your '/confirm BTC/USD'" in telegram.answers()[-1]
-            assert len(telegram.answers()) == 2
+            # The one that was killed may have answered before.
+            assert len(telegram.answers()) in (2, 3)
             assert daemon.process.poll() is None
     assert sells() == 1
 

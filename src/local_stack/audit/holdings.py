@@ -21,6 +21,7 @@ _REPORTS = (
     EventKind.POSITION_EXCESS,
     EventKind.POSITION_UNEXPECTED,
     EventKind.POSITION_GONE,
+    EventKind.POSITIONS_DOUBTED,
 )
 _ZERO = Decimal(0)
 

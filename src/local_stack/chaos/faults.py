@@ -202,7 +202,7 @@ class ChaosFaults:
             with self._stack.connection() as connection:
                 if not until(lambda: bool(read_rows(connection, query)[0]["cycles"])):
                     return False
-        except (DatabaseError, mysql.connector.Error):
+        except (StackError, DatabaseError, mysql.connector.Error):
             return False  # the database is down
         time.sleep(chance.choice((0, 0, 0.02, 0.1)))  # it misses other effects each time
         return self._signal_daemons(daemons, psutil.Process.kill)
