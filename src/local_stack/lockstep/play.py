@@ -61,9 +61,9 @@ class _Clock:
 
 @dataclass(slots=True)
 class _InVain:
-    """What was tried since an order was booked or a cooldown ended. At the same prices the bot finds
-    the same reasons again, and the exchange refuses the same order: without money each quote would
-    cost a request.
+    """What was tried since an order was booked or a cooldown ended. At the same prices the bot
+    finds the same reasons again, and the exchange refuses the same order: without money each quote
+    would cost a request.
     """
 
     refused: set[tuple[str, float]] = field(default_factory=set)  # by their ask
