@@ -1,0 +1,189 @@
+"""The replay does what the real bot does, order by order and to the last digit: recordings through
+the daemon's handlers, a real database and the local exchange, and through research.simulate.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from config import get_settings
+from domain.asset import DcaAsset, SafetyOrderReference, StopLossAction
+from fixtures_bot import exchange_of_bot
+from local_stack.exchange_process import ExchangeProcess
+from local_stack.lockstep.run import Market, verify
+from paper_exchange.core.assets import DEFAULT_ASSETS, Asset
+from research.quotes import Quotes
+from utils.db_utils import execute_query, thread_connection
+
+D = Decimal
+BEGIN_MICROS = int(datetime(2021, 7, 1, tzinfo=UTC).timestamp()) * 1_000_000
+# Coarse coins: what an order costs depends on the price.
+WHOLE = Asset("WHOLE/USD", "Whole coins", D(1), D(1), D("0.01"))
+ASSETS = (*DEFAULT_ASSETS, WHOLE)
+
+
+@pytest.fixture
+def local(bot_environment, db_conn, monkeypatch, tmp_path):
+    """The local exchange as lockstep is given it, over sockets, without delays and limits."""
+    with exchange_of_bot(
+        bot_environment, monkeypatch, latency_seconds=0, rate_limit_per_minute=0, assets=ASSETS
+    ) as running:
+        process = ExchangeProcess(tmp_path, key="local-key", secret="local-secret")
+        process.urls = running.urls.as_dict()
+        yield process
+
+
+def an_asset(symbol="BTC/USD", **columns):
+    values = {
+        "id": 1,
+        "asset_symbol": symbol,
+        "is_enabled": True,
+        "base_order_amount": D(100),
+        "safety_order_amount": D("50.05"),
+        "max_safety_orders": 4,
+        "safety_order_deviation": D("1.5"),
+        "take_profit_percent": D("1.2"),
+        "cooldown_period": 30,
+    }
+    return DcaAsset(**values | columns)
+
+
+def wandering(seed, *, count=3000, start=63613.46, places=2, percent=0.3, seconds=(1,)):
+    """Quotes so many seconds apart that wander around `start`; now and then one is a spike, or has a bid
+    that makes its spread too wide.
+    """
+    chance, away, at, rows = random.Random(seed), 0.0, 0, []
+    for _ in range(count):
+        away = away * 0.997 + chance.gauss(0, percent / 100)
+        ask = start * (1 + away)
+        bid = ask * (1 - chance.choice((0.0001, 0.0005, 0.002)))
+        match chance.randrange(100):
+            case 0:
+                bid *= 0.96
+            case 1:
+                bid, ask = bid * 0.8, ask * 0.8
+        at += chance.choice(seconds) * 1_000_000
+        rows.append((at, int(bid * 10**places), int(ask * 10**places) + 1))
+    times, bids, asks = np.array(rows, dtype=np.int64).T
+    return Quotes(times + BEGIN_MICROS, bids, asks, D(1).scaleb(-places))
+
+
+ON = {"stop_loss_action": StopLossAction.COOLDOWN}
+OPTIONS = {
+    "plain": {},
+    "no safety orders": {"max_safety_orders": 0},
+    "volume scale": {"safety_order_volume_scale": D("1.5")},
+    "step scale": {"safety_order_step_scale": D("0.7"), "max_safety_orders": 7},
+    "both scales": {
+        "safety_order_volume_scale": D("0.9"), "safety_order_step_scale": D("1.35"),
+        "safety_order_deviation": D("0.8"),
+    },
+    "below the base order": {"safety_order_reference": SafetyOrderReference.BASE_ORDER},
+    "scaled below the base order": {
+        "safety_order_reference": SafetyOrderReference.BASE_ORDER,
+        "safety_order_volume_scale": D("1.3"), "safety_order_step_scale": D("1.2"),
+    },
+    "early restart": {"buy_order_price_deviation_percent": D("0.5"), "cooldown_period": 600},
+    "no cooldown": {"cooldown_period": 0},
+    "fee-aware": {"take_profit_fee_percent": D("0.25")},
+    "trailing": {"trailing_take_profit_percent": D("0.4")},
+    "trailing far": {"trailing_take_profit_percent": D("1.5"), "cooldown_period": 0},
+    "stop loss": {"stop_loss_percent": D("1.3"), **ON},
+    "stop loss that disables": {"stop_loss_percent": D("4")},
+    "stop loss after seconds": {"stop_loss_percent": D("1.3"), "stop_loss_seconds": 7, **ON},
+    "trailing and stop loss": {
+        "trailing_take_profit_percent": D("0.3"), "stop_loss_percent": D("2"),
+        "stop_loss_seconds": 3, **ON,
+    },
+    "early restart after a stop loss": {
+        "stop_loss_percent": D("1"), "buy_order_price_deviation_percent": D("0.5"),
+        "cooldown_period": 300, **ON,
+    },
+    "highest entry": {"max_entry_price": D("63600.123")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_replay_does_what_the_bot_does(local, option):
+    market = Market(asset=an_asset(**OPTIONS[option]), quotes=wandering(option))
+    verdict = verify(get_settings(), local, [market])
+    assert verdict.difference is None
+    assert verdict.orders > 5, "a market in which nothing happens proves nothing"
+
+
+def begin_anew(local, cash_usd="100000"):
+    """An empty database and an account without coins."""
+    for table in ("dca_cycles", "dca_assets"):
+        execute_query(f"DELETE FROM {table}", commit=True, db_conn=thread_connection())
+    for symbol in local.state()["balances"]["coins"]:
+        local.control("balance", unit=symbol, set="0")
+    local.control("balance", unit="USD", set=cash_usd)
+
+
+def quotes_of(*rows, places=2):
+    """Rows of seconds, bid, ask."""
+    times, bids, asks = np.array(
+        [[second * 1_000_000, round(bid * 10**places), round(ask * 10**places)]
+         for second, bid, ask in rows],
+        dtype=np.int64,
+    ).T  # fmt: skip
+    return Quotes(times + BEGIN_MICROS, bids, asks, D(1).scaleb(-places))
+
+
+def begin_anew(local, cash_usd):
+    """An empty database and an account without coins."""
+    for table in ("dca_cycles", "dca_assets"):
+        execute_query(f"DELETE FROM {table}", commit=True, db_conn=thread_connection())
+    for symbol in local.state()["balances"]["coins"]:
+        local.control("balance", unit=symbol, set="0")
+    local.control("balance", unit="USD", set=cash_usd)
+
+
+# Symbol, where its price begins, the places of its quotes.
+COINS = [("BTC/USD", 63613.46, 2), ("ETH/USD", 2617.3, 2), ("DOGE/USD", 0.12345, 6)]
+CHOICES = {
+    "max_safety_orders": [0, 1, 5],
+    "safety_order_deviation": [D("0.4"), D("1.7")],
+    "take_profit_percent": [D("0.3"), D("1.1")],
+    "cooldown_period": [0, 7, 60],
+    "buy_order_price_deviation_percent": [None, D("0.7")],
+    "take_profit_fee_percent": [None, D("0.25")],
+    "safety_order_volume_scale": [D(1), D("1.4")],
+    "safety_order_step_scale": [D(1), D("0.8"), D("1.3")],
+    "safety_order_reference": list(SafetyOrderReference),
+    "trailing_take_profit_percent": [None, D("0.2"), D("0.9")],
+    "stop_loss_percent": [None, D("0.8"), D("3")],
+    "stop_loss_seconds": [0, 2, 20],
+    "stop_loss_action": [StopLossAction.COOLDOWN],
+    "max_entry_price": [None],
+}
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    seed=st.integers(0, 10**6),
+    coin=st.sampled_from(COINS),
+    percent=st.sampled_from([0.15, 0.5]),
+    seconds=st.sampled_from([(1,), (0, 1, 5), (2, 30)]),
+    columns=st.fixed_dictionaries({name: st.sampled_from(few) for name, few in CHOICES.items()}),
+    cash=st.sampled_from(["100000", "185"]),
+)
+def test_on_random_markets_with_every_option(local, seed, coin, percent, seconds, columns, cash):
+    symbol, start, places = coin
+    quotes = wandering(
+        seed, count=300, start=start, places=places, percent=percent, seconds=seconds
+    )
+    begin_anew(local, cash)
+    verdict = verify(
+        get_settings(), local, [Market(asset=an_asset(symbol, **columns), quotes=quotes)]
+    )
+    assert verdict.difference is None
