@@ -25,7 +25,7 @@ from config import (
 from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, fail, ok, warn
 from monitoring.status.caretaker_status import PERIOD_SECONDS, is_missing, load_caretaker_statuses
-from monitoring.status.daemon_status import load_daemon_status
+from monitoring.status.daemon_status import describe_changed_settings, load_daemon_status
 from runtime.crontab import (
     NO_CRON,
     START_CRON,
@@ -113,6 +113,8 @@ def check_daemon(facts: Facts) -> list[Finding]:
     found = []
     if daemon.is_paused:
         found.append(warn("pause", "buying is paused, sells go on", "scripts/bot resume"))
+    if changed := describe_changed_settings(daemon.changed_settings):
+        found.append(fail("daemon settings", changed, "scripts/bot restart"))
     if daemon.pid is None and daemon.verdict is Verdict.START:
         return [*found, warn("daemon", "it does not run", "scripts/bot start")]
     if daemon.problem is not None:

@@ -38,7 +38,11 @@ from monitoring.status.caretaker_status import (
     find_caretaker_problems,
     load_caretaker_statuses,
 )
-from monitoring.status.daemon_status import DaemonStatus, load_daemon_status
+from monitoring.status.daemon_status import (
+    DaemonStatus,
+    describe_changed_settings,
+    load_daemon_status,
+)
 from monitoring.status.held_back import HeldBack, StateKey, find_foreign_coins
 from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.telegram_status import TelegramStatus, load_telegram_status
@@ -213,6 +217,8 @@ class StatusReader:
 def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) -> list[str]:
     """Every thing that is wrong, one line each, the worst first. Pure."""
     found: list[str | None] = [status.daemon.problem, stalled]
+    if changed := describe_changed_settings(status.daemon.changed_settings):
+        found.append(f"{changed}: scripts/bot restart")
     if status.database_problem:
         found.append(f"the database cannot be used: {status.database_problem}")
     if status.exchange_problem:
