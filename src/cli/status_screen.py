@@ -171,8 +171,10 @@ def facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
     if daemon.is_paused:
         found.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
     if held := [asset.held for asset in status.assets or () if asset.held]:
-        rest = [f"{one.symbol}: {one.words}" for one in held if not one.is_wrong]
-        found += [("held back", Text("; ".join(rest), style="yellow"))] if rest else []
+        for label, is_requested in (("held back", False), ("waiting", True)):
+            rest = [one for one in held if not one.is_wrong and one.is_requested is is_requested]
+            words = "; ".join(f"{one.symbol}: {one.words}" for one in rest)
+            found += [(label, Text(words, style="yellow"))] if rest else []
     if left := [asset for asset in status.assets or () if _is_worth_a_cent(asset)]:
         words = ", ".join(f"{coins(asset.leftover)} {asset.symbol}" for asset in left)
         found.append(("left over", Text(f"{words}: of earlier cycles, sold with the next")))
