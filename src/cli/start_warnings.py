@@ -8,13 +8,20 @@ from runtime.crontab import CrontabError, NoCrontab, read_crontab, split_at_bloc
 from runtime.foreground import is_run_in_foreground
 from runtime.script_runs import load_script_runs
 from runtime.systemd import timers_run
+from runtime.unknown_settings import find_unknown_settings
 from utils.alert_services import find_service_trouble, services_of
 from utils.db_utils import DatabaseError, thread_connection
 
 
 def find_start_warnings(settings: Settings) -> list[str]:
     """One line each with its cure. What cannot be read now is no reason to warn."""
-    return [*_without_assets(), *_without_caretakers(settings), *_without_alerts(settings)]
+    unknown = [f".env: {text}: {cure}" for text, cure in find_unknown_settings()]
+    return [
+        *unknown,
+        *_without_assets(),
+        *_without_caretakers(settings),
+        *_without_alerts(settings),
+    ]
 
 
 def _without_alerts(settings: Settings) -> list[str]:

@@ -208,7 +208,8 @@ def _daemon(daemon: DaemonStatus) -> Text:
     beat = NOTHING if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
     text = Text.assemble((word, style))
     text.append(f"  PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}")
-    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING, Verdict.STALLED):
+    said = daemon.is_held_back  # on top, with its cure
+    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING, Verdict.STALLED) and not said:
         text.append(f"  {daemon.reason}", style)
     return text
 
