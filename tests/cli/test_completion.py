@@ -53,6 +53,12 @@ def offered(tmp_path, capsys):
         (("scripts/history", "fetch", "BTC/USD", "--r"), ["--replace"]),
         (("scripts/backtest", "BTC/USD", "--sh"), ["--show"]),
         (("scripts/completion", ""), ["bash", "zsh", "--help"]),
+        (("scripts/assets", "edit", "BTC/USD", "--stop-loss-action", ""), ["disable", "cooldown"]),
+        (("scripts/assets", "add", "BTC/USD", "--reference", "b"), ["base-order"]),
+        (("scripts/report", "--by", "m"), ["month"]),
+        (("scripts/quickstart", "--caretakers", "c"), ["cron"]),
+        (("scripts/assets", "add", "BTC/USD", "--base", ""), []),
+        (("scripts/assets", "add", "BTC/USD", "--fee-aware", "--star"), ["--start"]),
         (("assets", "e"), []),
     ],
 )
