@@ -18,22 +18,18 @@ from domain.asset import DcaAsset, SafetyOrderReference, StopLossAction
 from fixtures_bot import exchange_of_bot
 from local_stack.exchange_process import ExchangeProcess
 from local_stack.lockstep.run import Market, verify
-from paper_exchange.core.assets import DEFAULT_ASSETS, Asset
 from research.quotes import Quotes
 from utils.db_utils import execute_query, thread_connection
 
 D = Decimal
 BEGIN_MICROS = int(datetime(2021, 7, 1, tzinfo=UTC).timestamp()) * 1_000_000
-# Coarse coins: what an order costs depends on the price.
-WHOLE = Asset("WHOLE/USD", "Whole coins", D(1), D(1), D("0.01"))
-ASSETS = (*DEFAULT_ASSETS, WHOLE)
 
 
 @pytest.fixture
 def local(bot_environment, db_conn, monkeypatch, tmp_path):
     """The local exchange as lockstep is given it, over sockets, without delays and limits."""
     with exchange_of_bot(
-        bot_environment, monkeypatch, latency_seconds=0, rate_limit_per_minute=0, assets=ASSETS
+        bot_environment, monkeypatch, latency_seconds=0, rate_limit_per_minute=0
     ) as running:
         process = ExchangeProcess(tmp_path, key="local-key", secret="local-secret")
         process.urls = running.urls.as_dict()
@@ -56,8 +52,8 @@ def an_asset(symbol="BTC/USD", **columns):
 
 
 def wandering(seed, *, count=3000, start=63613.46, places=2, percent=0.3, seconds=(1,)):
-    """Quotes so many seconds apart that wander around `start`; now and then one is a spike, or has a bid
-    that makes its spread too wide.
+    """Quotes so many seconds apart that wander around `start`; now and then one is a spike, or has
+    a bid that makes its spread too wide.
     """
     chance, away, at, rows = random.Random(seed), 0.0, 0, []
     for _ in range(count):
@@ -118,25 +114,6 @@ def test_the_replay_does_what_the_bot_does(local, option):
     assert verdict.orders > 5, "a market in which nothing happens proves nothing"
 
 
-def begin_anew(local, cash_usd="100000"):
-    """An empty database and an account without coins."""
-    for table in ("dca_cycles", "dca_assets"):
-        execute_query(f"DELETE FROM {table}", commit=True, db_conn=thread_connection())
-    for symbol in local.state()["balances"]["coins"]:
-        local.control("balance", unit=symbol, set="0")
-    local.control("balance", unit="USD", set=cash_usd)
-
-
-def quotes_of(*rows, places=2):
-    """Rows of seconds, bid, ask."""
-    times, bids, asks = np.array(
-        [[second * 1_000_000, round(bid * 10**places), round(ask * 10**places)]
-         for second, bid, ask in rows],
-        dtype=np.int64,
-    ).T  # fmt: skip
-    return Quotes(times + BEGIN_MICROS, bids, asks, D(1).scaleb(-places))
-
-
 def begin_anew(local, cash_usd):
     """An empty database and an account without coins."""
     for table in ("dca_cycles", "dca_assets"):
@@ -167,7 +144,7 @@ CHOICES = {
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     seed=st.integers(0, 10**6),
