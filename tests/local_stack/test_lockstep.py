@@ -164,3 +164,40 @@ def test_on_random_markets_with_every_option(local, seed, coin, percent, seconds
         get_settings(), local, [Market(asset=an_asset(symbol, **columns), quotes=quotes)]
     )
     assert verdict.difference is None
+
+
+def quotes_of(*rows):
+    """Rows of seconds, bid, ask."""
+    times, bids, asks = np.array(rows, dtype=np.int64).T
+    return Quotes(times * 1_000_000 + BEGIN_MICROS, bids * 100, asks * 100, D("0.01"))
+
+
+def test_cash_that_another_asset_brings_buys_at_a_later_price_not_at_an_earlier_one(local):
+    begin_anew(local, "150")
+    eth = quotes_of((0, 1999, 2000), (1, 1999, 2000), (5, 2100, 2101), (9, 2100, 2101))
+    btc = quotes_of((2, 59000, 59001), (3, 59002, 59003), (7, 59004, 59005))
+    markets = [
+        Market(asset=an_asset("ETH/USD", cooldown_period=600), quotes=eth),
+        Market(asset=an_asset("BTC/USD"), quotes=btc),
+    ]
+    verdict = verify(get_settings(), local, markets)
+    assert verdict.difference is None
+    assert verdict.orders == 3
+
+
+def test_a_difference_is_found_and_shown_from_both_sides(local):
+    """An exchange that lost a cent of the cash: the last thing that is compared."""
+    begin_anew(local, "1000")
+    real = local.state
+
+    def a_cent_less():
+        state = real()
+        if state["balances"]["coins"]:
+            state["balances"]["cash"] = str(D(state["balances"]["cash"]) - D("0.01"))
+        return state
+
+    local.state = a_cent_less
+    market = Market(asset=an_asset("ETH/USD"), quotes=quotes_of((0, 1999, 2000)))
+    found = verify(get_settings(), local, [market]).difference
+    assert (found.what, found.names) == ("asset at the end, 1", ("cash_usd",))
+    assert found.replay.cash_usd - found.bot.cash_usd == D("0.01")
