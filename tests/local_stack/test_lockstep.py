@@ -18,6 +18,7 @@ from domain.asset import DcaAsset, SafetyOrderReference, StopLossAction
 from fixtures_bot import exchange_of_bot
 from local_stack.exchange_process import ExchangeProcess
 from local_stack.lockstep.run import Market, verify
+from paper_exchange.core.assets import DEFAULT_ASSETS, Asset
 from research.quotes import Quotes
 from utils.db_utils import execute_query, thread_connection
 
@@ -25,11 +26,16 @@ D = Decimal
 BEGIN_MICROS = int(datetime(2021, 7, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
 
+# Coarse coins: what an order costs depends on the price.
+WHOLE = Asset("WHOLE/USD", "Whole coins", D(1), D(1), D("0.01"))
+ASSETS = (*DEFAULT_ASSETS, WHOLE)
+
+
 @pytest.fixture
 def local(bot_environment, db_conn, monkeypatch, tmp_path):
     """The local exchange as lockstep is given it, over sockets, without delays and limits."""
     with exchange_of_bot(
-        bot_environment, monkeypatch, latency_seconds=0, rate_limit_per_minute=0
+        bot_environment, monkeypatch, latency_seconds=0, rate_limit_per_minute=0, assets=ASSETS
     ) as running:
         process = ExchangeProcess(tmp_path, key="local-key", secret="local-secret")
         process.urls = running.urls.as_dict()
@@ -124,7 +130,12 @@ def begin_anew(local, cash_usd):
 
 
 # Symbol, where its price begins, the places of its quotes.
-COINS = [("BTC/USD", 63613.46, 2), ("ETH/USD", 2617.3, 2), ("DOGE/USD", 0.12345, 6)]
+COINS = [
+    ("BTC/USD", 63613.46, 2),
+    ("ETH/USD", 2617.3, 2),
+    ("DOGE/USD", 0.12345, 6),
+    ("WHOLE/USD", 20.01, 2),
+]
 CHOICES = {
     "max_safety_orders": [0, 1, 5],
     "safety_order_deviation": [D("0.4"), D("1.7")],
@@ -183,6 +194,17 @@ def test_cash_that_another_asset_brings_buys_at_a_later_price_not_at_an_earlier_
     verdict = verify(get_settings(), local, markets)
     assert verdict.difference is None
     assert verdict.orders == 3
+
+
+def test_what_the_account_cannot_pay_is_tried_again_where_the_price_makes_it_cheaper(local):
+    """Three whole coins cost 294 USD at 98 and 273 at 91; 280 are left after the base order."""
+    begin_anew(local, "580")
+    columns = {"base_order_amount": D(300), "safety_order_amount": D(310)}
+    quotes = quotes_of((0, 99, 100), (1, 97, 98), (2, 90, 91))
+    market = Market(asset=an_asset("WHOLE/USD", **columns), quotes=quotes)
+    verdict = verify(get_settings(), local, [market])
+    assert verdict.difference is None
+    assert verdict.orders == 2
 
 
 def test_a_difference_is_found_and_shown_from_both_sides(local):
