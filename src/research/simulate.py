@@ -7,6 +7,7 @@ bar the one that was given first.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,6 +20,7 @@ from research.account import SimulatedAccount
 from research.bars import Bars, BarWalk, PathChoice
 from research.quotes import Quotes, QuoteWalk
 from research.trader import Refusal, SimulatedTrader
+from strategy.exits import with_track
 
 Walk = BarWalk | QuoteWalk
 
@@ -81,21 +83,30 @@ def simulate(
             walks.append(QuoteWalk(trader, one.prices.sane(max_jump_percent)))
         else:
             walks.append(BarWalk(trader, one.prices, path, one.spread_percent))
-    while (found := _find_first(walks)) is not None:
-        walk, number = found
-        walk.walk(number)
+    now, acted = 0, 0
+    while (found := _find_first(walks, now, acted)) is not None:
+        acted, number = found
+        now = walks[acted].start_of(number)
+        walks[acted].walk(number)
     return Outcome(assets=tuple(_outcome_of(walk) for walk in walks), cash_usd=account.cash_usd)
 
 
-def _find_first(walks: Sequence[Walk]) -> tuple[Walk, int] | None:
-    """The walk whose next event comes first, and its bar; None when nothing happens any more."""
-    first: tuple[int, Walk, int] | None = None
-    for walk in walks:
+def _find_first(walks: Sequence[Walk], now: int, acted: int) -> tuple[int, int] | None:
+    """Which walk's next event comes first, and its bar; None when nothing happens any more. `now`
+    is the time of the last one, which was that of the walk `acted`.
+    """
+    first: tuple[int, int, int] | None = None
+    for which, walk in enumerate(walks):
         number = walk.find_next()
+        if number < walk.count and walk.start_of(number) < now:
+            # It lacked cash until now, when another sold: that buys nothing at prices of before.
+            find = bisect_right if which < acted else bisect_left
+            walk.at = find(range(walk.count), now, lo=walk.at, key=walk.start_of)
+            number = walk.find_next()
         if number < walk.count:
             start = walk.start_of(number)
             if first is None or start < first[0]:
-                first = start, walk, number
+                first = start, which, number
     return None if first is None else first[1:]
 
 
@@ -105,7 +116,7 @@ def _outcome_of(walk: Walk) -> AssetOutcome:
         symbol=trader.symbol,
         entries=tuple(trader.entries),
         refusals=tuple(trader.refusals),
-        open_cycle=trader.state.cycle,
+        open_cycle=with_track(trader.state, trader.track).cycle,
         coins=trader.account.held(trader.symbol),
         last_bid=walk.last_bid,
     )

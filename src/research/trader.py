@@ -23,9 +23,17 @@ from strategy.booking import compute_order_change
 from strategy.cooldown import is_cooldown_over
 from strategy.exits import ExitTrack, follow_quote, raise_peak, renew_track, with_track
 from strategy.fees import compute_coin_fee
+from strategy.ladder import compute_buy_usd
 from strategy.lifecycle import Circumstances, Fact, target_of
 from strategy.order_identity import compute_client_order_id
-from strategy.sizing import SizingError, is_dust, minimum_base_order_usd, size_buy, size_take_profit
+from strategy.sizing import (
+    MAXIMUM_ORDER_USD,
+    SizingError,
+    is_dust,
+    minimum_base_order_usd,
+    size_buy,
+    size_take_profit,
+)
 from strategy.triggers import Decision, Triggers, compute_triggers, decide
 
 _NONE = Decimal(0)
@@ -100,8 +108,19 @@ class SimulatedTrader:
 
     @property
     def lacks_cash(self) -> bool:
-        """Whether the account could not pay the last buy, and nothing has changed since: no buy."""
-        return self._refused_at_version == self.account.version
+        """Whether the account could not pay the last buy, and nothing has changed since that could
+        make it pay one: an order at another price may cost a little less.
+        """
+        price, purpose = self.triggers.buy_at_or_below, self.triggers.buy_purpose
+        if self._refused_at_version != self.account.version or price is None or purpose is None:
+            return False
+        amount_usd = min(compute_buy_usd(self._seen, purpose), MAXIMUM_ORDER_USD)
+        # Rounded down, an order leaves less than one step of its coins unspent, and never half.
+        unspent_usd = amount_usd / 2
+        if price.is_finite():
+            step_usd = self.rules.min_trade_increment * (price + self.rules.price_increment)
+            unspent_usd = min(unspent_usd, step_usd)
+        return self.account.cash_usd <= amount_usd - unspent_usd
 
     @property
     def cooldown_ends_at(self) -> datetime | None:

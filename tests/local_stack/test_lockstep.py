@@ -24,6 +24,8 @@ from utils.db_utils import execute_query, thread_connection
 
 D = Decimal
 BEGIN_MICROS = int(datetime(2021, 7, 1, tzinfo=UTC).timestamp()) * 1_000_000
+
+
 # Coarse coins: what an order costs depends on the price.
 WHOLE = Asset("WHOLE/USD", "Whole coins", D(1), D(1), D("0.01"))
 ASSETS = (*DEFAULT_ASSETS, WHOLE)
@@ -56,8 +58,8 @@ def an_asset(symbol="BTC/USD", **columns):
 
 
 def wandering(seed, *, count=3000, start=63613.46, places=2, percent=0.3, seconds=(1,)):
-    """Quotes so many seconds apart that wander around `start`; now and then one is a spike, or has a bid
-    that makes its spread too wide.
+    """Quotes so many seconds apart that wander around `start`; now and then one is a spike, or has
+    a bid that makes its spread too wide.
     """
     chance, away, at, rows = random.Random(seed), 0.0, 0, []
     for _ in range(count):
@@ -118,25 +120,6 @@ def test_the_replay_does_what_the_bot_does(local, option):
     assert verdict.orders > 5, "a market in which nothing happens proves nothing"
 
 
-def begin_anew(local, cash_usd="100000"):
-    """An empty database and an account without coins."""
-    for table in ("dca_cycles", "dca_assets"):
-        execute_query(f"DELETE FROM {table}", commit=True, db_conn=thread_connection())
-    for symbol in local.state()["balances"]["coins"]:
-        local.control("balance", unit=symbol, set="0")
-    local.control("balance", unit="USD", set=cash_usd)
-
-
-def quotes_of(*rows, places=2):
-    """Rows of seconds, bid, ask."""
-    times, bids, asks = np.array(
-        [[second * 1_000_000, round(bid * 10**places), round(ask * 10**places)]
-         for second, bid, ask in rows],
-        dtype=np.int64,
-    ).T  # fmt: skip
-    return Quotes(times + BEGIN_MICROS, bids, asks, D(1).scaleb(-places))
-
-
 def begin_anew(local, cash_usd):
     """An empty database and an account without coins."""
     for table in ("dca_cycles", "dca_assets"):
@@ -147,7 +130,12 @@ def begin_anew(local, cash_usd):
 
 
 # Symbol, where its price begins, the places of its quotes.
-COINS = [("BTC/USD", 63613.46, 2), ("ETH/USD", 2617.3, 2), ("DOGE/USD", 0.12345, 6)]
+COINS = [
+    ("BTC/USD", 63613.46, 2),
+    ("ETH/USD", 2617.3, 2),
+    ("DOGE/USD", 0.12345, 6),
+    ("WHOLE/USD", 20.01, 2),
+]
 CHOICES = {
     "max_safety_orders": [0, 1, 5],
     "safety_order_deviation": [D("0.4"), D("1.7")],
@@ -167,7 +155,7 @@ CHOICES = {
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     seed=st.integers(0, 10**6),
@@ -187,3 +175,51 @@ def test_on_random_markets_with_every_option(local, seed, coin, percent, seconds
         get_settings(), local, [Market(asset=an_asset(symbol, **columns), quotes=quotes)]
     )
     assert verdict.difference is None
+
+
+def quotes_of(*rows):
+    """Rows of seconds, bid, ask."""
+    times, bids, asks = np.array(rows, dtype=np.int64).T
+    return Quotes(times * 1_000_000 + BEGIN_MICROS, bids * 100, asks * 100, D("0.01"))
+
+
+def test_cash_that_another_asset_brings_buys_at_a_later_price_not_at_an_earlier_one(local):
+    begin_anew(local, "150")
+    eth = quotes_of((0, 1999, 2000), (1, 1999, 2000), (5, 2100, 2101), (9, 2100, 2101))
+    btc = quotes_of((2, 59000, 59001), (3, 59002, 59003), (7, 59004, 59005))
+    markets = [
+        Market(asset=an_asset("ETH/USD", cooldown_period=600), quotes=eth),
+        Market(asset=an_asset("BTC/USD"), quotes=btc),
+    ]
+    verdict = verify(get_settings(), local, markets)
+    assert verdict.difference is None
+    assert verdict.orders == 3
+
+
+def test_what_the_account_cannot_pay_is_tried_again_where_the_price_makes_it_cheaper(local):
+    """Three whole coins cost 294 USD at 98 and 273 at 91; 280 are left after the base order."""
+    begin_anew(local, "580")
+    columns = {"base_order_amount": D(300), "safety_order_amount": D(310)}
+    quotes = quotes_of((0, 99, 100), (1, 97, 98), (2, 90, 91))
+    market = Market(asset=an_asset("WHOLE/USD", **columns), quotes=quotes)
+    verdict = verify(get_settings(), local, [market])
+    assert verdict.difference is None
+    assert verdict.orders == 2
+
+
+def test_a_difference_is_found_and_shown_from_both_sides(local):
+    """An exchange that lost a cent of the cash: the last thing that is compared."""
+    begin_anew(local, "1000")
+    real = local.state
+
+    def a_cent_less():
+        state = real()
+        if state["balances"]["coins"]:
+            state["balances"]["cash"] = str(D(state["balances"]["cash"]) - D("0.01"))
+        return state
+
+    local.state = a_cent_less
+    market = Market(asset=an_asset("ETH/USD"), quotes=quotes_of((0, 1999, 2000)))
+    found = verify(get_settings(), local, [market]).difference
+    assert (found.what, found.names) == ("asset at the end, 1", ("cash_usd",))
+    assert found.replay.cash_usd - found.bot.cash_usd == D("0.01")
