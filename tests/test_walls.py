@@ -76,7 +76,8 @@ MAY_REACH = {
     # A front end beside the command line, in the same words.
     "telegram": THE_BOT
     | {"caretakers", "cli", "monitoring", "operations", "performance", "telegram"},
-    "research": BELOW | {"research", "strategy"},
+    # A replay earns by the same figures as the bot: cycle results, capital, report, pictures.
+    "research": BELOW | {"performance", "research", "strategy"},
     "mariadb_server": BELOW | {"mariadb_server", "runtime"},
     "paper_exchange": {"paper_exchange"},
     "local_stack": ROOMS - {"cli", "main_app"},
@@ -196,7 +197,7 @@ def test_only_a_few_rooms_are_async():
 # Tools that start processes, not the bot.
 OF_THE_PROCESS = {"local_stack", "mariadb_server", "paper_exchange"}
 # Of the program that they become or start.
-SETS_THE_ENVIRONMENT = {"cli.database", "runtime.process_table"}
+SETS_THE_ENVIRONMENT = {"cli.database", "runtime.bootstrap", "runtime.process_table"}
 
 
 def test_only_config_reads_the_environment():
@@ -236,6 +237,7 @@ HARMLESS = {
     ("utils.apprise_process", "_exit"),
     ("cli.telegram", "_exit"),
     ("local_stack.loop_monitor", "_current_frames"),  # sys._current_frames, which is public, too
+    ("cli.completion", "_actions"),  # argparse lists the options of a parser nowhere else
     ("utils.db_connection", "_netbroker"),  # the driver has no other way to read ahead
     (
         "utils.log_events",

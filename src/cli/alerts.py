@@ -85,10 +85,10 @@ class AlertsCommand(Command):
             print_json({"alerts": [_json_view(one, now) for one in alerts]})
         for one in alerts:
             about = f" {one.symbol}" if one.symbol else ""
-            seen = " (acknowledged)" if _is_seen(one) else ""
-            since = span((now - one.created_at).total_seconds())
-            head = Text(f"{one.id}  {one.kind}{about}, {since} ago{seen}")
-            head.stylize("dim" if seen else "bold red")
+            is_seen = _is_seen(one)  # its row is of that moment
+            since = f"{span((now - one.created_at).total_seconds())} ago"
+            head = Text(f"{one.id}  {one.kind}{about}, {'acknowledged ' * is_seen}{since}")
+            head.stylize("dim" if is_seen else "bold red")
             self.say(head)
             self.say(f"    {one.reason}")
             if cure := _cure_of(one):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
-from cli.command_line import make_table, width_of
+from cli.fitting_tables import print_fitting, without_titles
 from domain.asset import DcaAsset, SafetyOrderReference, StartMode, StopLossAction
 from domain.cycle import DcaCycle
 from strategy.cycle_plan import CyclePlan, Holding
@@ -24,9 +22,16 @@ if TYPE_CHECKING:  # it loads the exchange's SDK, which a list of assets does no
     from operations.preview import Preview
 
 _PLAN_LAYOUTS = (
-    "order buy_at limit down USD coins coins_held average sell_at net_USD",
-    "order buy_at/limit down/USD coins/coins_held average sell_at/net_USD",
-    "order buy_at/limit down/USD/coins/coins_held average/sell_at/net_USD",
+    "order buy_at limit down USD coins coins_held average sell_at net_USD"
+    " trails_from stop_at stop_USD",
+    "order buy_at/limit down/USD coins/coins_held average sell_at/net_USD"
+    " trails_from stop_at/stop_USD",
+    "order buy_at/limit down/USD coins/coins_held average sell_at/net_USD/trails_from"
+    " stop_at/stop_USD",
+    "order buy_at/limit down/USD/coins/coins_held average/sell_at/net_USD/trails_from"
+    " stop_at/stop_USD",
+    "order buy_at/limit down/USD/coins/coins_held"
+    " average/sell_at/net_USD/trails_from/stop_at/stop_USD",
 )
 _LIST_LAYOUTS = (
     "asset on base_USD safety_USD deviation take_profit cooldown ladder_USD"
@@ -69,7 +74,7 @@ def show_list(
             *holding,
         )
         lines.append((cells, None if asset.is_enabled else "dim"))
-    _print_table(console, _LIST_LAYOUTS, lines)
+    print_fitting(console, _LIST_LAYOUTS, lines)
     for asset, cycle in rows:
         holds_coins = cycle is not None and cycle.quantity > 0
         if cycle and (wait := describe_wait(asset, cycle, holds_coins=holds_coins)):
@@ -87,6 +92,8 @@ def show_preview(console: Console, preview: Preview) -> None:
         title = "The plan of a cycle" if preview.rest is None else "The plan of the next cycle"
         console.print(Text(f"\n{title} that starts at {price(preview.plan.ask)} USD", style="bold"))
         _show_plan(console, preview.plan)
+        if (words := _where_it_ends(preview.plan)) is not None:
+            console.print(words)
     console.print(
         "This assumes that each order fills fully at its price. Ladder:"
         f" {number(compute_ladder_usd(asset))} USD"
@@ -249,9 +256,9 @@ def _show_plan(console: Console, plan: CyclePlan) -> None:
     holdings = [*([plan.start] if plan.start else []), *(order.after for order in plan.orders)]
     trails = any(one.sale is not None and one.sale.trails_from is not None for one in holdings)
     stops = any(one.stop is not None for one in holdings)
-    more = "/trails_from" * trails + "/stop_at/stop_USD" * stops
-    wide, *narrow = _PLAN_LAYOUTS
-    layouts = [wide + more.replace("/", " "), *(layout + more for layout in narrow)]
+    missing = {"trails_from"} if not trails else set()
+    missing |= {"stop_at", "stop_USD"} if not stops else set()
+    layouts = [without_titles(missing, layout) for layout in _PLAN_LAYOUTS]
 
     def holding_cells(holding: Holding) -> tuple[str, ...]:
         return (
@@ -274,7 +281,7 @@ def _show_plan(console: Console, plan: CyclePlan) -> None:
     ]
     if plan.start is not None:
         lines.insert(0, ("held", "", "", "", "", "", *holding_cells(plan.start)))
-    _print_table(console, layouts, [(line, None) for line in lines])
+    print_fitting(console, layouts, [(line, None) for line in lines])
     if trails:
         text = (
             "Once the bid is at 'trails from' its peak is followed; 'sell at' is the least price"
@@ -285,6 +292,23 @@ def _show_plan(console: Console, plan: CyclePlan) -> None:
         console.print(Text(ESTIMATE_LEGEND, style="dim"))
     if plan.problem is not None:
         console.print(Text(f"The plan ends there: {plan.problem}.", "yellow"))
+
+
+def _where_it_ends(plan: CyclePlan) -> str | None:
+    """What follows where the price falls on after the last order."""
+    if plan.problem is not None or not plan.orders:
+        return None
+    last = plan.orders[-1]
+    if last.after.stop is not None:
+        return (
+            "A stop loss sells at the market: 'stop USD' is what it costs at 'stop at', and in a"
+            " fast fall it costs more."
+        )
+    return (
+        f"Below {price(last.trigger_price)} USD nothing more is bought: it waits for the take"
+        f" profit with coins that cost {usd(last.after.paid_usd)} USD, whatever they are worth"
+        " then (no stop loss)."
+    )
 
 
 def _holding_cells(holding: Holding) -> tuple[str, str, str, str]:
@@ -307,32 +331,3 @@ def _stop_cells(holding: Holding) -> tuple[str, str]:
     if stop is None:
         return NOTHING, NOTHING
     return price(stop.price), marked(number(stop.net_profit_usd, 4), True)
-
-
-def _print_table(
-    console: Console, layouts: Sequence[str], lines: Sequence[tuple[Sequence[str], str | None]]
-) -> None:
-    """`lines`: cells and style of each. `layouts`: titles between blanks, the widest layout first;
-    titles joined by slashes share a column, an underscore shows as a blank. The first one that fits
-    is taken: no number is ever cut.
-    """
-    tables = (_table(console, layout.split(" "), lines) for layout in layouts)
-    for table in tables:
-        if width_of(table, console) <= console.width:
-            break
-    console.print(table)
-
-
-def _table(
-    console: Console, columns: Sequence[str], lines: Sequence[tuple[Sequence[str], str | None]]
-) -> Table:
-    table = make_table(console, show_edge=False)
-    for index, title in enumerate(columns):
-        justify: JustifyMethod = "left" if index == 0 else "right"
-        text = title.replace("/", "\n").replace("_", " ")
-        table.add_column(text, justify=justify, no_wrap=True)
-    for cells, style in lines:
-        left = iter(cells)
-        stacks = ["\n".join(islice(left, title.count("/") + 1)) for title in columns]
-        table.add_row(*stacks, style=style)
-    return table

@@ -95,8 +95,7 @@ class BotCommand(Command):
         text = f"The daemon {'runs already' if ran else 'runs'} (PID {process.pid}): {state}."
         warnings = find_start_warnings(self.settings)
         self.answer(text, pid=process.pid, ran_already=ran, state=state, warnings=warnings)
-        for warning in warnings:
-            self.say(Text(f"WARNING: {warning}", style="yellow"))
+        self._warn(warnings)
 
     def stop(self) -> None:
         how = stop_on_purpose(self.settings)
@@ -118,7 +117,13 @@ class BotCommand(Command):
             "killed": "The old daemon did not end when asked and was killed",
         }.get(how, "The old daemon has ended")
         text = f"{old}; a new one runs (PID {process.pid}): {state}."
-        self.answer(text, pid=process.pid, how=how, state=state)
+        warnings = find_start_warnings(self.settings)
+        self.answer(text, pid=process.pid, how=how, state=state, warnings=warnings)
+        self._warn(warnings)
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        for warning in warnings:
+            self.say(Text(f"WARNING: {warning}", style="yellow"))
 
     def _wait_until_it_trades(self, process: psutil.Process) -> str:
         """What it does, for a person: a start that has to wait for something is no failure."""

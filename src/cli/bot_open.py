@@ -39,8 +39,8 @@ def open_cycle(command: Command) -> None:
     except ExchangeError as error:
         reason = f"nothing was requested, because Alpaca cannot be asked: {error}; try again"
         raise Stop(reason, EXIT_FAILED) from None
-    waits = _find_waits(command, asset, result)
-    text = f"{_beginning(command, asset, result)} {_when(waits)}"
+    waits, highest = _find_waits(command, result), _highest(asset)
+    text = f"{_beginning(command, asset, result)} {_when(waits, highest)}"
     if result.ends_cooldown:
         text += " Its cooldown ends with that."
     command.answer(
@@ -48,7 +48,7 @@ def open_cycle(command: Command) -> None:
         requested=result.opening is not Opening.BY_ITSELF,
         was_requested=result.opening is Opening.WAS_REQUESTED,
         cycle=plain(result.cycle.id),
-        waits_for=waits,
+        waits_for=[*waits, *([f"for a price{highest}"] if highest else [])],
     )
 
 
@@ -64,14 +64,19 @@ def _beginning(command: Command, asset: DcaAsset, result: OpenResult) -> str:
             return f"{symbol} is to be opened with {amount} USD ({money})."
 
 
-def _when(waits: list[str]) -> str:
+def _highest(asset: DcaAsset) -> str:
+    highest = asset.max_entry_price
+    return "" if highest is None else f" at or below {number(highest)} USD"
+
+
+def _when(waits: list[str], highest: str) -> str:
     if not waits:
-        return "The base order comes at the next price."
-    return f"The base order waits: {'; '.join(waits)}."
+        return f"The base order comes at the next price{highest}."
+    return f"The base order waits: {'; '.join(waits)}; then it comes at the next price{highest}."
 
 
-def _find_waits(command: Command, asset: DcaAsset, result: OpenResult) -> list[str]:
-    """What must come first, each for a person; empty: the next price."""
+def _find_waits(command: Command, result: OpenResult) -> list[str]:
+    """What must come first, each for a person; empty: the next price that may begin a cycle."""
     waits, settings = [], command.settings
     if find_daemon(settings) is None:
         waits.append("the daemon does not run (scripts/bot start)")
@@ -80,6 +85,4 @@ def _find_waits(command: Command, asset: DcaAsset, result: OpenResult) -> list[s
     if result.not_before is not None and result.not_before > datetime.now(UTC):
         until = day_and_clock(result.not_before)
         waits.append(f"until {until} UTC, because its last cycle ended in error")
-    if asset.max_entry_price is not None:
-        waits.append(f"for a price at or below {number(asset.max_entry_price)} USD")
     return waits

@@ -23,6 +23,7 @@ from utils.private_database import is_private_database
 
 log = logging.getLogger(__name__)
 
+_NIGHTLY = f"{BACKUP.daily_at:%H:%M}"
 HELP = f"""\
 Runs what cron would run, without cron: for a container, or a machine on which you may not install
 cron. Nothing restarts the daemon while neither this, nor cron, nor systemd's timers run
@@ -33,9 +34,9 @@ cron. Nothing restarts the daemon while neither this, nor cron, nor systemd's ti
 
 It starts the private database, if .env names it, and at once, then every minute, watchdog,
 order_manager and cooldown_manager; every five minutes consistency_checker; each night at
-{BACKUP.daily_at:%H:%M} a backup. One that still runs is not started again. The watchdog starts
-the daemon, which outlives this command: scripts/bot stop ends it. As process 1 of a container this
-ends the daemon, too, because the container ends with it: give it 30 s (docker stop -t 30).
+{_NIGHTLY} a backup. One that still runs is not started again. The watchdog starts the daemon,
+which outlives this command: scripts/bot stop ends it. As process 1 of a container this ends the
+daemon, too, because the container ends with it: give it 30 s (docker stop -t 30).
 
 Each failure is one line, on standard error and in LOG_DIR/caretakers.log; all that the jobs print
 goes to LOG_DIR/cron.out, beside their logs."""

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from cli.command_line import OneLineParser
 from cli.runner import run_tool
+from operations.asset_input import CHOICES, list_choices
 
 HELP = """\
 Prints what completes the commands and options of scripts/... with Tab. For this shell:
@@ -33,6 +34,7 @@ MODULES = {
     "doctor": "cli.doctor",
     "logs": "cli.logs",
     "history": "cli.history_options",
+    "backtest": "cli.backtest_options",
     "database": "cli.database",
     "install_crontab": "cli.install_crontab",
     "caretakers": "cli.caretakers",
@@ -47,11 +49,15 @@ _dca_bot() {{
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "${{COMP_WORDS[i]}}" in -*) ;; *) command="${{COMP_WORDS[i]}}"; break ;; esac
   done
-  case "$script $command" in
+  case "$script ${{COMP_WORDS[COMP_CWORD-1]}}" in
+{values}
+    *)
+      case "$script $command" in
 {cases}
-    *) words='' ;;
+        *) words='' ;;
+      esac ;;
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  COMPREPLY=($(compgen -W "$words" -- "$current")) || return 0
 }}
 complete -o default -F _dca_bot {scripts}
 """
@@ -69,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     shell = build_parser().parse_args(arguments).shell
-    cases = "\n".join(line for script in MODULES for line in _cases(script))
-    print((_ZSH if shell == "zsh" else "") + _BASH.format(cases=cases, scripts=" ".join(MODULES)))
+    values = "\n".join(dict.fromkeys(line for script in MODULES for line in _values(script)))
+    cases = "\n".join(f"    {line}" for script in MODULES for line in _cases(script))
+    body = _BASH.format(values=values, cases=cases, scripts=" ".join(MODULES))
+    print((_ZSH if shell == "zsh" else "") + body)
     return 0
 
 
@@ -78,6 +86,16 @@ def build_parser() -> OneLineParser:
     parser = OneLineParser(prog="scripts/completion", description=HELP)
     parser.add_argument("shell", choices=COMMANDS)
     return parser
+
+
+def _values(script: str) -> Iterator[str]:
+    """Which words follow an option that takes a value; none where it takes any."""
+    parser = import_module(MODULES[script]).build_parser()
+    for one in (parser, *getattr(parser, "commands", {}).values()):
+        for action in one._actions:  # argparse has no other list of them
+            words = list_choices(action.dest) if action.dest in CHOICES else action.choices or ()
+            for option in action.option_strings if action.nargs is None else ():
+                yield _case(f"'{script} {option}'", [str(word) for word in words])
 
 
 def _cases(script: str) -> Iterator[str]:

@@ -91,9 +91,18 @@ def start(server: PrivateMariaDB, options: argparse.Namespace) -> int:
     with contextlib.closing(server.connect(options.database)) as connection:
         apply_schema(connection)
     if not options.json:
-        state = "The private MariaDB runs already." if ran_already else "The private MariaDB runs."
-        print(f"# {state} These lines belong in .env:")
+        state = "The private MariaDB runs already" if ran_already else "The private MariaDB runs"
+        if options.database == _database_in_use():  # other lines would lead to an empty one
+            print(f"{state}, as .env has it: database {options.database}")
+            return 0
+        print(f"# {state}. These lines belong in .env:")
     return env(server, options)
+
+
+def _database_in_use() -> str | None:
+    """The DB_NAME of .env where it leads to this server; .env may be incomplete by now."""
+    settings, _ = inspect_environment()
+    return (settings.db_name or None) if is_private_database(settings) else None
 
 
 def stop(server: PrivateMariaDB, options: argparse.Namespace) -> int:
@@ -225,7 +234,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     parser.add_argument("statement", nargs="?", help="SQL, for shell")
-    parser.add_argument("--database", default="dca_bot", help="its DB_NAME (default: dca_bot)")
+    parser.add_argument("--database", help="its DB_NAME (default: that of .env, or dca_bot)")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     parser.add_argument(
         "--yes", action="store_true", help="stop although the bot trades with this database"
@@ -238,6 +247,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_intermixed_args(arguments)
     if options.statement is not None and options.command != "shell":
         parser.error(f"{options.command} takes no statement")
+    options.database = options.database or _database_in_use() or "dca_bot"
     return options
 
 

@@ -80,7 +80,7 @@ def gaps_text(kind: Kind, gaps: Iterable[Gap]) -> str:
     """How much is missing, and where the most is."""
     gaps = list(gaps)
     if not gaps:
-        return "nothing is missing"
+        return "nothing is missing in between"
     longest = max(gaps, key=lambda one: one.seconds)
     where = f"{_moment(longest.begin_ns)} to {_moment(longest.end_ns)} ({span(longest.seconds)})"
     if kind is Kind.QUOTES:

@@ -17,6 +17,7 @@ from runtime.crontab import (
     START_CRON,
     CrontabError,
     Installation,
+    NoCrontab,
     compute_block,
     cron_runs,
     drop_block,
@@ -73,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             warn(f"install_crontab: {problem}")
         return 2
+    except NoCrontab as error:
+        ways = "install cron, or use install --systemd (your own systemd) or scripts/caretakers run"
+        warn(f"install_crontab: {error}: {ways}")
+        return 1
     except (CrontabError, SystemdError, OSError) as error:
         warn(f"install_crontab: {error}")
         return 1
@@ -116,7 +121,11 @@ def install() -> int:
 
 
 def remove() -> int:
-    before = read_crontab()
+    try:
+        before = read_crontab()
+    except NoCrontab as error:
+        say(f"{error}, so nothing of this folder is in it: nothing changed")
+        return 0
     after = drop_block(before, PROJECT_ROOT)
     if after == before:
         say("the crontab has no lines of this folder: nothing changed")

@@ -112,7 +112,7 @@ def _count(text: str) -> int:
 def _nothing_logged(path: Path) -> Exception:
     known = sorted(one.stem for one in path.parent.glob("*.log"))
     if path.stem == "app" or not known:
-        return Stop(f"nothing was logged yet: there is no LOG_DIR/{path.name}", EXIT_FAILED)
+        return Stop(f"nothing was logged yet: there is no {path} (LOG_DIR)", EXIT_FAILED)
     return Refused(f"there is no log of {path.stem[:40]!r}: there is {', '.join(known)}")
 
 

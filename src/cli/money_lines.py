@@ -29,8 +29,8 @@ def buy_limit_words(status: Status) -> Text:
         used = "?" if buy_limit.used is None else number(buy_limit.used, places)
         unit = f" {buy_limit.unit}" if buy_limit.unit else ""
         text = Text(f"{buy_limit.name}: {used} of {number(buy_limit.limit)}{unit} used")
-        if "down" in unit:  # nothing is used up: so many fell of so many that must
-            text = Text(text.plain.removesuffix(" used"))
+        if "down" in unit:  # nothing is used up: so many have fallen, so many must
+            text = Text(f"{buy_limit.name}: {used}{unit} ({number(buy_limit.limit)} pause buys)")
         if buy_limit.holds:
             stops = "stops the next buy"
             if buy_limit.until is not None:

@@ -74,10 +74,10 @@ def build_parser() -> OneLineParser:
     add("--asset", type=read_symbol, metavar="SYMBOL", help=f"what to trade (Enter: {FIRST_ASSET})")
     add_values(parser, with_defaults=True)
     add(
-        "--caretakers", choices=WAYS, metavar="WHO",
-        help=f"who runs them each minute: {', '.join(WAYS[:-1])} or {WAYS[-1]}. systemd: your own,"
-        " no root; foreground: scripts/caretakers run, in the background (Enter: the first that"
-        " this machine has)",
+        "--caretakers", choices=WAYS, metavar="WAY",
+        help="who runs them each minute: cron; systemd, your own, no root; foreground,"
+        " scripts/caretakers run in the background; or none (Enter: the first that this machine"
+        " has)",
     )  # fmt: skip
     add("--begin", choices=("now", "later"), help="later: all is ready for scripts/bot start")
     add("--yes", action="store_true", help="agree to the plan, and take the usual answers")

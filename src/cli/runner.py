@@ -31,6 +31,7 @@ from runtime.daemon_process import DaemonError
 from runtime.unwritable import describe_unwritable
 from utils.backup_file import BackupError
 from utils.db_utils import DatabaseError, close_thread_connection
+from utils.formatting import cure_of_silence
 from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
@@ -89,10 +90,16 @@ def run_tool(
         if not _is_of_exchange(error):
             raise
         log_event(log, LogEvent.COMMAND_FAILED, program=program, reason=error)
-        text = str(error)
-        return end(text if text.startswith("Alpaca") else f"Alpaca: {text}", EXIT_FAILED)
+        return end(_words_of(error), EXIT_FAILED)
     finally:
         close_thread_connection()
+
+
+def _words_of(error: Exception) -> str:
+    text, settings = str(error), known_settings()
+    if text.startswith("no answer") and settings is not None and settings.is_local_exchange:
+        text += f": {cure_of_silence(settings)}"
+    return text if text.startswith("Alpaca") else f"Alpaca: {text}"
 
 
 def _is_of_exchange(error: Exception) -> bool:

@@ -27,6 +27,7 @@ from cli.status_screen import render, status_json
 from config import SettingsError, get_settings
 from monitoring.status.status import Status, StatusReader
 from operations.refused import Refused
+from runtime.unwritable import describe_unwritable
 
 MIN_INTERVAL_SECONDS = 1.0
 HELP = """\
@@ -47,6 +48,7 @@ streams     quotes and trade updates: connected, and when the last one came; whe
 caretakers  when cron last ran each script
 buys at     the price of the next buy, and how far the ask must go (negative: down); due: now
 held back   its price is reached and it cannot trade: why, since when and the cure stand on top
+waiting     for what you chose yourself: a manual start, a highest entry price, a buy limit
 coins held  what the fees left of the coins that the open cycle bought
 sells at    the take profit's price, and how far the bid must go
 unrealised  what selling everything now at the bid would earn, after the fees of both sides
@@ -86,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         forget_unwritten()
         return EXIT_DONE
     except OSError as error:
-        return complain("status", f"cannot answer: {error}", EXIT_FAILED, as_json=as_json)
+        return complain(
+            "status", describe_unwritable(error, settings), EXIT_FAILED, as_json=as_json
+        )
     except KeyboardInterrupt:
         return EXIT_DONE if options.watch else EXIT_FAILED
 

@@ -171,8 +171,10 @@ def facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
     if daemon.is_paused:
         found.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
     if held := [asset.held for asset in status.assets or () if asset.held]:
-        rest = [f"{one.symbol}: {one.words}" for one in held if not one.is_wrong]
-        found += [("held back", Text("; ".join(rest), style="yellow"))] if rest else []
+        for label, is_requested in (("held back", False), ("waiting", True)):
+            rest = [one for one in held if not one.is_wrong and one.is_requested is is_requested]
+            words = "; ".join(f"{one.symbol}: {one.words}" for one in rest)
+            found += [(label, Text(words, style="yellow"))] if rest else []
     if left := [asset for asset in status.assets or () if _is_worth_a_cent(asset)]:
         words = ", ".join(f"{coins(asset.leftover)} {asset.symbol}" for asset in left)
         found.append(("left over", Text(f"{words}: of earlier cycles, sold with the next")))
@@ -206,7 +208,8 @@ def _daemon(daemon: DaemonStatus) -> Text:
     beat = NOTHING if daemon.beat_seconds is None else f"{span(daemon.beat_seconds)} ago"
     text = Text.assemble((word, style))
     text.append(f"  PID {daemon.pid}, up {span(daemon.uptime_seconds)}, heartbeat {beat}")
-    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING, Verdict.STALLED):
+    said = daemon.is_held_back  # on top, with its cure
+    if daemon.verdict not in (Verdict.WELL, Verdict.STARTING, Verdict.STALLED) and not said:
         text.append(f"  {daemon.reason}", style)
     return text
 

@@ -120,7 +120,8 @@ def _state(asset: AssetStatus, status: Status) -> Text:
         return Text("no cycle", style="bold red" if asset.is_enabled else "dim")
     text = Text(asset.status.value, style=_STATUS_STYLES[asset.status])
     if asset.held is not None:
-        text.append("\nheld back", style="bold red" if asset.held.is_wrong else "yellow")
+        word = "\nwaiting" if asset.held.is_requested else "\nheld back"
+        text.append(word, style="bold red" if asset.held.is_wrong else "yellow")
     elif asset.is_stopped:
         text.append("\nstop loss", style="bold red")
     elif asset.order is not None and asset.order.age_seconds is not None:

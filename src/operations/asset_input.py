@@ -141,7 +141,8 @@ def _read(option: str, text: str, taker_fee_percent: Decimal) -> Decimal | int |
     if _NUMBER.fullmatch(bare) is None:
         if _LONG_NUMBER.fullmatch(bare) is not None:
             raise ValueError("takes at most 20 digits before the point and 30 after it")
-        raise ValueError("takes a plain number like 20 or 1.5")
+        off = f", or {OFF}" if option in _CAN_BE_OFF else ""
+        raise ValueError(f"takes a plain number like 20 or 1.5{off}")
     return Decimal(bare)
 
 

@@ -5,25 +5,35 @@ Shows the figures of the report; computes none of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.dates import date2num
 
 from domain.journal import CycleJournal, JournalEntry, Purpose
 from domain.orders import Side
 from performance.cycle_results import compute_figures, ended_at
+from performance.frame import (
+    AMBER,
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    RED,
+    as_days,
+    as_floats,
+    caption,
+    finish,
+    make_figure,
+    place_legend,
+)
 from performance.report import Report
 from strategy.booking import compute_average_purchase_price
 from utils.formatting import (
-    ESTIMATE_LEGEND,
     counted,
     marked,
     percent,
@@ -36,12 +46,8 @@ from utils.formatting import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ec"
-BLUE, GREEN, RED, AMBER = "#2563ad", "#1b8a5a", "#c8452f", "#c98a1b"
 _ASSETS = ("#7a5195", "#ef8636", "#17a2a2", "#b5495b", "#7f8c3b", "#4b6cb7")
-_INCHES, _DPI = (11.0, 6.2), 130
 MAX_LABELED_FILLS = 12
-_EDGE = 0.04  # of the picture's span, left free at both ends
 
 
 def draw_profit(report: Report, title: str, path: Path) -> None:
@@ -50,26 +56,26 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    figure, (profit, capital) = _make_figure((2.6, 1.0))
+    figure, (profit, capital) = make_figure((2.6, 1.0))
     cycles = report.total.cycles
     times = [cycle.completed_at for cycle in cycles]
-    sums = _floats(accumulate(cycle.profit_usd for cycle in cycles))
+    sums = as_floats(accumulate(cycle.profit_usd for cycle in cycles))
     steps_x, steps_y = [report.start, *times, report.end], [0.0, *sums, sums[-1]]
-    profit.fill_between(_days(steps_x), steps_y, step="post", color=BLUE, alpha=0.10, linewidth=0)
+    profit.fill_between(as_days(steps_x), steps_y, step="post", color=BLUE, alpha=0.10, linewidth=0)
     is_estimated = report.total.fees_are_estimated
     name = marked("all" if _draw_assets(profit, report) else "profit", is_estimated)
-    profit.step(_days(steps_x), steps_y, where="post", color=BLUE, linewidth=2.2, label=name)
+    profit.step(as_days(steps_x), steps_y, where="post", color=BLUE, linewidth=2.2, label=name)
     for won, color, word in ((True, GREEN, "won"), (False, RED, "lost")):
         points = [(t, y) for t, y, d in zip(times, sums, cycles, strict=True) if d.is_won is won]
         if points and len(cycles) <= 400:
             xs, ys = zip(*points, strict=True)
             size = 34 if len(cycles) <= 80 else 14
-            profit.scatter(_days(xs), ys, s=size, color=color, zorder=3, label=word, linewidth=0)
+            profit.scatter(as_days(xs), ys, s=size, color=color, zorder=3, label=word, linewidth=0)
     profit.axhline(0, color=MUTED, linewidth=0.8)
     profit.set_ylabel("USD, after fees")
-    _place_legend(profit)
+    place_legend(profit)
     total = report.total
-    _caption(
+    caption(
         figure,
         f"{title}: {marked(signed_usd(total.profit_usd), is_estimated)} USD",
         f"{counted(total.count, 'complete cycle')},"
@@ -80,8 +86,10 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     level_x = [report.start, *[at for at, _ in inside], report.end]
     level_y = [_level_at(report, report.start), *[bound for _, bound in inside]]
     level_y.append(level_y[-1])
-    capital.fill_between(_days(level_x), level_y, step="post", color=AMBER, alpha=0.28, linewidth=0)
-    capital.step(_days(level_x), level_y, where="post", color=AMBER, linewidth=1.2)
+    capital.fill_between(
+        as_days(level_x), level_y, step="post", color=AMBER, alpha=0.28, linewidth=0
+    )
+    capital.step(as_days(level_x), level_y, where="post", color=AMBER, linewidth=1.2)
     mean = float(total.capital.mean_usd)
     capital.axhline(mean, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
     capital.annotate(
@@ -91,7 +99,7 @@ def draw_profit(report: Report, title: str, path: Path) -> None:
     capital.set_ylabel("USD in coins")
     capital.set_ylim(bottom=0)
     ends = report.start, report.end
-    _finish(figure, (profit, capital), ends, path, is_estimated=is_estimated)
+    finish(figure, (profit, capital), ends, path, is_estimated=is_estimated)
 
 
 def _draw_assets(axes: Axes, report: Report) -> bool:
@@ -101,10 +109,10 @@ def _draw_assets(axes: Axes, report: Report) -> bool:
         return False
     for symbol, color in zip(symbols, _ASSETS, strict=False):
         cycles = [cycle for cycle in report.total.cycles if cycle.symbol == symbol]
-        sums = _floats(accumulate(cycle.profit_usd for cycle in cycles))
+        sums = as_floats(accumulate(cycle.profit_usd for cycle in cycles))
         times = [report.start, *[cycle.completed_at for cycle in cycles], report.end]
         axes.step(
-            _days(times), [0.0, *sums, sums[-1]], where="post", color=color, linewidth=1.3,
+            as_days(times), [0.0, *sums, sums[-1]], where="post", color=color, linewidth=1.3,
             label=marked(symbol, any(cycle.fees_are_estimated for cycle in cycles)),
         )  # fmt: skip
     return True
@@ -131,11 +139,11 @@ def draw_cycle(
     Raises:
         OSError: the file cannot be written.
     """
-    figure, (prices, held) = _make_figure((2.9, 1.0))
+    figure, (prices, held) = make_figure((2.9, 1.0))
     entries = cycle.entries
     start = min(ended_at(entry) for entry in entries)
     times, averages, invested = _course(entries, end)
-    days = _days(times)
+    days = as_days(times)
     prices.step(days, averages, where="post", color=BLUE, linewidth=2.0, label="average price")
     if take_profit_factor is not None:
         factor = float(take_profit_factor)
@@ -152,7 +160,7 @@ def draw_cycle(
     prices.set_ylabel("USD a coin")
     low, high = prices.get_ylim()  # room for the words under the buys and over the sale
     prices.set_ylim(low - (high - low) * 0.06, high + (high - low) * 0.06)
-    _place_legend(prices)
+    place_legend(prices)
     held.fill_between(days, invested, step="post", color=AMBER, alpha=0.28, linewidth=0)
     held.step(days, invested, where="post", color=AMBER, linewidth=1.2)
     held.set_ylabel("USD in coins")
@@ -168,8 +176,8 @@ def draw_cycle(
             f" {span(figures.holding_seconds)}, {usd(figures.cost_usd)} USD spent, fees"
             f" {marked(usd(figures.fees_usd), is_estimated)} USD"
         )
-    _caption(figure, f"{cycle.symbol}, cycle {cycle.cycle_id}: {head}", line)
-    _finish(figure, (prices, held), (start, end), path, is_estimated=is_estimated)
+    caption(figure, f"{cycle.symbol}, cycle {cycle.cycle_id}: {head}", line)
+    finish(figure, (prices, held), (start, end), path, is_estimated=is_estimated)
 
 
 def _course(
@@ -202,9 +210,9 @@ def _draw_fills(axes: Axes, entries: Sequence[JournalEntry]) -> None:
     )
     for purpose, marker, color, label in kinds:
         if chosen := [entry for entry in entries if entry.purpose is purpose]:
-            ys = _floats(entry.filled_avg_price or Decimal(0) for entry in chosen)
+            ys = as_floats(entry.filled_avg_price or Decimal(0) for entry in chosen)
             axes.scatter(
-                _days([ended_at(entry) for entry in chosen]), ys, s=110, marker=marker,
+                as_days([ended_at(entry) for entry in chosen]), ys, s=110, marker=marker,
                 color=color, edgecolor="white", linewidth=1.2, zorder=4, label=label,
             )  # fmt: skip
     if len(entries) <= MAX_LABELED_FILLS:
@@ -222,71 +230,3 @@ def _label_fill(axes: Axes, entry: JournalEntry, *, is_late: bool) -> None:
         textcoords="offset points", ha="right" if is_late else "left", va="center", fontsize=8,
         color=MUTED, bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8},
     )  # fmt: skip
-
-
-# What both have in common
-
-
-def _make_figure(heights: tuple[float, float]) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 1, sharex=True, height_ratios=heights)
-    figure.subplots_adjust(left=0.085, right=0.965, top=0.845, bottom=0.085, hspace=0.10)
-    return figure, axes
-
-
-def _caption(figure: Figure, title: str, line: str) -> None:
-    figure.text(0.085, 0.957, title, fontsize=15, fontweight="bold", color=INK, va="center")
-    figure.text(0.085, 0.912, line, fontsize=10, color=MUTED, va="center")
-
-
-def _place_legend(axes: Axes) -> None:
-    """Above the picture, where it hides nothing."""
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1, borderpad=0.2, ncols=9,
-        fontsize=8.5, labelcolor=INK, frameon=False, handlelength=1.6, columnspacing=1.6,
-    )  # fmt: skip
-
-
-def _finish(
-    figure: Figure,
-    both: Sequence[Axes],
-    ends: tuple[datetime, datetime],
-    path: Path,
-    *,
-    is_estimated: bool,
-) -> None:
-    start, end = ends
-    span_of_time = max(end - start, timedelta(seconds=2))
-    locator = AutoDateLocator(tz=UTC, minticks=4, maxticks=9)
-    for axes in both:
-        axes.set_xlim(*_days([start - span_of_time * _EDGE, start + span_of_time * (1 + _EDGE)]))
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
-        axes.yaxis.set_major_formatter(FuncFormatter(_amount))
-        axes.grid(True, color=GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(colors=MUTED, labelsize=9, length=0)
-        axes.yaxis.label.set_color(MUTED)
-        axes.yaxis.label.set_fontsize(9.5)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(GRID)
-    both[1].yaxis.set_major_locator(MaxNLocator(4))
-    foot = "times are UTC" + (f"; {ESTIMATE_LEGEND}" if is_estimated else "")
-    figure.text(0.085, 0.018, foot, fontsize=8.5, color=MUTED)
-    figure.savefig(path, format="png")
-
-
-def _amount(value: float, _position: int | None = None) -> str:
-    if value == 0:
-        return "0"
-    return f"{value:,.6g}" if abs(value) < 10 else f"{value:,.10g}"
-
-
-def _days(times: Sequence[datetime]) -> list[float]:
-    return [float(date2num(moment)) for moment in times]
-
-
-def _floats(values: Iterable[Decimal]) -> list[float]:
-    return [float(value) for value in values]

@@ -28,6 +28,10 @@ class CrontabError(Exception):
     """The crontab could not be read or written, or not with these lines; for a person to read."""
 
 
+class NoCrontab(CrontabError):
+    """This machine has no cron."""
+
+
 def cron_runs() -> bool:
     return any(
         process.info["name"] in ("cron", "crond") for process in psutil.process_iter(["name"])
@@ -153,10 +157,7 @@ def write_crontab(text: str) -> None:
 def _run_crontab(argument: str, *, text: str = "") -> subprocess.CompletedProcess[str]:
     program = shutil.which("crontab")
     if program is None:
-        raise CrontabError(
-            "there is no crontab program on this machine: install cron, or use"
-            " scripts/caretakers run"
-        )
+        raise NoCrontab("there is no crontab program on this machine")
     done = subprocess.run(
         ["/usr/bin/env", "LC_ALL=C", program, argument],  # the words of its errors matter
         input=os.fsencode(text),

@@ -58,6 +58,7 @@ class Heartbeat:
     held_back: tuple[HeldBack, ...] = ()
     assets_fallen: int | None = None  # of the dump guard, and how many must fall; None: it is off
     assets_needed: int | None = None
+    settings: dict[str, str] | None = None  # what `.env` said at the start (see env_of_daemon)
 
     def age_seconds(self) -> float:
         """How old this beat is; infinite when it is from before the last boot."""

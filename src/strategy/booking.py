@@ -100,9 +100,11 @@ def compute_stop_loss_change(cycle: DcaCycle, circumstances: Circumstances) -> C
         return None
     lasted = f" for {asset.stop_loss_seconds} s" if asset.stop_loss_seconds else ""
     percent = (asset.stop_loss_percent or Decimal(0)).normalize()
+    is_last = asset.stop_loss_action is StopLossAction.DISABLE
+    then = "and the asset is disabled" if is_last else "then it cools down"
     reason = (
         f"the bid was at or below {_SHORT.plus(price):f}{lasted}, {percent:f} % below the average"
-        f" price: {cycle.quantity.normalize():f} coins are sold at the market"
+        f" price: all coins are sold at the market, {then}"
     )
     kind, severity = EventKind.STOP_LOSS_FIRED, Severity.ERROR
     event = build_event(kind, severity, cycle, asset.asset_symbol, reason)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from config import Settings, notify_socket
 from domain.orders import ExchangeOrder
 from runtime.account_lock import LOCK_IDLE_SECONDS, AccountLock
+from runtime.env_of_daemon import read_daemon_settings
 from runtime.heartbeat import Heartbeat, save_heartbeat
 from runtime.memory import give_memory_back
 from runtime.pid_file import AlreadyRunning
@@ -51,6 +52,7 @@ class Bot:
         self, settings: Settings, account_id: str, *, on_quote: Handler, on_trade_update: Handler
     ) -> None:
         self._settings = settings
+        self._env_settings = read_daemon_settings()
         self._loop = asyncio.get_running_loop()
         engine = build_engine(
             settings, why_no_orders=self._why_no_orders, on_change=self._order_changed
@@ -296,6 +298,7 @@ class Bot:
             held_back=self.market.stalls.held_back(),
             assets_fallen=len(falls.fallen) if falls else None,
             assets_needed=falls.needed if falls else None,
+            settings=self._env_settings,
         )
 
     async def stop(self) -> None:

@@ -127,6 +127,13 @@ def describe_account(settings: Settings) -> str:
     return f"{'local exchange' if settings.is_local_exchange else 'paper account'}: play money"
 
 
+def cure_of_silence(settings: Settings) -> str:
+    """What to do where the exchange does not answer."""
+    if settings.is_local_exchange:
+        return "start it: scripts/quickstart --local (or as you did before)"
+    return "check the network and https://status.alpaca.markets; nothing trades meanwhile"
+
+
 def describe_money(settings: Settings) -> str:
     """The same in a word, for the subject of a message."""
     return "LIVE" if settings.is_live else "paper"

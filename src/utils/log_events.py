@@ -45,7 +45,7 @@ class LogEvent(StrEnum):
     BUYING_PAUSED = "buying.paused", _ERROR, "five buys in a row were refused: no buys of this asset for an hour", "remove the reason given in the `order.refused` lines before it; `scripts/bot restart` tries at once"
     SELLING_REFUSED = "selling.refused", _ERROR, "five sells in a row were refused; the bot goes on trying, every five minutes at most", "read the `order.refused` lines before it: coins reserved by an order of yours, a coin that is not tradable"
     TAKE_PROFIT_SHORT = "take_profit.short", _WARNING, "coins of the cycle are missing from the account; what is there is sold. Mailed", "did you sell or move some?"
-    STOP_LOSS_FIRED = "stop.loss_fired", _ERROR, "the bid was at or below the asset's stop loss for as long as it says: the cycle buys nothing more, and is sold at the market", "nothing; `scripts/status` shows its sale"
+    STOP_LOSS_FIRED = "stop.loss_fired", _ERROR, "the bid was at or below the asset's stop loss for as long as it says: the cycle buys nothing more, and is sold at the market", "`scripts/status` shows its sale; where the asset was disabled, `scripts/assets enable` lets it buy again"
     ASSET_STOPPED = "asset.stopped", _ERROR, "a stop loss has ended the asset's cycle and disabled it (`stop_loss_action`)", "`scripts/assets enable` when it may buy again"
     PEAK_CONFIRMED = "peak.confirmed", _INFO, "the bid has reached the target of a take profit that trails, or jumped above its peak: the sale follows `peak` now, at `sell_at`"
     PEAKS_POSTPONED = "peaks.postponed", _WARNING, "the peaks of take profits that trail could not be saved; it is tried again. Logged when that begins", "if it lasts, `scripts/doctor`"

@@ -6,6 +6,7 @@ level.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -43,6 +44,34 @@ class SecretFilter(logging.Filter):
         return True
 
 
+class LogFile(RotatingFileHandler):
+    """A file that cannot be written (a full disk) is one line on standard error until it can be
+    again: what the program was called for goes on.
+    """
+
+    _has_failed = _is_failing = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._has_failed = False
+        super().emit(record)
+        self._is_failing = self._has_failed
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._has_failed = True
+        if not self._is_failing and sys.stderr is not None:
+            reason = error.strerror or str(error)
+            with contextlib.suppress(OSError):  # it may be a file on the same disk
+                print(f"cannot log to {self.baseFilename}: {reason}: make room", file=sys.stderr)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what it could not write, and has said so
+            super().close()
+
+
 def setup_logging(settings: Settings, program: str, *, console: bool = True) -> None:
     """Log to `LOG_DIR/<program>.log` (rotated) and, if `console`, to standard error, unless that is
     the file beside it in which its output is kept: no line stands in both.
@@ -53,7 +82,7 @@ def setup_logging(settings: Settings, program: str, *, console: bool = True) -> 
     settings.log_dir.mkdir(parents=True, exist_ok=True)
     formatter = logging.Formatter(_FORMAT)
     formatter.converter = time.gmtime  # UTC, as everything here
-    file = RotatingFileHandler(settings.log_dir / f"{program}.log", encoding="utf-8")
+    file = LogFile(settings.log_dir / f"{program}.log", encoding="utf-8")
     file.maxBytes, file.backupCount = _FILE_BYTES, _FILES_KEPT
     handlers: list[logging.Handler] = [file]
     outputs = (OUTPUT_NAME, f"{program}.out")

@@ -175,7 +175,7 @@ def test_what_was_acknowledged_is_wrong_no_more_comes_not_again_and_ends_without
     assert alert["cure"] in listed.output
     acknowledge(db_conn, get_open_alerts(db_conn)[0])  # the command would take the log from us
     assert alerts().code == 0
-    assert "(acknowledged)" in alerts().output
+    assert ", acknowledged " in alerts().output
     assert open_kinds(db_conn) == []
     rows = len(get_events(db_conn))
     assert check() == []

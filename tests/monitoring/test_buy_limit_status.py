@@ -211,5 +211,6 @@ def test_status_shows_the_figures_that_the_limits_count(
     assert "MAX_OPEN_LOSS_USD: 10.46 of 10 USD used, stops the next buy" in words
     assert "MAX_LOSS_USD_PER_DAY: 0.00 of 5 USD used;" in words
     assert (
-        f"DUMP_PAUSE_PERCENT: ? of 2 assets 5 % down, stops buys until {guard.until:%H:}" in words
+        f"DUMP_PAUSE_PERCENT: ? assets 5 % down (2 pause buys), stops buys until {guard.until:%H:}"
+        in words
     )

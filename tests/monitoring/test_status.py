@@ -49,6 +49,14 @@ def test_stopped_on_purpose_is_not_wrong(status, stopped, cycle):
     assert seen.json["daemon"]["reason"] == "stopped on purpose (run/stopped)"
 
 
+def test_a_full_disk_is_wrong(status, stopped, cycle, monkeypatch):
+    monkeypatch.setattr("monitoring.status.disk_space.FULL_BYTES", 10**18)
+    seen = status()
+    assert (seen.code, len(seen.json["problems"])) == (1, 1)
+    assert seen.problems.startswith("the disk is full, ")
+    assert seen.problems.endswith(" cannot be written: make room")
+
+
 def test_a_daemon_that_was_never_started_is_wrong_and_the_rest_is_shown(
     status, cycle, caretakers_ran
 ):

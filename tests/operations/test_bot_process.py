@@ -108,6 +108,12 @@ def test_start_warns_of_what_is_missing_and_of_nothing_else(
     assert bot("start", "--json").json["warnings"] == []
     assert bot("start").output.count("\n") == 1
 
+    (tmp_path / "bot.env").write_text("MAX_OPEN_LOS_USD=3\n")
+    monkeypatch.setenv("ENV_FILE", str(tmp_path / "bot.env"))
+    [misspelt] = bot("start", "--json").json["warnings"]
+    assert "MAX_OPEN_LOS_USD is no setting of this bot" in misspelt
+    assert misspelt.endswith("did you mean MAX_OPEN_LOSS_USD?")
+
 
 def test_restart_replaces_the_daemon_and_takes_a_stop_back(bot, settings, exchange, db_conn):
     set_flag(settings.run_dir, STOPPED, wanted=True)

@@ -244,3 +244,17 @@ def test_daemon_and_scripts_at_debug_never_write_a_secret(
     for where, text in texts.items():
         for secret in (KEY, SECRET, DB_PASSWORD, SMTP_PASSWORD):
             assert not any(spelling in text for spelling in spellings(secret)), where
+
+
+def test_a_full_disk_is_one_line_without_a_traceback_and_the_work_goes_on(
+    basic, root_logger, tmp_path, capsys
+):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "bot.log").symlink_to("/dev/full")
+    setup_logging(load_settings(basic), "bot", console=False)
+    for _ in range(3):
+        log_event(logging.getLogger("cli.bot"), LogEvent.BUYING_PAUSE_REQUESTED)
+    path = tmp_path / "logs" / "bot.log"
+    assert capsys.readouterr().err == (
+        f"cannot log to {path}: No space left on device: make room\n"
+    )

@@ -19,7 +19,7 @@ from monitoring.status.stalled_stream import find_stalled_stream
 from strategy.dump import MIN_ASSETS
 from utils.alpaca_client_rest import CredentialsRefused, ExchangeError, get_trading_client
 from utils.alpaca_queries import fetch_exchange_time
-from utils.formatting import describe_account, span, usd
+from utils.formatting import cure_of_silence, describe_account, span, usd
 
 CLOCK_WARN_SECONDS = 2.0
 
@@ -59,10 +59,8 @@ def check_account(facts: Facts) -> list[Finding]:
     except CredentialsRefused as error:
         return [fail("account", str(error), cure_of_wrong_keys(facts.settings))]
     except ExchangeError as error:
-        cure = "check the network and https://status.alpaca.markets; nothing trades meanwhile"
-        if facts.settings.is_local_exchange:
-            cure = "start it: scripts/quickstart --local (or as you did before)"
-        return [fail("account", f"the exchange cannot be asked: {error}", cure)]
+        text = f"the exchange cannot be asked: {error}"
+        return [fail("account", text, cure_of_silence(facts.settings))]
     found = []
     if account.blocks:
         text = f"blocked: {', '.join(account.blocks)}"

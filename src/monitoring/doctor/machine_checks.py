@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import os
 import re
 import shlex
-import shutil
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,12 +18,17 @@ from config import (
     find_loose_permissions,
     inspect_settings,
     read_env_file,
-    setting_names,
 )
 from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, fail, ok, warn
-from monitoring.status.caretaker_status import PERIOD_SECONDS, is_missing, load_caretaker_statuses
-from monitoring.status.daemon_status import load_daemon_status
+from monitoring.status.caretaker_status import (
+    PERIOD_SECONDS,
+    is_missing,
+    is_watched,
+    load_caretaker_statuses,
+)
+from monitoring.status.daemon_status import describe_changed_settings, load_daemon_status
+from monitoring.status.disk_space import count_free_bytes, existing_part
 from runtime.crontab import (
     NO_CRON,
     START_CRON,
@@ -39,8 +42,8 @@ from runtime.crontab import (
 from runtime.foreground import is_run_in_foreground
 from runtime.heartbeat import load_heartbeat
 from runtime.operator_flags import is_stopped
-from runtime.schedule import WATCHDOG
 from runtime.systemd import lingers, timers_run, user_name
+from runtime.unknown_settings import find_unknown_settings
 from utils.backup_file import list_backups
 from utils.formatting import span
 
@@ -48,7 +51,6 @@ MIN_FREE_BYTES, SCARCE_FREE_BYTES = 200_000_000, 1_000_000_000
 MAX_BACKUP_SECONDS = 2 * 86_400.0
 MAX_LOG_BYTES = 20_000_000  # the programs begin a new file at 5 MB
 STANDARD_TAKER_PERCENT = Decimal("0.25")  # Alpaca's first tier; a lower rate needs volume
-_FOREIGN_NAMES = {"ENV_FILE", "NO_COLOR"}
 
 
 def check_settings(facts: Facts) -> list[Finding]:
@@ -79,10 +81,7 @@ def check_env_file(facts: Facts) -> list[Finding]:
         return found
     except OSError as error:
         return [*found, fail(".env", str(error), f"ls -l {quoted}")]
-    for name in written.keys() - setting_names() - _FOREIGN_NAMES:
-        near = difflib.get_close_matches(name.upper(), setting_names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "remove it"
-        found.append(warn(".env", f"{name} is no setting of this bot: it does nothing", hint))
+    found += [warn(".env", text, hint) for text, hint in find_unknown_settings()]
     _, alone = inspect_settings(written)
     for problem in alone:
         if problem not in facts.problems:
@@ -113,6 +112,8 @@ def check_daemon(facts: Facts) -> list[Finding]:
     found = []
     if daemon.is_paused:
         found.append(warn("pause", "buying is paused, sells go on", "scripts/bot resume"))
+    if changed := describe_changed_settings(daemon.changed_settings):
+        found.append(fail("daemon settings", changed, "scripts/bot restart"))
     if daemon.pid is None and daemon.verdict is Verdict.START:
         return [*found, warn("daemon", "it does not run", "scripts/bot start")]
     if daemon.problem is not None:
@@ -198,17 +199,14 @@ def _unwatched(facts: Facts, crontab: str) -> Finding:
     """An error once the bot is in use: it dies silently. Not while something that is not seen from
     here, a scheduler of the user's own, runs the watchdog.
     """
-    settings, now = facts.settings, datetime.now(UTC)
-    ages = {one.script: one.age_seconds for one in load_caretaker_statuses(settings, now)}
-    age_seconds = ages[WATCHDOG.name]
-    is_watched = age_seconds is not None and age_seconds < 2 * PERIOD_SECONDS[WATCHDOG.name]
+    settings = facts.settings
     is_used = load_heartbeat(settings.run_dir) is not None and not is_stopped(settings.run_dir)
     text = (
         f"{crontab}, no timers of systemd and no scripts/caretakers run:"
         " nobody watches the bot, nothing restarts it"
     )
     cure = "scripts/install_crontab install (or install --systemd, or scripts/caretakers run)"
-    return (fail if is_used and not is_watched else warn)("crontab", text, cure)
+    return (fail if is_used and not is_watched(settings) else warn)("crontab", text, cure)
 
 
 def _blocks(facts: Facts) -> list[str]:
@@ -230,7 +228,7 @@ def check_folders(facts: Facts) -> list[Finding]:
 
 def _check_folder(subject: str, path: Path) -> Finding:
     cure = f"make it yours to write: {path}"
-    existing = _existing_part(path)
+    existing = existing_part(path)
     if not existing.is_dir():
         return fail(subject, f"{existing} is no folder", cure)
     if not os.access(existing, os.W_OK | os.X_OK):
@@ -244,14 +242,8 @@ def _check_folder(subject: str, path: Path) -> Finding:
     return ok(subject, "can be written")
 
 
-def _existing_part(path: Path) -> Path:
-    """What can be seen of it: of a folder that is closed to us Path.exists would raise."""
-    return next(one for one in (path, *path.parents) if os.path.exists(one))
-
-
 def check_disk(facts: Facts) -> list[Finding]:
-    folders = facts.settings.log_dir, facts.settings.run_dir
-    free = min(shutil.disk_usage(_existing_part(folder)).free for folder in folders)
+    free = count_free_bytes(facts.settings)
     if free < MIN_FREE_BYTES:
         text = f"{free / 1e6:.0f} MB free: soon the daemon cannot write its heartbeat and logs"
         return [fail("disk", text, "make room")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from monitoring.doctor.facts import Facts
 from monitoring.doctor.findings import Finding, fail, ok, warn
+from monitoring.status.caretaker_status import is_watched
 from monitoring.status.telegram_status import load_telegram_status
 from runtime.telegram_poller import load_beat
 from utils.formatting import counted, span
@@ -50,8 +51,11 @@ def _check_poller(facts: Facts) -> Finding:
     status = load_telegram_status(facts.settings)
     assert status is not None, "there is a token"
     if status.pid is None:
-        cure = "scripts/install_crontab install; or, in the foreground: scripts/telegram"
-        return fail("telegram", "nothing answers there: the watchdog starts it", cure)
+        if is_watched(facts.settings):
+            cure = "wait a minute: the watchdog starts what answers (logs/watchdog.log)"
+        else:
+            cure = "let the watchdog run (see crontab); or, in the foreground: scripts/telegram"
+        return fail("telegram", "nothing answers there", cure)
     if status.problem is not None:
         return fail("telegram", status.problem, "see logs/telegram.log")
     heard = "not heard from Telegram yet"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from config import Settings
-from runtime.schedule import CARETAKERS
+from runtime.schedule import CARETAKERS, WATCHDOG
 from runtime.script_runs import load_script_runs
 from utils.formatting import span
 
@@ -57,6 +57,15 @@ def load_caretaker_statuses(settings: Settings, now: datetime) -> tuple[Caretake
                 first_run_seconds=(now - first_at).total_seconds() if first_at else None,
             )
     return tuple(statuses.values())
+
+
+def is_watched(settings: Settings) -> bool:
+    """Whether something, be it no cron that can be seen from here, runs the watchdog."""
+    ages = {
+        one.script: one.age_seconds for one in load_caretaker_statuses(settings, datetime.now(UTC))
+    }
+    age_seconds = ages[WATCHDOG.name]
+    return age_seconds is not None and age_seconds < 2 * PERIOD_SECONDS[WATCHDOG.name]
 
 
 def find_caretaker_problems(caretakers: tuple[CaretakerStatus, ...]) -> list[str]:

@@ -13,8 +13,10 @@ from caretakers.watchdog import limits_of, load_memory, take_snapshot
 from config import Settings
 from monitoring.status.held_back import HeldBack, load_held
 from runtime.daemon_process import age_seconds, find_daemon, load_beat_of
+from runtime.env_of_daemon import find_changed_settings
 from runtime.operator_flags import is_paused, is_stopped
 
+_NAMES_SHOWN = 4
 SHORT_LOSS_SECONDS = 15.0  # a stream that reconnects within this is no problem
 
 
@@ -50,6 +52,7 @@ class DaemonStatus:
     held_back: tuple[HeldBack, ...] = ()
     assets_fallen: int | None = None  # as the dump guard counts them; None: not known
     assets_needed: int | None = None
+    changed_settings: tuple[str, ...] = ()  # those that `.env` has changed since it started
 
     @property
     def is_held_back(self) -> bool:
@@ -99,7 +102,18 @@ def load_daemon_status(settings: Settings) -> DaemonStatus:
         held_back=held_back,
         assets_fallen=beat.assets_fallen if beat else None,
         assets_needed=beat.assets_needed if beat else None,
+        changed_settings=find_changed_settings(beat.settings) if beat else (),
     )
+
+
+def describe_changed_settings(names: tuple[str, ...]) -> str | None:
+    """What is not in force yet, without its cure, which is a restart; None: nothing."""
+    if not names:
+        return None
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    if len(names) > _NAMES_SHOWN:
+        shown += f" and {len(names) - _NAMES_SHOWN} more"
+    return f".env has changed since the daemon started, which goes on without it: {shown}"
 
 
 def _problem_of_verdict(plan: Plan, is_running: bool, beat: Beat | None) -> str | None:

@@ -38,7 +38,12 @@ from monitoring.status.caretaker_status import (
     find_caretaker_problems,
     load_caretaker_statuses,
 )
-from monitoring.status.daemon_status import DaemonStatus, load_daemon_status
+from monitoring.status.daemon_status import (
+    DaemonStatus,
+    describe_changed_settings,
+    load_daemon_status,
+)
+from monitoring.status.disk_space import find_full_disk
 from monitoring.status.held_back import HeldBack, StateKey, find_foreign_coins
 from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.telegram_status import TelegramStatus, load_telegram_status
@@ -50,7 +55,7 @@ from utils.alpaca_client_rest import ExchangeError, get_trading_client
 from utils.alpaca_orders import pass_over_unreadable
 from utils.alpaca_queries import fetch_all_asset_rules, fetch_latest_quotes, fetch_orders
 from utils.db_utils import DatabaseError, thread_connection
-from utils.formatting import describe_account, span
+from utils.formatting import cure_of_silence, describe_account, span
 
 T = TypeVar("T")
 
@@ -88,6 +93,7 @@ class Status:
     exchange_problem: str | None
     prices_problem: str | None
     telegram: TelegramStatus | None = None
+    disk_problem: str | None = None
 
     @property
     def is_well(self) -> bool:
@@ -184,9 +190,10 @@ class StatusReader:
             events=tuple(records.events) if records else (),
             problems=(),
             database_problem=database_problem,
-            exchange_problem=exchange_problem,
+            exchange_problem=_with_cure(exchange_problem, settings),
             prices_problem=(prices_problem or _unpriced(statuses, quotes)) if statuses else None,
             telegram=load_telegram_status(settings),
+            disk_problem=find_full_disk(settings),
         )
         return replace(status, problems=tuple(find_problems(status, stalled, set(self._rules))))
 
@@ -212,7 +219,9 @@ class StatusReader:
 
 def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) -> list[str]:
     """Every thing that is wrong, one line each, the worst first. Pure."""
-    found: list[str | None] = [status.daemon.problem, stalled]
+    found: list[str | None] = [status.daemon.problem, stalled, status.disk_problem]
+    if changed := describe_changed_settings(status.daemon.changed_settings):
+        found.append(f"{changed}: scripts/bot restart")
     if status.database_problem:
         found.append(f"the database cannot be used: {status.database_problem}")
     if status.exchange_problem:
@@ -300,6 +309,12 @@ def _outcome_of(pending: Pending[T]) -> tuple[T | None, str | None]:
         return pending.result(), None
     except (ExchangeError, DatabaseError, ForeignDatabase, TookTooLong) as error:
         return None, str(error).removeprefix("database: ")
+
+
+def _with_cure(problem: str | None, settings: Settings) -> str | None:
+    """Silence has one; a refusal names its own."""
+    is_silence = problem is not None and problem.startswith("no answer")
+    return f"{problem}: {cure_of_silence(settings)}" if is_silence else problem
 
 
 def _unpriced(assets: Sequence[AssetStatus], quotes: dict[str, Quote] | None) -> str | None:
