@@ -106,6 +106,16 @@ def compute_trail(asset: DcaAsset, cycle: DcaCycle) -> Trail | None:
     return trail_from(asset, peak)
 
 
+def is_peak_over(asset: DcaAsset, cycle: DcaCycle) -> bool:
+    """Whether the cycle's peak is none any more: the trail was switched off, or its target raised
+    above it. Switched on or lowered again, it must not sell at the price of another time.
+    """
+    if cycle.trailing_peak is None or cycle.sells_now:
+        return False
+    trail = compute_trail(asset, cycle)
+    return trail is None or trail.peak is None
+
+
 def trail_from(asset: DcaAsset, peak: Decimal) -> Trail:
     """The trail of this peak. What needs a second source is rounded up to 18 places."""
     sell = compute_trail_price(asset, peak)

@@ -19,7 +19,7 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.market import AssetRules
 from domain.orders import Side
 from domain.trading_state import TradingState
-from strategy.exits import forget_clock, renew_track
+from strategy.exits import forget_clock, is_peak_over, renew_track, with_track
 from strategy.triggers import NEVER
 from trading.asset_rules_cache import AssetRulesCache
 from trading.exit_watch import ExitWatch
@@ -152,6 +152,11 @@ class AssetWatches:
             triggers = replace(triggers, buy_at_or_below=None)  # until a later refresh
         state = reading.state
         track = renew_track(watch.track, state.cycle)
+        followed = with_track(state, track)
+        if is_peak_over(followed.asset, followed.cycle):
+            self.peaks.forget(followed.cycle)
+            track = replace(track, peak=None, next_peak=None)
+            state = replace(state, cycle=replace(state.cycle, trailing_peak=None))
         watch.track = track if watch.exits is not None else forget_clock(track)
         exits = ExitWatch.of(self._settings, state, triggers, watch.track, self.peaks.note)
         if exits is not None and watch.exits is not None:

@@ -47,6 +47,7 @@ class ExitWatch:
     sell_below: float = field(init=False, default=-_INFINITY)
     stop_below: float = field(init=False, default=-_INFINITY)
     is_due: bool = field(init=False, default=False)
+    is_stale: bool = field(init=False, default=False)  # the newest quote, by our clock
     confirms_at: float = 0.0  # monotonic seconds: not before
     may_confirm: bool = field(init=False, default=True)
 
@@ -81,7 +82,9 @@ class ExitWatch:
         except WireError:
             return
         max_seconds = settings.max_quote_age_seconds
-        if (datetime.now(UTC) - quote.quoted_at).total_seconds() > max_seconds:
+        age_seconds = (datetime.now(UTC) - quote.quoted_at).total_seconds()
+        self.is_stale = age_seconds > max_seconds
+        if self.is_stale:
             return
         is_narrow = quote.spread_percent <= settings.max_spread_percent
         before = self.track.peak
@@ -119,8 +122,11 @@ class ExitWatch:
         self.is_due = seconds is not None and seconds >= self.state.asset.stop_loss_seconds
 
     def wants_sale(self, bid: float) -> bool:
-        """Whether the bid has fallen to a price at which something is to be done."""
-        return bid <= self.sell_below or (self.is_due and bid <= self.stop_below)
+        """Whether the bid has fallen to a price at which something is to be done. Of a stale quote
+        below the stop the worker says why it does nothing: a clock that is wrong must not be silent.
+        """
+        is_wanted = self.is_due or self.is_stale
+        return bid <= self.sell_below or (is_wanted and bid <= self.stop_below)
 
     @property
     def sell_above(self) -> float:

@@ -1,0 +1,66 @@
+"""Ways to lose money that an attack on trailing, stop loss and limits found: each of them cured."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from bot_parts import BTC, HELD, wire_quote
+from domain.orders import Side
+from models.cycle_data import get_cycle
+from trading.peak_saver import save_peaks
+from utils.db_utils import execute_query
+
+TRAILS = {"trailing_take_profit_percent": Decimal(1)}  # target 51,000, bought at 50,000
+
+
+async def bids(parts, *prices):
+    for price in prices:
+        await parts.see(parts.quote_both(price, price + 1))
+
+
+async def save(parts):
+    await asyncio.to_thread(save_peaks, parts.market.assets.peaks.take())
+
+
+def edit(column, value):
+    execute_query(f"UPDATE dca_assets SET {column} = %s", (value,), commit=True)
+
+
+async def test_a_peak_of_before_the_trail_was_switched_off_sells_nothing(parts, start, db_conn):
+    cycle = start(asset=TRAILS | {"max_safety_orders": 0}, **HELD)
+    await bids(parts, 51000, 50900)
+    await save(parts)
+    edit("trailing_take_profit_percent", None)
+    await bids(parts, 50800)
+    await save(parts)
+    await bids(parts, 47000)
+    edit("trailing_take_profit_percent", 1)
+    await bids(parts, 47000, 46900)
+    assert parts.orders() == [], "at a loss of 6 %, though the target was not reached since"
+    assert get_cycle(db_conn, cycle.id).trailing_peak is None
+
+
+async def test_a_peak_of_a_target_that_was_raised_is_none_when_it_is_lowered_again(parts, start):
+    start(asset=TRAILS | {"max_safety_orders": 0}, **HELD)
+    await bids(parts, 51000, 50900)
+    await save(parts)
+    edit("take_profit_percent", 5)
+    await bids(parts, 50800)
+    await save(parts)
+    await bids(parts, 47000)
+    edit("take_profit_percent", 2)
+    await bids(parts, 47000, 46900)
+    assert parts.orders() == []
+
+
+
+
+async def test_a_stop_loss_that_old_quotes_hold_up_is_said(parts, start, exchange):
+    start(asset={"stop_loss_percent": Decimal(10), "max_safety_orders": 0}, **HELD)
+    stale = datetime.now(UTC) - timedelta(seconds=60)
+    exchange.push_quote(BTC, 44000, 44001)
+    await parts.see(wire_quote(BTC, 44000, 44001, at=stale))
+    assert "by our clock" in parts.market.assets.by_symbol[BTC].last_reason
+    assert parts.orders() == []
