@@ -64,3 +64,40 @@ async def test_a_stop_loss_that_old_quotes_hold_up_is_said(parts, start, exchang
     await parts.see(wire_quote(BTC, 44000, 44001, at=stale))
     assert "by our clock" in parts.market.assets.by_symbol[BTC].last_reason
     assert parts.orders() == []
+
+
+async def test_what_keeps_a_safety_order_back_does_not_keep_a_trail_from_its_sale(
+    parts, start, monkeypatch
+):
+    start(asset=TRAILS | {"max_safety_orders": 3}, **HELD)
+    await bids(parts, 51000)
+    monkeypatch.setattr("trading.buy_limits.is_paused", lambda *args: True)
+    await bids(parts, 48000)  # below the safety order's price as well
+    assert [order.side for order in parts.orders()] == [Side.SELL]
+
+
+async def test_a_spread_too_wide_for_a_safety_order_does_not_keep_a_trail_from_its_sale(
+    parts, start
+):
+    start(asset=TRAILS | {"max_safety_orders": 3}, **HELD)
+    await bids(parts, 51000)
+    await parts.see(parts.quote_both(47000, 48500))
+    assert [order.side for order in parts.orders()] == [Side.SELL]
+
+
+async def test_a_safety_order_that_was_refused_does_not_keep_a_trail_from_its_sale(
+    parts, start, monkeypatch
+):
+    start(asset=TRAILS | {"max_safety_orders": 3}, **HELD)
+    await bids(parts, 51000)
+    monkeypatch.setattr("trading.order_placement.place_limit_buy_order", lambda *args, **kw: None)
+    await bids(parts, 48000)
+    assert parts.orders() == []
+    await bids(parts, 47999)
+    assert [order.side for order in parts.orders()] == [Side.SELL]
+
+
+async def test_a_safety_order_that_can_be_bought_still_comes_before_the_trail(parts, start):
+    start(asset=TRAILS | {"max_safety_orders": 3}, **HELD)
+    await bids(parts, 51000, 48000)
+    assert [order.side for order in parts.orders()] == [Side.BUY]
