@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from bot_parts import BTC, HELD, wire_quote
 from domain.orders import Side
 from models.cycle_data import get_cycle
+from strategy.dump import Falls
+from trading.dump_guard import DumpPause
 from trading.peak_saver import save_peaks
 from utils.db_utils import execute_query
 
@@ -101,3 +104,15 @@ async def test_a_safety_order_that_can_be_bought_still_comes_before_the_trail(pa
     start(asset=TRAILS | {"max_safety_orders": 3}, **HELD)
     await bids(parts, 51000, 48000)
     assert [order.side for order in parts.orders()] == [Side.BUY]
+
+
+def test_a_clock_that_was_set_back_makes_no_pause_longer_than_it_can_be(settings):
+    pause = DumpPause(
+        replace(settings, dump_pause_percent=Decimal(5), dump_pause_minutes=Decimal(30))
+    )
+    now = datetime.now(UTC)
+    pause.begin(Falls(percents={"A": 6.0, "B": 6.0}, limit_percent=5.0), now)
+    set_back = now - timedelta(days=1)
+    assert pause.why_no_buys(set_back) is not None
+    assert pause.why_no_buys(set_back + timedelta(minutes=29)) is not None
+    assert pause.why_no_buys(set_back + timedelta(minutes=31)) is None
