@@ -161,6 +161,7 @@ class AssetWatches:
         exits = ExitWatch.of(self._settings, state, triggers, watch.track, self.peaks.note)
         if exits is not None and watch.exits is not None:
             exits.confirms_at = watch.exits.confirms_at
+            exits.quoted_at = watch.exits.quoted_at
         watch.set_triggers(triggers, exits)
 
     def _review(self, watch: SymbolWatch, reading: Reading) -> None:

@@ -8,7 +8,7 @@ follows from one is strategy.exits'. Used in the event loop only; asks and write
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -48,6 +48,7 @@ class ExitWatch:
     stop_below: float = field(init=False, default=-_INFINITY)
     is_due: bool = field(init=False, default=False)
     is_stale: bool = field(init=False, default=False)  # the newest quote, by our clock
+    quoted_at: datetime | None = None  # of the last quote that was followed
     confirms_at: float = 0.0  # monotonic seconds: not before
     may_confirm: bool = field(init=False, default=True)
 
@@ -86,6 +87,10 @@ class ExitWatch:
         self.is_stale = age_seconds > max_seconds
         if self.is_stale:
             return
+        # By the quotes' own times, too: our clock stands still while the machine sleeps.
+        last_at, self.quoted_at = self.quoted_at, quote.quoted_at
+        if last_at is not None and (quote.quoted_at - last_at).total_seconds() > 2 * max_seconds:
+            self.track = replace(self.track, below_since=None)
         is_narrow = quote.spread_percent <= settings.max_spread_percent
         before = self.track.peak
         self.track = follow_quote(

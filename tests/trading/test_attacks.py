@@ -116,3 +116,25 @@ def test_a_clock_that_was_set_back_makes_no_pause_longer_than_it_can_be(settings
     assert pause.why_no_buys(set_back) is not None
     assert pause.why_no_buys(set_back + timedelta(minutes=29)) is not None
     assert pause.why_no_buys(set_back + timedelta(minutes=31)) is None
+
+
+async def test_a_machine_that_slept_begins_the_clock_of_a_stop_anew(parts, start, monkeypatch):
+    """The monotonic clock stands still meanwhile, and nobody watched: it was no time below."""
+    stops = {"stop_loss_percent": Decimal(10), "stop_loss_seconds": 60, "max_safety_orders": 0}
+    start(asset=stops, **HELD)
+    await bids(parts, 44000)
+    watch, woke = parts.market.assets.by_symbol[BTC], datetime.now(UTC) + timedelta(hours=8)
+    now = watch.received_at
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return woke
+
+    monkeypatch.setattr("trading.exit_watch.datetime", Later)
+
+    def quote(at):
+        return watch.accept(wire_quote(BTC, 44000.0, 44001.0, at=woke), 44000.0, 44001.0, at)
+
+    assert not any(quote(now + second) for second in (10, 20, 30, 40, 50, 60))
+    assert quote(now + 70)
