@@ -205,8 +205,8 @@ def _account_findings(
     texts = []
     asset = preview.asset
     if preview.rest is not None and preview.state is not None:
-        stopped = describe_due_stop(asset, preview.state.cycle, view.quote.bid)
-        texts += [] if stopped is None else [stopped]
+        due_stop = describe_due_stop(asset, preview.state.cycle, view.quote.bid)
+        texts += [] if due_stop is None else [due_stop]
     if asset.is_enabled and preview.needed_usd > preview.spendable_usd:
         refused = "the last safety orders would be refused"
         if preview.rest is None and asset.base_order_amount > preview.spendable_usd:

@@ -229,7 +229,7 @@ class SimulatedTrader:
             sale = decide(
                 self._seen, self.rules, fee_rate, bid=bid, ask=ask, now=now, may_buy=False
             )
-            is_buy = sale is None or not sale.is_sale  # as the daemon: what stops buys stops no sale
+            is_buy = sale is None or not sale.is_sale  # what stops buys stops no sale
         try:
             if is_buy and is_wide:
                 return self._refused(now, "the spread is wider than MAX_SPREAD_PERCENT")

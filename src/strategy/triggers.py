@@ -158,7 +158,7 @@ def decide(
     may_buy: bool = True,
 ) -> Decision | None:
     """What `state` asks for at this quote: a stop loss before a safety order, a safety order before
-    a take profit (phase 6). `may_buy`: False where the buy is kept back; a trail sells all the same.
+    a take profit (phase 6). `may_buy`: False where the buy is kept back: a trail sells.
     """
     triggers = compute_triggers(state, rules, fee_rate)
     stop = triggers.stop_at_or_below

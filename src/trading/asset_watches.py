@@ -160,8 +160,7 @@ class AssetWatches:
         watch.track = track if watch.exits is not None else forget_clock(track)
         exits = ExitWatch.of(self._settings, state, triggers, watch.track, self.peaks.note)
         if exits is not None and watch.exits is not None:
-            exits.confirms_at = watch.exits.confirms_at
-            exits.quoted_at = watch.exits.quoted_at
+            exits.take_over(watch.exits)
         watch.set_triggers(triggers, exits)
 
     def _review(self, watch: SymbolWatch, reading: Reading) -> None:
@@ -282,6 +281,15 @@ class AssetWatches:
             # The watchdog sees only a stream that is silent as a whole.
             reason = "no usable quote of it comes although the stream lives"
             self.stalls.hold(watch.symbol, reason, now, since=blind_since, cure=_ALPACAS_PAGE)
+        elif not wants and watch.exits is not None and watch.exits.is_starved(now):
+            max_seconds = self._settings.max_quote_age_seconds
+            reason = (
+                "its bid is below its stop loss, and its quotes come too seldom for the time that"
+                f" it waits (more than {max_seconds:g} s apart)"
+            )
+            cure = f"scripts/assets edit {watch.symbol} --stop-loss-seconds 0"
+            since = watch.exits.below_first_at
+            self.stalls.hold(watch.symbol, reason, now, since=since, cure=cure)
         elif stream_lives and not wants:
             self.stalls.release(watch.symbol, "the price asks for no order any more")
 

@@ -58,8 +58,6 @@ async def test_a_peak_of_a_target_that_was_raised_is_none_when_it_is_lowered_aga
     assert parts.orders() == []
 
 
-
-
 async def test_a_stop_loss_that_old_quotes_hold_up_is_said(parts, start, exchange):
     start(asset={"stop_loss_percent": Decimal(10), "max_safety_orders": 0}, **HELD)
     stale = datetime.now(UTC) - timedelta(seconds=60)
@@ -138,3 +136,18 @@ async def test_a_machine_that_slept_begins_the_clock_of_a_stop_anew(parts, start
 
     assert not any(quote(now + second) for second in (10, 20, 30, 40, 50, 60))
     assert quote(now + 70)
+
+
+async def test_quotes_too_seldom_for_the_clock_of_a_stop_are_a_stall(parts, start):
+    stops = {"stop_loss_percent": Decimal(10), "stop_loss_seconds": 60, "max_safety_orders": 0}
+    start(asset=stops, **HELD)
+    await bids(parts, 44000)
+    watch = parts.market.assets.by_symbol[BTC]
+    first = watch.received_at
+    watch.exits.below_first_at = first - 700  # as if quotes came every 20 s, for so long
+    await bids(parts, 44000)
+    [held] = parts.market.stalls.held_back()
+    assert "come too seldom" in held.reason
+    await bids(parts, 45001)
+    await parts.see()
+    assert parts.market.stalls.held_back() == ()
