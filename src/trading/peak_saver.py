@@ -13,7 +13,7 @@ from decimal import Decimal
 from domain.cycle import DcaCycle
 from models.cycle_data import forget_trailing_peak, save_trailing_peak
 from trading.exit_watch import ExitWatch
-from utils.db_utils import thread_connection
+from utils.db_utils import DatabaseError, thread_connection
 
 SAVE_SECONDS = 1.0  # between two
 # By the cycle's id. None: the peak that its row has is none any more.
@@ -57,9 +57,14 @@ def save_peaks(peaks: Peaks) -> None:
     Raises:
         DatabaseError: some were not saved; saving them again changes nothing.
     """
-    connection = thread_connection()
+    connection, failure = thread_connection(), None
     for cycle, peak in peaks.values():
-        if peak is None:
-            forget_trailing_peak(connection, cycle)
-        else:
-            save_trailing_peak(connection, cycle, peak)
+        try:
+            if peak is None:
+                forget_trailing_peak(connection, cycle)
+            else:
+                save_trailing_peak(connection, cycle, peak)
+        except DatabaseError as error:  # a row that somebody locks keeps no other from being saved
+            failure = error
+    if failure is not None:
+        raise failure

@@ -7,13 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
 from bot_parts import BTC, HELD, wire_quote
 from domain.orders import Side
 from models.cycle_data import get_cycle
 from strategy.dump import Falls
+from trading import peak_saver
 from trading.dump_guard import DumpPause
 from trading.peak_saver import save_peaks
-from utils.db_utils import execute_query
+from utils.db_utils import DatabaseError, execute_query
 
 TRAILS = {"trailing_take_profit_percent": Decimal(1)}  # target 51,000, bought at 50,000
 
@@ -151,3 +154,19 @@ async def test_quotes_too_seldom_for_the_clock_of_a_stop_are_a_stall(parts, star
     await bids(parts, 45001)
     await parts.see()
     assert parts.market.stalls.held_back() == ()
+
+
+def test_a_peak_that_cannot_be_saved_keeps_no_other_from_being_saved(start, db_conn, monkeypatch):
+    locked = start(asset=TRAILS, **HELD)
+    other = start(symbol="ETH/USD", asset=TRAILS, **HELD)
+    real = peak_saver.save_trailing_peak
+
+    def save_one(connection, cycle, peak):
+        if cycle.id == locked.id:
+            raise DatabaseError("somebody holds a lock on its row")
+        return real(connection, cycle, peak)
+
+    monkeypatch.setattr(peak_saver, "save_trailing_peak", save_one)
+    with pytest.raises(DatabaseError):
+        save_peaks({cycle.id: (cycle, Decimal(52000)) for cycle in (locked, other)})
+    assert get_cycle(db_conn, other.id).trailing_peak == 52000
