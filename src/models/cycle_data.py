@@ -129,6 +129,17 @@ def save_trailing_peak(db_conn: MySQLConnectionAbstract, cycle: DcaCycle, peak: 
     return write(db_conn, query, peak, *known, peak) == 1
 
 
+def forget_trailing_peak(db_conn: MySQLConnectionAbstract, cycle: DcaCycle) -> bool:
+    """The peak of `cycle`, or a lower one, is none any more; True when there was one. `updated_at`
+    stays, as it does when one is saved.
+    """
+    query = (
+        "UPDATE dca_cycles SET trailing_peak = NULL, updated_at = updated_at"
+        " WHERE id = %s AND order_seq = %s AND trailing_peak <= %s"
+    )
+    return write(db_conn, query, cycle.id, cycle.order_seq, cycle.trailing_peak) == 1
+
+
 def update_cycle(
     db_conn: MySQLConnectionAbstract, cycle_id: int, updates: Mapping[str, Any]
 ) -> bool:

@@ -35,7 +35,7 @@ from operations.preview import MarketView, load_market_view
 from operations.refused import Refused
 from strategy.asset_checks import find_renaming, find_sale_problems
 from strategy.cycle_plan import CyclePlan, plan_cycle
-from strategy.exits import compute_take_profit_price
+from strategy.exits import compute_take_profit_price, describe_due_stop
 from strategy.fees import compute_qty_before_fee
 from strategy.ladder import count_safety_orders_paid
 from strategy.order_identity import compute_client_order_id
@@ -65,6 +65,9 @@ class Adoption:
     def warnings(self) -> list[str]:
         """What the user must know before the coins are the bot's."""
         target = compute_take_profit_price(self.asset, self.average_price)
+        stopped = describe_due_stop(self.asset, self.as_state().cycle, self.bid)
+        if stopped is not None:
+            return [stopped]
         if self.bid < target:
             return []
         return [

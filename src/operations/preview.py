@@ -24,6 +24,7 @@ from operations.refused import Refused
 from strategy.asset_checks import Finding, check_asset, find_number_problems
 from strategy.cycle_plan import CyclePlan, plan_cycle
 from strategy.earning import compute_default_order_usd
+from strategy.exits import describe_due_stop
 from strategy.ladder import compute_ladder_usd, compute_on_order_usd, compute_remaining_usd
 from strategy.losses import find_stopped_order
 from strategy.sizing import is_dust, is_unsellable
@@ -203,6 +204,9 @@ def _account_findings(
     """Warnings that depend on the account and on the other assets."""
     texts = []
     asset = preview.asset
+    if preview.rest is not None and preview.state is not None:
+        due_stop = describe_due_stop(asset, preview.state.cycle, view.quote.bid)
+        texts += [] if due_stop is None else [due_stop]
     if asset.is_enabled and preview.needed_usd > preview.spendable_usd:
         refused = "the last safety orders would be refused"
         if preview.rest is None and asset.base_order_amount > preview.spendable_usd:

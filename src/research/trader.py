@@ -224,12 +224,16 @@ class SimulatedTrader:
         if decision.fires_stop:  # and then it is sold, whatever the price
             cycle = replace(self.state.cycle, stop_loss_fired=True)
             self._set_state(replace(self.state, cycle=cycle))
+        is_wide, is_buy = self._is_wide(bid, ask), decision.side is Side.BUY
+        if is_buy and (is_wide or self._refused_at_version == self.account.version):
+            sale = decide(
+                self._seen, self.rules, fee_rate, bid=bid, ask=ask, now=now, may_buy=False
+            )
+            is_buy = sale is None or not sale.is_sale  # what stops buys stops no sale
         try:
-            if decision.side is Side.BUY:
-                if self._is_wide(bid, ask):
-                    return self._refused(now, "the spread is wider than MAX_SPREAD_PERCENT")
-                return self._buy(decision, ask, now)
-            return self._sell(bid, now)
+            if is_buy and is_wide:
+                return self._refused(now, "the spread is wider than MAX_SPREAD_PERCENT")
+            return self._buy(decision, ask, now) if is_buy else self._sell(bid, now)
         except SizingError as error:
             return self._refused(now, str(error))
 

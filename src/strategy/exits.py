@@ -81,6 +81,20 @@ def may_stop(cycle: DcaCycle) -> bool:
     return cycle.status in (CycleStatus.WATCHING, CycleStatus.BUYING) and not cycle.sells_now
 
 
+def describe_due_stop(asset: DcaAsset, cycle: DcaCycle, bid: Decimal) -> str | None:
+    """That the stop loss of what the cycle holds fires at this bid, for who is about to make it so;
+    None: it does not.
+    """
+    stop = compute_stop_price(asset, cycle)
+    if stop is None or bid > stop or not may_stop(cycle):
+        return None
+    waits = f" after {asset.stop_loss_seconds} s" if asset.stop_loss_seconds else " at once"
+    return (
+        f"the bid of {bid.normalize():,f} USD is at or below the cycle's stop loss of"
+        f" {stop.normalize():,f} USD: a running bot sells these coins{waits}, at a loss"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
     """The prices of a take profit that trails.
@@ -104,6 +118,16 @@ def compute_trail(asset: DcaAsset, cycle: DcaCycle) -> Trail | None:
     if peak is None or peak < round_stored(target):
         return Trail(confirm_at_or_above=target)
     return trail_from(asset, peak)
+
+
+def is_peak_over(asset: DcaAsset, cycle: DcaCycle) -> bool:
+    """Whether the cycle's peak is none any more: the trail was switched off, or its target raised
+    above it. Switched on or lowered again, it must not sell at the price of another time.
+    """
+    if cycle.trailing_peak is None or cycle.sells_now:
+        return False
+    trail = compute_trail(asset, cycle)
+    return trail is None or trail.peak is None
 
 
 def trail_from(asset: DcaAsset, peak: Decimal) -> Trail:

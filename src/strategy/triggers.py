@@ -155,15 +155,17 @@ def decide(
     bid: Decimal,
     ask: Decimal,
     now: datetime,
+    may_buy: bool = True,
 ) -> Decision | None:
     """What `state` asks for at this quote: a stop loss before a safety order, a safety order before
-    a take profit (phase 6).
+    a take profit (phase 6). `may_buy`: False where the buy is kept back: a trail sells.
     """
     triggers = compute_triggers(state, rules, fee_rate)
     stop = triggers.stop_at_or_below
     if stop is not None and is_stop_due(state, bid, stop):
         return Decision(Side.SELL, Purpose.STOP_LOSS, stop, fires_stop=True, is_falling=True)
     waits = triggers.buy_not_before is not None and now < triggers.buy_not_before
+    waits = waits or not may_buy
     if triggers.buy_at_or_below is not None and ask <= triggers.buy_at_or_below and not waits:
         purpose = triggers.buy_purpose
         assert purpose is not None, "a buy trigger always has a purpose"

@@ -19,7 +19,7 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.market import AssetRules
 from domain.orders import Side
 from domain.trading_state import TradingState
-from strategy.exits import forget_clock, renew_track
+from strategy.exits import forget_clock, is_peak_over, renew_track, with_track
 from strategy.triggers import NEVER
 from trading.asset_rules_cache import AssetRulesCache
 from trading.exit_watch import ExitWatch
@@ -152,10 +152,15 @@ class AssetWatches:
             triggers = replace(triggers, buy_at_or_below=None)  # until a later refresh
         state = reading.state
         track = renew_track(watch.track, state.cycle)
+        followed = with_track(state, track)
+        if is_peak_over(followed.asset, followed.cycle):
+            self.peaks.forget(followed.cycle)
+            track = replace(track, peak=None, next_peak=None)
+            state = replace(state, cycle=replace(state.cycle, trailing_peak=None))
         watch.track = track if watch.exits is not None else forget_clock(track)
         exits = ExitWatch.of(self._settings, state, triggers, watch.track, self.peaks.note)
         if exits is not None and watch.exits is not None:
-            exits.confirms_at = watch.exits.confirms_at
+            exits.take_over(watch.exits)
         watch.set_triggers(triggers, exits)
 
     def _review(self, watch: SymbolWatch, reading: Reading) -> None:
@@ -276,6 +281,15 @@ class AssetWatches:
             # The watchdog sees only a stream that is silent as a whole.
             reason = "no usable quote of it comes although the stream lives"
             self.stalls.hold(watch.symbol, reason, now, since=blind_since, cure=_ALPACAS_PAGE)
+        elif not wants and watch.exits is not None and watch.exits.is_starved(now):
+            max_seconds = self._settings.max_quote_age_seconds
+            reason = (
+                "its bid is below its stop loss, and its quotes come too seldom for the time that"
+                f" it waits (more than {max_seconds:g} s apart)"
+            )
+            cure = f"scripts/assets edit {watch.symbol} --stop-loss-seconds 0"
+            since = watch.exits.below_first_at
+            self.stalls.hold(watch.symbol, reason, now, since=since, cure=cure)
         elif stream_lives and not wants:
             self.stalls.release(watch.symbol, "the price asks for no order any more")
 

@@ -92,7 +92,7 @@ def read_state(symbol: str, known: TradingState | None) -> TradingState | None:
 @dataclass(slots=True)
 class Attempt:
     """Of one call that considers one symbol. `read_at`: monotonic seconds, before the row was read
-    last.
+    last. `may_buy`: False once its buy is kept back.
     """
 
     state: TradingState
@@ -103,6 +103,7 @@ class Attempt:
     read_at: float
     questions: Questions
     has_asked: bool = False
+    may_buy: bool = True
 
     def tracked_state(self) -> TradingState:
         """What it is decided on: the row, and what the quotes say up to the newest."""

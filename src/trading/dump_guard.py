@@ -67,10 +67,18 @@ class DumpPause:
 
     def why_no_buys(self, now: datetime) -> str | None:
         """Why nothing is bought now, as far as is known without asking the database."""
+        self._bound(now)
         until = self._until
         if until is None or now >= until:
             return None
         return f"the market fell ({SETTING}): no buys until {clock(until)} UTC; sells go on"
+
+    def _bound(self, now: datetime) -> None:
+        """A clock that was set back makes it no longer than it can be."""
+        latest = now + timedelta(minutes=float(self._settings.dump_pause_minutes))
+        with self._lock:
+            if self._until is not None and self._until > latest:
+                self._until, self._is_saved = latest, False
 
     def load(self) -> None:
         """Learn of the pause that a daemon before this one began; once. Blocking.
@@ -104,6 +112,7 @@ class DumpPause:
 
     def needs_saving(self, now: datetime) -> bool:
         """Whether the database does not know yet that it began, or that it is over."""
+        self._bound(now)
         with self._lock:
             if self._until is not None and now >= self._until:
                 self._until, self._is_saved = None, False

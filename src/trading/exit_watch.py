@@ -8,7 +8,7 @@ follows from one is strategy.exits'. Used in the event loop only; asks and write
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -47,6 +47,9 @@ class ExitWatch:
     sell_below: float = field(init=False, default=-_INFINITY)
     stop_below: float = field(init=False, default=-_INFINITY)
     is_due: bool = field(init=False, default=False)
+    is_stale: bool = field(init=False, default=False)  # the newest quote, by our clock
+    below_first_at: float | None = None  # monotonic: below the stop since, whatever the gaps
+    quoted_at: datetime | None = None  # of the last quote that was followed
     confirms_at: float = 0.0  # monotonic seconds: not before
     may_confirm: bool = field(init=False, default=True)
 
@@ -81,8 +84,18 @@ class ExitWatch:
         except WireError:
             return
         max_seconds = settings.max_quote_age_seconds
-        if (datetime.now(UTC) - quote.quoted_at).total_seconds() > max_seconds:
+        age_seconds = (datetime.now(UTC) - quote.quoted_at).total_seconds()
+        self.is_stale = age_seconds > max_seconds
+        if self.is_stale:
             return
+        # By the quotes' own times, too: our clock stands still while the machine sleeps.
+        last_at, self.quoted_at = self.quoted_at, quote.quoted_at
+        if last_at is not None and (quote.quoted_at - last_at).total_seconds() > 2 * max_seconds:
+            self.track = replace(self.track, below_since=None)
+        if self.stop_price is None or quote.bid > self.stop_price:
+            self.below_first_at = None
+        elif self.below_first_at is None:
+            self.below_first_at = now
         is_narrow = quote.spread_percent <= settings.max_spread_percent
         before = self.track.peak
         self.track = follow_quote(
@@ -118,9 +131,25 @@ class ExitWatch:
         seconds = self.track.below_seconds
         self.is_due = seconds is not None and seconds >= self.state.asset.stop_loss_seconds
 
+    def is_starved(self, now: float) -> bool:
+        """Whether its stop loss would have fired if its quotes came often enough for the clock."""
+        if self.below_first_at is None or self.is_due:
+            return False
+        least = self.state.asset.stop_loss_seconds + self.settings.max_quote_age_seconds
+        return now - self.below_first_at > least
+
+    def take_over(self, before: ExitWatch) -> None:
+        """What `before`, of the same asset, knows of the quotes."""
+        self.confirms_at, self.quoted_at = before.confirms_at, before.quoted_at
+        if before.track.holding == self.track.holding and before.stop_price == self.stop_price:
+            self.below_first_at = before.below_first_at
+
     def wants_sale(self, bid: float) -> bool:
-        """Whether the bid has fallen to a price at which something is to be done."""
-        return bid <= self.sell_below or (self.is_due and bid <= self.stop_below)
+        """Whether the bid has fallen to a price at which something is to be done. Of a stale quote
+        below the stop the worker says why it does nothing: a wrong clock must not be silent.
+        """
+        is_wanted = self.is_due or self.is_stale
+        return bid <= self.sell_below or (is_wanted and bid <= self.stop_below)
 
     @property
     def sell_above(self) -> float:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 from config import Settings
 from domain.cycle import CycleStatus, DcaCycle
@@ -150,13 +151,22 @@ class OrderPlacer:
             attempt = Attempt(state, rules, newest_quote, track, guard, read_at, questions)
             if decision.fires_stop and state.cycle.status is CycleStatus.BUYING:
                 return self._fire_stop(attempt, decision)  # what was sent is known: that buy
+            if guard.seconds_until_allowed(side, time.monotonic()) > 0:
+                decision = self._sale_instead(attempt, decision) or decision
+                side = decision.side
             if waiting := self._still_waiting(state, side):
                 return waiting
             if decision.fires_stop:
                 return self._fire_stop(attempt, decision)
             if decision.is_peak:
                 return self._confirm_peak(attempt, decision)
-            return self._place(attempt, decision, has_turn)
+            try:
+                return self._place(attempt, decision, has_turn)
+            except Skip:
+                if (sale := self._sale_instead(attempt, decision)) is None:
+                    raise
+                side = sale.side
+                return self._still_waiting(state, side) or self._place(attempt, sale, has_turn)
         except Skip as skip:
             return replace(skip.placement, side=skip.placement.side or side)
         except ExchangeError as error:
@@ -195,10 +205,26 @@ class OrderPlacer:
         except Skip:
             return
 
+    def _sale_instead(self, attempt: Attempt, decision: Decision) -> Decision | None:
+        """The sale of a trail whose price is reached, too, where the safety order of this decision
+        is kept back: what stops buys stops no sale.
+        """
+        if decision.side is not Side.BUY or (quote := attempt.newest_quote()) is None:
+            return None
+        attempt.may_buy = False
+        sale = self._decide(attempt.tracked_state(), attempt.rules, quote, may_buy=False)
+        return sale if sale is not None and sale.is_sale else None
+
     def _decide(
-        self, state: TradingState, rules: AssetRules, quote: Quote | None
+        self,
+        state: TradingState,
+        rules: AssetRules,
+        quote: Quote | None,
+        *,
+        may_buy: bool = True,
     ) -> Decision | None:
-        """What `state` asks for at `quote`; without one only the sale that the user wants.
+        """What `state` asks for at `quote`; without one only the sale that the user wants. Where
+        the spread is too wide for a buy: the sale that is due, too.
 
         Raises:
             Skip: it asks for a buy, or sees a peak, and the spread is too wide for one. A sale
@@ -207,10 +233,14 @@ class OrderPlacer:
         fee_rate, now = self.settings.taker_fee_rate, datetime.now(UTC)
         if quote is None:
             return decide_close(state, rules, fee_rate)
-        decision = decide(state, rules, fee_rate, bid=quote.bid, ask=quote.ask, now=now)
-        most = self.settings.max_spread_percent
+        decide_at = partial(decide, state, rules, fee_rate, bid=quote.bid, ask=quote.ask, now=now)
+        decision, most = decide_at(may_buy=may_buy), self.settings.max_spread_percent
         if decision is None or quote.spread_percent <= most:
             return decision
+        if decision.side is Side.BUY:
+            sale = decide_at(may_buy=False)
+            if sale is not None and sale.is_sale:
+                return sale
         if decision.side is Side.BUY or decision.is_peak:
             held_back = "no peak is followed" if decision.is_peak else "no buys"
             raise Skip(
@@ -340,7 +370,8 @@ class OrderPlacer:
             if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
                 confirm_take_profit(decision, fetch_latest_quote(rules.symbol).bid)
             quote = attempt.newest_quote()
-            final = self._decide(attempt.tracked_state(), rules, quote)
+            tracked, may_buy = attempt.tracked_state(), attempt.may_buy
+            final = self._decide(tracked, rules, quote, may_buy=may_buy)
             if final is None or not final.is_sale:
                 return _nothing(quote)
             decision = final

@@ -11,12 +11,13 @@ import asyncio
 from decimal import Decimal
 
 from domain.cycle import DcaCycle
-from models.cycle_data import save_trailing_peak
+from models.cycle_data import forget_trailing_peak, save_trailing_peak
 from trading.exit_watch import ExitWatch
-from utils.db_utils import thread_connection
+from utils.db_utils import DatabaseError, thread_connection
 
 SAVE_SECONDS = 1.0  # between two
-Peaks = dict[int, tuple[DcaCycle, Decimal]]  # by the cycle's id
+# By the cycle's id. None: the peak that its row has is none any more.
+Peaks = dict[int, tuple[DcaCycle, Decimal | None]]
 
 
 class RisenPeaks:
@@ -32,6 +33,11 @@ class RisenPeaks:
             cycle = watch.state.cycle
             self._peaks[cycle.id] = cycle, peak
             self.waits.set()
+
+    def forget(self, cycle: DcaCycle) -> None:
+        """Its peak is none any more, neither the one that its row has nor a higher one."""
+        self._peaks[cycle.id] = cycle, None
+        self.waits.set()
 
     def take(self) -> Peaks:
         """All of them, to be saved now."""
@@ -51,6 +57,14 @@ def save_peaks(peaks: Peaks) -> None:
     Raises:
         DatabaseError: some were not saved; saving them again changes nothing.
     """
-    connection = thread_connection()
+    connection, failure = thread_connection(), None
     for cycle, peak in peaks.values():
-        save_trailing_peak(connection, cycle, peak)
+        try:
+            if peak is None:
+                forget_trailing_peak(connection, cycle)
+            else:
+                save_trailing_peak(connection, cycle, peak)
+        except DatabaseError as error:  # a row that somebody locks keeps no other from being saved
+            failure = error
+    if failure is not None:
+        raise failure

@@ -9,7 +9,7 @@ import pytest
 
 from bot_parts import BotParts
 from domain.cycle import CycleStatus
-from models.asset_config import get_asset_config
+from models.asset_config import get_asset_config, update_asset_config
 from models.cycle_data import create_cycle, get_cycle, get_latest_cycle, update_cycle
 from models.events import get_events
 from models.order_journal import get_bought_usd_since, get_entries_of_cycle
@@ -208,3 +208,27 @@ def test_what_moved_while_the_user_was_reading_is_not_adopted(
 )
 def test_the_cost_of_the_coins_says_how_far_down_the_ladder_they_are(btc, cost, count):
     assert count_safety_orders_paid(btc, Decimal(cost)) == count
+
+
+@pytest.mark.parametrize(("bid", "is_warned"), [("45001", False), ("45000", True)])
+def test_coins_that_a_stop_loss_would_sell_at_once_are_named_before_the_question(
+    assets, exchange, db_conn, btc, bid, is_warned
+):
+    update_asset_config(db_conn, btc.id, {"stop_loss_percent": Decimal(10)})
+    exchange.set_balance("BTC/USD", "0.00399", "50000")
+    exchange.push_quote("BTC/USD", bid, bid)
+    asked = assets("adopt", "BTC/USD")
+    assert ("stop loss of 45,000 USD" in " ".join(asked.output.split())) is is_warned
+
+
+@pytest.mark.parametrize(("percent", "is_warned"), [("11", False), ("10", True)])
+def test_an_edit_that_makes_the_stop_loss_sell_at_once_says_so(
+    assets, exchange, db_conn, btc, percent, is_warned
+):
+    cycle = get_latest_cycle(db_conn, btc.id)
+    held = {"quantity": Decimal("0.004"), "average_purchase_price": Decimal(50000)}
+    update_cycle(db_conn, cycle.id, held | {"last_order_fill_price": Decimal(50000)})
+    exchange.set_balance("BTC/USD", "0.004", "50000")
+    exchange.push_quote("BTC/USD", "45000", "45000")
+    asked = assets("edit", "BTC/USD", "--stop-loss", percent)
+    assert ("stop loss of 45,000 USD" in " ".join(asked.output.split())) is is_warned
