@@ -145,12 +145,12 @@ class OrderPlacer:
             if (decision := self._decide(with_track(state, track()), rules, quote)) is None:
                 return _nothing(quote)
             side = decision.side
-            if decision.cancels_buy:
+            is_buying = state.cycle.status is CycleStatus.BUYING
+            if decision.cancels_buy or (decision.fires_stop and is_buying):
+                # What the buy has filled may not be booked yet, and lowers the stop: its end first.
                 return self._cancel_open_buy(state, rules, decision)
             guard = self.guard(symbol)
             attempt = Attempt(state, rules, newest_quote, track, guard, read_at, questions)
-            if decision.fires_stop and state.cycle.status is CycleStatus.BUYING:
-                return self._fire_stop(attempt, decision)  # what was sent is known: that buy
             if guard.seconds_until_allowed(side, time.monotonic()) > 0:
                 decision = self._sale_instead(attempt, decision) or decision
                 side = decision.side
@@ -442,7 +442,7 @@ class OrderPlacer:
         booked, the next quote sells.
         """
         order_id, guard = state.cycle.latest_order_id, self.guard(rules.symbol)
-        due = "the take profit is reached"
+        due = f"the {'stop loss' if decision.fires_stop else 'take profit'} is reached"
         if decision.at_any_price:
             due = "its stop loss fired" if state.cycle.stop_loss_fired else "it is to be closed"
         self._refuse_while_halted()

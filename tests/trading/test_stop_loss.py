@@ -141,19 +141,42 @@ async def test_the_clock_begins_anew_after_a_safety_fill_and_a_restart(
         await again.market.stop()
 
 
-async def test_it_fires_while_a_buy_rests_and_cancels_it_first(parts, start, exchange, db_conn):
+async def test_a_buy_that_rests_is_canceled_and_booked_before_it_fires(
+    parts, start, exchange, db_conn
+):
     cycle = start(asset=STOPS | {"max_safety_orders": 2}, **HELD)
     exchange.push_quote(BTC, 49000, 49001)
     buy(parts, cycle, qty="0.001", price="44000")
     parts.sweep()
     assert get_cycle(db_conn, cycle.id).status is CycleStatus.BUYING
     await bids(parts, 45000)
-    assert get_cycle(db_conn, cycle.id).stop_loss_fired
+    assert not get_cycle(db_conn, cycle.id).stop_loss_fired
     parts.sweep()
+    await bids(parts, 45000)
+    assert get_cycle(db_conn, cycle.id).stop_loss_fired
     await parts.see()
     parts.sweep()
     assert [order.status for order in parts.orders()] == ["canceled", "filled"]
     assert purposes(db_conn, cycle) == [Purpose.SAFETY, Purpose.STOP_LOSS]
+
+
+async def test_a_safety_order_that_filled_and_is_not_booked_lowers_the_stop_first(
+    parts, start, exchange, db_conn
+):
+    """Found by chaos: the stop of the average before the fill is no stop any more."""
+    cycle = start(asset=STOPS | {"max_safety_orders": 2}, **HELD)
+    exchange.push_quote(BTC, 49000, 49001)
+    buy(parts, cycle, qty="0.001", price="44000")
+    parts.sweep()
+    assert get_cycle(db_conn, cycle.id).status is CycleStatus.BUYING
+    exchange.push_quote(BTC, 43990, 43991)  # it fills, and nothing is booked
+    await bids(parts, 44900)
+    assert not get_cycle(db_conn, cycle.id).stop_loss_fired
+    parts.sweep()
+    await bids(parts, 44900)
+    held = get_cycle(db_conn, cycle.id)
+    assert (held.status, held.stop_loss_fired) == (CycleStatus.WATCHING, False)
+    assert held.average_purchase_price < 50000
 
 
 async def test_it_does_not_fire_while_a_sale_is_on_its_way(parts, start, exchange, db_conn):
