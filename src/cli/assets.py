@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from cli.asset_tables import show_adoption, show_changes, show_list, show_preview
@@ -19,10 +20,11 @@ from cli.command_line import EXIT_REFUSED, Stop, confirm, print_json
 from cli.runner import Command, run_tool
 from config import get_settings
 from domain.asset import DcaAsset, StartMode
-from domain.cycle import CycleStatus, DcaCycle
+from domain.cycle import CycleStatus
+from domain.trading_state import TradingState
 from models.asset_config import get_all_assets, get_asset_config
 from models.meta import check_schema
-from models.trading_state import load_all_trading_states
+from models.trading_state import load_all_trading_states, load_trading_state
 from operations import asset_changes, json_views
 from operations.asset_changes import load_open_cycle
 from operations.asset_input import (
@@ -35,7 +37,7 @@ from operations.asset_input import (
 )
 from strategy.fees import compute_coins_held
 from utils.db_utils import thread_connection
-from utils.formatting import number
+from utils.formatting import coins, number
 from utils.logging_setup import setup_logging
 
 if TYPE_CHECKING:
@@ -134,7 +136,9 @@ class AssetsCommand(Command):
         check_schema(thread_connection())
         asset = replace(self._configured(), is_enabled=False)
         asset_changes.disable_asset(asset)
-        goes_on = _what_goes_on(load_open_cycle(thread_connection(), asset))
+        goes_on = _what_goes_on(
+            load_trading_state(thread_connection(), self._symbol), self.settings.taker_fee_rate
+        )
         self._answer(f"{self._symbol} is disabled: it buys no more; {goes_on}.", asset)
 
     def remove(self) -> None:
@@ -214,11 +218,12 @@ class AssetsCommand(Command):
         self.answer(text, asset=json_views.asset_json(asset, cycle), **shown)
 
 
-def _what_goes_on(cycle: DcaCycle | None) -> str:
-    if cycle is not None and cycle.status is CycleStatus.BUYING:
+def _what_goes_on(state: TradingState | None, fee_rate: Decimal) -> str:
+    if state is not None and state.cycle.status is CycleStatus.BUYING:
         return "the buy that is open goes on, and what it buys is still sold"
-    if cycle is not None and cycle.quantity > 0:
-        return f"its {number(cycle.quantity)} coins are still watched and sold"
+    if state is not None and state.cycle.is_open and state.cycle.quantity > 0:
+        held = compute_coins_held(state.cycle.quantity, state.coin_fees, fee_rate)
+        return f"its {coins(held)} coins are still watched and sold"
     return "it holds nothing"
 
 
