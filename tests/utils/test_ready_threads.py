@@ -38,6 +38,24 @@ async def test_what_comes_in_turn_is_done_by_the_thread_that_worked_last(threads
     assert {await threads.run(threading.get_ident) for _ in range(20)} == {first}
 
 
+async def test_who_is_started_meanwhile_does_not_go_before_the_one_that_worked():
+    gate, second = threading.Event(), threading.Event()
+
+    def prepare():
+        if gate.is_set():
+            second.wait(10)
+
+    threads = ReadyThreads("two", 2, prepare=prepare, leave=lambda: None)
+    threads.make_ready()
+    await until(lambda: threads._idle)
+    gate.set()
+    first = await threads.run(threading.get_ident)  # another is started, to be ready meanwhile
+    second.set()
+    await until(lambda: len(threads._idle) == 2)
+    assert await threads.run(threading.get_ident) == first
+    threads.stop()
+
+
 async def test_what_comes_at_once_is_done_at_once_up_to_the_bound_and_the_rest_as_it_came(threads):
     gate, begun = threading.Event(), []
 
@@ -89,6 +107,18 @@ async def test_a_thread_that_cannot_prepare_itself_works_all_the_same():
 
     threads = ReadyThreads("ready", 1, prepare=fail, leave=lambda: None)
     assert await threads.run(lambda: 5) == 5
+    threads.stop()
+
+
+async def test_a_rehearsal_is_done_like_work_and_its_trouble_is_left_to_that():
+    threads, seen = ReadyThreads("one", 1, prepare=lambda: None, leave=lambda: None), []
+
+    def fail():
+        seen.append(threading.get_ident())
+        raise OSError("the exchange is away")
+
+    await threads.rehearse(fail)
+    assert seen == [await threads.run(threading.get_ident)]
     threads.stop()
 
 
