@@ -26,6 +26,8 @@ T = TypeVar("T")
 # MySQL ends our idle sessions after 60 s (db_utils), some routers forget a line within minutes.
 IDLE_SECONDS = 20.0
 MAX_IDLE_ROUNDS = 15  # after five minutes a thread that only a burst needed ends
+# One works, one is ready meanwhile: were it started only then, it would slow the work beside it.
+KEPT = 2
 
 
 def keep_connection_open() -> None:
@@ -197,7 +199,7 @@ class ReadyThreads:
         if self._waiting:  # for this one, too
             self._idle.remove(thread)
             self._free(thread)
-        elif len(self._idle) > 1 and thread.idle_rounds > MAX_IDLE_ROUNDS:
+        elif len(self._idle) > KEPT and thread.idle_rounds > MAX_IDLE_ROUNDS:
             self._idle.remove(thread)
             self._threads -= 1
             thread.jobs.put(None)

@@ -27,8 +27,12 @@ async def until(condition: Callable[[], object], seconds: float = 60) -> None:
             await asyncio.sleep(0.005)
 
 
+def idents() -> set[int | None]:
+    return {one.ident for one in threading.enumerate() if one.name.startswith("ready")}
+
+
 def alive() -> int:
-    return sum(one.name.startswith("ready") for one in threading.enumerate())
+    return len(idents())
 
 
 async def test_what_comes_in_turn_is_done_by_the_thread_that_worked_last(threads):
@@ -176,12 +180,18 @@ async def test_a_stop_ends_idle_threads_at_once_and_busy_ones_after_their_work()
     assert "never" not in left
 
 
-async def test_threads_that_only_a_burst_needed_end_again_but_for_one(threads, monkeypatch):
+async def test_threads_that_only_a_burst_needed_end_again_but_for_one_and_its_next(
+    threads, monkeypatch
+):
     monkeypatch.setattr(ready_threads, "IDLE_SECONDS", 0.01)
     monkeypatch.setattr(ready_threads, "MAX_IDLE_ROUNDS", 2)
     at_once = threading.Barrier(3)
     await asyncio.gather(*(threads.run(lambda: at_once.wait(10)) for _ in range(3)))
-    await until(lambda: alive() == 1)
+    await until(lambda: [one.idle_rounds > 9 for one in threads._idle] == [True, True])
+    await until(lambda: alive() == 2)
+    kept = idents()
+    assert await threads.run(threading.get_ident) in kept
+    assert idents() == kept, "none is started beside work"
     at_once.reset()
     await asyncio.gather(*(threads.run(lambda: at_once.wait(10)) for _ in range(3)))
 
