@@ -20,7 +20,15 @@ from config import Settings
 from operations.refused import Refused
 from runtime.web_page import PAGE, PageBeat, address_of
 from utils.log_events import LogEvent, log_event
-from web import changes, closing, views_assets, views_events, views_status
+from web import (
+    changes,
+    closing,
+    metrics,
+    views_assets,
+    views_events,
+    views_money,
+    views_status,
+)
 from web.access import Access
 from web.guards import (
     MAX_BODY_BYTES,
@@ -40,6 +48,8 @@ ROUTES = [
     *views_status.ROUTES,
     *views_assets.ROUTES,
     *views_events.ROUTES,
+    *views_money.ROUTES,
+    *metrics.ROUTES,
     *changes.ROUTES,
     *closing.ROUTES,
 ]

@@ -16,6 +16,8 @@ from aiohttp import web
 
 from config import Settings
 from utils.ready_threads import ReadyThreads
+from web.journals import Journals
+from web.kept import KeptAnswers
 
 if TYPE_CHECKING:
     from web.access import Access
@@ -50,6 +52,8 @@ class Site:
     origins: frozenset[str]
     served_since: datetime
     version: str = "unknown"
+    journals: Journals = field(default_factory=Journals)
+    kept: KeptAnswers = field(default_factory=KeptAnswers)
     body_seconds: float = BODY_SECONDS
     closing: set[str] = field(default_factory=set)  # symbols that are being sold from here
     threads: ReadyThreads = field(default_factory=lambda: ReadyThreads("web", MAX_THREADS))
