@@ -22,7 +22,6 @@ from utils.ready_threads import ReadyThreads
 
 PERIOD_SECONDS = 2.0
 AT_LEAST_SECONDS = 10.0  # a status is sent, changed or not: it says of when the figures are
-COMMENT_SECONDS = 10.0
 READ_SECONDS = 20.0
 MAX_VIEWERS = 50
 MAX_BEHIND = 32  # messages
