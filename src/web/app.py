@@ -41,7 +41,7 @@ from web.guards import (
     guard,
     log,
 )
-from web.live import PERIOD_SECONDS, Live
+from web.live import PERIOD_SECONDS, READ_SECONDS, Live
 from web.site import BODY_SECONDS, COMMENT_SECONDS, SITE, Site
 from web.status_source import StatusSource
 
@@ -67,6 +67,7 @@ def make_app(
     period_seconds: float = PERIOD_SECONDS,
     body_seconds: float = BODY_SECONDS,
     comment_seconds: float = COMMENT_SECONDS,
+    read_seconds: float = READ_SECONDS,
 ) -> web.Application:
     """Everything but the socket. Made in the event loop that runs it.
 
@@ -78,7 +79,7 @@ def make_app(
     app[SITE] = Site(
         settings=settings,
         access=Access(settings),
-        live=Live(source.load, period_seconds=period_seconds),
+        live=Live(source.load, period_seconds=period_seconds, read_seconds=read_seconds),
         source=source,
         hosts=allowed_hosts(settings),
         origins=allowed_origins(settings),
