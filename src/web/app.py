@@ -199,5 +199,6 @@ async def _beat_until(ended: asyncio.Event, site: Site) -> None:
         beat = replace(beat, beat_at=now, viewers=site.live.viewers, requests=requests_sent())
         with contextlib.suppress(OSError):  # the watchdog will take it for hung, and say so
             PAGE.save_beat(site.settings, beat)
+        site.journals.release()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), BEAT_SECONDS)

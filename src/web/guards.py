@@ -28,7 +28,7 @@ from web.site import SITE, Busy, Gone
 
 log = logging.getLogger(__name__)
 
-COOKIE, CSRF_HEADER = "dca_session", "X-CSRF-Token"
+CSRF_HEADER = "X-CSRF-Token"
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -181,10 +181,16 @@ def _check_origin(request: web.Request) -> None:
         raise Denied(403, "that came from another page")
 
 
+def cookie_name(settings: Settings) -> str:
+    """Browsers give a cookie to every port of a name: two bots on one machine need two."""
+    return f"dca_session_{settings.web_port}"
+
+
 def session_of(request: web.Request) -> str | None:
     """The cookie of its session, if it has one that is valid."""
-    cookie = request.cookies.get(COOKIE, "")
-    return cookie if cookie and request.app[SITE].access.has_session(cookie) else None
+    site = request.app[SITE]
+    cookie = request.cookies.get(cookie_name(site.settings), "")
+    return cookie if cookie and site.access.has_session(cookie) else None
 
 
 def require_session(request: web.Request) -> str:

@@ -18,7 +18,7 @@ from page_server import Browser, PageServer
 from utils.logging_setup import setup_logging
 from web import access
 from web.access import Access, load_tokens, renew_token
-from web.guards import COOKIE, CSRF_HEADER, MAX_BODY_BYTES
+from web.guards import CSRF_HEADER, MAX_BODY_BYTES
 from web.live import MAX_VIEWERS
 
 SCRIPT = "<script>alert(1)</script>"
@@ -82,7 +82,8 @@ def test_the_csrf_token_of_one_session_is_none_of_another(page, browser):
 
 
 def test_without_a_cookie_or_with_an_invented_one_nothing_is_shown_or_done(page, browser):
-    for cookie in (None, f"{COOKIE}=", f"{COOKIE}=x", f"{COOKIE}={'a' * 3000}", "a=b; c"):
+    name = browser.cookie_name
+    for cookie in (None, f"{name}=", f"{name}=x", f"{name}={'a' * 3000}", "a=b; c"):
         for method, path in (("GET", "/api/status"), ("GET", "/api/live"), ("POST", CHANGE)):
             answer = browser.call(method, path, headers={"Cookie": cookie})
             assert answer.status == 401

@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+RETRY_SECONDS = 5.0  # what failed is asked again, so that its end is seen
+
 
 @dataclass(slots=True, eq=False)
 class Background(Generic[T]):
@@ -46,6 +48,8 @@ class Background(Generic[T]):
         now, every = time.monotonic(), self.every_seconds
         if within_seconds is not None:
             every = min(every, within_seconds)
+        if self.problem is not None:
+            every = min(every, RETRY_SECONDS)
         if self._pending is None and now - self._asked_at >= every:
             self._asked_at = now
             self._pending = self.threads.submit(self.fetch)
