@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import ssl
 import tomllib
@@ -55,6 +56,9 @@ ROUTES = [
     *changes.ROUTES,
     *closing.ROUTES,
 ]
+# For each request that is no HTTP, aiohttp logs an ERROR with its bytes: anybody could have mails
+# sent, and a cookie be logged. What a request of ours meets, answer_errors says.
+_UNREAD = logging.Logger("web.protocol", logging.CRITICAL + 1)
 IDLE_SECONDS = 30.0  # a connection that sends no whole request for so long is closed
 LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 BEAT_SECONDS = 5.0
@@ -122,6 +126,7 @@ class Server:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_UNREAD,
             keepalive_timeout=idle_seconds,
             lingering_time=LINGER_SECONDS,
             shutdown_timeout=END_SECONDS,

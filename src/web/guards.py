@@ -120,6 +120,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         is_silence = str(error).startswith("no answer")
         cure = cure_of_silence(settings) if is_silence else None
         return error_answer(502, f"Alpaca: {str(error).removeprefix('Alpaca: ')}", cure)
+    except web.RequestPayloadError:
+        return error_answer(400, "that body cannot be read")
     except web.HTTPRequestEntityTooLarge:
         return error_answer(413, f"at most {MAX_BODY_BYTES // 1024} kB")
     except web.HTTPNotFound:

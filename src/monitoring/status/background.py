@@ -53,8 +53,9 @@ class Background(Generic[T]):
         if self._pending is None and now - self._asked_at >= every:
             self._asked_at = now
             self._pending = self.threads.submit(self.fetch)
-        if self._pending is not None:
             self._take(self._pending, wait_seconds)
+        elif self._pending is not None:  # it was waited for
+            self._take(self._pending, 0.0)
         if time.monotonic() - self.answered_at > self.kept_seconds:
             self.last = None
         return self.last
