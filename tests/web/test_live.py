@@ -162,3 +162,15 @@ def test_without_the_database_the_last_good_figures_stay_with_their_time(
         pass
     assert stream.wait_for("status")["as_of"] > status["as_of"]
     assert browser.post("/api/resume").status == 200
+
+
+def test_a_bug_of_one_look_is_logged_once_and_ends_no_stream(page, browser, monkeypatch, caplog):
+    with closing(browser.stream()) as stream:
+        stream.wait_for("status")
+        monkeypatch.setattr(page.site.source._reader, "load", lambda: 1 / 0)
+        wait_until(lambda: "page.failed" in caplog.text)
+        page.site.live.forget()
+        monkeypatch.undo()
+        page.site.live.forget()
+        stream.wait_for("status")
+    assert caplog.text.count("page.failed path=live") == 1
