@@ -21,9 +21,8 @@ from cli.command_line import (
     make_console,
     print_json,
 )
-from cli.report_tables import Now, render, report_csv, report_json
+from cli.report_tables import render
 from cli.runner import run_tool
-from cli.time_ranges import read_moment
 from config import get_settings
 from models.asset_config import get_asset_config
 from models.cycle_journals import load_cycle_journals
@@ -32,8 +31,10 @@ from models.recent_fills import get_recent_fills
 from monitoring.status.timed_calls import Pending, TookTooLong
 from operations.asset_input import read_symbol
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from performance.cycle_results import find_completion
 from performance.report import By, Report, compute_report
+from performance.report_json import Now, report_csv, report_json
 from strategy.exits import compute_take_profit_price
 from utils.db_utils import thread_connection
 
@@ -58,7 +59,7 @@ held      from the end of the first buy to the last sale, on average; worst: the
 safety    the most safety orders that one of the cycles used
 cost      what their buys cost
 at work   money bound in coins, mean over time, open cycles included; peak: the most at one moment.
-          In the line of a day or month: of that day or month; else of the whole report
+          In the line of a day, week or month: of that alone; else of the whole report
 fees      of both sides, coins at the price that was paid for them
 profit    sells - their USD fees - buys. The fee of a buy is paid in coins, so that fewer are sold:
           it is in the profit already. Coins too few to be sold count as nothing
