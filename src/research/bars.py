@@ -9,11 +9,13 @@ is passed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.records import quick
 from research.price_path import NO_HIGH, NO_LOW, Extremes, Integers, Scale
 from research.trader import SimulatedTrader, TraderMoment
 from strategy.triggers import ANY_PRICE
@@ -41,6 +43,7 @@ class Bars:
     step: Decimal
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Levels:
     """What matters in one state, in units: an ask at or below `buy`, a bid at or above `sell`, at
@@ -91,7 +94,8 @@ class BarWalk:
         """The next bar in which something happens; `count` where nothing does any more."""
         found = self._search(self._current_levels())
         if (wait := self._wait_ends_at()) is not None:
-            over = int(self.bars.starts.searchsorted(wait))
+            # A whole number: a float would make floats of the whole column first.
+            over = int(self.bars.starts.searchsorted(math.ceil(wait)))
             found = min(found, max(over, self.at))
         return found
 

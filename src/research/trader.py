@@ -8,7 +8,7 @@ strategy never stands here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -17,6 +17,7 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import JournalEntry, Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
+from domain.records import quick, replace
 from domain.trading_state import TradingState
 from research.account import SimulatedAccount
 from strategy.booking import compute_order_change
@@ -47,6 +48,7 @@ class Refusal:
     why: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TraderMoment:
     """What a trader goes back to: see `SimulatedTrader.moment`."""

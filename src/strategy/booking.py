@@ -7,7 +7,7 @@ chooses a status.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal, localcontext
 from typing import Any
@@ -17,6 +17,7 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
+from domain.records import quick, replace
 from strategy.exits import compute_stop_price, get_sale_purpose, may_stop
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
@@ -25,6 +26,7 @@ from strategy.sizing import round_stored
 _SHORT = Context(prec=10)  # digits of a price in a sentence
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleChange:
     """Everything that one fact writes, together or not at all."""

@@ -9,12 +9,13 @@ What the quotes add up to (a peak, and for how long the bid has been below the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, localcontext
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import Purpose
+from domain.records import quick, replace
 from domain.trading_state import TradingState
 from strategy.sizing import STORED_STEP, WIDE, round_stored, round_to_increment
 
@@ -95,6 +96,7 @@ def describe_due_stop(asset: DcaAsset, cycle: DcaCycle, bid: Decimal) -> str | N
     )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
     """The prices of a take profit that trails.
@@ -138,6 +140,7 @@ def trail_from(asset: DcaAsset, peak: Decimal) -> Trail:
     return Trail(confirm_at_or_above=confirm, peak=peak, sell_at_or_below=sell)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitTrack:
     """What the quotes say of one holding beside its row; in memory, only the peak is saved.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import Side
+from domain.records import quick, replace
 from domain.trading_state import TradingState
 from strategy.entry import compute_entry_price
 from strategy.exits import (
@@ -29,6 +30,7 @@ from strategy.sizing import is_dust
 ANY_PRICE = Decimal("Infinity")
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triggers:
     """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >=
@@ -52,6 +54,7 @@ class Triggers:
 NEVER = Triggers()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do now. `amount_usd` is set for buys; a sale is of the whole position.
