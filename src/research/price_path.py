@@ -7,7 +7,7 @@ prices, so that a year of minutes in which nothing is crossed costs a few micros
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
@@ -104,13 +104,11 @@ class Scale:
 
     def units_down(self, price: Decimal) -> int:
         """The highest ask in units that is at or below `price`."""
-        with localcontext(WIDE):
-            return int((price / self.unit).to_integral_value(ROUND_FLOOR))
+        return int(WIDE.divide(price, self.unit).to_integral_value(ROUND_FLOOR, WIDE))
 
     def units_up(self, price: Decimal) -> int:
         """The lowest bid in units that is at or above `price`."""
-        with localcontext(WIDE):
-            return int((price / self.unit).to_integral_value(ROUND_CEILING))
+        return int(WIDE.divide(price, self.unit).to_integral_value(ROUND_CEILING, WIDE))
 
     def steps_with_ask_to(self, ask: int) -> int:
         """The highest price in steps whose ask is at or below so many units."""

@@ -164,6 +164,19 @@ def decide(
     a take profit (phase 6). `may_buy`: False where the buy is kept back: a trail sells.
     """
     triggers = compute_triggers(state, rules, fee_rate)
+    return decide_by(triggers, state, bid=bid, ask=ask, now=now, may_buy=may_buy)
+
+
+def decide_by(
+    triggers: Triggers,
+    state: TradingState,
+    *,
+    bid: Decimal,
+    ask: Decimal,
+    now: datetime,
+    may_buy: bool = True,
+) -> Decision | None:
+    """The same by the triggers of `state`, where they are known."""
     stop = triggers.stop_at_or_below
     if stop is not None and is_stop_due(state, bid, stop):
         return Decision(Side.SELL, Purpose.STOP_LOSS, stop, fires_stop=True, is_falling=True)
