@@ -24,43 +24,53 @@ def quick(cls: type[Record]) -> type[Record]:
     Raises:
         TypeError: a class of which a record is more than its fields.
     """
-    slots = getattr(cls, "__slots__", ())
     specs: tuple[Any, ...] = fields(cls)  # type: ignore[arg-type]
     names = tuple(spec.name for spec in specs)
-    is_plain = tuple(slots) == names and cls.__bases__ == (object,)
+    is_plain = getattr(cls, "__slots__", ()) == names and cls.__bases__ == (object,)
     is_frozen = cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
     if not is_plain or not is_frozen or hasattr(cls, "__post_init__"):
         raise TypeError(f"{cls.__name__} is no plain frozen dataclass with slots")
     twin = type(cls.__name__, (), {"__slots__": names})
-    scope: dict[str, Any] = {"thaw": object.__setattr__, "twin": twin, "cls": cls, "new": twin}
+    scope: dict[str, Any] = {"cls": cls, "twin": twin}
     positional: list[str] = []
     named: list[str] = []
-    fills = ["thaw(self, '__class__', twin)"]
+    fills: list[str] = []
     for spec in specs:
-        default = spec.default
-        filled = spec.name
+        name, default, filled = spec.name, spec.default, spec.name
         if spec.default_factory is not MISSING:
-            default, filled = None, f"made_{spec.name}() if {spec.name} is None else {spec.name}"
-            scope[f"made_{spec.name}"] = spec.default_factory
-        scope[f"default_{spec.name}"] = default
-        parameter = spec.name if default is MISSING else f"{spec.name}=default_{spec.name}"
+            default, filled = None, f"make_{name}() if {name} is None else {name}"
+            scope[f"make_{name}"] = spec.default_factory
+        scope[f"default_{name}"] = default
+        parameter = name if default is MISSING else f"{name}=default_{name}"
         (named if spec.kw_only else positional).append(parameter)
-        fills.append(f"self.{spec.name} = {filled}")
-    parameters = ", ".join(["self", *positional, *(["*", *named] if named else [])])
-    init = _compile(f"def __init__({parameters})", [*fills, "self.__class__ = cls"], scope)
-    init.__annotations__ = cls.__init__.__annotations__
+        fills.append(f"record.{name} = {filled}")
+    parameters = ", ".join(["_cls", *positional, *(["*", *named] if named else [])])
+    freeze = ["record.__class__ = cls", "return record"]
     copies = [f"copy.{name} = self.{name}" for name in names]
-    thawed = _compile("def thawed(self)", ["copy = new()", *copies, "return copy"], scope)
-    for name, function in (("__init__", init), ("_thawed", thawed)):
-        function.__qualname__ = f"{cls.__qualname__}.{name}"
-        setattr(cls, name, function)
+    values = "".join(f"self.{name}, " for name in names)
+    made = (
+        _compile(f"__new__({parameters})", ["record = twin()", *fills, *freeze], scope),
+        _compile("_thawed(self)", ["copy = twin()", *copies, "return copy"], scope),
+        _compile("__reduce__(self)", [f"return restore, (cls, ({values}))"], scope),
+    )
+    scope["restore"] = _restore
+    for function in made:
+        function.__qualname__ = f"{cls.__qualname__}.{function.__name__}"
+        setattr(cls, function.__name__, function)
+    del cls.__init__
     return cls
 
 
 def _compile(head: str, lines: list[str], scope: dict[str, Any]) -> Callable[..., Any]:
     found: dict[str, Any] = {}
-    exec("\n  ".join([f"{head}:", *lines]), scope, found)
+    exec("\n  ".join([f"def {head}:", *lines]), scope, found)
     return next(iter(found.values()))  # type: ignore[no-any-return]
+
+
+def _restore(cls: type[Record], values: tuple[Any, ...]) -> Record:
+    """A record that was pickled or copied."""
+    specs: tuple[Any, ...] = fields(cls)  # type: ignore[arg-type]
+    return cls(**{spec.name: value for spec, value in zip(specs, values, strict=True)})
 
 
 if TYPE_CHECKING:

@@ -203,16 +203,25 @@ class BarWalk:
 
     def _walk(self, prices: tuple[int, ...], now: datetime) -> None:
         """From the open along each leg; at every crossing the trader gets the quote of it."""
-        scale = self.scale
-        bid, ask = scale.bid(prices[0]), scale.ask(prices[0])
-        self.trader.follow(scale.usd(bid), now)
+        scale, at = self.scale, prices[0]
+        bid, ask = scale.bid(at), scale.ask(at)
+        if self.trader.follows_quotes:
+            self.trader.follow(scale.usd(bid), now)
         self._act_here(bid, ask, now)
-        for price in prices[1:]:
-            self._walk_leg(bid, ask, scale.bid(price), scale.ask(price), now)
-            bid, ask = scale.bid(price), scale.ask(price)
+        for to in prices[1:]:
+            levels = self._current_levels()
+            if to <= levels.low or to >= levels.high:
+                self._walk_leg(at, to, now)
+            at = to
 
-    def _walk_leg(self, bid: int, ask: int, to_bid: int, to_ask: int, now: datetime) -> None:
+    def _walk_leg(self, start: int, end: int, now: datetime) -> None:
         scale, trader = self.scale, self.trader
+        bid, ask, to_bid, to_ask = (
+            scale.bid(start),
+            scale.ask(start),
+            scale.bid(end),
+            scale.ask(end),
+        )
         while True:
             levels = self._current_levels()
             crossed = None
@@ -245,12 +254,14 @@ class BarWalk:
         trader, usd = self.trader, self.scale.usd
         while True:
             trader.end_cooldown(now)
-            trader.reach_peak(usd(bid))
+            if trader.follows_quotes:
+                trader.reach_peak(usd(bid))
             levels = self._current_levels()
             if not levels.matter_at(bid, ask):
                 return True
             before = trader.track
-            trader.follow(usd(bid), now)
+            if trader.follows_quotes:
+                trader.follow(usd(bid), now)
             if trader.on_quote(usd(bid), usd(ask), now):
                 continue
             if trader.track.below_since is not None and before.below_since is None:

@@ -19,13 +19,15 @@ _WIDE = Context(prec=80)  # 36 digits of coins times 36 digits of USD, and the r
 
 def compute_coin_fee(bought_qty: Decimal, fee_rate: Decimal) -> Decimal:
     """Coins taken of a buy: rounded up, never more than was bought."""
-    return min(bought_qty, _up(_WIDE.multiply(bought_qty, fee_rate), COIN_FEE_STEP))
+    fee = _WIDE.multiply(bought_qty, fee_rate)
+    return min(bought_qty, fee.quantize(COIN_FEE_STEP, ROUND_CEILING, _WIDE))
 
 
 def compute_usd_fee(sold_qty: Decimal, price: Decimal, fee_rate: Decimal) -> Decimal:
     """USD taken of a sell: rounded up, never more than it brought."""
     proceeds_usd = _WIDE.multiply(sold_qty, price)
-    return min(proceeds_usd, _up(_WIDE.multiply(proceeds_usd, fee_rate), USD_FEE_STEP))
+    fee_usd = _WIDE.multiply(proceeds_usd, fee_rate)
+    return min(proceeds_usd, fee_usd.quantize(USD_FEE_STEP, ROUND_CEILING, _WIDE))
 
 
 def compute_coins_taken(quantity: Decimal, coin_fees: Decimal, fee_rate: Decimal) -> Decimal:
@@ -43,9 +45,4 @@ def compute_coins_held(quantity: Decimal, coin_fees: Decimal, fee_rate: Decimal)
 def compute_qty_before_fee(received_qty: Decimal, fee_rate: Decimal) -> Decimal:
     """What was bought where `received_qty` is left of it after the coin fee: the inverse."""
     fee = _WIDE.divide(_WIDE.multiply(received_qty, fee_rate), _WIDE.subtract(1, fee_rate))
-    return _WIDE.add(received_qty, _up(fee, COIN_FEE_STEP))
-
-
-def _up(value: Decimal, step: Decimal) -> Decimal:
-    """To the next whole step: the exchange rounds in its own favour."""
-    return value.quantize(step, ROUND_CEILING, _WIDE)
+    return _WIDE.add(received_qty, fee.quantize(COIN_FEE_STEP, ROUND_CEILING, _WIDE))

@@ -11,7 +11,7 @@ from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import Side
-from domain.records import quick, replace
+from domain.records import quick
 from domain.trading_state import TradingState
 from strategy.entry import compute_entry_price
 from strategy.exits import (
@@ -129,14 +129,13 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
             )
         case CycleStatus.WATCHING:
             trail = compute_trail(asset, cycle)
-            sell = compute_exit_price(asset, cycle) if trail is None else None
-            exits = Triggers(sell_at_or_above=sell, trail=trail, stop_at_or_below=stop)
-            if not asset.is_enabled or count_safety_orders_left(asset, cycle) == 0:
-                return exits
-            return replace(
-                exits,
-                buy_at_or_below=compute_safety_order_trigger(asset, cycle),
-                buy_purpose=Purpose.SAFETY,
+            buys_more = asset.is_enabled and count_safety_orders_left(asset, cycle) > 0
+            return Triggers(
+                buy_at_or_below=compute_safety_order_trigger(asset, cycle) if buys_more else None,
+                buy_purpose=Purpose.SAFETY if buys_more else None,
+                sell_at_or_above=compute_exit_price(asset, cycle) if trail is None else None,
+                trail=trail,
+                stop_at_or_below=stop,
             )
         case _:
             return NEVER
