@@ -24,8 +24,8 @@ sections (all but memory and research unless some are named):
   network  orders with 20 ms and TLS between bot and exchange, in round trips; also after idling
   many     500 assets at 2,000 quotes a second: pauses of the event loop, start-up
   memory   20 assets at 2,000 quotes a second: size and slope over --minutes
-  research  one replay of past prices: the bot, a plain loop over floats, vectorbt,
-           backtesting.py; memory of three years of minutes. Needs no database"""
+  research  one replay of past prices beside a plain loop, vectorbt and backtesting.py; memory
+            of three years of minutes; needs no database"""
 EPILOG = """\
 exit codes: 0 measured, 1 could not measure (with --check also: a bar does not hold), 2 wrong
 arguments, 130 interrupted.
