@@ -167,6 +167,8 @@ def end_alerts_of(connection: MySQLConnectionAbstract, setting: str, reason: str
 class DumpGuard:
     """Watches the newest quotes of all assets. Used in the event loop.
 
+    `quoted_at`: when the newest quote of a watch came, in seconds of the clock of `sample`.
+
     Args:
         watches: of every asset, by symbol.
     """
@@ -175,6 +177,7 @@ class DumpGuard:
         self, settings: Settings, pause: DumpPause, watches: Mapping[str, SymbolWatch]
     ) -> None:
         self._pause, self._watches = pause, watches
+        self.quoted_at: Callable[[SymbolWatch], float] = lambda watch: watch.received_at
         percent = settings.dump_pause_percent
         self._detector = None if percent is None else DumpDetector(percent)
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="bot-dumps")
@@ -187,11 +190,11 @@ class DumpGuard:
         return None if self._detector is None else self._detector.falls
 
     def sample(self, now: float) -> None:
-        """Look at the newest quotes; `now` is monotonic seconds."""
+        """Look at the newest quotes; `now` is monotonic seconds, but for who plays a recording."""
         if self._detector is None:
             return
         samples = [
-            Sample(symbol=watch.symbol, bid=watch.bid, quoted_at=watch.received_at)
+            Sample(symbol=watch.symbol, bid=watch.bid, quoted_at=self.quoted_at(watch))
             for watch in self._watches.values()
             if watch.state is not None and watch.newest is not None
         ]
