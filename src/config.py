@@ -296,6 +296,16 @@ def _parts_of(url: str) -> list[str]:
     return sorted({url, rest} | keys, key=len, reverse=True)
 
 
+def read_setting(name: str, text: str) -> Any:
+    """The value that `text` gives the setting of this name.
+
+    Raises:
+        ValueError: it does not fit; says what would.
+    """
+    [spec] = [spec for spec in fields(Settings) if spec.name == name]
+    return spec.metadata["parse"](text)
+
+
 def load_settings(environment: Mapping[str, str]) -> Settings:
     """Build the settings from `environment` (names to raw text).
 

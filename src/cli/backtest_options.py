@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cli.assets_options import add_values
 from cli.command_line import OneLineParser
+from cli.limit_options import add_limits
 from operations.asset_input import read_symbol
 from operations.refused import Refused
 from research.bars import PathChoice
@@ -32,7 +33,9 @@ Needs prices (scripts/history), but no account, no keys, no bot, and with option
 
 Which settings: those that you name, the defaults of scripts/assets add for the others. Where you
 name none: those that the bot has of the asset (in the database), or all defaults with --defaults.
-Several assets share the cash; named settings are those of each.
+Several assets share the cash and the limits of the account, which are those of .env unless you name
+them (or say off); other named settings are those of each. Where cycles wait for you (--start
+manual), --open-at says when you open them; without it each begins at once.
 
 result    what the account is worth at the end less what it began with: complete cycles and what is
           still held, at the last bid, after fees
@@ -56,7 +59,8 @@ EPILOG = """\
 exit codes: 0 done
             1 not done: no prices, a damaged file, the database cannot be used, nothing to draw
             2 refused: the line says what would be right
-settings:   TAKER_FEE_PERCENT, MINIMUM_ORDER_USD, MAX_SPREAD_PERCENT, HISTORY_DIR of .env, if any"""
+settings:   TAKER_FEE_PERCENT, MINIMUM_ORDER_USD, MAX_SPREAD_PERCENT, MAX_QUOTE_JUMP_PERCENT,
+            HISTORY_DIR and the limits of .env, if any"""
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12}", re.ASCII)
 
 
@@ -81,6 +85,7 @@ def build_parser() -> OneLineParser:
     add("--out", type=_file, metavar="FILE", help="all of it as a file; the same input, same bytes")
     add("--show", type=Path, metavar="FILE", help="what --out wrote; nothing is replayed")
     add_values(parser, with_defaults=True)
+    add_limits(parser, default="{} of .env, or off")
     return parser
 
 

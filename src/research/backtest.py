@@ -19,15 +19,19 @@ from research.figures import Figures, compute_figures
 from research.market_rules import KnownRules
 from research.simulate import Outcome, SimulatedMarket, simulate
 from strategy.ladder import compute_ladder_usd
+from strategy.limits import NO_LIMITS, AccountLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrant:
-    """One asset of a backtest with its settings, the coin's rules and its prices."""
+    """One asset of a backtest with its settings, the coin's rules and its prices, and when the user
+    asks for a cycle of it.
+    """
 
     asset: DcaAsset
     known: KnownRules
     feed: Feed
+    opens: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,7 @@ class Account:
     fee_percent: Decimal
     max_spread_percent: Decimal
     max_jump_percent: Decimal
+    limits: AccountLimits = NO_LIMITS
 
     @property
     def fee_rate(self) -> Decimal:
@@ -100,6 +105,7 @@ def run_backtest(
                     rules=one.known.rules,
                     prices=one.feed.prices,
                     spread_percent=one.feed.spread_percent,
+                    opens=one.opens,
                 )
                 for one in entrants
             ],
@@ -108,6 +114,7 @@ def run_backtest(
             path=path,
             max_spread_percent=account.max_spread_percent,
             max_jump_percent=account.max_jump_percent,
+            limits=account.limits,
         )
         on_step("judging")
         entries = [entry for one in outcome.assets for entry in one.entries]

@@ -49,6 +49,7 @@ def to_json(test: Backtest) -> dict[str, Any]:
         "fee_percent": plain(account.fee_percent),
         "max_spread_percent": plain(account.max_spread_percent),
         "max_quote_jump_percent": plain(account.max_jump_percent),
+        "limits": plain(asdict(account.limits)),
         "assets": [_entrant_json(one) for one in test.entrants],
         "runs": [_run_json(one) for one in test.runs],
         "buy_and_hold": _baseline_json(test.held, account.cash_usd),
@@ -104,6 +105,7 @@ def _entrant_json(one: Entrant) -> dict[str, Any]:
     return {
         "symbol": one.asset.asset_symbol,
         "settings": {name: each for name, each in settings.items() if name not in _NOT_SETTINGS},
+        "opens": [plain(at) for at in one.opens],
         "ladder_usd": plain(compute_ladder_usd(one.asset)),
         "rules": {**rules, "from": "usual" if one.known.asked_at is None else "Alpaca"},
         "spread_percent": plain(feed.spread_percent) if feed.kind is Kind.BARS else None,

@@ -23,7 +23,7 @@ from research.limits import SharedLimits
 from research.quotes import Quotes, QuoteWalk
 from research.trader import Refusal, SimulatedTrader
 from strategy.exits import with_track
-from strategy.limits import AccountLimits
+from strategy.limits import NO_LIMITS, AccountLimits
 
 Walk = BarWalk | QuoteWalk
 
@@ -74,7 +74,7 @@ def simulate(
     path: PathChoice = PathChoice.PESSIMISTIC,
     max_spread_percent: Decimal | None = None,
     max_jump_percent: Decimal = Decimal(5),
-    limits: AccountLimits | None = None,
+    limits: AccountLimits = NO_LIMITS,
 ) -> Outcome:
     """Trade every market from its first bar to its last, from one account of `cash_usd`.
 
@@ -90,7 +90,7 @@ def simulate(
             walks.append(QuoteWalk(trader, one.prices.sane(max_jump_percent)))
         else:
             walks.append(BarWalk(trader, one.prices, path, one.spread_percent))
-    if limits is not None and limits.set_ones:
+    if limits.set_ones:
         shared = SharedLimits(limits, account, walks)
         for walk in walks:
             walk.trader.find_limit = shared.find

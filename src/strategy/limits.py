@@ -47,6 +47,9 @@ class AccountLimits:
         return {name: limit for name, limit in limits.items() if limit is not None}
 
 
+NO_LIMITS = AccountLimits()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What the buy limits count. `on_order_usd`, by symbol, is not yet in the journal."""
