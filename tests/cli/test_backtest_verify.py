@@ -36,7 +36,7 @@ def test_several_share_cash_and_limits_and_the_user_opens_cycles(recording, tmp_
     assert main([str(recording), str(other), "--json", *options]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["same"], told["quotes"]) == (True, 12)
-    # SOL/USD: base, safety, sale at 100.5; then ETH/USD, asked for at the same moment: base, safety.
+    # SOL/USD: base, safety, sale at 100.5; then ETH/USD, asked for just then, too: base, safety.
     assert (told["orders"], told["cycles"]) == (5, 1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from domain.asset import DcaAsset, StartMode, StopLossAction
 from domain.market import AssetRules
 from research.bars import Bars, PathChoice
 from research.dumps import bids_of_quotes, find_dumps
+from research.limits import SharedLimits
 from research.simulate import SimulatedMarket, simulate
+from research.trader import HeldBack
 from strategy.dump import DumpDetector, Sample
 from strategy.limits import AccountLimits
 
@@ -264,10 +267,43 @@ def test_what_the_user_wants_opened_ends_a_cooldown():
         assert orders_of(run(market))[2:] == [("BTC", "base", 103, 3)]
 
 
-def test_limits_that_are_never_reached_change_nothing():
-    chance, prices = random.Random(7), [100.0]
-    while len(prices) < 600:
+def wandering(seed, count):
+    chance, prices = random.Random(seed), [100.0]
+    while len(prices) < count:
         prices.append(round(prices[-1] * (1 + chance.gauss(0, 0.02)), 2))
+    return [
+        (one, round(max(one, to) * 1.002, 2), round(min(one, to) * 0.998, 2), to)
+        for one, to in pairwise(prices)
+    ]
+
+
+@pytest.mark.parametrize("path", PathChoice)
+def test_a_loss_is_asked_about_where_it_may_matter_as_if_it_were_at_each_price(path, monkeypatch):
+    """Two or three assets, and limits that are reached now and then."""
+    seldom = [run(*some_markets(seed), path=path, **LOSS_LIMITS[seed % 2]) for seed in range(8)]
+    monkeypatch.setattr(
+        SharedLimits, "_held_back_by_loss",
+        lambda self, *_: HeldBack(self._describe("MAX_OPEN_LOSS_USD")),
+    )  # fmt: skip
+    each = [run(*some_markets(seed), path=path, **LOSS_LIMITS[seed % 2]) for seed in range(8)]
+    assert [orders_of(one) for one in seldom] == [orders_of(one) for one in each]
+    assert sum(len(orders_of(one)) for one in each) > 100
+    assert any("MAX_OPEN_LOSS_USD" in why for one in each for why, _ in refusals_of(one))
+
+
+LOSS_LIMITS = [{"max_open_loss_usd": D(6), "fee": "0.0025"}, {"max_open_loss_usd": D(25)}]
+
+
+def some_markets(seed):
+    return [
+        a_market(symbol, *wandering(seed * 10 + number, 400), cooldown_period=120,
+                 safety_order_deviation=D(3))
+        for number, symbol in enumerate((BTC, ETH, "LTC/USD")[: 2 + seed % 2])
+    ]  # fmt: skip
+
+
+def test_limits_that_are_never_reached_change_nothing():
+    prices = wandering(7, 600)
     markets = [
         a_market(symbol, *prices[shift:], cooldown_period=120)
         for symbol, shift in ((BTC, 0), (ETH, 7))
