@@ -206,7 +206,7 @@ class SharedLimits:
             scale = walk.scale
             usd = float(scale.unit * scale.steps) * scale.below / scale.whole
             prices = walk.bars.highs if is_own else walk.bars.closes
-        bids: npt.NDArray[np.float64] = prices[np.maximum(places, 0)] * usd
+        bids = (prices[np.maximum(places, 0)] * usd).astype(np.float64)
         bids[places < 0] = np.inf
         return bids
 
