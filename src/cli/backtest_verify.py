@@ -60,8 +60,8 @@ what cash and coins are left. Your account, database and .env are not touched.
 Several are played together and share cash and limits; the options are those of each. A file has a
 header (timestamp, bid, ask, and symbol, or a name such as BTCUSD.csv); prices in USDT and USDC
 count as USD. Fees, spread and jump limits are the bot's defaults; the smallest orders and steps of
-a coin are those of the local exchange. An order takes about 20 ms, and a quote at which one is
-considered and not sent about 10; any other quote a few microseconds."""
+a coin are those of the local exchange. An order, or a quote at which one is considered, takes about
+20 ms, any other quote 0.2: a hundred thousand quotes half a minute."""
 EPILOG = """\
 exit codes: 0 the same in every digit
             1 a difference, which is shown with both sides, or it could not be played

@@ -27,9 +27,11 @@ from domain.orders import ExchangeOrder, Side
 from local_stack.exchange_process import ExchangeProcess
 from local_stack.lockstep.bot import LockstepBot
 from research.quotes import Quotes
+from strategy.limits import OPEN_LOSS, AccountLimits
 
 MICROS = 1_000_000
 _DAY = 86_400 * MICROS
+ASKED_AT_FIRST, ASKED_EACH = 20, 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The exit watch may see so much less of a gap than there was: to the handler the clock runs on
 # between our reading it and its own.
@@ -76,6 +78,15 @@ class _InVain:
     refused: set[tuple[str, float]] = field(default_factory=set)  # by their ask
     # By bid and ask; and by the bids of the others, where what is held counts.
     skipped: set[tuple[str, float, float, tuple[float, ...]]] = field(default_factory=set)
+    # Quotes of a symbol since a limit first said no whatever the price; after so many of them only
+    # each so-and-so-many-th asks again: it could be for days.
+    limited: dict[str, int] = field(default_factory=dict)
+
+    def is_limited(self, symbol: str) -> bool:
+        if (count := self.limited.get(symbol)) is None:
+            return False
+        self.limited[symbol] = count + 1
+        return count >= ASKED_AT_FIRST and count % ASKED_EACH != 0
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +128,10 @@ class Lockstep:
                 if count % 10_000 == 0:
                     self.on_progress(count)
             await bot.save_peaks()
+
+    @property
+    def _limits_without_price(self) -> set[str]:
+        return AccountLimits.of(self.settings).set_ones.keys() - {OPEN_LOSS}
 
     def _now(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self._at)
@@ -176,7 +191,8 @@ class Lockstep:
         symbol, watch = recording.symbol, bot.watch(recording.symbol)
         bid, ask, now = quote["bp"], quote["ap"], time.monotonic()
         prices = symbol, bid, ask, self._others_bids(bot, symbol)
-        if (symbol, ask) in self._in_vain.refused or prices in self._in_vain.skipped:
+        is_in_vain = (symbol, ask) in self._in_vain.refused or prices in self._in_vain.skipped
+        if self._in_vain.is_limited(symbol) or is_in_vain:
             watch.backs_off_until[Side.BUY] = math.inf  # in the daemon, too, nothing is asked then
         await bot.market.on_crypto_quote(quote)
         watch.backs_off_until[Side.BUY] = 0.0
@@ -199,6 +215,8 @@ class Lockstep:
             self._in_vain.refused.add((symbol, ask))
         elif only_buys:
             self._in_vain.skipped.add(prices)
+            if any(name in watch.last_reason for name in self._limits_without_price):
+                self._in_vain.limited.setdefault(symbol, 0)
 
     def _others_bids(self, bot: LockstepBot, symbol: str) -> tuple[float, ...]:
         """Of what else may be held, where a limit asks what that would lose."""
