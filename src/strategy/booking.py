@@ -7,9 +7,9 @@ chooses a status.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal
 from typing import Any
 
 from domain.asset import StopLossAction
@@ -17,14 +17,17 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
+from domain.records import quick, replace
 from strategy.exits import compute_stop_price, get_sale_purpose, may_stop
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
-from strategy.sizing import round_stored
+from strategy.sizing import WIDE, round_stored
 
+_NONE = Decimal(0)
 _SHORT = Context(prec=10)  # digits of a price in a sentence
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleChange:
     """Everything that one fact writes, together or not at all."""
@@ -126,9 +129,8 @@ def compute_average_purchase_price(
     """The weighted average in USD of what was held and what was filled."""
     if quantity <= 0:
         return fill_price
-    with localcontext(prec=60):
-        cost_usd = average * quantity + fill_price * filled_qty
-        return round_stored(cost_usd / (quantity + filled_qty))
+    cost_usd = WIDE.add(WIDE.multiply(average, quantity), WIDE.multiply(fill_price, filled_qty))
+    return round_stored(WIDE.divide(cost_usd, WIDE.add(quantity, filled_qty)))
 
 
 def _bought(
@@ -239,7 +241,7 @@ def build_journal_entry(
     selling) and an estimate until the exchange has posted it.
     """
     buys, fee_rate = order.side is Side.BUY, circumstances.fee_rate
-    qty, price = order.filled_qty, order.filled_avg_price or Decimal(0)
+    qty, price = order.filled_qty, order.filled_avg_price or _NONE
     return JournalEntry(
         asset_id=cycle.asset_id,
         symbol=order.symbol,
@@ -256,7 +258,7 @@ def build_journal_entry(
         final_status=order.status,
         submitted_at=order.submitted_at,
         ended_at=order.ended_at or circumstances.now,
-        fee_qty=compute_coin_fee(qty, fee_rate) if buys else Decimal(0),
-        fee_usd=Decimal(0) if buys else compute_usd_fee(qty, price, fee_rate),
+        fee_qty=compute_coin_fee(qty, fee_rate) if buys else _NONE,
+        fee_usd=_NONE if buys else compute_usd_fee(qty, price, fee_rate),
         note=note,
     )

@@ -22,7 +22,10 @@ from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
+from domain.records import quick
 from strategy.sizing import is_dust, is_explained_by_fees
+
+_NONE = Decimal(0)
 
 
 class Fact(StrEnum):
@@ -39,6 +42,7 @@ class Fact(StrEnum):
     POSITION_GONE = "position_gone"  # coins in the database, none on the exchange
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """What a change needs besides cycle and order. `coin_fees`: of the cycle's ended buys."""
@@ -56,6 +60,7 @@ class Circumstances:
         return is_dust(quantity, self.rules, self.fee_rate)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a fact leaves of a cycle: the coins held after it (as filled), those that it sold, and
@@ -192,8 +197,8 @@ def outcome_of(cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstanc
     after = cycle.quantity + order.filled_qty if buys else cycle.quantity - order.filled_qty
     return Outcome(
         circumstances=circumstances,
-        quantity=max(Decimal(0), after),
-        sold_qty=Decimal(0) if buys else order.filled_qty,
+        quantity=max(_NONE, after),
+        sold_qty=_NONE if buys else order.filled_qty,
         replaced_by=order.replaced_by,
     )
 
