@@ -48,7 +48,7 @@ def add_limits(parser: argparse.ArgumentParser, *, default: str) -> None:
 
 
 def read_limits(options: argparse.Namespace, usual: AccountLimits) -> AccountLimits:
-    """`usual` with what the user named.
+    """`usual` with what the user named, where the command has these options.
 
     Raises:
         Refused: with every text that does not fit.
@@ -56,7 +56,7 @@ def read_limits(options: argparse.Namespace, usual: AccountLimits) -> AccountLim
     values: dict[str, Any] = {}
     problems = []
     for option, (setting, _, _) in _OPTIONS.items():
-        text = getattr(options, option)
+        text = getattr(options, option, None)
         if text is None:
             continue
         can_be_off = setting != "dump_pause_minutes"
@@ -77,6 +77,7 @@ def read_opens(options: argparse.Namespace, now: datetime) -> tuple[datetime, ..
     Raises:
         Refused: one is none.
     """
-    texts = (options.open_at or "").split(",") if options.open_at is not None else []
+    named: str | None = getattr(options, "open_at", None)
+    texts = [] if named is None else named.split(",")
     moments = (read_moment("--open-at", text, now, is_end=False) for text in texts)
     return tuple(sorted(one for one in moments if one is not None))
