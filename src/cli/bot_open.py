@@ -12,10 +12,9 @@ from cli.runner import Command
 from domain.asset import DcaAsset
 from models.meta import check_schema
 from operations.asset_changes import load_configured
-from operations.open_cycle import OpenResult, request_open, withdraw_open
+from operations.open_cycle import Opening, OpenResult, request_open, withdraw_open
 from runtime.daemon_process import find_daemon
 from runtime.operator_flags import is_paused
-from strategy.entry import Opening
 from utils.alpaca_http import ExchangeError
 from utils.db_utils import thread_connection
 from utils.formatting import day_and_clock, describe_account, number, plain

@@ -31,6 +31,7 @@ from utils.alpaca_queries import fetch_asset_rules
 from utils.db_utils import thread_connection, transaction
 from utils.log_events import LogEvent, log_event
 
+__all__ = ["OpenResult", "Opening", "request_open", "withdraw_open"]
 log = logging.getLogger(__name__)
 
 
