@@ -221,6 +221,9 @@ class Settings:
     log_dir: Path = _setting(_path, PROJECT_ROOT / "logs")
     backup_dir: Path = _setting(_path, PROJECT_ROOT / "backups")
     history_dir: Path = _setting(_path, PROJECT_ROOT / "history")
+    sweep_tls_ca: Path | None = _setting(_path, None)
+    sweep_tls_cert: Path | None = _setting(_path, None)
+    sweep_tls_key: Path | None = _setting(_path, None)
     log_level: str = _setting(_one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
     taker_fee_percent: Decimal = _setting(_percent, Decimal("0.25"))
     maker_fee_percent: Decimal = _setting(_percent, Decimal("0.15"))
@@ -307,6 +310,16 @@ def _parts_of(url: str) -> list[str]:
     words = {word for one in (rest, unquote(rest)) for word in re.split(r"[/:@?&=,]", one)}
     keys = {word for word in words if len(word) >= _SECRET_CHARACTERS and not is_loopback(word)}
     return sorted({url, rest} | keys, key=len, reverse=True)
+
+
+def read_setting(name: str, text: str) -> Any:
+    """The value that `text` gives the setting of this name.
+
+    Raises:
+        ValueError: it does not fit; says what would.
+    """
+    [spec] = [spec for spec in fields(Settings) if spec.name == name]
+    return spec.metadata["parse"](text)
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

@@ -22,6 +22,7 @@ from cli.command_line import (
     make_console,
     print_json,
 )
+from cli.limit_options import LIMIT_SETTINGS
 from cli.runner import run_tool
 from config import Settings, SettingsError, inspect_environment, use_settings
 from research.backtest import Backtest, run_backtest
@@ -32,7 +33,7 @@ from research.result import read_result, to_json, write_result
 
 _NEEDED = (
     "HISTORY_DIR", "TAKER_FEE_PERCENT", "MINIMUM_ORDER_USD", "MAX_SPREAD_PERCENT",
-    "MAX_QUOTE_JUMP_PERCENT",
+    "MAX_QUOTE_JUMP_PERCENT", *LIMIT_SETTINGS,
 )  # fmt: skip
 __all__ = ["build_parser", "main"]
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from cli.command_line import EXIT_REFUSED, Stop
+from cli.limit_options import read_limits, read_opens
 from config import Settings
 from domain.asset import DcaAsset, StartMode
 from domain.market import AssetRules
@@ -22,15 +23,13 @@ from research.history import History
 from research.market_rules import KnownRules, load_rules, save_rules, usual_rules
 from research.series import Kind
 from strategy.asset_checks import check_asset, find_number_problems
+from strategy.dump import MIN_ASSETS
 from strategy.earning import compute_default_order_usd
 from strategy.ladder import compute_ladder_usd
+from strategy.limits import AccountLimits
 
 ALPACA_SECONDS = 8.0
 FRESH = timedelta(days=1)  # rules change rarely
-_LIMITS = (
-    "max_buy_usd_per_day", "max_position_usd", "max_open_cycles", "max_open_loss_usd",
-    "max_loss_usd_per_day", "dump_pause_percent",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +53,8 @@ class InputReader:
         )
         given = {option: getattr(options, option) for option in COLUMN_OF}
         self._values = read_values(given, self._fee_percent)
+        self._limits = read_limits(options, AccountLimits.of(settings))
+        self._opens = read_opens(options, now)
 
     def read(self) -> Input:
         """Everything of every asset.
@@ -77,13 +78,17 @@ class InputReader:
                 zip(options.symbols, configured, strict=True), start=1
             )
         ]
-        self._note_limits()
+        if self._limits.dump_pause_percent is not None and len(entrants) < MIN_ASSETS:
+            self._notes.append(
+                f"DUMP_PAUSE_PERCENT needs {MIN_ASSETS} assets: it never pauses here"
+            )
         ladders_usd = sum((compute_ladder_usd(one.asset) for one in entrants), Decimal(0))
         account = Account(
             cash_usd=options.cash or ladders_usd,
             fee_percent=self._fee_percent,
             max_spread_percent=settings.max_spread_percent,
             max_jump_percent=settings.max_quote_jump_percent,
+            limits=self._limits,
         )
         return Input(entrants=tuple(entrants), account=account, notes=tuple(self._notes))
 
@@ -100,16 +105,23 @@ class InputReader:
         known = self._rules(symbol, ask)
         fee_rate = self._fee_percent / 100
         asset = own or self._new_asset(symbol, known.rules, ask)
-        if asset.start_mode is StartMode.MANUAL:
-            self._notes.append(f"{symbol}: nobody is here to start a cycle, so each starts at once")
-        asset = replace(
-            asset, id=number, is_enabled=True, last_sell_price=None, start_mode=StartMode.AT_ONCE
-        )
+        asset = replace(asset, id=number, is_enabled=True, last_sell_price=None)
+        is_manual = asset.start_mode is StartMode.MANUAL
+        if is_manual and not self._opens:
+            self._notes.append(
+                f"{symbol}: nobody is here to start a cycle, so each starts at once;"
+                " --open-at says when you would"
+            )
+            asset = replace(asset, start_mode=StartMode.AT_ONCE)
+        elif self._opens and not is_manual:
+            self._notes.append(
+                f"{symbol} starts its cycles by itself (--start at-once): --open-at ends cooldowns"
+            )
         findings, _ = check_asset(asset, known.rules, fee_rate, ask)
         if refused := [one.text for one in findings if one.refuses]:
             raise Stop(f"{symbol}: {'; '.join(refused)}", EXIT_REFUSED)
         self._notes += [f"{symbol}: {one.text}" for one in findings]
-        return Entrant(asset=asset, known=known, feed=feed)
+        return Entrant(asset=asset, known=known, feed=feed, opens=self._opens)
 
     # Settings
 
@@ -146,13 +158,6 @@ class InputReader:
         amount = compute_default_order_usd(asset, rules, self._fee_percent / 100, ask)
         amounts: dict[str, Any] = dict.fromkeys(free, amount)
         return replace(asset, **amounts)
-
-    def _note_limits(self) -> None:
-        """What would have stopped the bot, and does not stop the replay."""
-        set_here = [name for name in _LIMITS if getattr(self._settings, name) is not None]
-        if set_here:
-            names = ", ".join(name.upper() for name in set_here)
-            self._notes.append(f"limits of .env that the replay does not know: {names}")
 
     # Prices
 

@@ -33,8 +33,8 @@ _PATHS = {
 def show_result(console: Console, result: Shown, notes: Sequence[str] = ()) -> None:
     """What was tried on what, the figures beside those of the same money, the ladder's use."""
     for one in result["assets"]:
-        console.print(Text(_headline(one), style="bold"))
-        for line in _asset_lines(one):
+        console.print(Text(headline(one), style="bold"))
+        for line in asset_lines(one):
             console.print(fitted(console, f"  {line}"))
     for note in notes:
         console.print(fitted(console, Text(note, style="yellow")))
@@ -46,6 +46,8 @@ def show_result(console: Console, result: Shown, notes: Sequence[str] = ()) -> N
             f" {span(days.total_seconds())}",
         )
     )
+    if limits := _limits_line(result.get("limits", {})):
+        console.print(fitted(console, limits))
     console.print()
     console.print(_comparison(console, result))
     for run in result["runs"]:
@@ -53,12 +55,25 @@ def show_result(console: Console, result: Shown, notes: Sequence[str] = ()) -> N
             console.print(part)
 
 
-def _headline(one: Shown) -> str:
+def headline(one: Shown) -> str:
+    """Which asset, and from when to when."""
     data = one["data"]
     return f"{one['symbol']}  {moment(_at(data['from']))} to {moment(_at(data['to']))} UTC"
 
 
-def _asset_lines(one: Shown) -> Iterator[str]:
+def _limits_line(limits: Shown) -> str:
+    """Those that are set; a result of before there were any has none."""
+    minutes = limits.get("dump_pause_minutes")
+    parts = [
+        f"{name.upper()} {value}" + (f" for {minutes} min" if name == "dump_pause_percent" else "")
+        for name, value in limits.items()
+        if value is not None and name != "dump_pause_minutes"
+    ]
+    return f"limits of the account: {', '.join(parts)}" if parts else ""
+
+
+def asset_lines(one: Shown) -> Iterator[str]:
+    """Its settings, prices and rules."""
     yield _settings_line(one["settings"], one["ladder_usd"])
     data, rules = one["data"], one["rules"]
     bars = f"bars of {_length(data['bar_seconds'])}" if data["bar_seconds"] else "quotes"
@@ -91,6 +106,8 @@ def _settings_line(settings: Shown, ladder_usd: str) -> str:
             parts.append(words.format(settings[name]))
     if has("stop_loss_percent") and has("stop_loss_seconds"):
         parts[-1] += f" for {span(settings['stop_loss_seconds'])}"
+    if settings["start_mode"] == "manual":
+        parts.append("opened by hand")
     return f"{', '.join(parts)}: a ladder of {usd(Decimal(ladder_usd))} USD"
 
 

@@ -11,13 +11,12 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from enum import Enum
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from config import Settings
-from domain.asset import DcaAsset, StartMode
-from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
+from domain.asset import DcaAsset
+from domain.cycle import CycleStatus, DcaCycle
 from domain.events import EventKind
 from domain.trading_state import TradingState
 from models.cycle_data import lock_cycle, update_cycle
@@ -25,22 +24,15 @@ from models.trading_state import load_trading_state
 from operations.asset_changes import USER, note_change
 from operations.refused import Refused
 from strategy.asset_checks import find_state_problem
+from strategy.entry import Opening, decide_opening, why_not_open
 from strategy.sizing import is_dust
 from utils.alpaca_client_rest import get_trading_client
 from utils.alpaca_queries import fetch_asset_rules
 from utils.db_utils import thread_connection, transaction
-from utils.formatting import number
 from utils.log_events import LogEvent, log_event
 
+__all__ = ["OpenResult", "Opening", "request_open", "withdraw_open"]
 log = logging.getLogger(__name__)
-
-
-class Opening(Enum):
-    """What became of the request."""
-
-    REQUESTED = "requested"
-    WAS_REQUESTED = "was_requested"  # before: nothing was changed
-    BY_ITSELF = "by_itself"  # the base order comes without a request: nothing was changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +65,9 @@ def request_open(settings: Settings, asset: DcaAsset, *, by: str = USER) -> Open
         if state is None or cycle is None or not cycle.is_open:
             raise Refused(f"{symbol} has no cycle to open: scripts/assets enable {symbol}")
         _refuse_what_cannot_begin(state, cycle, dust_qty)
-        opening, cools_down = Opening.REQUESTED, cycle.status is CycleStatus.COOLDOWN
-        if cycle.open_requested:
-            opening = Opening.WAS_REQUESTED
-        elif state.asset.start_mode is StartMode.AT_ONCE and not cools_down:
-            opening = Opening.BY_ITSELF
-        else:
+        cools_down = cycle.status is CycleStatus.COOLDOWN
+        opening = decide_opening(state.asset, cycle)
+        if opening is Opening.REQUESTED:
             update_cycle(connection, cycle.id, {"open_requested": True})
             reason = f"{by} wants its base order now"
             note_change(connection, asset, EventKind.OPEN_REQUESTED, reason, cycle)
@@ -147,12 +136,5 @@ def _refuse_what_cannot_begin(state: TradingState, cycle: DcaCycle, dust_qty: De
     symbol = state.asset.asset_symbol
     if problem := find_state_problem(state):
         raise Refused(f"{symbol} cannot be traded: {problem}")
-    if not state.asset.is_enabled:
-        raise Refused(f"{symbol} is disabled: scripts/assets enable {symbol}, then open it")
-    if cycle.close_requested:
-        raise Refused(f"{symbol} is to be closed: scripts/bot close {symbol} --withdraw")
-    if cycle.status in WAITING_STATUSES:
-        raise Refused(f"the cycle of {symbol} is open already: it is {cycle.status} now")
-    if cycle.quantity > dust_qty:
-        held = number(cycle.quantity)
-        raise Refused(f"the cycle of {symbol} is open already: it bought {held} coins")
+    if reason := why_not_open(state.asset, cycle, holds_coins=cycle.quantity > dust_qty):
+        raise Refused(reason)

@@ -19,15 +19,19 @@ from research.figures import Figures, compute_figures
 from research.market_rules import KnownRules
 from research.simulate import Outcome, SimulatedMarket, simulate
 from strategy.ladder import compute_ladder_usd
+from strategy.limits import NO_LIMITS, AccountLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrant:
-    """One asset of a backtest with its settings, the coin's rules and its prices."""
+    """One asset of a backtest with its settings, the coin's rules and its prices, and when the user
+    asks for a cycle of it.
+    """
 
     asset: DcaAsset
     known: KnownRules
     feed: Feed
+    opens: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,7 @@ class Account:
     fee_percent: Decimal
     max_spread_percent: Decimal
     max_jump_percent: Decimal
+    limits: AccountLimits = NO_LIMITS
 
     @property
     def fee_rate(self) -> Decimal:
@@ -87,31 +92,14 @@ def run_backtest(
     Raises:
         ValueError: a spread that leaves no bid.
     """
-    lines = {one.asset.asset_symbol: one.feed.line for one in entrants}
     start = min(one.feed.begin for one in entrants)
     end = max(one.feed.end for one in entrants)
     runs = []
     for path in paths:
         on_step(f"replaying ({path.value})")
-        outcome = simulate(
-            [
-                SimulatedMarket(
-                    asset=one.asset,
-                    rules=one.known.rules,
-                    prices=one.feed.prices,
-                    spread_percent=one.feed.spread_percent,
-                )
-                for one in entrants
-            ],
-            cash_usd=account.cash_usd,
-            fee_rate=account.fee_rate,
-            path=path,
-            max_spread_percent=account.max_spread_percent,
-            max_jump_percent=account.max_jump_percent,
-        )
+        outcome = replay(entrants, account, path)
         on_step("judging")
-        entries = [entry for one in outcome.assets for entry in one.entries]
-        curve = compute_equity(account.cash_usd, changes_of(entries), lines)
+        curve = judge(entrants, account, outcome)
         figures = compute_figures(
             [one.asset for one in entrants],
             outcome,
@@ -132,6 +120,39 @@ def run_backtest(
         held=_baseline(purchases, buy_at_once(purchases, account.fee_rate), account.cash_usd),
         weekly=_baseline(purchases, buy_weekly(purchases, account.fee_rate), account.cash_usd),
     )
+
+
+def replay(entrants: Sequence[Entrant], account: Account, path: PathChoice) -> Outcome:
+    """What becomes of the account along this path.
+
+    Raises:
+        ValueError: a spread that leaves no bid.
+    """
+    return simulate(
+        [
+            SimulatedMarket(
+                asset=one.asset,
+                rules=one.known.rules,
+                prices=one.feed.prices,
+                spread_percent=one.feed.spread_percent,
+                opens=one.opens,
+            )
+            for one in entrants
+        ],
+        cash_usd=account.cash_usd,
+        fee_rate=account.fee_rate,
+        path=path,
+        max_spread_percent=account.max_spread_percent,
+        max_jump_percent=account.max_jump_percent,
+        limits=account.limits,
+    )
+
+
+def judge(entrants: Sequence[Entrant], account: Account, outcome: Outcome) -> EquityCurve:
+    """What the account was worth over time."""
+    lines = {one.asset.asset_symbol: one.feed.line for one in entrants}
+    entries = [entry for one in outcome.assets for entry in one.entries]
+    return compute_equity(account.cash_usd, changes_of(entries), lines)
 
 
 def _purchases(entrants: Sequence[Entrant], cash_usd: Decimal) -> list[Purchase]:

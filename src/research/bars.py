@@ -100,13 +100,16 @@ class BarWalk:
         return found
 
     def _wait_ends_at(self) -> float | None:
-        """Seconds since 1970: the end of a cooldown, or of the time that a stop loss waits."""
+        """Seconds since 1970: when what the trader waits for comes by itself, such as the end of a
+        cooldown, or the time of a stop loss is over.
+        """
         trader = self.trader
-        if (ends_at := trader.cooldown_ends_at) is not None:
-            return ends_at.timestamp()
+        wakes_at = trader.wakes_at
+        wake = None if wakes_at is None else wakes_at.timestamp()
         if trader.triggers.stop_at_or_below is None or trader.track.below_since is None:
-            return None
-        return trader.track.below_since + trader.state.asset.stop_loss_seconds
+            return wake
+        due = trader.track.below_since + trader.state.asset.stop_loss_seconds
+        return due if wake is None else min(wake, due)
 
     def _search(self, levels: _Levels) -> int:
         if levels.buys_at_any_price:
@@ -117,7 +120,7 @@ class BarWalk:
 
     def _current_levels(self) -> _Levels:
         trader = self.trader
-        triggers, refused = trader.triggers, trader.lacks_cash
+        triggers, refused = trader.triggers, trader.buys_nothing
         if self._levels is not None and self._levels[0] is triggers and not refused:
             return self._levels[1]
         scale, price = self.scale, triggers.buy_at_or_below
@@ -154,6 +157,7 @@ class BarWalk:
         """All that happens in this bar; the next one comes after it."""
         bars = self.bars
         start = datetime.fromtimestamp(int(bars.starts[number]), UTC)
+        self.trader.let_time_pass(start)
         opens, low = int(bars.opens[number]), int(bars.lows[number])
         high, close = int(bars.highs[number]), int(bars.closes[number])
         low_first, high_first = (opens, low, high, close), (opens, high, low, close)
@@ -187,6 +191,8 @@ class BarWalk:
     ) -> bool:
         """Whether one order at most was filled, and no other could be on either path."""
         orders = len(self.trader.entries) - moment.entries
+        if self.trader.held_back is not moment.held_back:
+            return False
         if orders == 0 and self.trader.track is moment.track:
             return True
         after = self._current_levels()
@@ -216,7 +222,7 @@ class BarWalk:
             at = to
 
     def _walk_leg(self, start: int, end: int, now: datetime) -> None:
-        scale, trader = self.scale, self.trader
+        scale, trader, may_buy = self.scale, self.trader, True
         bid, ask, to_bid, to_ask = (
             scale.bid(start),
             scale.ask(start),
@@ -226,7 +232,7 @@ class BarWalk:
         while True:
             levels = self._current_levels()
             crossed = None
-            if to_ask < ask and to_ask <= levels.buy:
+            if to_ask < ask and to_ask <= levels.buy and may_buy:
                 crossed = min(ask, levels.buy)
             if to_bid < bid and to_bid <= levels.drop:
                 at_drop = scale.ask_beside(min(bid, levels.drop))
@@ -234,6 +240,7 @@ class BarWalk:
                     bid, ask = min(bid, levels.drop), at_drop
                     if not self._act_here(bid, ask, now):
                         return
+                    may_buy = True
                     continue
             if crossed is not None:
                 ask = crossed
@@ -247,8 +254,10 @@ class BarWalk:
                 return
             else:
                 return
-            if not self._act_here(bid, ask, now):
+            has_acted = self._act_here(bid, ask, now)
+            if not has_acted and crossed is None:
                 return
+            may_buy = has_acted  # what stops a buy stops no sale further on
 
     def _act_here(self, bid: int, ask: int, now: datetime) -> bool:
         """At one price, until nothing more is asked for at it. False: what was is refused."""

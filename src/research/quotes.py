@@ -86,10 +86,10 @@ class QuoteWalk:
         """The next quote at which something happens; `count` where nothing does any more."""
         trader, scale = self.trader, self.scale
         triggers = trader.triggers
-        price = None if trader.lacks_cash else triggers.buy_at_or_below
+        price = None if trader.buys_nothing else triggers.buy_at_or_below
         over = self.count
-        if (ends_at := trader.cooldown_ends_at) is not None:
-            micros = (ends_at - _EPOCH) // timedelta(microseconds=1)
+        if (wakes_at := trader.wakes_at) is not None:
+            micros = (wakes_at - _EPOCH) // timedelta(microseconds=1)
             over = max(self.at, int(self.quotes.times.searchsorted(micros)))
         if price == ANY_PRICE or self._follows_each():
             return min(over, self.at)
@@ -126,6 +126,7 @@ class QuoteWalk:
         """The trader gets this quote; the next one comes after it."""
         now = _EPOCH + timedelta(microseconds=self.start_of(number))
         step = self.quotes.step
+        self.trader.let_time_pass(now)
         self.trader.end_cooldown(now)
         bid, ask = int(self.quotes.bids[number]) * step, int(self.quotes.asks[number]) * step
         self.trader.follow(bid, now, self.max_gap_seconds, ask)

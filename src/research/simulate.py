@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from domain.asset import DcaAsset
@@ -18,9 +19,11 @@ from domain.journal import JournalEntry
 from domain.market import AssetRules
 from research.account import SimulatedAccount
 from research.bars import Bars, BarWalk, PathChoice
+from research.limits import SharedLimits
 from research.quotes import Quotes, QuoteWalk
 from research.trader import Refusal, SimulatedTrader
 from strategy.exits import with_track
+from strategy.limits import NO_LIMITS, AccountLimits
 
 Walk = BarWalk | QuoteWalk
 
@@ -28,13 +31,15 @@ Walk = BarWalk | QuoteWalk
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedMarket:
     """One asset with its settings and its prices. `spread_percent` of the price, half of it on each
-    side, is for bars: quotes have their own.
+    side, is for bars: quotes have their own. `opens`: when the user asks for a cycle, as with
+    `scripts/bot open`: a manual start waits for that.
     """
 
     asset: DcaAsset
     rules: AssetRules
     prices: Bars | Quotes
     spread_percent: Decimal = Decimal(0)
+    opens: Sequence[datetime] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,7 @@ def simulate(
     path: PathChoice = PathChoice.PESSIMISTIC,
     max_spread_percent: Decimal | None = None,
     max_jump_percent: Decimal = Decimal(5),
+    limits: AccountLimits = NO_LIMITS,
 ) -> Outcome:
     """Trade every market from its first bar to its last, from one account of `cash_usd`.
 
@@ -79,10 +85,15 @@ def simulate(
     walks: list[Walk] = []
     for one in markets:
         trader = SimulatedTrader.begin(one.asset, one.rules, account, max_spread_percent)
+        trader.opens = sorted(one.opens, reverse=True)
         if isinstance(one.prices, Quotes):
             walks.append(QuoteWalk(trader, one.prices.sane(max_jump_percent)))
         else:
             walks.append(BarWalk(trader, one.prices, path, one.spread_percent))
+    if limits.set_ones:
+        shared = SharedLimits(limits, account, walks)
+        for walk in walks:
+            walk.trader.find_limit = shared.find
     now, acted = 0, 0
     while (found := _find_first(walks, now, acted)) is not None:
         acted, number = found
@@ -102,7 +113,8 @@ def _find_first(walks: Sequence[Walk], now: int, acted: int) -> tuple[int, int] 
     for which, walk in enumerate(walks):
         number = walk.find_next()
         if number < walk.count and walk.start_of(number) < now:
-            # It lacked cash until now, when another sold: that buys nothing at prices of before.
+            # It lacked cash, or a limit kept it back, until another traded just now: that buys
+            # nothing at prices of before.
             find = bisect_right if which < acted else bisect_left
             walk.at = find(range(walk.count), now, lo=walk.at, key=walk.start_of)
             number = walk.find_next()

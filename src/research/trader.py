@@ -8,6 +8,7 @@ strategy never stands here.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -22,6 +23,7 @@ from domain.trading_state import TradingState
 from research.account import SimulatedAccount
 from strategy.booking import compute_order_change
 from strategy.cooldown import is_cooldown_over
+from strategy.entry import Opening, decide_opening, why_not_open
 from strategy.exits import ExitTrack, follow_quote, raise_peak, renew_track, with_track
 from strategy.fees import compute_coin_fee
 from strategy.ladder import compute_buy_usd
@@ -50,6 +52,18 @@ class Refusal:
 
 @quick
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A limit of the account that keeps a buy back, whatever its price, until then (None: at all)
+    or until the account changed from this version. Without a version: at this very price.
+    """
+
+    why: str
+    version: int | None = None
+    until: datetime | None = None
+
+
+@quick
+@dataclass(frozen=True, slots=True)
 class TraderMoment:
     """What a trader goes back to: see `SimulatedTrader.moment`."""
 
@@ -63,11 +77,16 @@ class TraderMoment:
     version: int
     refused_at_version: int | None
     track: ExitTrack
+    held_back: HeldBack | None
 
 
 @dataclass(slots=True, eq=False)
 class SimulatedTrader:
-    """The state of one asset and its journal. `on_quote` is what the daemon does with a quote."""
+    """The state of one asset and its journal. `on_quote` is what the daemon does with a quote.
+
+    `opens`: when the user asks for a cycle to be opened, the next one last. `find_limit`: the limit
+    that keeps a buy back at this bid, if any; None: there are no limits.
+    """
 
     rules: AssetRules
     account: SimulatedAccount
@@ -75,6 +94,9 @@ class SimulatedTrader:
     entries: list[JournalEntry] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     max_spread_percent: Decimal | None = None
+    opens: list[datetime] = field(default_factory=list)
+    find_limit: FindLimit | None = None
+    held_back: HeldBack | None = None
     track: ExitTrack = field(init=False)
     follows_quotes: bool = field(init=False)  # a trail or a stop loss asks for each of them
     _seen: TradingState = field(init=False)  # the state with what the quotes say of it
@@ -132,6 +154,25 @@ class SimulatedTrader:
         return self.account.cash_usd <= amount_usd - unspent_usd
 
     @property
+    def buys_nothing(self) -> bool:
+        """Whether no buy can come until something else happened: a limit, or the lack of cash."""
+        return self._is_held_back or self.lacks_cash
+
+    @property
+    def _is_held_back(self) -> bool:
+        return self.held_back is not None and self.held_back.version == self.account.version
+
+    @property
+    def wakes_at(self) -> datetime | None:
+        """When time alone changes what can be done; None: never."""
+        ends_at = self.cooldown_ends_at
+        if self.held_back is None and not self.opens:
+            return ends_at
+        until = self.held_back.until if self.held_back and self._is_held_back else None
+        times = [ends_at, until, self.opens[-1] if self.opens else None]
+        return min((one for one in times if one is not None), default=None)
+
+    @property
     def cooldown_ends_at(self) -> datetime | None:
         """When the cooldown that the cycle is in is over; None: it is in none."""
         if self.state.cycle.status is not CycleStatus.COOLDOWN:
@@ -152,6 +193,7 @@ class SimulatedTrader:
             account.version,
             self._refused_at_version,
             self.track,
+            self.held_back,
         )
 
     def go_back(self, moment: TraderMoment) -> None:
@@ -177,8 +219,32 @@ class SimulatedTrader:
         self._set_state(moment.state)
         self._follow_from(moment.track)
         self._leftover, self._refused_at_version = moment.leftover, moment.refused_at_version
+        self.held_back = moment.held_back
         account.cash_usd, account.fees_usd = moment.cash_usd, moment.fees_usd
         account.coins[self.symbol], account.version = moment.coins, moment.version
+
+    def let_time_pass(self, now: datetime) -> None:
+        """What happened since the last price but for the end of a cooldown: the user asked for a
+        cycle, what kept buys back is over.
+        """
+        while self.opens and self.opens[-1] <= now:
+            self._request_open(self.opens.pop())
+        held = self.held_back
+        if held is not None and (
+            not self._is_held_back or (held.until is not None and held.until <= now)
+        ):
+            self.held_back = None
+
+    def _request_open(self, at: datetime) -> None:
+        """What `scripts/bot open` does at that moment."""
+        self.end_cooldown(at)
+        asset, cycle = self.state.asset, self.state.cycle
+        holds_coins = not is_dust(cycle.quantity, self.rules, self.account.fee_rate)
+        if why := why_not_open(asset, cycle, holds_coins=holds_coins):
+            self._refused(at, why)
+        elif decide_opening(asset, cycle) is Opening.REQUESTED:
+            cycle = replace(cycle, open_requested=True)
+            self._set_state(replace(self.state, cycle=cycle))
 
     def end_cooldown(self, now: datetime) -> None:
         """What cooldown_manager does at `now`, if the cooldown is over."""
@@ -233,15 +299,28 @@ class SimulatedTrader:
             cycle = replace(self.state.cycle, stop_loss_fired=True)
             self._set_state(replace(self.state, cycle=cycle))
         is_wide, is_buy = self._is_wide(bid, ask), decision.side is Side.BUY
-        if is_buy and (is_wide or self._refused_at_version == self.account.version):
+        limit = None
+        if is_buy and not is_wide and self.find_limit is not None:
+            limit = self._find_limit(self.find_limit, decision, bid, now)
+        is_kept = is_wide or limit is not None or self._refused_at_version == self.account.version
+        if is_buy and is_kept:
             sale = decide_by(self.triggers, self._seen, bid=bid, ask=ask, now=now, may_buy=False)
             is_buy = sale is None or not sale.is_sale  # what stops buys stops no sale
         try:
             if is_buy and is_wide:
                 return self._refused(now, "the spread is wider than MAX_SPREAD_PERCENT")
+            if is_buy and limit is not None:
+                return self._refused(now, limit.why)
             return self._buy(decision, ask, now) if is_buy else self._sell(bid, now)
         except SizingError as error:
             return self._refused(now, str(error))
+
+    def _find_limit(
+        self, find: FindLimit, decision: Decision, bid: Decimal, now: datetime
+    ) -> HeldBack | None:
+        if not self._is_held_back:
+            self.held_back = find(self, decision, bid, now)
+        return self.held_back
 
     def _is_wide(self, bid: Decimal, ask: Decimal) -> bool:
         most = self.max_spread_percent
@@ -371,3 +450,6 @@ class SimulatedTrader:
 
     def _follow_from(self, track: ExitTrack) -> None:
         self.track, self._seen, self._triggers = track, with_track(self.state, track), None
+
+
+FindLimit = Callable[[SimulatedTrader, Decision, Decimal, datetime], HeldBack | None]

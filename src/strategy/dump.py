@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 WINDOW_SECONDS = 300.0
 BUCKET_SECONDS = 10.0
 MAX_GAP_SECONDS = 15.0  # between two samples: after more, nothing is known of what was before
 MIN_ASSETS = 2
+
+
+def compute_pause_end(begun_at: datetime, minutes: Decimal) -> datetime:
+    """Until when a fall at `begun_at` keeps all assets from buying."""
+    return begun_at + timedelta(minutes=float(minutes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 from decimal import ROUND_FLOOR, Decimal
+from enum import Enum
 
 from domain.asset import DcaAsset, StartMode
-from domain.cycle import CycleStatus, DcaCycle
+from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
 from domain.market import AssetRules
-from strategy.sizing import round_to_increment
+from strategy.sizing import WIDE, round_to_increment
 
 
 def waits_for_user(asset: DcaAsset, cycle: DcaCycle) -> bool:
     """Whether its base order comes only when the user says so, and they have not."""
     return asset.start_mode is StartMode.MANUAL and not cycle.open_requested
+
+
+class Opening(Enum):
+    """What becomes of the user's word that a cycle may begin."""
+
+    REQUESTED = "requested"
+    WAS_REQUESTED = "was_requested"  # before: nothing is changed
+    BY_ITSELF = "by_itself"  # the base order comes without a request: nothing is changed
+
+
+def decide_opening(asset: DcaAsset, cycle: DcaCycle) -> Opening:
+    """Of a cycle that can begin (see `why_not_open`)."""
+    if cycle.open_requested:
+        return Opening.WAS_REQUESTED
+    if asset.start_mode is StartMode.AT_ONCE and cycle.status is not CycleStatus.COOLDOWN:
+        return Opening.BY_ITSELF
+    return Opening.REQUESTED
+
+
+def why_not_open(asset: DcaAsset, cycle: DcaCycle, *, holds_coins: bool) -> str | None:
+    """Why the user cannot have this cycle begin now; None: they can. Dust is no coins."""
+    symbol = asset.asset_symbol
+    if not asset.is_enabled:
+        return f"{symbol} is disabled: scripts/assets enable {symbol}, then open it"
+    if cycle.close_requested:
+        return f"{symbol} is to be closed: scripts/bot close {symbol} --withdraw"
+    if cycle.status in WAITING_STATUSES:
+        return f"the cycle of {symbol} is open already: it is {cycle.status} now"
+    if holds_coins:
+        held = f"{cycle.quantity.normalize(WIDE):f}"
+        return f"the cycle of {symbol} is open already: it bought {held} coins"
+    return None
 
 
 def compute_entry_price(

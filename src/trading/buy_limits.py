@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
@@ -27,8 +27,10 @@ from domain.trading_state import TradingState
 from models.buy_usage import load_buy_records
 from models.trading_state import load_all_trading_states
 from runtime.operator_flags import is_paused
+from strategy.limits import AccountLimits, Usage, find_exceeded, start_of_day
 from strategy.order_identity import has_our_prefix, may_be_ours
 from strategy.sizing import is_dust
+from trading.dump_guard import utc_now
 from trading.loss_limits import LossLimits
 from trading.open_orders import OpenOrders, fetch_open_orders
 from trading.placement import Placement, Skip
@@ -40,19 +42,6 @@ PAUSE_SECONDS = 3.0  # reading a file costs nothing, and whoever resumes does no
 YOUNG_SECONDS = 300.0  # by then the journal or the list of open orders has it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What the buy limits count. `on_order_usd`, by symbol, is not yet in the journal."""
-
-    bought_today_usd: Decimal
-    on_order_usd: dict[str, Decimal]
-    open_symbols: frozenset[str]  # of these something can be sold, or a buy was sent
-
-    @property
-    def open_cycles(self) -> int:
-        return len(self.open_symbols)
-
-
 @dataclass(eq=False)
 class BuyLimits:
     """Thread-safe. Between the check and the order's acceptance `held()` keeps other buys out.
@@ -60,6 +49,7 @@ class BuyLimits:
     Args:
         blocked_symbols: symbols with an order of ours that belongs to no cycle.
         rules_of: an asset's rules, which say what of it is dust; None where they are unknown.
+        now: the clock that the days and pauses of all limits go by.
     """
 
     settings: Settings
@@ -67,13 +57,14 @@ class BuyLimits:
     blocked_symbols: Callable[[], set[str]] = set
     _: KW_ONLY
     rules_of: Callable[[str], AssetRules | None]
+    now: Callable[[], datetime] = utc_now
     losses: LossLimits = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     # client_order_id -> symbol, USD, sent or seen open at
     _young: dict[str, tuple[str, Decimal, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.losses = LossLimits(self.settings, rules_of=self.rules_of)
+        self.losses = LossLimits(self.settings, rules_of=self.rules_of, now=self.now)
 
     @property
     def has_buy_limits(self) -> bool:
@@ -136,10 +127,12 @@ class BuyLimits:
         if not self.has_buy_limits:
             return None
         usage = self._count(open_orders() if open_orders else fetch_open_orders(self.client))
-        limit = _exceeded(self.settings, usage, state, purpose, amount_usd)
-        if limit is None:
+        limits = AccountLimits.of(self.settings)
+        name = find_exceeded(limits, usage, state, purpose, amount_usd)
+        if name is None:
             return None
-        reason = f"buy limit: {limit}, no buys; sells go on"
+        # The text stays the same meanwhile: it is said once.
+        reason = f"buy limit: {name}={limits.set_ones[name]} is reached, no buys; sells go on"
         return Skip(reason, level=logging.ERROR, is_requested=True).placement
 
     def load_usage(self, open_orders: Sequence[ExchangeOrder] | None = None) -> Usage:
@@ -162,8 +155,7 @@ class BuyLimits:
         open_buys = [order for order in orders.readable if order.side is Side.BUY]
         young = self._still_young()
         symbols = {order.symbol for order in open_buys} | {symbol for symbol, *_ in young.values()}
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        records = load_buy_records(connection, midnight, symbols, young)
+        records = load_buy_records(connection, start_of_day(self.now()), symbols, young)
         for identity in records.journaled:
             self._young.pop(identity, None)
         for order in open_buys:
@@ -215,23 +207,3 @@ def _refuse_our_own(unreadable: list[UnreadableOrder], connection: MySQLConnecti
 def _cost_usd(order: ExchangeOrder) -> Decimal:
     price = order.limit_price or order.filled_avg_price or Decimal(0)
     return (order.qty or Decimal(0)) * price
-
-
-def _exceeded(
-    settings: Settings, usage: Usage, state: TradingState, purpose: Purpose, amount_usd: Decimal
-) -> str | None:
-    """Which buy limit this buy would exceed. The text stays the same meanwhile: it is said once."""
-    limit = settings.max_buy_usd_per_day
-    on_order_usd = sum(usage.on_order_usd.values(), Decimal(0))
-    if limit is not None and usage.bought_today_usd + on_order_usd + amount_usd > limit:
-        return f"MAX_BUY_USD_PER_DAY={limit} is reached"
-    cycle, limit = state.cycle, settings.max_position_usd
-    invested_usd = cycle.quantity * cycle.average_purchase_price
-    invested_usd += usage.on_order_usd.get(state.asset.asset_symbol, Decimal(0))
-    if limit is not None and invested_usd + amount_usd > limit:
-        return f"MAX_POSITION_USD={limit} is reached"
-    most = settings.max_open_cycles
-    others = usage.open_symbols - {state.asset.asset_symbol}
-    if most is not None and purpose is Purpose.BASE and len(others) >= most:
-        return f"MAX_OPEN_CYCLES={most} is reached"
-    return None

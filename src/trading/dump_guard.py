@@ -11,9 +11,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -21,7 +21,7 @@ from config import Settings
 from domain.events import Event, EventKind, Severity
 from models.events import append_event, end_alert, get_open_alerts, was_written
 from models.meta import get_meta, put_meta
-from strategy.dump import DumpDetector, Falls, Sample
+from strategy.dump import DumpDetector, Falls, Sample, compute_pause_end
 from trading.cycle_changes import announce
 from trading.quote_watch import SymbolWatch
 from utils.db_utils import DatabaseError, thread_connection, transaction
@@ -36,7 +36,13 @@ NAMED_ASSETS = 5  # in the alert
 _META = "dump_pause_until"
 
 
-def load_pause_end(db_conn: MySQLConnectionAbstract, settings: Settings) -> datetime | None:
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def load_pause_end(
+    db_conn: MySQLConnectionAbstract, settings: Settings, now: Callable[[], datetime] = utc_now
+) -> datetime | None:
     """When the pause ends that the database knows of, or ended; None: none, or the guard is off."""
     text = get_meta(db_conn, _META) if settings.dump_pause_percent is not None else None
     try:
@@ -46,14 +52,14 @@ def load_pause_end(db_conn: MySQLConnectionAbstract, settings: Settings) -> date
     if until is None or until.tzinfo is None:
         return None
     # A clock that was set, or a shorter pause in .env, makes none longer than it can be.
-    return min(until, datetime.now(UTC) + timedelta(minutes=float(settings.dump_pause_minutes)))
+    return min(until, compute_pause_end(now(), settings.dump_pause_minutes))
 
 
 class DumpPause:
     """Of one account. Thread-safe: workers ask, the timer begins and ends it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
+        self._settings, self.now = settings, now
         self.is_set = settings.dump_pause_percent is not None
         self._lock = threading.Lock()
         self._is_loaded = not self.is_set
@@ -75,7 +81,7 @@ class DumpPause:
 
     def _bound(self, now: datetime) -> None:
         """A clock that was set back makes it no longer than it can be."""
-        latest = now + timedelta(minutes=float(self._settings.dump_pause_minutes))
+        latest = compute_pause_end(now, self._settings.dump_pause_minutes)
         with self._lock:
             if self._until is not None and self._until > latest:
                 self._until, self._is_saved = latest, False
@@ -88,7 +94,7 @@ class DumpPause:
         """
         if self._is_loaded:
             return
-        until, now = load_pause_end(thread_connection(), self._settings), datetime.now(UTC)
+        until, now = load_pause_end(thread_connection(), self._settings, self.now), self.now()
         with self._lock:
             if self._is_loaded:
                 return
@@ -102,7 +108,7 @@ class DumpPause:
         minutes = self._settings.dump_pause_minutes
         symbols = [f"{one} {falls.percents[one]:.1f} %" for one in falls.fallen[:NAMED_ASSETS]]
         with self._lock:
-            self._until = now + timedelta(minutes=float(minutes))
+            self._until = compute_pause_end(now, minutes)
             self._reason = (
                 f"{len(falls.fallen)} of {len(falls.percents)} watched assets fell by"
                 f" {falls.limit_percent:g} % or more within five minutes ({', '.join(symbols)}):"
@@ -161,6 +167,8 @@ def end_alerts_of(connection: MySQLConnectionAbstract, setting: str, reason: str
 class DumpGuard:
     """Watches the newest quotes of all assets. Used in the event loop.
 
+    `quoted_at`: when the newest quote of a watch came, in seconds of the clock of `sample`.
+
     Args:
         watches: of every asset, by symbol.
     """
@@ -169,6 +177,7 @@ class DumpGuard:
         self, settings: Settings, pause: DumpPause, watches: Mapping[str, SymbolWatch]
     ) -> None:
         self._pause, self._watches = pause, watches
+        self.quoted_at: Callable[[SymbolWatch], float] = lambda watch: watch.received_at
         percent = settings.dump_pause_percent
         self._detector = None if percent is None else DumpDetector(percent)
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="bot-dumps")
@@ -181,17 +190,17 @@ class DumpGuard:
         return None if self._detector is None else self._detector.falls
 
     def sample(self, now: float) -> None:
-        """Look at the newest quotes; `now` is monotonic seconds."""
+        """Look at the newest quotes; `now` is monotonic seconds, but for who plays a recording."""
         if self._detector is None:
             return
         samples = [
-            Sample(symbol=watch.symbol, bid=watch.bid, quoted_at=watch.received_at)
+            Sample(symbol=watch.symbol, bid=watch.bid, quoted_at=self.quoted_at(watch))
             for watch in self._watches.values()
             if watch.state is not None and watch.newest is not None
         ]
         falls = self._detector.see(samples, now)
         if falls.is_dump:
-            self._pause.begin(falls, datetime.now(UTC))
+            self._pause.begin(falls, self._pause.now())
             self._detector.forget()  # each fall counts once
 
     async def run(self) -> None:
@@ -206,7 +215,7 @@ class DumpGuard:
             wall, monotonic = time.time(), time.monotonic()
             self.sample(monotonic)
             is_free = self._saving is None or self._saving.done()
-            if is_free and self._pause.needs_saving(datetime.now(UTC)):
+            if is_free and self._pause.needs_saving(self._pause.now()):
                 self._saving = loop.run_in_executor(self._threads, self._save)
             awake_at = max(awake_at + SAMPLE_SECONDS, loop.time())
             await asyncio.sleep(awake_at - loop.time())

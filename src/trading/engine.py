@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from config import Settings
 from domain.orders import ExchangeOrder
 from trading.asset_rules_cache import AssetRulesCache
 from trading.buy_limits import BuyLimits
+from trading.dump_guard import utc_now
 from trading.order_placement import OrderPlacer
 from trading.reconciler import Reconciler
 from utils.alpaca_client_rest import get_trading_client
@@ -36,6 +38,7 @@ def build_engine(
     why_no_orders: Callable[[], str | None] = lambda: None,
     on_change: Callable[[ExchangeOrder], None] = lambda order: None,
     confirm_seconds: float | None = None,
+    now: Callable[[], datetime] = utc_now,
 ) -> Engine:
     """Build the parts of one process.
 
@@ -43,6 +46,7 @@ def build_engine(
         why_no_orders: asked before each order; a reason to send nothing at all, or None.
         on_change: called with each order whose change the reconciler wrote.
         confirm_seconds: how far apart two 404s of an order must lie; None: as the settings say.
+        now: the clock that the days and pauses of the limits go by.
     """
     client = get_trading_client()
     rules = AssetRulesCache(client, settings.minimum_order_usd)
@@ -55,7 +59,7 @@ def build_engine(
         ),
         on_change=on_change,
     )
-    limits = BuyLimits(settings, client, reconciler.blocked_symbols, rules_of=rules.get)
+    limits = BuyLimits(settings, client, reconciler.blocked_symbols, rules_of=rules.get, now=now)
     placer = OrderPlacer(
         settings,
         client,

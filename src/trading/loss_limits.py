@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from config import Settings
@@ -19,17 +19,23 @@ from domain.holding import HeldCoins
 from domain.market import AssetRules
 from models.events import get_open_alerts, was_written
 from models.losses import LossRecords, load_loss_records
+from strategy.limits import (
+    LOSS_PER_DAY,
+    OPEN_LOSS,
+    AccountLimits,
+    find_reached,
+    start_of_day,
+)
 from strategy.losses import compute_open_loss_usd, loss_of
 from strategy.sizing import is_dust
 from trading.cycle_changes import record_event
 from trading.dump_guard import SETTING as DUMP_SETTING
-from trading.dump_guard import DumpPause, end_alerts_of
+from trading.dump_guard import DumpPause, end_alerts_of, utc_now
 from trading.placement import SKIP_SECONDS, Placement, Skip
 from utils.alpaca_queries import fetch_latest_quotes
 from utils.db_utils import thread_connection
 from utils.formatting import number, usd
 
-OPEN_LOSS, LOSS_PER_DAY = "MAX_OPEN_LOSS_USD", "MAX_LOSS_USD_PER_DAY"
 _OVER = "what is lost is below the limit again"
 
 
@@ -41,32 +47,29 @@ class LossLimits:
         rules_of: an asset's rules; None where they are unknown.
         fresh_bid_of: USD, from a quote of the stream that can be traded on; None: there is none,
             and the exchange is asked for its latest one.
+        now: the clock that days and pauses go by.
     """
 
     settings: Settings
     _: KW_ONLY
     rules_of: Callable[[str], AssetRules | None]
     fresh_bid_of: Callable[[str], Decimal | None] = lambda symbol: None
+    now: Callable[[], datetime] = utc_now
     pause: DumpPause = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _may_be_alerted: bool = True  # by this process, or by one before it
 
     def __post_init__(self) -> None:
-        self.pause = DumpPause(self.settings)
+        self.pause = DumpPause(self.settings, self.now)
 
     @property
     def limits(self) -> dict[str, Decimal]:
         """Those that are set, by the name of their setting."""
-        settings = self.settings
-        limits = {
-            OPEN_LOSS: settings.max_open_loss_usd,
-            LOSS_PER_DAY: settings.max_loss_usd_per_day,
-        }
-        return {name: limit for name, limit in limits.items() if limit is not None}
+        return AccountLimits.of(self.settings).of_losses
 
     def why_paused(self) -> Placement | None:
         """Whether the market fell, as far as is known without asking anything."""
-        now, until = datetime.now(UTC), self.pause.until
+        now, until = self.now(), self.pause.until
         reason = self.pause.why_no_buys(now)
         if reason is None or until is None:
             return None
@@ -85,11 +88,7 @@ class LossLimits:
             return block
         if not self.limits:
             return None
-        reached = {
-            name: loss_usd
-            for name, loss_usd in self.load_losses().items()
-            if loss_usd >= self.limits[name]
-        }
+        reached = find_reached(AccountLimits.of(self.settings), self.load_losses())
         self._alert(reached)
         for name in reached:
             return _stopped(f"{name}={number(self.limits[name])} is reached, no buys; sells go on")
@@ -102,8 +101,7 @@ class LossLimits:
             Skip: there is no bid of something that is held.
             ExchangeError, DatabaseError: nothing certain is known.
         """
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        records = load_loss_records(thread_connection(), midnight)
+        records = load_loss_records(thread_connection(), start_of_day(self.now()))
         losses = {}
         if OPEN_LOSS in self.limits:
             losses[OPEN_LOSS] = self._open_loss_usd(records)
@@ -119,7 +117,7 @@ class LossLimits:
         """
         if setting == DUMP_SETTING:
             self.pause.load()
-            return self.pause.why_no_buys(datetime.now(UTC)) is not None
+            return self.pause.why_no_buys(self.now()) is not None
         limit = self.limits.get(setting)
         return limit is not None and self.load_losses()[setting] >= limit
 

@@ -109,15 +109,51 @@ def test_several_assets_share_the_cash_and_gaps_are_told(run):
     assert "3,000 bars missing from 2023-06-02 09:20 (2 days)" in run(ETH, "--defaults").output
 
 
-def test_what_the_replay_leaves_out_is_said(run, monkeypatch):
-    """Nobody opens a cycle by hand, and the limits of the whole account do not hold."""
+def test_the_limits_of_env_hold_as_they_do_for_the_bot_and_options_go_before_them(run, monkeypatch):
     monkeypatch.setenv("MAX_OPEN_CYCLES", "1")
-    said = run(BTC, "--start", "manual", "--json")
-    assert said.json["runs"][0]["cycles"] > 0
-    assert said.json["notes"] == [
-        "BTC/USD: nobody is here to start a cycle, so each starts at once",
-        "limits of .env that the replay does not know: MAX_OPEN_CYCLES",
+    monkeypatch.setenv("MAX_BUY_USD_PER_DAY", "70")
+    said = run(BTC, ETH, "--defaults", "--max-buy-per-day", "off", "--json")
+    limits, [replay] = said.json["limits"], said.json["runs"]
+    assert (limits["max_open_cycles"], limits["max_buy_usd_per_day"]) == (1, None)
+    assert "MAX_OPEN_CYCLES=1 is reached" in {one["reason"] for one in replay["refusals"]}
+    free = run(
+        BTC, ETH, "--defaults", "--max-buy-per-day", "off", "--max-open-cycles", "off", "--json"
+    )
+    assert replay["cycles"] < free.json["runs"][0]["cycles"]
+    shown = run(BTC, ETH, "--defaults").output
+    assert "limits of the account: MAX_BUY_USD_PER_DAY 70, MAX_OPEN_CYCLES 1" in shown
+    alone = run(BTC, "--defaults", "--dump-pause", "5", "--json").json
+    assert alone["notes"] == ["DUMP_PAUSE_PERCENT needs 2 assets: it never pauses here"]
+
+
+def test_a_limit_that_is_none_is_refused_in_one_line(run, monkeypatch):
+    said = run(BTC, "--defaults", "--max-open-cycles", "few", "--dump-pause", "0")
+    assert (said.code, said.complaint) == (
+        2,
+        "backtest: --max-open-cycles: expected a whole number or off, not 'few';"
+        " --dump-pause: expected a number from 0.1 to 99 or off, not '0'",
+    )
+    monkeypatch.setenv("MAX_POSITION_USD", "much")
+    assert run(BTC, "--defaults").complaint.startswith("backtest: MAX_POSITION_USD")
+
+
+def test_a_manual_start_waits_for_the_moments_that_are_named(run):
+    at = "2023-06-10T12:00,2023-06-20"
+    said = run(BTC, "--start", "manual", "--open-at", at, "--json")
+    [asset], [replay] = said.json["assets"], said.json["runs"]
+    assert asset["opens"] == ["2023-06-10T12:00:00+00:00", "2023-06-20T00:00:00+00:00"]
+    assert said.json["notes"] == []
+    assert replay["cycles"] + replay["open_cycles"] == 2
+    assert "opened by hand" in run(BTC, "--start", "manual", "--open-at", at).output
+    never = run(BTC, "--start", "manual", "--json")
+    assert never.json["runs"][0]["cycles"] > 2
+    assert never.json["notes"] == [
+        "BTC/USD: nobody is here to start a cycle, so each starts at once; --open-at says when you"
+        " would"
     ]
+    by_itself = run(BTC, "--open-at", at, "--defaults", "--json")
+    assert "starts its cycles by itself (--start at-once)" in by_itself.json["notes"][0]
+    assert run(BTC, "--open-at", "soon").code == 2
 
 
 def test_a_setting_of_env_that_matters_and_cannot_be_read_is_refused(run, monkeypatch):

@@ -29,9 +29,24 @@ def test_the_same_in_every_digit_ends_well(recording, capsys):
     assert (told["orders"], told["cycles"]) == (6, 1)
 
 
+def test_several_share_cash_and_limits_and_the_user_opens_cycles(recording, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    other.write_text(recording.read_text().replace("SOL/USDT", "ETH/USD"))
+    options = ["--max-open-cycles", "1", "--start", "manual", "--open-at", "2021-07-01T00:00:01"]
+    assert main([str(recording), str(other), "--json", *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["same"], told["quotes"]) == (True, 12)
+    # SOL/USD: base, safety, sale at 100.5; then ETH/USD, asked for just then, too: base, safety.
+    assert (told["orders"], told["cycles"]) == (5, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["RECORDING", "--start", "manual"], "say when, as with --open-at"),
+        (["RECORDING", "RECORDING"], "has quotes of SOL/USD again"),
+        (["RECORDING", "RECORDING", "--symbol", "BTC/USD"], "--symbol is of one file"),
+        (["RECORDING", "--max-open-loss", "0"], "--max-open-loss: expected a number"),
         (["nothing-here.csv"], "neither a file nor a symbol"),
         (["RECORDING", "--deviation", "much"], "--deviation takes"),
         (["RECORDING", "--cash", "-1"], "--cash takes USD above 0"),

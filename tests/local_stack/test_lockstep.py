@@ -5,16 +5,17 @@ the daemon's handlers, a real database and the local exchange, and through resea
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from config import get_settings
-from domain.asset import DcaAsset, SafetyOrderReference, StopLossAction
+from domain.asset import DcaAsset, SafetyOrderReference, StartMode, StopLossAction
 from fixtures_bot import exchange_of_bot
 from local_stack.exchange_process import ExchangeProcess
 from local_stack.lockstep.run import Market, verify
@@ -23,7 +24,8 @@ from research.quotes import Quotes
 from utils.db_utils import execute_query, thread_connection
 
 D = Decimal
-BEGIN_MICROS = int(datetime(2021, 7, 1, tzinfo=UTC).timestamp()) * 1_000_000
+BEGIN = datetime(2021, 7, 1, tzinfo=UTC)
+BEGIN_MICROS = int(BEGIN.timestamp()) * 1_000_000
 
 
 # Coarse coins: what an order costs depends on the price.
@@ -57,9 +59,9 @@ def an_asset(symbol="BTC/USD", **columns):
     return DcaAsset(**values | columns)
 
 
-def wandering(seed, *, count=3000, start=63613.46, places=2, percent=0.3, seconds=(1,)):
+def wandering(seed, *, count=3000, start=63613.46, places=2, percent=0.3, seconds=(1,), begin=0):
     """Quotes so many seconds apart that wander around `start`; now and then one is a spike, or has
-    a bid that makes its spread too wide.
+    a bid that makes its spread too wide. The first comes `begin` seconds after midnight.
     """
     chance, away, at, rows = random.Random(seed), 0.0, 0, []
     for _ in range(count):
@@ -74,7 +76,7 @@ def wandering(seed, *, count=3000, start=63613.46, places=2, percent=0.3, second
         at += chance.choice(seconds) * 1_000_000
         rows.append((at, int(bid * 10**places), int(ask * 10**places) + 1))
     times, bids, asks = np.array(rows, dtype=np.int64).T
-    return Quotes(times + BEGIN_MICROS, bids, asks, D(1).scaleb(-places))
+    return Quotes(times + BEGIN_MICROS + begin * 1_000_000, bids, asks, D(1).scaleb(-places))
 
 
 ON = {"stop_loss_action": StopLossAction.COOLDOWN}
@@ -122,7 +124,7 @@ def test_the_replay_does_what_the_bot_does(local, option):
 
 def begin_anew(local, cash_usd):
     """An empty database and an account without coins."""
-    for table in ("dca_cycles", "dca_assets"):
+    for table in ("dca_cycles", "dca_assets", "dca_orders"):
         execute_query(f"DELETE FROM {table}", commit=True, db_conn=thread_connection())
     for symbol in local.state()["balances"]["coins"]:
         local.control("balance", unit=symbol, set="0")
@@ -151,29 +153,58 @@ CHOICES = {
     "stop_loss_seconds": [0, 2, 20],
     "stop_loss_action": [StopLossAction.COOLDOWN],
     "max_entry_price": [None],
+    "start_mode": [StartMode.AT_ONCE, StartMode.AT_ONCE, StartMode.MANUAL],
+}
+LIMITS = {
+    "max_buy_usd_per_day": [None, None, D(160), D("410.5")],
+    "max_position_usd": [None, None, D("155.1")],
+    "max_open_cycles": [None, None, 1, 2],
+    "max_open_loss_usd": [None, None, D("0.9"), D("2.5")],
+    "max_loss_usd_per_day": [None, None, D("0.7"), D("2.1")],
+    "dump_pause_percent": [None, None, D("0.8"), D(2)],
+    "dump_pause_minutes": [D("0.1"), D("1.5")],
 }
 
 
+def drawn(choices):
+    return st.fixed_dictionaries({name: st.sampled_from(few) for name, few in choices.items()})
+
+
+def seconds_of(opens, begin):
+    return tuple(BEGIN + timedelta(seconds=begin + one) for one in opens)
+
+
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # each example takes seconds
 )
 @given(
     seed=st.integers(0, 10**6),
-    coin=st.sampled_from(COINS),
+    coins=st.lists(st.sampled_from(COINS), min_size=1, max_size=3, unique=True),
     percent=st.sampled_from([0.15, 0.5]),
     seconds=st.sampled_from([(1,), (0, 1, 5), (2, 30)]),
-    columns=st.fixed_dictionaries({name: st.sampled_from(few) for name, few in CHOICES.items()}),
-    cash=st.sampled_from(["100000", "185"]),
+    columns=st.lists(drawn(CHOICES), min_size=3, max_size=3),
+    opens=st.lists(st.lists(st.integers(0, 600), max_size=4), min_size=3, max_size=3),
+    cash=st.sampled_from(["100000", "185", "420"]),
+    limits=drawn(LIMITS),
+    begin=st.sampled_from([0, 86_400 - 150]),
 )
-def test_on_random_markets_with_every_option(local, seed, coin, percent, seconds, columns, cash):
-    symbol, start, places = coin
-    quotes = wandering(
-        seed, count=300, start=start, places=places, percent=percent, seconds=seconds
-    )
+def test_on_random_markets_with_every_option_and_limit(
+    local, seed, coins, percent, seconds, columns, opens, cash, limits, begin
+):
+    """Up to three assets share the cash; a day may end meanwhile, and the user opens cycles."""
+    markets = []
+    for number, (symbol, start, places) in enumerate(coins):
+        quotes = wandering(
+            seed + number, count=300 // len(coins), start=start, places=places, percent=percent,
+            seconds=seconds, begin=begin,
+        )  # fmt: skip
+        own = seconds_of(opens[number], begin)
+        markets.append(Market(asset=an_asset(symbol, **columns[number]), quotes=quotes, opens=own))
     begin_anew(local, cash)
-    verdict = verify(
-        get_settings(), local, [Market(asset=an_asset(symbol, **columns), quotes=quotes)]
-    )
+    verdict = verify(replace(get_settings(), **limits), local, markets)
     assert verdict.difference is None
 
 

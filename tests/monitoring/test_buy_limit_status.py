@@ -17,7 +17,8 @@ from models.meta import put_meta
 from models.trading_state import load_trading_state
 from monitoring.status.buy_limit_status import buy_limit_statuses, loss_limit_statuses
 from monitoring.status.status import StatusReader
-from trading.buy_limits import BuyLimits, Usage
+from strategy.limits import Usage
+from trading.buy_limits import BuyLimits
 from utils.db_utils import thread_connection
 
 REQUIRED = dict.fromkeys(("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "DB_USER", "DB_NAME"), "x")

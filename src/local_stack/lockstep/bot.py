@@ -2,8 +2,9 @@
 
 Handlers, placer, trade stream, updates and the refresh of the triggers are those of trading.bot and
 work over sockets and in a real database. Owns: when the bot is at rest, and that nothing but the
-market holds a quote back then. What is missing of the daemon is what goes by the clock: sweeps,
-signs of life, and the timer that ends cooldowns (the lockstep's recording is its clock).
+market and the account's limits holds a quote back then. What is missing of the daemon is what goes
+by the clock: sweeps, signs of life, and the timers that end cooldowns and sample the market for the
+dump guard (the lockstep's recording is their clock, and that of the limits' days).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -20,6 +23,8 @@ from domain.cycle import CycleStatus
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
 from local_stack.exchange_process import StackError
+from operations.open_cycle import request_open
+from operations.refused import Refused
 from strategy.order_identity import compute_client_order_id
 from trading.cooldown_ends import end_cooldown
 from trading.engine import build_engine
@@ -29,7 +34,7 @@ from trading.quote_watch import SymbolWatch
 from trading.state_reader import StateReader
 from trading.trade_update_handler import TradeUpdateHandler
 from utils.alpaca_streams import AlpacaStreams
-from utils.db_utils import close_thread_connection
+from utils.db_utils import close_thread_connection, execute_query, thread_connection
 from utils.waiting import wait_for_event
 
 T = TypeVar("T")
@@ -42,14 +47,25 @@ class LockstepBot:
 
     Args:
         on_end: called with each order whose end was booked.
+        now: the recording's clock, which the limits go by.
+        quoted_at: of the newest quote that counted, in seconds of that clock.
     """
 
-    def __init__(self, settings: Settings, *, on_end: Callable[[ExchangeOrder], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_end: Callable[[ExchangeOrder], None],
+        now: Callable[[], datetime],
+        quoted_at: Callable[[SymbolWatch], float],
+    ) -> None:
+        self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._on_end = on_end
-        engine = build_engine(settings, on_change=self._order_changed)
+        engine = build_engine(settings, on_change=self._order_changed, now=now)
         self.rules, self.placer = engine.rules, engine.placer
         self.market = MarketDataHandler(settings, engine.rules, engine.placer)
+        self.market.dumps.quoted_at = quoted_at
         self.updates = TradeUpdateHandler(
             engine.client,
             engine.rules,
@@ -161,6 +177,24 @@ class LockstepBot:
         """What the daemon does each second."""
         if peaks := self.market.assets.peaks.take():
             await self._run(lambda: save_peaks(peaks))
+
+    async def open(self, symbol: str) -> None:
+        """What `scripts/bot open` does; what it refuses is refused."""
+        asset = self.state(symbol).asset
+        with suppress(Refused):
+            await self._run(lambda: request_open(self._settings, asset))
+        await self.refresh({symbol})
+
+    async def date_order(self, client_order_id: str, ended_at: datetime) -> None:
+        """Give the order in the journal the recording's time: what a day's limits count goes by
+        it.
+        """
+        query = "UPDATE dca_orders SET ended_at = %s WHERE client_order_id = %s"
+        await self._run(
+            lambda: execute_query(
+                query, (ended_at, client_order_id), commit=True, db_conn=thread_connection()
+            )
+        )
 
     def cools_down(self, symbol: str) -> bool:
         return self.state(symbol).cycle.status is CycleStatus.COOLDOWN

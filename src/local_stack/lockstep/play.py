@@ -4,16 +4,18 @@ A quote goes to the handler, whose two comparisons decide whether anything can h
 crosses a trigger, the exchange gets it before the bot may ask or send anything, and the next quote
 waits until the bot is at rest: hundreds of thousands of quotes take as long as their orders.
 
-Owns: what time it is. Cooldowns and the seconds of a stop loss end when the recording says so; an
-order's time is that of the quote at which it was sent.
+Owns: what time it is. Cooldowns, the seconds of a stop loss, days and pauses of limits end when the
+recording says so, and the user opens cycles by its clock; an order's time is that of the quote at
+which it was sent.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -25,8 +27,12 @@ from domain.orders import ExchangeOrder, Side
 from local_stack.exchange_process import ExchangeProcess
 from local_stack.lockstep.bot import LockstepBot
 from research.quotes import Quotes
+from strategy.limits import OPEN_LOSS, AccountLimits
 
 MICROS = 1_000_000
+_DAY = 86_400 * MICROS
+ASKED_AT_FIRST, ASKED_EACH = 20, 100
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The exit watch may see so much less of a gap than there was: to the handler the clock runs on
 # between our reading it and its own.
 SLACK_SECONDS = 0.01
@@ -34,10 +40,11 @@ SLACK_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The quotes of one symbol."""
+    """The quotes of one symbol, and when the user asks for a cycle of it to be opened."""
 
     symbol: str
     quotes: Quotes
+    opens: Sequence[datetime] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +64,29 @@ class _Clock:
     cools_down_until: int | None = None
     below_since: int | None = None
     last: int = 0  # of the newest quote that counted
+    number: int = -1  # of that quote
+    opens: list[int] = field(default_factory=list)  # the next one last
 
 
 @dataclass(slots=True)
 class _InVain:
-    """What was tried since an order was booked or a cooldown ended. At the same prices the bot
-    finds the same reasons again, and the exchange refuses the same order: without money each quote
-    would cost a request.
+    """What was tried since an order was booked, or something else than a price changed. At the same
+    prices the bot finds the same reasons again, and the exchange refuses the same order: without
+    money each quote would cost a request.
     """
 
     refused: set[tuple[str, float]] = field(default_factory=set)  # by their ask
-    skipped: set[tuple[str, float, float]] = field(default_factory=set)
+    # By bid and ask; and by the bids of the others, where what is held counts.
+    skipped: set[tuple[str, float, float, tuple[float, ...]]] = field(default_factory=set)
+    # Quotes of a symbol since a limit first said no whatever the price; after so many of them only
+    # each so-and-so-many-th asks again: it could be for days.
+    limited: dict[str, int] = field(default_factory=dict)
 
-    def knows(self, symbol: str, bid: float, ask: float) -> bool:
-        return (symbol, ask) in self.refused or (symbol, bid, ask) in self.skipped
+    def is_limited(self, symbol: str) -> bool:
+        if (count := self.limited.get(symbol)) is None:
+            return False
+        self.limited[symbol] = count + 1
+        return count >= ASKED_AT_FIRST and count % ASKED_EACH != 0
 
 
 @dataclass(slots=True, eq=False)
@@ -85,14 +101,27 @@ class Lockstep:
     crossings: int = 0
     _ended: list[ExchangeOrder] = field(default_factory=list)
     _in_vain: _InVain = field(default_factory=_InVain)
+    _clocks: dict[str, _Clock] = field(default_factory=dict)
+    _at: int = 0  # the recording's time in microseconds
+    _is_paused: bool = False  # by the dump guard
+    _told: dict[str, int] = field(default_factory=dict)  # the quote that the exchange has
 
     async def run(self) -> None:
         """Raises StackError, ExchangeError or DatabaseError where it cannot go on."""
-        async with LockstepBot(self.settings, on_end=self._ended.append) as bot:
+        for one in self.recordings:
+            opens = [_micros(moment) for moment in sorted(one.opens, reverse=True)]
+            self._clocks[one.symbol] = _Clock(opens=opens)
+        clocks = list(self._clocks.values())
+        async with LockstepBot(
+            self.settings,
+            on_end=self._ended.append,
+            now=self._now,
+            quoted_at=lambda watch: self._clocks[watch.symbol].last / MICROS,
+        ) as bot:
             await bot.watch_all([one.symbol for one in self.recordings])
-            clocks = [_Clock() for _ in self.recordings]
             for count, (which, number, at, bid, ask) in enumerate(_in_order(self.recordings), 1):
                 recording, clock = self.recordings[which], clocks[which]
+                self._pass_to(bot, at)
                 await self._let_time_pass(bot, recording.symbol, clock, at)
                 quote = _wire_quote(recording.symbol, bid, ask)
                 await self._play(bot, recording, clock, number, at, quote)
@@ -100,12 +129,43 @@ class Lockstep:
                     self.on_progress(count)
             await bot.save_peaks()
 
-    async def _let_time_pass(self, bot: LockstepBot, symbol: str, clock: _Clock, at: int) -> None:
-        """Until `at`, when the next quote of `symbol` comes."""
+    @property
+    def _limits_without_price(self) -> set[str]:
+        return AccountLimits.of(self.settings).set_ones.keys() - {OPEN_LOSS}
+
+    def _now(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self._at)
+
+    def _pass_to(self, bot: LockstepBot, at: int) -> None:
+        """Until `at`, when the next quote of any symbol comes: the dump guard samples each second,
+        a day of the limits or a pause may end.
+        """
+        before, is_paused = self._at, False
+        if before and self.settings.dump_pause_percent is not None:
+            for second in range(before // MICROS + 1, at // MICROS + 1):
+                self._at = second * MICROS
+                bot.market.dumps.sample(second)
+        self._at = at
+        if self.settings.dump_pause_percent is not None:
+            is_paused = bot.placer.limits.losses.why_paused() is not None
+        if is_paused != self._is_paused or at // _DAY != before // _DAY:
+            self._in_vain = _InVain()
+        self._is_paused = is_paused
+
+    async def _end_cooldown(self, bot: LockstepBot, symbol: str, clock: _Clock, at: int) -> None:
         if clock.cools_down_until is not None and at >= clock.cools_down_until:
             clock.cools_down_until = None
             await bot.end_cooldown(symbol)
             self._in_vain = _InVain()
+
+    async def _let_time_pass(self, bot: LockstepBot, symbol: str, clock: _Clock, at: int) -> None:
+        """Until `at`, when the next quote of `symbol` comes."""
+        while clock.opens and clock.opens[-1] <= at:
+            await self._end_cooldown(bot, symbol, clock, clock.opens[-1])
+            clock.opens.pop()
+            await bot.open(symbol)
+            self._in_vain = _InVain()
+        await self._end_cooldown(bot, symbol, clock, at)
         watch = bot.watch(symbol)
         if watch.exits is None or clock.below_since is None:
             return
@@ -129,29 +189,48 @@ class Lockstep:
         quote: dict[str, Any],
     ) -> None:
         symbol, watch = recording.symbol, bot.watch(recording.symbol)
-        now = time.monotonic()
+        bid, ask, now = quote["bp"], quote["ap"], time.monotonic()
+        prices = symbol, bid, ask, self._others_bids(bot, symbol)
+        is_in_vain = (symbol, ask) in self._in_vain.refused or prices in self._in_vain.skipped
+        if self._in_vain.is_limited(symbol) or is_in_vain:
+            watch.backs_off_until[Side.BUY] = math.inf  # in the daemon, too, nothing is asked then
         await bot.market.on_crypto_quote(quote)
+        watch.backs_off_until[Side.BUY] = 0.0
         if watch.newest is quote:  # it counted
             self._note_clock(bot, symbol, clock, at, now)
+            clock.number = number
         if not watch.wake.is_set():
             return
-        bid_seen, ask_seen, only_buys = watch.bid, watch.ask, not watch.wants_sale()
-        if only_buys and self._in_vain.knows(symbol, bid_seen, ask_seen):
-            watch.wake.clear()
-            return
+        only_buys = not watch.wants_sale()
         # The worker has not begun: it waits for this very loop.
         self.crossings += 1
-        quotes = recording.quotes
-        bid, ask = (int(one[number]) * quotes.step for one in (quotes.bids, quotes.asks))
-        self.exchange.control("quote", symbol=symbol, bid=f"{bid:f}", ask=f"{ask:f}")
+        for one in self.recordings:
+            if one is recording or prices[-1]:
+                self._tell_exchange(one, self._clocks[one.symbol].number)
         is_refused = await bot.rest(symbol)
         if self._ended:
             self._in_vain = _InVain()
-            self._note_orders(bot, symbol, clock, number, at)
+            await self._note_orders(bot, symbol, clock, number, at)
         elif only_buys and is_refused:
-            self._in_vain.refused.add((symbol, ask_seen))
+            self._in_vain.refused.add((symbol, ask))
         elif only_buys:
-            self._in_vain.skipped.add((symbol, bid_seen, ask_seen))
+            self._in_vain.skipped.add(prices)
+            if any(name in watch.last_reason for name in self._limits_without_price):
+                self._in_vain.limited.setdefault(symbol, 0)
+
+    def _others_bids(self, bot: LockstepBot, symbol: str) -> tuple[float, ...]:
+        """Of what else may be held, where a limit asks what that would lose."""
+        if self.settings.max_open_loss_usd is None:
+            return ()
+        return tuple(bot.watch(one.symbol).bid for one in self.recordings if one.symbol != symbol)
+
+    def _tell_exchange(self, recording: Recording, number: int) -> None:
+        symbol, quotes = recording.symbol, recording.quotes
+        if number < 0 or self._told.get(symbol) == number:
+            return
+        self._told[symbol] = number
+        bid, ask = (int(one[number]) * quotes.step for one in (quotes.bids, quotes.asks))
+        self.exchange.control("quote", symbol=symbol, bid=f"{bid:f}", ask=f"{ask:f}")
 
     def _note_clock(
         self, bot: LockstepBot, symbol: str, clock: _Clock, at: int, now: float
@@ -165,17 +244,22 @@ class Lockstep:
             clock.below_since = at
         clock.last = at
 
-    def _note_orders(
+    async def _note_orders(
         self, bot: LockstepBot, symbol: str, clock: _Clock, number: int, at: int
     ) -> None:
         state = bot.state(symbol)
         for order in self._ended:
             cycle = state.cycle if order.side is Side.BUY else None
             self.played.append(Played(order.client_order_id, number, at, cycle))
+            await bot.date_order(order.client_order_id, self._now())
         self._ended.clear()
         clock.cools_down_until = clock.below_since = None
         if bot.cools_down(symbol):
             clock.cools_down_until = at + state.asset.cooldown_period * MICROS
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _in_order(

@@ -30,6 +30,7 @@ from models.order_journal import get_entries_ended_since
 from operations.asset_changes import save_new_asset
 from research.quotes import Quotes
 from research.simulate import AssetOutcome, Outcome, SimulatedMarket, simulate
+from strategy.limits import AccountLimits
 from trading.asset_rules_cache import AssetRulesCache
 from utils.alpaca_client_rest import get_trading_client
 from utils.db_utils import thread_connection
@@ -39,10 +40,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """One asset with the settings it is traded by (its id does not matter), and its quotes."""
+    """One asset with the settings it is traded by (its id does not matter), its quotes, and when
+    the user asks for a cycle of it to be opened.
+    """
 
     asset: DcaAsset
     quotes: Quotes
+    opens: tuple[datetime, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -82,7 +86,9 @@ def verify(
     rules = AssetRulesCache(get_trading_client(), settings.minimum_order_usd)
     cash_usd = _balances(exchange)[0]
     simulated = [
-        SimulatedMarket(asset=one.asset, rules=rules.get(one.symbol), prices=one.quotes)
+        SimulatedMarket(
+            asset=one.asset, rules=rules.get(one.symbol), prices=one.quotes, opens=one.opens
+        )
         for one in markets
     ]
     begun = time.monotonic()
@@ -92,10 +98,11 @@ def verify(
         fee_rate=settings.taker_fee_rate,
         max_spread_percent=settings.max_spread_percent,
         max_jump_percent=settings.max_quote_jump_percent,
+        limits=AccountLimits.of(settings),
     )
     replayed = time.monotonic()
     assets = [save_new_asset(one.asset) for one in markets]
-    recordings = [Recording(one.symbol, one.quotes) for one in markets]
+    recordings = [Recording(one.symbol, one.quotes, one.opens) for one in markets]
     lockstep = Lockstep(settings, exchange, recordings, on_progress)
     asyncio.run(lockstep.run())
     ended = time.monotonic()

@@ -7,7 +7,7 @@ recording must end the same however busy the machine is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from local_stack.lockstep.run import Market, Verdict, verify
 from local_stack.stack import LocalStack
 from operations.preview import load_preview
 from operations.refused import Refused
+from strategy.limits import NO_LIMITS, AccountLimits
 from utils.db_utils import close_thread_connection, thread_connection
 
 _EXCHANGE = ("--manual", "--latency-ms", "0", "--partial-probability", "0", "--rate-limit", "0")
@@ -36,6 +37,7 @@ def verify_on_stack(
     markets: Sequence[Market],
     *,
     cash_usd: Decimal,
+    limits: AccountLimits = NO_LIMITS,
     report: Callable[[str], None] = lambda line: None,
     on_progress: Callable[[int], None] = lambda quotes: None,
 ) -> Verdict:
@@ -49,7 +51,7 @@ def verify_on_stack(
     try:
         stack.start_database()
         stack.start_exchange(*_EXCHANGE, "--cash", f"{cash_usd:f}")
-        settings = load_settings(stack.settings())
+        settings = replace(load_settings(stack.settings()), **asdict(limits))
         use_settings(settings)
         known = {one["symbol"] for one in stack.exchange.get("/v2/assets", asset_class="crypto")}
         for market in markets:

@@ -15,10 +15,9 @@ from domain.market import AssetRules
 from domain.trading_state import TradingState
 from strategy.dump import MIN_ASSETS
 from strategy.ladder import compute_next_buy_usd
+from strategy.limits import LOSS_PER_DAY, OPEN_LOSS, Usage
 from strategy.losses import loss_of
-from trading.buy_limits import Usage
 from trading.dump_guard import SETTING as DUMP
-from trading.loss_limits import LOSS_PER_DAY, OPEN_LOSS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

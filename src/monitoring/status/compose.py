@@ -35,7 +35,7 @@ from monitoring.status.disk_space import find_full_disk
 from monitoring.status.held_back import HeldBack
 from monitoring.status.page_status import PageStatus, load_page_status
 from monitoring.status.telegram_status import TelegramStatus, load_telegram_status
-from trading.buy_limits import Usage
+from strategy.limits import Usage
 from utils.account_value import AccountValue
 from utils.formatting import cure_of_silence, describe_account, span
 

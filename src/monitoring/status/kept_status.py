@@ -40,7 +40,8 @@ from monitoring.status.daemon_status import DaemonStatus, load_daemon_status
 from monitoring.status.held_back import HeldBack, StateKey, find_foreign_coins
 from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.status import EVENTS_SECONDS, EVENTS_SHOWN, FILLS_SHOWN
-from trading.buy_limits import BuyLimits, Usage
+from strategy.limits import Usage
+from trading.buy_limits import BuyLimits
 from trading.dump_guard import load_pause_end
 from utils.account_value import AccountValue, fetch_account_value
 from utils.alpaca_client_rest import ExchangeError, get_trading_client

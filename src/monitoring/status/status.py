@@ -32,7 +32,8 @@ from monitoring.status.daemon_status import (
 from monitoring.status.held_back import HeldBack, StateKey, find_foreign_coins
 from monitoring.status.stalled_stream import find_stalled_stream
 from monitoring.status.timed_calls import Pending, TookTooLong
-from trading.buy_limits import BuyLimits, Usage
+from strategy.limits import Usage
+from trading.buy_limits import BuyLimits
 from trading.dump_guard import load_pause_end
 from utils.account_value import fetch_account_value
 from utils.alpaca_client_rest import ExchangeError, get_trading_client
