@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from cli.bot_close import closed_text, plan_lines, refuse_nothing_to_close, unfinished_text
 from cli.bot_options import WAIT_SECONDS
 from cli.report import load_now
 from cli.report_tables import lines_of
 from cli.status_lines import plain_text, status_text
-from cli.time_ranges import read_moment
 from config import Settings
 from domain.events import EventKind
 from models.asset_config import get_all_assets
@@ -28,9 +26,16 @@ from operations.asset_changes import load_configured
 from operations.asset_input import read_symbol
 from operations.close_cycle import ClosePlan, prepare_close, request_close
 from operations.close_execution import Closer
+from operations.close_words import (
+    closed_text,
+    plan_lines,
+    refuse_nothing_to_close,
+    unfinished_text,
+)
 from operations.pause import PAUSED_TEXT, note_pause, pause_buying, resume_buying
 from operations.preview import open_account
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from performance.report import By, compute_report
 from runtime.unwritable import describe_unwritable
 from telegram.messages import Command, Message
