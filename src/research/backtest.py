@@ -113,7 +113,27 @@ def run_path(
         ValueError: a spread that leaves no bid.
     """
     on_step(f"replaying ({path.value})")
-    outcome = simulate(
+    outcome = replay(entrants, account, path)
+    on_step("judging")
+    curve = judge(entrants, account, outcome)
+    figures = compute_figures(
+        [one.asset for one in entrants],
+        outcome,
+        curve,
+        cash_usd=account.cash_usd,
+        start=min(one.feed.begin for one in entrants),
+        end=max(one.feed.end for one in entrants),
+    )
+    return Run(path=path, outcome=outcome, curve=curve, figures=figures)
+
+
+def replay(entrants: Sequence[Entrant], account: Account, path: PathChoice) -> Outcome:
+    """What becomes of the account along this path.
+
+    Raises:
+        ValueError: a spread that leaves no bid.
+    """
+    return simulate(
         [
             SimulatedMarket(
                 asset=one.asset,
@@ -129,19 +149,13 @@ def run_path(
         max_spread_percent=account.max_spread_percent,
         max_jump_percent=account.max_jump_percent,
     )
-    on_step("judging")
+
+
+def judge(entrants: Sequence[Entrant], account: Account, outcome: Outcome) -> EquityCurve:
+    """What the account was worth over time."""
     lines = {one.asset.asset_symbol: one.feed.line for one in entrants}
     entries = [entry for one in outcome.assets for entry in one.entries]
-    curve = compute_equity(account.cash_usd, changes_of(entries), lines)
-    figures = compute_figures(
-        [one.asset for one in entrants],
-        outcome,
-        curve,
-        cash_usd=account.cash_usd,
-        start=min(one.feed.begin for one in entrants),
-        end=max(one.feed.end for one in entrants),
-    )
-    return Run(path=path, outcome=outcome, curve=curve, figures=figures)
+    return compute_equity(account.cash_usd, changes_of(entries), lines)
 
 
 def _purchases(entrants: Sequence[Entrant], cash_usd: Decimal) -> list[Purchase]:

@@ -8,12 +8,10 @@ range, so that every figure is the same), and what of them is kept for the next 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from domain.asset import DcaAsset, StartMode
 from operations.asset_input import AMOUNTS, COLUMN_OF, build_asset, read_defaults, read_values
@@ -22,41 +20,20 @@ from operations.refused import Refused
 from research.backtest import Account, Entrant, run_path
 from research.bars import PathChoice
 from research.errors import HistoryError
-from research.feed import Feed, find_kind, find_spread, load_feed
+from research.feed import Feed
 from research.history import History
 from research.market_rules import KnownRules, load_rules, usual_rules
-from research.months import SECOND_NS
 from research.result import run_json
-from research.series import Bars, Kind
+from research.series import Bars
 from strategy.asset_checks import check_asset, find_number_problems
 from strategy.earning import compute_default_order_usd
 from strategy.ladder import compute_ladder_usd
 from utils.formatting import plain
+from web.kept_history import KeptHistory, kept
+from web.tryout_input import Range, TrySettings
 from web.tryout_views import curve_json, ladder_json, limits_json, markers_json
 
-MAX_FEEDS = 1  # three years of minutes are 130 MB
 MAX_RUNS = 32
-K, V = TypeVar("K"), TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrySettings:
-    """What of `.env` a replay depends on."""
-
-    history_dir: Path
-    taker_fee_percent: Decimal
-    minimum_order_usd: Decimal
-    max_spread_percent: Decimal
-    max_quote_jump_percent: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
-    """One asset and a span of the history; without an end all there is."""
-
-    symbol: str
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 class Tryouts:
@@ -65,7 +42,7 @@ class Tryouts:
     def __init__(self, settings: TrySettings) -> None:
         self._settings = settings
         self._history = History(settings.history_dir)
-        self._feeds: OrderedDict[Any, Feed] = OrderedDict()
+        self.past = KeptHistory(self._history, settings.max_quote_jump_percent)
         self._runs: OrderedDict[Any, dict[str, Any]] = OrderedDict()
 
     # What there is
@@ -78,14 +55,15 @@ class Tryouts:
             Refused: of a text that is no value.
         """
         shown: dict[str, Any] = {"range": None, "why_none": None}
+        values = read_defaults(self._fee_percent) | self._read(today)
+        asset = build_asset(where.symbol, values)
         try:
-            feed = self._load(where)
+            feed = self.past.load(where)
         except HistoryError as error:
-            values = read_defaults(self._fee_percent) | self._read(today)
-            asset = build_asset(where.symbol, values)
             shown["why_none"] = str(error)
         else:
-            asset = self._asset(where.symbol, feed, self._read(today), is_whole=today is not None)
+            if today is None:
+                asset = self._asset(where.symbol, feed, {}, is_whole=False)
             shown["range"] = {
                 "from": plain(feed.begin),
                 "to": plain(feed.end),
@@ -106,7 +84,7 @@ class Tryouts:
         Raises:
             HistoryError: there are no prices, or they are damaged.
         """
-        feed = self._load(where)
+        feed = self.past.load(where)
         now_ask = _last_ask(feed)
         answer: dict[str, Any] = {
             "plan": None, "capital_usd": None, "figures": None, "equity": [],
@@ -137,10 +115,10 @@ class Tryouts:
         """What the asset's own settings earned; no figures where they cannot be traded."""
         if today is None:
             return {"today": None, "today_equity": []}
-        values = self._read(today)
-        asset = self._asset(where.symbol, feed, values, is_whole=True)
-        shown: dict[str, Any] = {"capital_usd": plain(compute_ladder_usd(asset)), "figures": None}
+        shown: dict[str, Any] = {"capital_usd": None, "figures": None}
         try:
+            asset = self._asset(where.symbol, feed, self._read(today), is_whole=True)
+            shown["capital_usd"] = plain(compute_ladder_usd(asset))
             found = self._run(where, feed, asset)
         except Refused as refused:
             return {"today": shown | {"why_none": str(refused)}, "today_equity": []}
@@ -153,8 +131,8 @@ class Tryouts:
             Refused: a backtest would refuse it at its first price.
         """
         known = self._rules(where.symbol, feed)
-        key = (self._key(where), asset, known.rules)
-        return _kept(self._runs, key, lambda: self._replay(asset, known, feed), MAX_RUNS)
+        key = (self.past.key(where), asset, known.rules)
+        return kept(self._runs, key, lambda: self._replay(asset, known, feed), MAX_RUNS)
 
     def _replay(self, asset: DcaAsset, known: KnownRules, feed: Feed) -> dict[str, Any]:
         findings, _ = check_asset(asset, known.rules, self._fee_rate, feed.line.ask(0))
@@ -204,69 +182,11 @@ class Tryouts:
         # Nobody is here to start a cycle.
         return replace(asset, id=1, start_mode=StartMode.AT_ONCE)
 
-    # The past
-
     def _rules(self, symbol: str, feed: Feed) -> KnownRules:
         least = self._settings.minimum_order_usd
         return load_rules(self._history, symbol, least) or usual_rules(
             symbol, least, feed.line.ask(0)
         )
-
-    def _load(self, where: Range) -> Feed:
-        """Raises HistoryError: there are no prices, or they are damaged."""
-
-        def load() -> Feed:
-            self._feeds.clear()  # first: two of them would be twice the memory
-            self._runs.clear()
-            history, symbol = self._history, where.symbol
-            kind = find_kind(history, symbol, where.since, where.until) or Kind.BARS
-            spread = Decimal(0)
-            if kind is Kind.BARS:
-                spread, _ = find_spread(history, symbol)
-            return load_feed(
-                history,
-                symbol,
-                where.since,
-                where.until,
-                kind=kind,
-                spread_percent=spread,
-                max_jump_percent=self._settings.max_quote_jump_percent,
-            )
-
-        return _kept(self._feeds, self._key(where), load, MAX_FEEDS)
-
-    def _key(self, where: Range) -> tuple[Any, ...]:
-        """Another one as soon as a file of the symbol is another one."""
-        folder = self._history.folder_of(where.symbol)
-        files = sorted(
-            (path.name, stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            for path in folder.glob("*.*")
-            if not path.name.startswith(".") and (stat := path.stat())
-        )
-        return where, tuple(files)
-
-    def load_bars(self, symbol: str, since: datetime, until: datetime) -> Bars | None:
-        """The bars of [since, until), for candles; None: there are none.
-
-        Raises:
-            HistoryError: a file is damaged.
-        """
-        kept = self._feeds.get(self._key(Range(symbol=symbol)))
-        if kept is not None and isinstance(kept.series, Bars):
-            return kept.series
-        history = self._history
-        if find_kind(history, symbol, since, until) is not Kind.BARS:
-            return None
-        return history.load_bars(symbol, since, until).series
-
-    def span_of_bars(self, symbol: str) -> tuple[int, int] | None:
-        """When the first month of bars begins, and when the last bar is over; in seconds."""
-        months = self._history.months(Kind.BARS, symbol)
-        if not months:
-            return None
-        last = self._history.read(Kind.BARS, symbol, months[-1]).series
-        assert isinstance(last, Bars)
-        return months[0].begin_ns // SECOND_NS, int(last.at_ns[-1]) // SECOND_NS + last.bar_seconds
 
 
 def _last_ask(feed: Feed) -> Decimal:
@@ -274,55 +194,3 @@ def _last_ask(feed: Feed) -> Decimal:
     if isinstance(feed.series, Bars):
         return int(feed.series.close[-1]) * feed.line.ask_of_step
     return feed.line.ask(-1)
-
-
-def _kept(kept: OrderedDict[K, V], key: K, make: Callable[[], V], most: int) -> V:
-    """The one of this key; the oldest are forgotten."""
-    if key in kept:
-        kept.move_to_end(key)
-        return kept[key]
-    made = make()
-    kept[key] = made
-    while len(kept) > most:
-        kept.popitem(last=False)
-    return made
-
-
-def read_range(symbol: str, since: str | None, until: str | None) -> Range:
-    """From ISO-8601 texts.
-
-    Raises:
-        Refused: they are no times, or in the wrong order.
-    """
-    times = []
-    for name, text in (("from", since), ("to", until)):
-        try:
-            at = None if text is None else datetime.fromisoformat(text)
-        except ValueError:
-            raise Refused(f"{name} takes a time like 2024-01-01T00:00:00Z") from None
-        if at is not None and (at.tzinfo is None or not _EARLIEST <= at.year <= _LATEST):
-            raise Refused(f"{name} takes a time with its zone, like 2024-01-01T00:00:00Z")
-        times.append(at)
-    first, last = times
-    if first is not None and last is not None and last - first < timedelta(minutes=1):
-        raise Refused("from must be before to")
-    return Range(symbol=symbol, since=first, until=last)
-
-
-_EARLIEST, _LATEST = 2009, 2200
-
-
-def read_texts(found: object, options: Sequence[str] = tuple(COLUMN_OF)) -> dict[str, str]:
-    """`{option: text}` out of what a browser sent.
-
-    Raises:
-        Refused: it is something else.
-    """
-    if not isinstance(found, Mapping):
-        raise Refused("settings are an object of options and texts")
-    strange = [name for name in found if name not in options]
-    if strange:
-        raise Refused(f"there is no option {str(strange[0])[:40]!r}: {', '.join(options)}")
-    if not all(isinstance(text, str) for text in found.values()):
-        raise Refused('every setting is a text, such as "1.5"')
-    return dict(found)

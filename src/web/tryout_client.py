@@ -16,7 +16,7 @@ from typing import Any
 
 from config import PROJECT_ROOT, Settings
 from utils.log_events import LogEvent, log_event
-from web.tryout_process import DROP, settings_text
+from web.tryout_input import DROP, settings_text
 
 log = logging.getLogger(__name__)
 PROGRAM = "web.tryout_process"
@@ -79,7 +79,8 @@ class TryoutClient:
         async with self._starting:
             process = self._process or await self._start()
         number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
         try:
             await self._send(process, {**request, "number": number})
             async with asyncio.timeout(self.answer_seconds):

@@ -18,20 +18,31 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from operations.refused import Refused
 from research.errors import HistoryError
-from web.past_candles import MAX_CANDLES, newest_candles
-from web.tryout import Range, TrySettings, Tryouts, read_range
+from web.candle_rows import MAX_CANDLES
+from web.past_candles import newest_candles
+from web.tryout import Tryouts
+from web.tryout_input import (
+    CANDLES,
+    DESCRIBE,
+    DROP,
+    FAILED,
+    OK,
+    REFUSED,
+    SUPERSEDED,
+    TRY,
+    Range,
+    read_range,
+    read_settings,
+)
 
-TRY, DESCRIBE, CANDLES, DROP = "try", "describe", "candles", "drop"
-OK, REFUSED, SUPERSEDED, FAILED = 200, 400, 409, 500
 NICENESS = 10
 EASILY_KILLED = 500  # of 1000: before the daemon, where memory runs out
 _DROP_SIGNAL = signal.SIGUSR1
@@ -50,11 +61,13 @@ class _Job:
     def number(self) -> int:
         return int(self.request["number"])
 
-    @property
-    def slot(self) -> tuple[Any, Any]:
-        """Two of one slot: the newer one counts. (What is no try has one of its own.)"""
-        what = self.request["what"]
-        return what, self.request.get("viewer") if what == TRY else self.number
+    def replaces(self, other: _Job) -> bool:
+        """Whether nobody waits for the other one any more."""
+        asked, before = self.request, other.request
+        if asked["what"] == DROP:
+            return bool(asked["which"] == other.number)
+        is_try = asked["what"] == before["what"] == TRY
+        return is_try and bool(asked["viewer"] == before["viewer"])
 
 
 class Worker:
@@ -84,20 +97,17 @@ class Worker:
         for line in self._requests:
             job = _Job(json.loads(line))
             with self._changed:
-                if job.request["what"] == DROP:
-                    self._drop(lambda other, wanted=job.request["which"]: other.number == wanted)
-                    continue
-                self._drop(lambda other, slot=job.slot: other.slot == slot)
-                self._waiting.append(job)
-                self._changed.notify()
+                for other in (*self._waiting, self._current):
+                    if other is not None and job.replaces(other):
+                        self._drop(other)
+                if job.request["what"] != DROP:
+                    self._waiting.append(job)
+                    self._changed.notify()
         os._exit(0)  # whoever asked is gone
 
-    def _drop(self, is_meant: Callable[[_Job], bool]) -> None:
-        for job in self._waiting:
-            job.is_dropped = job.is_dropped or is_meant(job)
-        current = self._current
-        if current is not None and is_meant(current):
-            current.is_dropped = True
+    def _drop(self, job: _Job) -> None:
+        job.is_dropped = True
+        if job is self._current:
             _thread.interrupt_main(_DROP_SIGNAL)
 
     # The main thread
@@ -130,45 +140,34 @@ class Worker:
             return REFUSED, str(error).encode()
         except _Dropped:
             raise
-        except Exception as error:  # the next request is another one
+        except Exception as error:  # noqa: BLE001 - the next request is another one
             return FAILED, f"{type(error).__name__}: {error}".encode()
         found["milliseconds"] = round((time.perf_counter() - begun) * 1e3, 1)
         return OK, json.dumps(found, separators=(",", ":")).encode()
 
     def _find(self, request: Mapping[str, Any]) -> dict[str, Any]:
         match request["what"]:
-            case "try":
+            case _ if request["what"] == TRY:
                 where = read_range(request["symbol"], request["since"], request["until"])
                 return self._tryouts.try_settings(where, request["today"], request["settings"])
-            case "describe":
+            case _ if request["what"] == DESCRIBE:
                 where = Range(symbol=request["symbol"])
                 return self._tryouts.describe(where, request["today"])
-            case "candles":
+            case _ if request["what"] == CANDLES:
                 return self._candles(request["symbol"], **request["wanted"])
         raise Refused(f"{request['what']} is nothing that can be asked")
 
     def _candles(self, symbol: str, seconds: int, first: int, last: int) -> dict[str, Any]:
         """Those of the history; `begins` and `ends`: of all that there is of it, None: nothing."""
-        span = self._tryouts.span_of_bars(symbol)
+        span = self._tryouts.past.span_of_bars(symbol)
         since = max(first, last - seconds * (MAX_CANDLES + 1))
         bars = None
         if span is not None and since < span[1]:
             bounds = (datetime.fromtimestamp(one, UTC) for one in (since, last))
-            bars = self._tryouts.load_bars(symbol, *bounds)
+            bars = self._tryouts.past.load_bars(symbol, *bounds)
         found = newest_candles(bars, seconds=seconds, first=first, last=last)
         begins, ends = span or (None, None)
         return {"candles": found, "begins": begins, "ends": ends}
-
-
-def settings_text(settings: Any) -> str:
-    """What of the settings the process needs, for its command line."""
-    return json.dumps({one.name: str(getattr(settings, one.name)) for one in fields(TrySettings)})
-
-
-def _read_settings(text: str) -> TrySettings:
-    found = json.loads(text)
-    kinds = {"history_dir": Path}
-    return TrySettings(**{name: kinds.get(name, Decimal)(each) for name, each in found.items()})
 
 
 def _stand_back() -> None:
@@ -182,7 +181,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's, which the page ends by
     _stand_back()
     gc.disable()  # see Worker.run
-    tryouts = Tryouts(_read_settings(sys.argv[1]))
+    tryouts = Tryouts(read_settings(sys.argv[1]))
     Worker(tryouts, sys.stdin.buffer, sys.stdout.buffer).run()
 
 
