@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -172,7 +173,8 @@ async def show_candles(request: web.Request) -> web.Response:
     symbol = _symbol_of(query.get("symbol", ""))
     seconds = _seconds_of(query.get("seconds", "300"))
     wanted = read_range(symbol, query.get("from"), query.get("to"))
-    last = int(min(time.time(), wanted.until.timestamp()) if wanted.until else time.time()) + 1
+    now = int(time.time()) + 1
+    last = now if wanted.until is None else min(now, math.ceil(wanted.until.timestamp()))
     first = int(wanted.since.timestamp()) if wanted.since else last - seconds * MAX_CANDLES
     first = max(first, 0)
     asked = {"seconds": seconds, "first": first, "last": last}
