@@ -20,7 +20,16 @@ from config import Settings
 from operations.refused import Refused
 from runtime.web_page import PAGE, PageBeat, address_of
 from utils.log_events import LogEvent, log_event
-from web import changes, closing, views_status, views_try
+from web import (
+    changes,
+    closing,
+    metrics,
+    views_assets,
+    views_events,
+    views_money,
+    views_status,
+    views_try,
+)
 from web.access import Access
 from web.guards import (
     MAX_BODY_BYTES,
@@ -32,12 +41,22 @@ from web.guards import (
     log,
 )
 from web.live import PERIOD_SECONDS, Live
-from web.site import BODY_SECONDS, SITE, Site
+from web.site import BODY_SECONDS, COMMENT_SECONDS, SITE, Site
 from web.status_source import StatusSource
 
 STATIC = Path(__file__).parent / "static"
-ROUTES = [*views_status.ROUTES, *changes.ROUTES, *closing.ROUTES, *views_try.ROUTES]
+ROUTES = [
+    *views_status.ROUTES,
+    *views_assets.ROUTES,
+    *views_events.ROUTES,
+    *views_money.ROUTES,
+    *metrics.ROUTES,
+    *changes.ROUTES,
+    *closing.ROUTES,
+    *views_try.ROUTES,
+]
 IDLE_SECONDS = 30.0  # a connection that sends no whole request for so long is closed
+LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 BEAT_SECONDS = 5.0
 END_SECONDS = 2.0
 
@@ -47,6 +66,7 @@ def make_app(
     *,
     period_seconds: float = PERIOD_SECONDS,
     body_seconds: float = BODY_SECONDS,
+    comment_seconds: float = COMMENT_SECONDS,
 ) -> web.Application:
     """Everything but the socket. Made in the event loop that runs it.
 
@@ -54,14 +74,17 @@ def make_app(
         OSError: the run folder cannot be written.
     """
     app = web.Application(middlewares=[answer_errors, guard], client_max_size=MAX_BODY_BYTES)
+    source = StatusSource(settings)
     app[SITE] = Site(
         settings=settings,
         access=Access(settings),
-        live=Live(StatusSource(settings).load, period_seconds=period_seconds),
+        live=Live(source.load, period_seconds=period_seconds),
+        source=source,
         hosts=allowed_hosts(settings),
         origins=allowed_origins(settings),
         served_since=datetime.now(UTC),
         body_seconds=body_seconds,
+        comment_seconds=comment_seconds,
     )
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end)
@@ -80,6 +103,7 @@ async def _show_page(_request: web.Request) -> web.FileResponse:
 async def _end(app: web.Application) -> None:
     site = app[SITE]
     await site.live.stop()
+    site.source.close()
     site.threads.stop()
 
 
@@ -89,7 +113,11 @@ class Server:
     def __init__(self, app: web.Application, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self.app = app
         self._runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=idle_seconds, shutdown_timeout=END_SECONDS
+            app,
+            access_log=None,
+            keepalive_timeout=idle_seconds,
+            lingering_time=LINGER_SECONDS,
+            shutdown_timeout=END_SECONDS,
         )
 
     async def start(self) -> int:
