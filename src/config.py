@@ -165,6 +165,13 @@ def _telegram_chats(raw: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
+def _names(raw: str) -> tuple[str, ...]:
+    words = [word.lower() for word in re.split(r"[\s,]+", raw) if word]
+    if not all(re.fullmatch(r"[a-z0-9._-]+(:[0-9]{1,5})?", word) for word in words):
+        raise ValueError("expected host names, like bot.example.org or bot.example.org:8443")
+    return tuple(dict.fromkeys(words))
+
+
 _SECRET_CHARACTERS = 8  # shorter words of an address are parts of others
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _port = _whole_number(1, 65535, "a port number from 1 to 65535")
@@ -244,6 +251,12 @@ class Settings:
     telegram_token: str | None = _setting(_telegram_token, None, secret=True)
     telegram_chats: tuple[int, ...] = _setting(_telegram_chats, ())
     telegram_api_url: str = _setting(_origin, "https://api.telegram.org")
+    web: bool = _setting(_boolean, False)
+    web_host: str = _setting(str, "127.0.0.1")
+    web_port: int = _setting(_port, 8787)
+    web_tls_cert: Path | None = _setting(_path, None)
+    web_tls_key: Path | None = _setting(_path, None)
+    web_names: tuple[str, ...] = _setting(_names, ())
 
     @property
     def trading_host(self) -> str:
@@ -359,6 +372,13 @@ def _cross_checks(settings: Settings, raw: Mapping[str, str]) -> list[str]:
     if settings.smtp_password and is_plain:
         problem = "SMTP_SECURITY=plain would send SMTP_PASSWORD readable: use starttls or tls"
         problems.append(problem)
+    if bool(settings.web_tls_cert) != bool(settings.web_tls_key):
+        problems.append("set both WEB_TLS_CERT and WEB_TLS_KEY, or none")
+    elif settings.web_tls_cert is None and not is_loopback(settings.web_host):
+        problems.append(
+            f"WEB_HOST={settings.web_host} would show the page to the network unencrypted: set"
+            " WEB_TLS_CERT and WEB_TLS_KEY, or WEB_HOST=127.0.0.1"
+        )
     return problems
 
 

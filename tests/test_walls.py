@@ -76,6 +76,8 @@ MAY_REACH = {
     # A front end beside the command line, in the same words.
     "telegram": THE_BOT
     | {"caretakers", "cli", "monitoring", "operations", "performance", "telegram"},
+    # The page: the same operations and words as the command line, which it does not know.
+    "web": THE_BOT | {"caretakers", "monitoring", "operations", "performance", "research", "web"},
     # A replay earns by the same figures as the bot: cycle results, capital, report, pictures.
     "research": BELOW | {"performance", "research", "strategy"},
     "mariadb_server": BELOW | {"mariadb_server", "runtime"},
@@ -105,6 +107,16 @@ def test_a_room_reaches_only_the_rooms_it_may_know(room):
             if module.partition(".")[0] not in MAY_REACH[room] | {room}
         }
         assert not strangers, f"{name} must not reach {sorted(strangers)}"
+
+
+def test_the_page_takes_what_it_shows_and_does_from_the_rooms_that_the_command_line_takes_it_from():
+    """Not from the engine or the caretakers, which those rooms know."""
+    may = BELOW | {"models", "monitoring", "operations", "performance", "research", "runtime"}
+    for name, path in modules_in("web").items():
+        strangers = {
+            one for one in ours(path) if one.partition(".")[0] not in may | {"web", "strategy"}
+        }
+        assert not strangers, f"{name} must not import {sorted(strangers)}"
 
 
 def test_models_know_the_database_and_nothing_else_of_the_outside():
@@ -186,7 +198,7 @@ def test_only_a_few_rooms_are_async():
     may |= {"telegram.poller", "utils.telegram_client"}
     may |= {"monitoring.doctor.stream_probe", "utils.direct_streams", "utils.ready_threads"}
     for name, path in MODULES.items():
-        if name.partition(".")[0] in {"paper_exchange", "local_stack"} or name in may:
+        if name.partition(".")[0] in {"paper_exchange", "local_stack", "web"} or name in may:
             continue
         has_async = any(isinstance(node, ast.AsyncFunctionDef) for node in ast.walk(parse(path)))
         assert not has_async, f"{name} should be plain sync, called through a thread"
@@ -236,6 +248,7 @@ HARMLESS = {
     ("main_app", "_exit"),  # os._exit, which is public whatever it is called
     ("utils.apprise_process", "_exit"),
     ("cli.telegram", "_exit"),
+    ("cli.web", "_exit"),
     ("local_stack.loop_monitor", "_current_frames"),  # sys._current_frames, which is public, too
     ("cli.completion", "_actions"),  # argparse lists the options of a parser nowhere else
     ("utils.db_connection", "_netbroker"),  # the driver has no other way to read ahead

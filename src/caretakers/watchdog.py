@@ -33,7 +33,7 @@ from caretakers.plans.watchdog import (
     remember,
 )
 from caretakers.runner import ScriptRun, StepFailed
-from caretakers.telegram_keeper import keep_poller
+from caretakers.side_keeper import keep_sides
 from config import Settings
 from runtime.daemon_process import (
     FIRST_BEAT_SECONDS,
@@ -80,7 +80,7 @@ def watch(run: ScriptRun) -> None:
         plan = plan_watch(daemon, memory, limits, time.monotonic())
     if run.dry_run:
         _do(run, plan, process, lambda: None)
-        keep_poller(run)
+        keep_sides(run)
         return
     for path in settings.log_dir.glob("*.out"):
         bound_output(path, max_bytes=OUTPUT_BYTES)
@@ -89,7 +89,7 @@ def watch(run: ScriptRun) -> None:
     after = _ping(settings, plan, after)
     _save_memory(settings, after)
     _do(run, plan, process, lambda: _start(settings, plan, process, after))
-    keep_poller(run)
+    keep_sides(run)
 
 
 def limits_of(settings: Settings) -> Limits:

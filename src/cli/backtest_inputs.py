@@ -9,13 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 from cli.command_line import EXIT_REFUSED, Stop
-from cli.time_ranges import read_moment
 from config import Settings
 from domain.asset import DcaAsset, StartMode
 from domain.market import AssetRules
 from monitoring.status.timed_calls import Pending, TookTooLong
 from operations.asset_input import AMOUNTS, COLUMN_OF, build_asset, read_defaults, read_values
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from research.backtest import Account, Entrant
 from research.feed import MEASURED_SPREADS, OTHER_SPREAD, Feed, find_kind, load_feed, measure_spread
 from research.history import History

@@ -24,7 +24,6 @@ from cli.command_line import (
     print_json,
 )
 from cli.runner import run_tool
-from cli.time_ranges import read_moment
 from config import inspect_environment
 from local_stack.exchange_process import TAKER_FEE_RATE, StackError
 from local_stack.lockstep.compare import Difference, Facts, facts_json
@@ -36,6 +35,7 @@ from local_stack.stopper import Stopper
 from mariadb_server.errors import MariaDBError
 from operations.asset_input import COLUMN_OF, build_asset, read_defaults, read_symbol, read_values
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from research.errors import HistoryError, UnusablePrices
 from research.history import History
 from research.quotes import Quotes

@@ -39,6 +39,7 @@ MODULES = {
     "install_crontab": "cli.install_crontab",
     "caretakers": "cli.caretakers",
     "telegram": "cli.telegram",
+    "web": "cli.web",
     "completion": "cli.completion",
 }
 # `complete` knows a command by its name without folder: the function leaves those of others alone.

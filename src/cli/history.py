@@ -30,9 +30,9 @@ from cli.history_tables import (
     show_holdings,
 )
 from cli.runner import Command, run_tool
-from cli.time_ranges import read_moment
 from config import SettingsError, inspect_environment, use_settings
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from research.errors import HistoryError, UnusablePrices
 from research.export import csv_chunks
 from research.history import History, MonthResult

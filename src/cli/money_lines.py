@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from domain.journal import JournalEntry, Purpose
 from domain.orders import Side
-from utils.formatting import clock, coins, number, plain, price, usd
+from utils.formatting import clock, coins, number, price, usd
 
 if TYPE_CHECKING:  # they load the exchange's SDK
     from monitoring.status.status import Status
@@ -61,18 +61,3 @@ def _line(fill: JournalEntry) -> Text:
     what = f" {coins(fill.filled_qty)} at {price(fill.filled_avg_price)}"
     of = {Purpose.BASE: "base order", Purpose.SAFETY: "safety order"}.get(fill.purpose, "sale")
     return text.append(f"{what} for {usd(fill.filled_usd)} USD ({of}, cycle {fill.cycle_id})")
-
-
-def fill_json(fill: JournalEntry) -> dict[str, Any]:
-    """One fill, exact."""
-    names = (
-        "symbol",
-        "cycle_id",
-        "purpose",
-        "side",
-        "filled_qty",
-        "filled_avg_price",
-        "filled_usd",
-    )
-    shown = {name: plain(getattr(fill, name)) for name in names}
-    return shown | {"ended_at": plain(fill.ended_at), "fee_is_estimated": fill.fee_is_estimated}

@@ -22,9 +22,8 @@ from cli.command_line import (
     make_console,
     print_json,
 )
-from cli.report_tables import Now, render, report_csv, report_json
+from cli.report_tables import render
 from cli.runner import run_tool
-from cli.time_ranges import read_moment
 from config import get_settings
 from models.asset_config import get_asset_config
 from models.cycle_journals import load_cycle_journals
@@ -33,8 +32,10 @@ from models.recent_fills import get_recent_fills
 from monitoring.status.timed_calls import Pending, TookTooLong
 from operations.asset_input import read_symbol
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from performance.cycle_results import find_completion
 from performance.report import By, Report, compute_report
+from performance.report_json import Now, report_csv, report_json
 from strategy.exits import compute_take_profit_price
 from utils.db_utils import thread_connection
 

@@ -23,9 +23,10 @@ from cli.command_line import (
     make_console,
     print_json,
 )
-from cli.status_screen import render, status_json
+from cli.status_screen import render
 from config import SettingsError, get_settings
 from monitoring.status.status import Status, StatusReader
+from monitoring.status.status_json import status_json
 from operations.refused import Refused
 from runtime.unwritable import describe_unwritable
 

@@ -1,12 +1,11 @@
-"""The words of a status: one screen of lines and one table, or JSON. Decides nothing."""
+"""The words of a status: one screen of lines and one table. Decides nothing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -15,20 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from caretakers.plans.watchdog import Verdict
-from cli.money_lines import account_words, buy_limit_words, fill_json, fill_lines
+from cli.money_lines import account_words, buy_limit_words, fill_lines
 from cli.status_table import assets_table, coloured_usd
 from domain.journal import RealisedProfit
 from monitoring.status.asset_status import AssetStatus
 from monitoring.status.caretaker_status import CaretakerStatus
 from monitoring.status.daemon_status import DaemonStatus, StreamStatus
 from monitoring.status.status import Status
+from monitoring.status.words import Tone, verdict_words
 from utils.formatting import (
     ESTIMATE_LEGEND,
     NOTHING,
     coins,
     counted,
     day_and_clock,
-    plain,
     span,
 )
 from utils.wrapping import shorten
@@ -39,15 +38,6 @@ _MIN_PROBLEMS = 3  # before they are fewer than that, the table goes
 _LINES_OF_ASSET = 2
 _OMITTED_IF_SHORT = ("streams", "caretakers", "telegram", "left over", "account")
 _CENT = Decimal("0.01")
-
-
-def status_json(status: Status) -> dict[str, Any]:
-    """Everything, money and coins as exact text."""
-    shown: dict[str, Any] = {"is_well": status.is_well, **plain(asdict(status))}
-    for caretaker, raw in zip(status.caretakers, shown["caretakers"], strict=True):
-        raw["is_stale"] = caretaker.is_stale
-    shown["last_fills"] = [fill_json(fill) for fill in status.last_fills]
-    return shown
 
 
 def render(status: Status, console: Console, *, height: int | None = None) -> RenderableType:
@@ -132,14 +122,13 @@ def verdict(
     status: Status, width: int | None = None, shown: int | None = None
 ) -> list[RenderableType]:
     """All is well, or each wrong thing: whole, or with `width` the first `shown` in a line each."""
+    words = verdict_words(status)
     if status.is_well:
-        stopped = status.daemon.is_stopped_on_purpose
-        words = "nothing is wrong: you stopped it" if stopped else "all is well"
-        return [Text(words, style="yellow" if stopped else "green")]
+        return [Text(words.text, style="yellow" if words.tone is Tone.NOTABLE else "green")]
     problems, count = list(status.problems[:shown]), len(status.problems)
-    head = f"{counted(count, 'thing')} {'is' if count == 1 else 'are'} wrong:"
+    head = f"{words.text}:"
     if len(problems) < count:
-        head = f"{head[:-1]}, {count - len(problems)} of them not shown here:"
+        head = f"{words.text}, {count - len(problems)} of them not shown here:"
     if width is not None:
         problems = [shorten(one, width - _INDENT) for one in problems]
     return [Text(head, style="bold red"), *(_indented(one, "red") for one in problems)]

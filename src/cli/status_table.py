@@ -16,7 +16,14 @@ from cli.command_line import make_table, width_of
 from domain.cycle import CycleStatus
 from monitoring.status.asset_status import AssetStatus
 from monitoring.status.status import Status
-from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd, span
+from monitoring.status.words import (
+    Tone,
+    buys_word,
+    is_buy_due,
+    is_sale_due,
+    state_detail,
+)
+from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd
 
 _TEXTS = ("asset", "asset\nopen order", "status", "open order")
 _STATUS_STYLES = {
@@ -27,6 +34,7 @@ _STATUS_STYLES = {
     CycleStatus.ERROR: "bold red",
     CycleStatus.COMPLETE: "dim",
 }
+_TONE_STYLES = {Tone.WRONG: "bold red", Tone.NOTABLE: "yellow", Tone.PLAIN: "dim"}
 
 
 def assets_table(status: Status, console: Console) -> Table:
@@ -119,33 +127,18 @@ def _state(asset: AssetStatus, status: Status) -> Text:
     if asset.status is None:
         return Text("no cycle", style="bold red" if asset.is_enabled else "dim")
     text = Text(asset.status.value, style=_STATUS_STYLES[asset.status])
-    if asset.held is not None:
-        word = "\nwaiting" if asset.held.is_requested else "\nheld back"
-        text.append(word, style="bold red" if asset.held.is_wrong else "yellow")
-    elif asset.is_stopped:
-        text.append("\nstop loss", style="bold red")
-    elif asset.order is not None and asset.order.age_seconds is not None:
-        text.append(f"\nfor {span(asset.order.age_seconds)}", style="dim")
-    elif not asset.is_enabled:
-        text.append("\nbuys nothing", style="dim")
-    elif asset.quantity > 0:
-        text.append(f"\nsafety {asset.safety_orders}/{asset.max_safety_orders}", style="dim")
-    elif asset.waits_until is not None:
-        left = (asset.waits_until - status.read_at).total_seconds()
-        text.append(f"\n{span(left)} left" if left > 0 else "\nis over", style="dim")
+    if (detail := state_detail(asset, status.read_at)) is not None:
+        text.append(f"\n{detail.text}", style=_TONE_STYLES[detail.tone])
     return text
 
 
 def _buys_at(asset: AssetStatus) -> Text:
     """The price of the next buy, and how far the ask is from it."""
-    if asset.buys_at_any_price:
-        if asset.held is not None:
-            return Text("not now", style="bold red" if asset.held.is_wrong else "yellow")
-        return Text("at once" if asset.waits_until is None else "later", style="dim")
+    if (word := buys_word(asset)) is not None:
+        return Text(word.text, style=_TONE_STYLES[word.tone])
     if asset.buy_price is None:
         return Text(NOTHING, style="dim")
-    is_due = asset.ask is not None and asset.ask <= asset.buy_price
-    far = "due" if is_due else percent(asset.buy_distance_percent)
+    far = "due" if is_buy_due(asset) else percent(asset.buy_distance_percent)
     return Text.assemble(price(asset.buy_price), "\n", (far, "yellow"))
 
 
@@ -153,11 +146,7 @@ def _sells_at(asset: AssetStatus) -> Text:
     """The take profit's price, and how far the bid is from it; the peak above it, and the stop."""
     if asset.sell_price is None:
         return Text(NOTHING, style="dim")
-    bid, is_falling = asset.bid, asset.peak is not None
-    is_due = bid is not None and (
-        bid <= asset.sell_price if is_falling else bid >= asset.sell_price
-    )
-    far = "due" if is_due else percent(asset.sell_distance_percent)
+    far = "due" if is_sale_due(asset) else percent(asset.sell_distance_percent)
     text = Text.assemble(price(asset.sell_price), "\n", (far, "green"))
     if asset.peak is not None:
         text.append(f"\npeak {price(asset.peak)}", style="green")

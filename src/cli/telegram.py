@@ -17,7 +17,7 @@ from config import Settings, get_settings
 from operations.refused import Refused
 from runtime.bootstrap import forbid_core_files
 from runtime.pid_file import AlreadyRunning, PidFile
-from runtime.telegram_poller import end_poller, find_poller, first_beat, pid_path, save_beat
+from runtime.telegram_poller import TELEGRAM, find_poller, first_beat, save_beat
 from utils.logging_setup import setup_logging
 
 HELP = """\
@@ -62,7 +62,7 @@ def _run(arguments: Sequence[str]) -> int:
     forbid_core_files()
     setup_logging(settings, "telegram")
     try:
-        with PidFile(pid_path(settings)):
+        with PidFile(TELEGRAM.pid_path(settings)):
             save_beat(settings, first_beat(settings))  # what follows takes long on a busy machine
             _poll(settings)
             logging.shutdown()  # sends what waits, while the PID file still says that we run
@@ -94,7 +94,7 @@ def _stop(settings: Settings) -> int:
     if process is None:
         print("It does not run.")
         return EXIT_DONE
-    how = end_poller(process)
+    how = TELEGRAM.end(process)
     again = "" if settings.telegram_token is None else "; the watchdog starts it again"
     print(f"PID {process.pid} has ended ({how}){again}.")
     return EXIT_DONE

@@ -13,7 +13,7 @@ from dataclasses import fields
 
 from config import Settings, SettingsError, read_env_file
 
-# Read anew by who uses them: a caretaker, a tool, the process that answers on Telegram.
+# Read anew by who uses them: a caretaker, a tool, what answers on Telegram, the page.
 _NOT_OF_THE_DAEMON = frozenset(
     {
         "BACKUP_DIR",
@@ -24,6 +24,12 @@ _NOT_OF_THE_DAEMON = frozenset(
         "TELEGRAM_API_URL",
         "TELEGRAM_CHATS",
         "TELEGRAM_TOKEN",
+        "WEB",
+        "WEB_HOST",
+        "WEB_NAMES",
+        "WEB_PORT",
+        "WEB_TLS_CERT",
+        "WEB_TLS_KEY",
     }
 )
 _SECRETS = frozenset(spec.name.upper() for spec in fields(Settings) if not spec.repr)

@@ -17,7 +17,6 @@ from cli.bot_options import WAIT_SECONDS
 from cli.report import load_now
 from cli.report_tables import lines_of
 from cli.status_lines import plain_text, status_text
-from cli.time_ranges import read_moment
 from config import Settings
 from domain.events import EventKind
 from models.asset_config import get_all_assets
@@ -31,6 +30,7 @@ from operations.close_execution import Closer
 from operations.pause import PAUSED_TEXT, note_pause, pause_buying, resume_buying
 from operations.preview import open_account
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from performance.report import By, compute_report
 from runtime.unwritable import describe_unwritable
 from telegram.messages import Command, Message

@@ -221,8 +221,15 @@ class LogEvent(StrEnum):
     TELEGRAM_SHARED = "telegram.shared", _ERROR, "another program reads the messages of this bot of Telegram's (409): which of both gets a command is chance", "end the other one, or give each a bot of its own"
     TELEGRAM_UNANSWERED = "telegram.unanswered", _WARNING, "an answer could not be sent to its chat", "nothing, unless it lasts"
     TELEGRAM_FAILED = "telegram.failed", _ERROR, "a bug of the program while a command was carried out; later ones still are", "report the traceback"
-    POLLER_MISSED = "poller.missed", _WARNING, "the watchdog found that nothing answers on Telegram, and starts it", "nothing, unless it happens again: `logs/telegram.log` and `logs/telegram.out`"
-    POLLER_ENDED = "poller.ended", _INFO, "the watchdog ended what answers on Telegram, and why (`reason`)"
+    # In a browser.
+    PAGE_STARTED = "page.started", _INFO, "`scripts/web` serves the page at `address`"
+    PAGE_STOPPED = "page.stopped", _INFO, "what serves the page was asked to end"
+    PAGE_OPENED = "page.opened", _INFO, "a browser signed in with the token"
+    PAGE_DENIED = "page.denied", _WARNING, "somebody tried to sign in with a wrong token", "was it you? `scripts/web link` prints the right link; `scripts/web new-token` makes another"
+    PAGE_FAILED = "page.failed", _ERROR, "a bug of the page: that request was not answered, others are", "report the traceback"
+    # Beside the daemon.
+    SIDE_MISSED = "side.missed", _WARNING, "the watchdog found that a process beside the daemon (`name`: telegram, web) does not run, and starts it", "nothing, unless it happens again: `logs/<name>.log` and `logs/<name>.out`"
+    SIDE_ENDED = "side.ended", _INFO, "the watchdog ended a process beside the daemon, and why (`reason`)"
     # fmt: on
 
 

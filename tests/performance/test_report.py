@@ -23,7 +23,6 @@ from caretakers.fee_settlement import write_fees
 from caretakers.plans.fee_matching import FeeRates
 from caretakers.plans.fee_settlement import plan_fee_settlements
 from cli import report as report_command
-from cli.time_ranges import read_moment
 from domain.cycle import CycleStatus
 from domain.fee_activity import Execution, FeeActivity
 from domain.journal import CycleJournal, Purpose
@@ -33,6 +32,7 @@ from models.cycle_journals import load_cycle_journals
 from models.order_journal import append_journal_entry, get_entries_ended_since
 from models.realised_profit import get_realised_profits
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from performance.capital import CapitalCurve, CapitalUse
 from performance.cycle_results import CapitalStep, compute_capital_steps, compute_figures
 from performance.report import By, compute_report

@@ -34,6 +34,15 @@ def bot_environment(
     mariadb_server: PrivateMariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, str]]:
     """The environment of a bot with an empty database; no exchange yet (the URLs lead nowhere)."""
+    with environment_of_bot(mariadb_server, tmp_path, monkeypatch) as environment:
+        yield environment
+
+
+@contextmanager
+def environment_of_bot(
+    mariadb_server: PrivateMariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    """The same for a fixture of another scope."""
     name = f"dca_{secrets.token_hex(4)}_test"
     mariadb_server.create_database(name)
     environment = {

@@ -20,6 +20,7 @@ from monitoring.status.held_back import HeldBack
 from strategy.asset_checks import find_row_problem, find_state_problem
 from strategy.entry import describe_wait
 from strategy.fees import compute_coins_held
+from strategy.ladder import compute_ladder_usd
 from strategy.losses import compute_unrealised_usd
 from strategy.order_identity import compute_client_order_id
 from strategy.sizing import is_dust
@@ -29,6 +30,7 @@ from utils.formatting import span
 LONG_OPEN_SECONDS = 900.0
 # Where the exchange cannot be asked: everything held counts as coins, no price is rounded away.
 _FINEST = Decimal("1e-9")
+_ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,8 @@ class AssetStatus:
     in it is not posted yet. `held`: what keeps it from trading. `leftover`: coins that earlier
     cycles could not sell. `waits_until`: no base order before, after a cooldown or an error. With a
     trail `sell_price` is the target until the bid has reached it, then below the `peak`.
-    `stop_price`: the bid that fires the stop loss; `is_stopped`: it has fired.
+    `stop_price`: the bid that fires the stop loss; `is_stopped`: it has fired. `invested_usd`: what
+    the coins held cost; `capital_usd`: what its whole ladder can cost, with what is invested.
     """
 
     symbol: str
@@ -90,6 +93,8 @@ class AssetStatus:
     realised_today_is_estimated: bool = False
     held: HeldBack | None = None
     leftover: Decimal = Decimal(0)
+    invested_usd: Decimal = Decimal(0)
+    capital_usd: Decimal = Decimal(0)
     problem: str | None = None
 
 
@@ -123,6 +128,8 @@ def asset_status_of(
         quoted_at=quote.quoted_at if quote else None,
         held=held,
         leftover=state.leftover if state else Decimal(0),
+        invested_usd=(invested_usd := _invested_usd(cycle)),
+        capital_usd=max(invested_usd, compute_ladder_usd(asset) if asset.is_enabled else _ZERO),
         cycles=realised.cycles if realised else 0,
         realised_usd=realised.profit_usd if realised else Decimal(0),
         cycles_today=realised.recent_cycles if realised else 0,
@@ -187,6 +194,13 @@ def _waiting(
     if wait is None:
         return None
     return HeldBack(symbol=asset.asset_symbol, seconds=None, reason=wait, is_requested=True)
+
+
+def _invested_usd(cycle: DcaCycle | None) -> Decimal:
+    """What its coins cost."""
+    if cycle is None or not cycle.is_open:
+        return _ZERO
+    return cycle.quantity * cycle.average_purchase_price
 
 
 def _coins_held(state: TradingState, fee_rate: Decimal) -> Decimal:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from caretakers.plans.telegram_keeper import plan_poller
-from caretakers.telegram_keeper import take_poller_snapshot
+from caretakers.plans.side_keeper import plan_side
+from caretakers.side_keeper import take_side_snapshot
 from config import Settings
-from runtime.telegram_poller import find_poller, load_beat_of
+from runtime.telegram_poller import TELEGRAM, find_poller, load_beat_of
 from utils.formatting import counted, span
 
 SHORT_TROUBLE_SECONDS = 60.0  # an outage of Telegram's that is over within this is no problem
@@ -35,14 +35,14 @@ def load_telegram_status(settings: Settings) -> TelegramStatus | None:
     if settings.telegram_token is None:
         return None
     process = find_poller(settings)
-    snapshot = take_poller_snapshot(process, settings)
+    snapshot = take_side_snapshot(TELEGRAM, process, settings)
     if process is None:
         problem = (
             "nothing answers on Telegram, though TELEGRAM_TOKEN is set: does the watchdog run?"
         )
         return TelegramStatus(words="not running", problem=f"{problem} (scripts/doctor)")
     beat, now, problem_found = load_beat_of(process, settings), time.monotonic(), None
-    plan = plan_poller(snapshot)
+    plan = plan_side(snapshot, TELEGRAM.setting)
     if plan is not None and snapshot.has_these_settings:
         problem_found = f"what answers on Telegram does not work ({plan[1]}): see logs/telegram.log"
     if beat is None:

@@ -1,7 +1,8 @@
-"""What the watchdog does about the process that answers on Telegram. Pure.
+"""What the watchdog does about a process beside the daemon: what answers on Telegram, what serves
+the page. Pure.
 
-It is wanted while TELEGRAM_TOKEN is set. That Telegram cannot be reached is no reason to restart
-it: it asks again by itself.
+It is wanted while its setting is. That what it asks cannot be reached is no reason to restart it:
+it asks again by itself.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ MAX_BEAT_SECONDS = 180.0  # it beats before each request and each command, which
 class Step(StrEnum):
     """What is to be done."""
 
-    START = "start telegram"
-    RESTART = "restart telegram"
-    END = "end telegram"
+    START = "start"
+    RESTART = "restart"
+    END = "end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PollerSnapshot:
+class SideSnapshot:
     """The process at one moment. `process_age_seconds` is None when none runs, `beat_age_seconds`
     when it has not beaten. `has_these_settings`: it was started with those of today.
     """
@@ -36,22 +37,22 @@ class PollerSnapshot:
     is_suspended: bool = False
 
 
-def plan_poller(poller: PollerSnapshot) -> tuple[Step, str] | None:
-    """The step and one line why; None: it is as it should be."""
-    age = poller.process_age_seconds
-    if not poller.is_wanted:
-        return None if age is None else (Step.END, "TELEGRAM_TOKEN is not set any more")
+def plan_side(side: SideSnapshot, setting: str) -> tuple[Step, str] | None:
+    """The step and one line why; None: it is as it should be. `setting` is what wants it."""
+    age = side.process_age_seconds
+    if not side.is_wanted:
+        return None if age is None else (Step.END, f"{setting} is not set any more")
     if age is None:
-        return Step.START, "TELEGRAM_TOKEN is set and nothing answers there"
-    if poller.is_suspended:
+        return Step.START, f"{setting} is set and nothing answers there"
+    if side.is_suspended:
         return Step.RESTART, "its process is suspended"
-    beat = poller.beat_age_seconds
+    beat = side.beat_age_seconds
     if beat is None:
         if age <= START_SECONDS:
             return None
         return Step.RESTART, f"no sign of life since its start {span(age)} ago"
     if beat > MAX_BEAT_SECONDS:
         return Step.RESTART, f"hung: last sign of life {span(beat)} ago"
-    if not poller.has_these_settings:
+    if not side.has_these_settings:
         return Step.RESTART, "the settings have changed"
     return None

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from caretaker_process import run_script
-from caretakers.plans.telegram_keeper import MAX_BEAT_SECONDS, PollerSnapshot, Step, plan_poller
+from caretakers.plans.side_keeper import MAX_BEAT_SECONDS, SideSnapshot, Step, plan_side
 from config import get_settings, reset_settings
 from daemon_process import wait_until
 from runtime.daemon_process import is_gone
@@ -16,7 +16,7 @@ from runtime.operator_flags import STOPPED, set_flag
 from runtime.telegram_poller import find_poller, load_beat_of
 from telegram_server import TelegramServer
 
-RUNS = PollerSnapshot(is_wanted=True, process_age_seconds=300.0, beat_age_seconds=1.0)
+RUNS = SideSnapshot(is_wanted=True, process_age_seconds=300.0, beat_age_seconds=1.0)
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ RUNS = PollerSnapshot(is_wanted=True, process_age_seconds=300.0, beat_age_second
     [
         (RUNS, None),
         (replace(RUNS, is_wanted=False), Step.END),
-        (PollerSnapshot(is_wanted=False), None),
-        (PollerSnapshot(is_wanted=True), Step.START),
+        (SideSnapshot(is_wanted=False), None),
+        (SideSnapshot(is_wanted=True), Step.START),
         (replace(RUNS, beat_age_seconds=MAX_BEAT_SECONDS), None),
         (replace(RUNS, beat_age_seconds=MAX_BEAT_SECONDS + 1), Step.RESTART),
         (replace(RUNS, beat_age_seconds=None), Step.RESTART),
@@ -35,7 +35,7 @@ RUNS = PollerSnapshot(is_wanted=True, process_age_seconds=300.0, beat_age_second
     ],
 )
 def test_the_plan_follows_from_the_token_the_process_and_its_last_beat(snapshot, step):
-    plan = plan_poller(snapshot)
+    plan = plan_side(snapshot, "TELEGRAM_TOKEN")
     assert (plan and plan[0]) == step
 
 

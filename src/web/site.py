@@ -1,0 +1,73 @@
+"""What all requests share: settings, access, the threads that may wait, the viewers.
+
+Owns that blocking work (database, exchange) never runs in the event loop, and that so much of it
+at most waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from aiohttp import web
+
+from config import Settings
+from utils.ready_threads import ReadyThreads
+
+if TYPE_CHECKING:
+    from web.access import Access
+    from web.live import Live
+
+T = TypeVar("T")
+
+MAX_THREADS = 4
+MAX_WAITING = 40  # requests, more are told to come back
+ANSWER_SECONDS = 30.0
+BODY_SECONDS = 10.0
+
+
+class Busy(Exception):
+    """Too much waits already, or it took too long."""
+
+
+class Gone(Exception):
+    """What was shown is no longer so: show it again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """Of one process that serves the page."""
+
+    settings: Settings
+    access: Access
+    live: Live
+    hosts: frozenset[str]
+    origins: frozenset[str]
+    served_since: datetime
+    version: str = "unknown"
+    body_seconds: float = BODY_SECONDS
+    threads: ReadyThreads = field(default_factory=lambda: ReadyThreads("web", MAX_THREADS))
+    _waiting: int = 0
+
+    async def run(self, work: Callable[[], T], *, seconds: float = ANSWER_SECONDS) -> T:
+        """What `work` returns or raises, from a thread with a database connection of its own.
+
+        Raises:
+            Busy: it was not begun, or is not done yet.
+        """
+        if self._waiting >= MAX_WAITING:
+            raise Busy("the page is busy: try again in a moment")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.threads.run(work)
+        except TimeoutError:
+            raise Busy(f"no answer within {seconds:.0f} s") from None
+        finally:
+            self._waiting -= 1
+
+
+SITE: web.AppKey[Site] = web.AppKey("site", Site)
