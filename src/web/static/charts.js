@@ -109,7 +109,7 @@ export function points(curve, field = "usd") {
 }
 
 /** A curve of USD over time. `set([{curve, colour}])`: the first is filled, the others are lines. */
-export async function moneyChart(box, name, { isSigned = false, isBars = false } = {}) {
+export async function moneyChart(box, name, { isSigned = false, isStepped = false, isBars = false } = {}) {
   const show = isSigned ? signedUsd : usd;
   let series = [];
   let drawn = [];
@@ -136,7 +136,7 @@ export async function moneyChart(box, name, { isSigned = false, isBars = false }
       if (isNew) {
         series.forEach((one) => chart.removeSeries(one));
         series = curves.map((_, at) => chart.addSeries(isBars ? lib.HistogramSeries : at === 0 ? lib.AreaSeries : lib.LineSeries, {
-          lineWidth: 2, lineType: isSigned ? 1 : 0, priceLineVisible: false, crosshairMarkerRadius: 3,
+          lineWidth: 2, lineType: isStepped ? 1 : 0, priceLineVisible: false, crosshairMarkerRadius: 3,
         }));
       }
       paint();

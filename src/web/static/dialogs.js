@@ -53,15 +53,20 @@ export async function twoSteps(path, symbol, title, isDangerous = false) {
     yes.disabled = true;
     try {
       const answer = await send(path, { symbol, confirm: asked.confirm });
-      if (answer.ask) { // what was shown is no longer so
-        asked = answer;
-        fill(inside, el("p.warning", {}, "It has changed meanwhile:"), words(asked));
-        return;
-      }
       box.close();
       tellUser(answer.done);
+      document.dispatchEvent(new CustomEvent("assetchange", { detail: symbol }));
     } catch (error) {
-      fill(inside, words(asked), failure(error));
+      if (error.status !== 409) {
+        fill(inside, words(asked), failure(error));
+        return;
+      }
+      try { // what was shown is no longer so
+        asked = await send(path, { symbol });
+        fill(inside, el("p.warning", {}, "It has changed meanwhile:"), words(asked));
+      } catch (refused) {
+        fill(inside, failure(refused));
+      }
     } finally {
       yes.disabled = false;
     }

@@ -123,8 +123,7 @@ async function show() {
   try {
     const module = await PAGES[place.name]();
     if (own !== visit) return;
-    const root = el("div", { class: "figures" });
-    root.style.display = "contents";
+    const root = el("div.figures");
     fill(main, root);
     page = module.show(root, place, session);
     const head = root.querySelector("h1");
@@ -154,8 +153,9 @@ function showPause(isPaused) {
   button.hidden = false;
   button.dataset.paused = isPaused ? "yes" : "no";
   button.classList.toggle("paused", isPaused);
-  const words = isPaused ? "Resume buying" : "Pause buying";
-  if (button.textContent !== words) fill(button, icon(isPaused ? "play" : "pause"), words);
+  const word = isPaused ? "Resume" : "Pause";
+  if (!button.textContent.startsWith(word)) fill(button, icon(isPaused ? "play" : "pause"), word, el("span.longer", {}, "buying"));
+  button.setAttribute("aria-label", `${word} buying`);
   button.title = isPaused ? "Buying is paused: no buys, sells go on" : "No new buys; sells go on";
 }
 

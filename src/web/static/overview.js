@@ -158,6 +158,7 @@ function makeRow() {
 function put(cell, text, more = "", kind = "", moreKind = "") {
   const [first, second] = cell.children;
   if (text !== null) {
+    toggle(cell, "none", text === "-" && !more); // a narrow window leaves it out
     say(first, text);
     first.className = kind;
   }
@@ -201,7 +202,7 @@ function curveBox() {
     const over = el("div.over", {}, loading());
     const holder = el("div.chart", {}, chart, over);
     const more = el("span.quiet.small", {}, words);
-    return { node: el("section.card", { "aria-label": title }, el("header", {}, el("h2", {}, title), more), holder), chart, over, made: null };
+    return { node: el("section.card", { "aria-label": title }, el("header", {}, el("div", {}, el("h2", {}, title), more)), holder), chart, over, made: null };
   };
   const profit = box("Realised profit", "USD, cumulated, after fees");
   const equity = box("Equity", "USD, as the exchange says");
@@ -216,7 +217,7 @@ function curveBox() {
       return;
     }
     if (!one.made) {
-      one.made = await moneyChart(one.chart, one.node.getAttribute("aria-label"), { isSigned });
+      one.made = await moneyChart(one.chart, one.node.getAttribute("aria-label"), { isSigned, isStepped: isSigned });
       closers.push(one.made.close);
       if (isClosed) return one.made.close();
     }

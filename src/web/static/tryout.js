@@ -86,7 +86,7 @@ class Tryout {
         el("div.two", {},
           el("section.card", {}, el("header", {}, el("h2", {}, "What it would have earned"), spans), this.figures,
             el("p.inside.quiet.small", {}, `A replay of ${Number(range.bars).toLocaleString("en-US")} stored bars, ${day(range.from)} to ${day(range.to)}, with ${usd(this.known.cash_usd)} USD. What was earned is no promise.`)),
-          el("section.card", {}, el("header", {}, el("h2", {}, "Equity"), equityLegend()), this.curves.holder)))));
+          el("section.card", {}, el("header", {}, el("h2", {}, "Earned over time"), equityLegend()), this.curves.holder)))));
   }
 
   sliderParts() {
@@ -99,7 +99,7 @@ class Tryout {
   slider([option, , words, hint]) {
     const limit = this.known.limits?.[option];
     const id = `try-${option}`;
-    const canBeOff = typeof hint === "string" && hint.endsWith("off");
+    const canBeOff = limit?.can_be_off ?? (typeof hint === "string" && hint.endsWith("off"));
     const box = el("div.slider", {}, el("label", { for: id, title: typeof hint === "string" ? hint : null }, words));
     const mark = () => box.classList.toggle("changed", this.settings[option] !== this.today[option]);
     const change = (value) => {
@@ -210,7 +210,7 @@ class Tryout {
     this.run();
     try {
       [this.candles, this.equity] = await Promise.all([
-        candleChart(this.prices.box, `Prices of ${this.symbol} with the ladder`), moneyChart(this.curves.box, "Equity: tried, and as today")]);
+        candleChart(this.prices.box, `Prices of ${this.symbol} with the ladder`), moneyChart(this.curves.box, "Earned: tried, and as today", { isSigned: true })]);
       this.page.closers.push(() => this.candles.close(), () => this.equity.close());
       if (this.page.isClosed) return this.page.closers.forEach((end) => end());
       await this.loadPrices();
