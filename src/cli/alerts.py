@@ -7,27 +7,22 @@ caretakers/plans/alert_endings.py.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.text import Text
 
 from cli.command_line import EXIT_DONE, EXIT_FAILED, OneLineParser, print_json
 from cli.runner import Command, run_tool
 from config import get_settings
-from domain.events import EventRow, Severity
-from models.events import acknowledge, get_open_alerts
+from models.events import get_open_alerts
 from models.meta import check_schema
+from operations.alerts import acknowledge_alerts, alert_json, cure_of, is_seen
 from operations.refused import Refused
 from utils.db_utils import thread_connection
 from utils.formatting import span
-from utils.log_events import LogEvent, log_event
 from utils.logging_setup import setup_logging
-
-log = logging.getLogger(__name__)
 
 HELP = """\
 Every ERROR that is not over, with its cure. An alert ends by itself when what it is about is gone
@@ -82,59 +77,24 @@ class AlertsCommand(Command):
     def list(self) -> int:
         alerts, now = get_open_alerts(thread_connection()), datetime.now(UTC)
         if self.as_json:
-            print_json({"alerts": [_json_view(one, now) for one in alerts]})
+            print_json({"alerts": [alert_json(one, now) for one in alerts]})
         for one in alerts:
             about = f" {one.symbol}" if one.symbol else ""
-            is_seen = _is_seen(one)  # its row is of that moment
+            was_seen = is_seen(one)  # its row is of that moment
             since = f"{span((now - one.created_at).total_seconds())} ago"
-            head = Text(f"{one.id}  {one.kind}{about}, {'acknowledged ' * is_seen}{since}")
-            head.stylize("dim" if is_seen else "bold red")
+            head = Text(f"{one.id}  {one.kind}{about}, {'acknowledged ' * was_seen}{since}")
+            head.stylize("dim" if was_seen else "bold red")
             self.say(head)
             self.say(f"    {one.reason}")
-            if cure := _cure_of(one):
+            if cure := cure_of(one.kind):
                 self.say(f"    -> {cure}")
         if not alerts:
             self.say("No alert is open.")
-        return EXIT_DONE if all(map(_is_seen, alerts)) else EXIT_FAILED
+        return EXIT_DONE if all(map(is_seen, alerts)) else EXIT_FAILED
 
     def ack(self) -> None:
-        connection = thread_connection()
-        open_now = {one.id: one for one in get_open_alerts(connection)}
-        wanted = set(self.options.numbers)
-        if wanted != {"all"} and (wrong := wanted - {str(number) for number in open_now}):
-            raise Refused(f"no open alert has the number {', '.join(sorted(wrong))}")
-        chosen = [one for one in open_now.values() if wanted == {"all"} or str(one.id) in wanted]
-        chosen = [one for one in chosen if not _is_seen(one)]
-        for one in chosen:
-            acknowledge(connection, one)
-            log_event(
-                log, LogEvent.ALERT_ACKNOWLEDGED, alert=one.kind, symbol=one.symbol, key=one.id
-            )
-        numbers = [one.id for one in chosen]
+        numbers = acknowledge_alerts(thread_connection(), self.options.numbers)
         self.answer(f"acknowledged: {', '.join(map(str, numbers)) or 'nothing'}", numbers=numbers)
-
-
-def _is_seen(alert: EventRow) -> bool:
-    return alert.severity is not Severity.ERROR
-
-
-def _cure_of(alert: EventRow) -> str:
-    event = LogEvent.__members__.get(alert.kind.upper())
-    return event.cure if event is not None else ""
-
-
-def _json_view(alert: EventRow, now: datetime) -> dict[str, Any]:
-    return {
-        "number": alert.id,
-        "kind": alert.kind,
-        "symbol": alert.symbol,
-        "cycle": alert.cycle_id,
-        "order": alert.order_id,
-        "reason": alert.reason,
-        "cure": _cure_of(alert),
-        "acknowledged": _is_seen(alert),
-        "age_seconds": round((now - alert.created_at).total_seconds()),
-    }
 
 
 if __name__ == "__main__":

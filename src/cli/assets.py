@@ -18,8 +18,7 @@ from cli.assets_options import parse_options
 from cli.command_line import EXIT_REFUSED, Stop, confirm, print_json
 from cli.runner import Command, run_tool
 from config import get_settings
-from domain.asset import DcaAsset, StartMode
-from domain.cycle import CycleStatus, DcaCycle
+from domain.asset import DcaAsset
 from models.asset_config import get_all_assets, get_asset_config
 from models.meta import check_schema
 from models.trading_state import load_all_trading_states
@@ -33,6 +32,7 @@ from operations.asset_input import (
     read_defaults,
     read_values,
 )
+from operations.asset_words import added_text, what_goes_on
 from strategy.fees import compute_coins_held
 from utils.db_utils import thread_connection
 from utils.formatting import number
@@ -89,13 +89,7 @@ class AssetsCommand(Command):
             {"preview": json_views.preview_json(preview)},
         )
         saved = asset_changes.save_new_asset(preview.asset)
-        unless = ", unless a warning says otherwise" if preview.warnings else ""
-        when = "comes at the next price"
-        if saved.start_mode is StartMode.MANUAL:
-            when = f"waits for scripts/bot open {self._symbol}"
-        elif saved.max_entry_price is not None:
-            when += f" at or below {number(saved.max_entry_price)} USD"
-        text = f"{self._symbol} is added: the base order {when}{unless}."
+        text = added_text(saved, has_warnings=bool(preview.warnings))
         self._answer(text, saved)
 
     def show(self) -> None:
@@ -134,7 +128,7 @@ class AssetsCommand(Command):
         check_schema(thread_connection())
         asset = replace(self._configured(), is_enabled=False)
         asset_changes.disable_asset(asset)
-        goes_on = _what_goes_on(load_open_cycle(thread_connection(), asset))
+        goes_on = what_goes_on(load_open_cycle(thread_connection(), asset))
         self._answer(f"{self._symbol} is disabled: it buys no more; {goes_on}.", asset)
 
     def remove(self) -> None:
@@ -212,14 +206,6 @@ class AssetsCommand(Command):
     def _answer(self, text: str, asset: DcaAsset, **shown: Any) -> None:
         cycle = load_open_cycle(thread_connection(), asset)
         self.answer(text, asset=json_views.asset_json(asset, cycle), **shown)
-
-
-def _what_goes_on(cycle: DcaCycle | None) -> str:
-    if cycle is not None and cycle.status is CycleStatus.BUYING:
-        return "the buy that is open goes on, and what it buys is still sold"
-    if cycle is not None and cycle.quantity > 0:
-        return f"its {number(cycle.quantity)} coins are still watched and sold"
-    return "it holds nothing"
 
 
 if __name__ == "__main__":

@@ -37,8 +37,10 @@ from utils.log_events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
+USER = "the user"  # who changes something, unless a front end names itself
 
-def save_new_asset(asset: DcaAsset) -> DcaAsset:
+
+def save_new_asset(asset: DcaAsset, *, by: str = USER) -> DcaAsset:
     """Save `asset` with its first cycle, watching: a running daemon trades it within seconds.
 
     Raises:
@@ -58,14 +60,14 @@ def save_new_asset(asset: DcaAsset) -> DcaAsset:
             raise refuse_configured(asset.asset_symbol)
         saved = create_asset(connection, columns)
         create_cycle(connection, saved.id, CycleStatus.WATCHING)
-        note_change(connection, saved, EventKind.ASSET_ADDED, _described(columns))
+        note_change(connection, saved, EventKind.ASSET_ADDED, _described(columns, by))
         return saved
 
     try:
         saved = transaction(work)
     except DuplicateRow:  # another one was a moment faster
         raise refuse_configured(asset.asset_symbol) from None
-    _log(saved, LogEvent.ASSET_ADDED)
+    _log(saved, LogEvent.ASSET_ADDED, by)
     return saved
 
 
@@ -94,8 +96,8 @@ def load_open_cycle(connection: MySQLConnectionAbstract, asset: DcaAsset) -> Dca
     return latest if latest is not None and latest.is_open else None
 
 
-def save_edit(before: DcaAsset, after: DcaAsset) -> None:
-    """Write the columns that differ.
+def save_edit(before: DcaAsset, after: DcaAsset, *, by: str = USER) -> None:
+    """Write the columns that differ. `by`: who changes them, for the event.
 
     Raises:
         Refused: when the asset is gone.
@@ -103,11 +105,12 @@ def save_edit(before: DcaAsset, after: DcaAsset) -> None:
     """
     old, new = _settable(before), _settable(after)
     changes = {name: value for name, value in new.items() if value != old[name]}
-    transaction(partial(_change, before, changes, EventKind.ASSET_EDITED, _described(changes)))
-    _log(before, LogEvent.ASSET_EDITED, **changes)
+    described = _described(changes, by)
+    transaction(partial(_change, before, changes, EventKind.ASSET_EDITED, described))
+    _log(before, LogEvent.ASSET_EDITED, by, **changes)
 
 
-def enable_asset(asset: DcaAsset) -> None:
+def enable_asset(asset: DcaAsset, *, by: str = USER) -> None:
     """Let it buy, and give it a cycle if none is open.
 
     Raises:
@@ -116,16 +119,16 @@ def enable_asset(asset: DcaAsset) -> None:
     """
 
     def work(connection: MySQLConnectionAbstract) -> None:
-        reason = "enabled by the user"
+        reason = f"enabled by {by}"
         _change(asset, {"is_enabled": True}, EventKind.ASSET_ENABLED, reason, connection)
         if load_open_cycle(connection, asset) is None:
             create_cycle(connection, asset.id, CycleStatus.WATCHING)
 
     transaction(work)
-    _log(asset, LogEvent.ASSET_ENABLED)
+    _log(asset, LogEvent.ASSET_ENABLED, by)
 
 
-def disable_asset(asset: DcaAsset) -> None:
+def disable_asset(asset: DcaAsset, *, by: str = USER) -> None:
     """No more buys; what it holds is still watched and sold. A request to open its cycle ends: it
     is not to come true months later.
 
@@ -136,11 +139,11 @@ def disable_asset(asset: DcaAsset) -> None:
 
     def work(connection: MySQLConnectionAbstract) -> None:
         withdraw_open_request(connection, asset.id)
-        changes, reason = {"is_enabled": False}, "disabled by the user"
+        changes, reason = {"is_enabled": False}, f"disabled by {by}"
         _change(asset, changes, EventKind.ASSET_DISABLED, reason, connection)
 
     transaction(work)
-    _log(asset, LogEvent.ASSET_DISABLED)
+    _log(asset, LogEvent.ASSET_DISABLED, by)
 
 
 def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
@@ -170,7 +173,7 @@ def delete_asset(asset: DcaAsset, expected: DcaCycle | None) -> None:
         note_change(connection, asset, EventKind.ASSET_REMOVED, "removed by the user" + kept)
 
     transaction(work)
-    _log(asset, LogEvent.ASSET_REMOVED)
+    _log(asset, LogEvent.ASSET_REMOVED, USER)
 
 
 def _settable(asset: DcaAsset) -> dict[str, Any]:
@@ -178,8 +181,9 @@ def _settable(asset: DcaAsset) -> dict[str, Any]:
     return {column: getattr(asset, column) for column in COLUMN_OF.values()}
 
 
-def _described(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items())
+def _described(values: Mapping[str, Any], by: str) -> str:
+    shown = ", ".join(f"{name}={value}" for name, value in values.items())
+    return shown if by == USER else f"{shown}, by {by}"
 
 
 def _change(
@@ -213,5 +217,5 @@ def note_change(
     append_event(connection, event)
 
 
-def _log(asset: DcaAsset, event: LogEvent, **fields: Any) -> None:
-    log_event(log, event, symbol=asset.asset_symbol, **fields)
+def _log(asset: DcaAsset, event: LogEvent, by: str, **fields: Any) -> None:
+    log_event(log, event, symbol=asset.asset_symbol, **fields, by=None if by == USER else by)

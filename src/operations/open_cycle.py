@@ -22,7 +22,7 @@ from domain.events import EventKind
 from domain.trading_state import TradingState
 from models.cycle_data import lock_cycle, update_cycle
 from models.trading_state import load_trading_state
-from operations.asset_changes import note_change
+from operations.asset_changes import USER, note_change
 from operations.refused import Refused
 from strategy.asset_checks import find_state_problem
 from strategy.sizing import is_dust
@@ -53,8 +53,9 @@ class OpenResult:
     not_before: datetime | None
 
 
-def request_open(settings: Settings, asset: DcaAsset) -> OpenResult:
-    """Save the request: from here on the base order comes at the next price that fits.
+def request_open(settings: Settings, asset: DcaAsset, *, by: str = USER) -> OpenResult:
+    """Save the request: from here on the base order comes at the next price that fits. `by`: who
+    asks, for the event.
 
     Raises:
         Refused: when this cycle cannot begin now.
@@ -79,7 +80,7 @@ def request_open(settings: Settings, asset: DcaAsset) -> OpenResult:
             opening = Opening.BY_ITSELF
         else:
             update_cycle(connection, cycle.id, {"open_requested": True})
-            reason = "the user wants its base order now"
+            reason = f"{by} wants its base order now"
             note_change(connection, asset, EventKind.OPEN_REQUESTED, reason, cycle)
         after_error = state.previous_status is CycleStatus.ERROR and not cools_down
         return OpenResult(
@@ -91,8 +92,23 @@ def request_open(settings: Settings, asset: DcaAsset) -> OpenResult:
 
     result = transaction(work)
     if result.opening is Opening.REQUESTED:
-        log_event(log, LogEvent.OPEN_REQUESTED, symbol=symbol, cycle=result.cycle.id)
+        who = None if by == USER else by
+        log_event(log, LogEvent.OPEN_REQUESTED, symbol=symbol, cycle=result.cycle.id, by=who)
     return result
+
+
+def check_open(settings: Settings, asset: DcaAsset) -> DcaCycle:
+    """The cycle that `request_open` would open now; nothing is changed.
+
+    Raises:
+        Refused, ExchangeError, DatabaseError: as `request_open`.
+    """
+    symbol = asset.asset_symbol
+    state = load_trading_state(thread_connection(), symbol)
+    if state is None or not state.cycle.is_open:
+        raise Refused(f"{symbol} has no cycle to open: scripts/assets enable {symbol}")
+    _refuse_what_cannot_begin(state, state.cycle, _find_dust(settings, state.cycle, symbol))
+    return state.cycle
 
 
 def withdraw_open(asset: DcaAsset) -> None:

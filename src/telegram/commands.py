@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from cli.bot_close import closed_text, plan_lines, refuse_nothing_to_close, unfinished_text
 from cli.bot_options import WAIT_SECONDS
 from cli.report import load_now
 from cli.report_tables import lines_of
@@ -27,6 +26,12 @@ from operations.asset_changes import load_configured
 from operations.asset_input import read_symbol
 from operations.close_cycle import ClosePlan, prepare_close, request_close
 from operations.close_execution import Closer
+from operations.close_words import (
+    closed_text,
+    plan_lines,
+    refuse_nothing_to_close,
+    unfinished_text,
+)
 from operations.pause import PAUSED_TEXT, note_pause, pause_buying, resume_buying
 from operations.preview import open_account
 from operations.refused import Refused

@@ -107,7 +107,7 @@ class Access:
         now = time.monotonic() if now is None else now
         if now < self._locked_until:
             raise TooManyAttempts(self._locked_until - now)
-        if not _is_same(token, self._current().token):
+        if not is_same(token, self._current().token):
             self._wrong.append(now)
             if len(self._wrong) == MAX_WRONG and now - self._wrong[0] <= WRONG_SECONDS:
                 self._locked_until = now + LOCKED_SECONDS
@@ -132,14 +132,18 @@ class Access:
 
     def csrf_of(self, cookie: str) -> str:
         """What every change in this session must carry."""
-        key = self._current().csrf_key.encode()
-        return hmac.new(key, cookie.encode(), hashlib.sha256).hexdigest()
+        return self.sign(f"csrf {cookie}")
 
     def is_csrf(self, cookie: str, value: str) -> bool:
-        return _is_same(value, self.csrf_of(cookie))
+        return is_same(value, self.csrf_of(cookie))
+
+    def sign(self, text: str) -> str:
+        """Proof that it was us who said `text`."""
+        key = self._current().csrf_key.encode()
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
     def may_read_metrics(self, token: str) -> bool:
-        return _is_same(token, self._current().metrics_token)
+        return is_same(token, self._current().metrics_token)
 
     def _is_valid(self, session: list[float | str], now: float) -> bool:
         opened_at, generation = session
@@ -183,6 +187,6 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def _is_same(given: str, wanted: str) -> bool:
+def is_same(given: str, wanted: str) -> bool:
     """In a time that says nothing of how much is right."""
     return hmac.compare_digest(_hash(given), _hash(wanted))

@@ -20,7 +20,7 @@ from config import Settings
 from operations.refused import Refused
 from runtime.web_page import PAGE, PageBeat, address_of
 from utils.log_events import LogEvent, log_event
-from web import views_status
+from web import changes, closing, views_status
 from web.access import Access
 from web.guards import (
     MAX_BODY_BYTES,
@@ -36,7 +36,7 @@ from web.site import BODY_SECONDS, SITE, Site
 from web.status_source import StatusSource
 
 STATIC = Path(__file__).parent / "static"
-ROUTES = [*views_status.ROUTES]
+ROUTES = [*views_status.ROUTES, *changes.ROUTES, *closing.ROUTES]
 IDLE_SECONDS = 30.0  # a connection that sends no whole request for so long is closed
 BEAT_SECONDS = 5.0
 END_SECONDS = 2.0

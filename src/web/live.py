@@ -69,6 +69,8 @@ class Live:
         self._picture: Picture | None = None
         self._read_at = float("-inf")
         self._gone: dict[str, dict[str, Any]] = {}
+        self._is_news = asyncio.Event()
+        self._sent_at = float("-inf")
 
     @property
     def viewers(self) -> int:
@@ -95,6 +97,7 @@ class Live:
     def forget(self) -> None:
         """Something was changed: the next picture is read anew, and at once."""
         self._read_at = float("-inf")
+        self._is_news.set()
 
     def join(self) -> Viewer:
         """A new viewer, who is told first of what is gone."""
@@ -120,7 +123,9 @@ class Live:
         while self._viewers:
             with contextlib.suppress(TimeoutError):
                 await self.picture()
-            await asyncio.sleep(self._period_seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_news.wait(), self._period_seconds)
+            self._is_news.clear()
 
     def _take(self, picture: Picture) -> None:
         now, before = time.monotonic(), self._picture
@@ -132,8 +137,6 @@ class Live:
             self._tell(f"event: status\ndata: {picture.text}\n\n")
         for record in picture.records:
             self._tell(message("record", record))
-
-    _sent_at = float("-inf")
 
     def _tell_gone(self, gone: dict[str, tuple[str, str | None]]) -> None:
         for what in [what for what in self._gone if what not in gone]:

@@ -49,6 +49,7 @@ class Site:
     served_since: datetime
     version: str = "unknown"
     body_seconds: float = BODY_SECONDS
+    closing: set[str] = field(default_factory=set)  # symbols that are being sold from here
     threads: ReadyThreads = field(default_factory=lambda: ReadyThreads("web", MAX_THREADS))
     _waiting: int = 0
 
