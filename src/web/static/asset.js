@@ -207,17 +207,20 @@ class AssetPage {
 }
 
 function ladderTable(plan) {
-  return table("Orders still to come", ["Order", ["comes at", "num"], ["down", "num"], ["USD", "num"], ["then sells at", "num"]],
-    plan.orders.map((one) => [one.number === 0 ? "base" : `safety ${one.number}`, price(one.trigger_price),
-      percent(-Number(one.down_percent)), usd(one.size_usd), price(one.after?.sale?.price)]));
+  return table("Orders still to come", ["Order", ["comes at", "num"], ["USD", "num"], ["then sells at", "num"]],
+    plan.orders.map((one) => [one.number === 0 ? "base" : `safety ${one.number}`,
+      el("span", {}, price(one.trigger_price), el("span.sub", {}, percent(-Number(one.down_percent)))),
+      usd(one.size_usd), price(one.after?.sale?.price)]));
 }
 
 function journalTable(entries) {
   if (!entries?.length) return empty("Nothing was bought yet.");
-  return table("Journal of the cycle", ["When", "What", ["coins", "num"], ["price", "num"], ["USD", "num"], "note"],
+  return table("Journal of the cycle", ["When", "What", ["coins", "num"], ["price", "num"], ["USD", "num"]],
     entries.map((one) => {
-      const is = one.final_status && one.final_status !== "filled" ? one.final_status : "";
-      return [time(one.ended_at ?? one.submitted_at), `${one.side === "buy" ? "bought" : "sold"}: ${PURPOSES[one.purpose] ?? one.purpose ?? ""}`,
-        coins(one.filled_qty), price(one.filled_avg_price), usd(one.filled_usd), one.note ?? is];
+      const isOther = one.final_status && one.final_status !== "filled";
+      const more = one.note ?? (isOther ? one.final_status : null);
+      return [time(one.ended_at ?? one.submitted_at),
+        el("span", {}, `${one.side === "buy" ? "bought" : "sold"}: ${PURPOSES[one.purpose] ?? one.purpose ?? ""}`, more ? el("span.sub", {}, more) : null),
+        coins(one.filled_qty), price(one.filled_avg_price), usd(one.filled_usd)];
     }));
 }

@@ -5,6 +5,7 @@ import { price, signedUsd, usd, utc } from "./format.js";
 import { colour } from "./theme.js";
 
 const LIBRARY = "./vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
+const NARROW = 600; // px: only the important lines are named
 const STEP = 0.15; // of what is seen, for one press of an arrow key
 
 const WEEKDAY = new Intl.DateTimeFormat("en-GB", { weekday: "short" });
@@ -25,12 +26,12 @@ export function seconds(at) {
   return typeof at === "number" ? at : Math.floor(Date.parse(at) / 1000);
 }
 
-function tick(at, kind) {
+function tick(at, kind, isDaily) {
   const date = new Date(at * 1000);
   if (kind <= 1) return MONTH.format(date); // a year or a month begins
   if (kind === 2) { // a day begins in UTC: here it may be any hour
     const isMidnight = date.getHours() === 0 && date.getMinutes() === 0;
-    return isMidnight ? DAY.format(date) : `${WEEKDAY.format(date)} ${MINUTE.format(date)}`;
+    return isDaily || isMidnight ? DAY.format(date) : `${WEEKDAY.format(date)} ${MINUTE.format(date)}`;
   }
   return MINUTE.format(date);
 }
@@ -64,7 +65,7 @@ export async function makeChart(box, name, options = {}) {
     ...options.chart,
   });
   chart.applyOptions({
-    timeScale: { timeVisible: true, secondsVisible: false, tickMarkFormatter: tick, rightOffset: 4, ...options.timeScale },
+    timeScale: { timeVisible: true, secondsVisible: false, tickMarkFormatter: (at, kind) => tick(at, kind, options.isDaily?.()), rightOffset: 4, ...options.timeScale },
     rightPriceScale: { minimumWidth: 68 },
   });
   const recolour = () => {
@@ -116,7 +117,7 @@ export async function moneyChart(box, name, { isSigned = false, isStepped = fals
   const made = await makeChart(box, name, {
     recolour: () => paint(),
     localization: { priceFormatter: (value) => show(value.toFixed(2)) },
-    timeScale: { rightOffset: 0 },
+    timeScale: { rightOffset: 0 }, isDaily: () => true,
   });
   const { chart, lib } = made;
   const paint = () => series.forEach((one, at) => one.applyOptions(styleOf(drawn[at], at)));
@@ -149,7 +150,7 @@ export async function moneyChart(box, name, { isSigned = false, isStepped = fals
 /** Candles with fills, an average and lines of prices: `candleChart(box, name)`. */
 export async function candleChart(box, name) {
   const held = { lines: new Map(), wanted: [], markers: [], candles: [], seconds: 60, wholeLadder: true };
-  const made = await makeChart(box, name, { recolour: () => paint(), localization: { priceFormatter: (value) => price(value) } });
+  const made = await makeChart(box, name, { recolour: () => paint(), isDaily: () => held.seconds >= 86400, localization: { priceFormatter: (value) => price(value) } });
   const { chart, lib } = made;
   const series = chart.addSeries(lib.CandlestickSeries, {
     priceLineVisible: true, lastValueVisible: true, borderVisible: false,
@@ -178,7 +179,7 @@ export async function candleChart(box, name) {
 
   function lineStyle(one) {
     return {
-      price: one.price, title: one.title, color: colour(one.colour), lineStyle: one.isSolid ? 0 : 2, lineWidth: 1,
+      price: one.price, title: one.isMinor && box.clientWidth < NARROW ? "" : one.title, color: colour(one.colour), lineStyle: one.isSolid ? 0 : 2, lineWidth: 1,
       axisLabelVisible: one.hasLabel ?? true, lineVisible: true,
     };
   }

@@ -1,7 +1,6 @@
 // The prices at which the bot acts, as lines of a chart: the words, the colours, the ladder.
 
 import { el } from "./dom.js";
-import { usd } from "./format.js";
 
 /** `lines` as the server gives them; a price that is not there has no line. */
 export function linesOf(lines) {
@@ -22,7 +21,7 @@ export function linesOf(lines) {
 export function ladderLines(orders) {
   return (orders ?? []).map((one) => ({
     id: `order-${one.number}`, price: Number(one.price), colour: "quiet",
-    title: `${one.number === 0 ? "base" : `safety ${one.number}`} ${usd(one.size_usd)}`,
+    title: one.number === 0 ? "base" : `safety ${one.number}`, isMinor: true,
   }));
 }
 

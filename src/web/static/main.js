@@ -154,7 +154,7 @@ function showPause(isPaused) {
   button.dataset.paused = isPaused ? "yes" : "no";
   button.classList.toggle("paused", isPaused);
   const word = isPaused ? "Resume" : "Pause";
-  if (!button.textContent.startsWith(word)) fill(button, icon(isPaused ? "play" : "pause"), word, el("span.longer", {}, "buying"));
+  if (!button.textContent.startsWith(word)) fill(button, icon(isPaused ? "play" : "pause"), el("span", {}, word, el("span.longer", {}, " buying")));
   button.setAttribute("aria-label", `${word} buying`);
   button.title = isPaused ? "Buying is paused: no buys, sells go on" : "No new buys; sells go on";
 }

@@ -171,7 +171,7 @@ function changeRow(row, one) {
   const link = asset.firstElementChild, { shown } = one;
   say(link, one.symbol);
   link.href = `#/asset/${encodeURI(one.symbol)}`;
-  say(asset.lastElementChild, `safety ${one.safety_orders}`);
+  say(asset.lastElementChild, one.enabled ? "" : "disabled");
   toggle(row, "off", !one.enabled);
   showState(state.firstElementChild, one);
   const why = one.problem ?? one.held_back ?? one.waiting;

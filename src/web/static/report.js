@@ -41,8 +41,8 @@ export function show(root, place, session) {
     el("div.head", {}, el("h1", {}, "Report"), csv),
     picture.node,
     el("section.card", { "aria-label": "Report" },
-      el("div.filters", {}, el("div.field", {}, el("span.quiet.small", {}, "One line for each"), by),
-        el("div.field", {}, el("span.quiet.small", {}, "Span"), spans),
+      el("div.filters", {}, el("div.field.auto", {}, el("span.quiet.small", {}, "One line for each"), by),
+        el("div.field.auto", {}, el("span.quiet.small", {}, "Span"), spans),
         field("since", "Since", since), field("until", "Until", until), field("asset", "Asset", asset)),
       shown));
   ask();

@@ -3,7 +3,7 @@
 import { get, send } from "./api.js";
 import { candleChart, moneyChart, readCandles } from "./charts.js";
 import { editAsset } from "./edit.js";
-import { el, empty, failure, fill, loading, say, table } from "./dom.js";
+import { el, empty, failure, fill, loading, table } from "./dom.js";
 import { day, percent, share, signedUsd, span, tone, usd } from "./format.js";
 import { ladderLines } from "./lines.js";
 import { GROUPS, typed } from "./options.js";
@@ -70,7 +70,7 @@ class Tryout {
     this.prices = canvas("div.chart.tall");
     this.curves = canvas();
     this.told = el("div", { "aria-live": "polite" });
-    this.took = el("span.quiet.small");
+    this.took = el("span.small", { "aria-live": "polite" });
     this.figures = el("div", {}, loading());
     this.apply = el("button.main", { type: "button", disabled: true, onclick: () => this.applyIt() }, "Apply");
     const back = el("button", { type: "button", onclick: () => this.reset() }, "As today");
@@ -81,7 +81,7 @@ class Tryout {
     fill(inside, el("div.columns.try", {},
       el("section.card", { "aria-label": "Settings" }, el("header", {}, el("h2", {}, "Settings"), el("div.group", {}, back, this.apply)), el("div.inside", {}, this.sliders)),
       el("div.columns", {},
-        el("section.card", { "aria-label": "Ladder" }, el("header", {}, el("h2", {}, "The ladder at the last price, the fills it would have had"), this.took), this.prices.holder),
+        el("section.card.ladder", { "aria-label": "Ladder" }, el("header", {}, el("h2", {}, "Ladder and fills"), this.took), this.prices.holder),
         this.told,
         el("div.two", {},
           el("section.card", {}, el("header", {}, el("h2", {}, "What it would have earned"), spans), this.figures,
@@ -101,7 +101,10 @@ class Tryout {
     const id = `try-${option}`;
     const canBeOff = limit?.can_be_off ?? (typeof hint === "string" && hint.endsWith("off"));
     const box = el("div.slider", {}, el("label", { for: id, title: typeof hint === "string" ? hint : null }, words));
-    const mark = () => box.classList.toggle("changed", this.settings[option] !== this.today[option]);
+    const mark = () => {
+      box.classList.toggle("changed", this.settings[option] !== this.today[option]);
+      box.classList.toggle("is-off", this.settings[option] === "off");
+    };
     const change = (value) => {
       this.settings[option] = value;
       mark();
@@ -183,15 +186,21 @@ class Tryout {
       const began = performance.now();
       const answer = await send("try", { symbol: this.symbol, settings: this.settings, from: this.from, to: this.known.range.to });
       if (this.page.isClosed) return;
-      say(this.took, `replayed in ${Math.round(answer.milliseconds ?? performance.now() - began)} ms`);
+      this.showResult(answer, Math.round(answer.milliseconds ?? performance.now() - began));
       fill(this.told, (answer.refusals ?? []).map((words) => note(wordsOfRefusal(words), true)), (answer.warnings ?? []).map((words) => note(words)));
-      fill(this.figures, comparison(answer));
+      if (answer.figures) fill(this.figures, comparison(answer));
       this.answer = answer;
       this.showOnCharts();
     } catch (error) {
       if (this.page.isClosed) return;
       fill(this.told, error.status === 422 || error.status === 400 ? note(error.message, true) : failure(error, () => this.run()));
     }
+  }
+
+  showResult({ capital_usd: needs, figures, today }, milliseconds) {
+    const result = (found) => el("b", { class: tone(found?.result_usd) }, signedUsd(found?.result_usd));
+    fill(this.took, `needs ${usd(needs)} USD, earned `, result(figures),
+      today?.figures ? [" (as today ", result(today.figures), ")"] : null, el("span.quiet", {}, ` in ${milliseconds} ms`));
   }
 
   showOnCharts() {
@@ -272,7 +281,7 @@ function comparison(answer) {
     return el("span", { class: isToned ? tone(found) : "" }, show(found));
   };
   const rows = ROWS.filter(([, read]) => read(figures) !== undefined).map(([name, read, show, isToned]) =>
-    [name, cell(read(figures), show, isToned), today?.figures ? cell(read(today.figures), show, isToned) : "-"]);
+    [/^[a-z]/.test(name) ? el("td.within", {}, name) : name, cell(read(figures), show, isToned), today?.figures ? cell(read(today.figures), show, isToned) : "-"]);
   rows.unshift(["Capital it needs", el("b", {}, usd(answer.capital_usd)), usd(today?.capital_usd)]);
   return table("What it would have earned", ["USD and percent", ["tried", "num"], ["as today", "num"]], rows);
 }
