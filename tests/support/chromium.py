@@ -103,7 +103,11 @@ class Page:
             details = told["exceptionDetails"]
             thrown = details.get("exception", {}).get("description", "")
             self.complaints.append(f"{details['text']} {thrown}")
-        elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and told["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             words = [str(one.get("value", one.get("description"))) for one in told["args"]]
             self.complaints.append(" ".join(words))
         elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
@@ -126,7 +130,9 @@ class Page:
         """Wait until the expression is true."""
         self.until(lambda: self.run(f"!!({script})"), seconds, script)
 
-    def until(self, condition: Callable[[], Any], seconds: float = WAIT_SECONDS, what: str = "") -> Any:
+    def until(
+        self, condition: Callable[[], Any], seconds: float = WAIT_SECONDS, what: str = ""
+    ) -> Any:
         end = time.monotonic() + seconds
         while not (found := condition()):
             if time.monotonic() > end:
@@ -161,6 +167,10 @@ class Page:
     def open(self, address: str) -> None:
         self.ask("Page.navigate", url=address)
         self.wait("document.readyState === 'complete'")
+
+    def go(self, place: str) -> None:
+        """To another page of this one: what stands behind the `#`."""
+        self.run(f"location.hash = {json.dumps(place)}")
 
     def resize(self, width: int, height: int = 900) -> None:
         self.ask(

@@ -217,8 +217,7 @@ function journalTable(entries) {
   if (!entries?.length) return empty("Nothing was bought yet.");
   return table("Journal of the cycle", ["When", "What", ["coins", "num"], ["price", "num"], ["USD", "num"]],
     entries.map((one) => {
-      const isOther = one.final_status && one.final_status !== "filled";
-      const more = one.note ?? (isOther ? one.final_status : null);
+      const more = one.note ?? (one.status && one.status !== "filled" ? one.status : null);
       return [time(one.ended_at ?? one.submitted_at),
         el("span", {}, `${one.side === "buy" ? "bought" : "sold"}: ${PURPOSES[one.purpose] ?? one.purpose ?? ""}`, more ? el("span.sub", {}, more) : null),
         coins(one.filled_qty), price(one.filled_avg_price), usd(one.filled_usd)];

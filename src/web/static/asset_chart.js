@@ -4,6 +4,7 @@
 import { get } from "./api.js";
 import { candleChart, readCandles, seconds } from "./charts.js";
 import { el, empty, failure, fill, loading } from "./dom.js";
+import { price } from "./format.js";
 import { legend, linesOf } from "./lines.js";
 import { pickButtons } from "./parts.js";
 
@@ -22,11 +23,12 @@ export class AssetChart {
     this.canvas = el("div.chart.tall");
     this.over = el("div.over", {}, loading());
     this.head = el("div");
+    this.said = el("ul.unseen", { "aria-label": "Lines and fills on the chart" });
     const whole = el("input", { type: "checkbox", checked: true, onchange: () => this.drawn?.setWholeLadder(whole.checked) });
     this.spans = el("div", {}, this.spanButtons());
     this.node = el("section.card", { "aria-label": "Prices" },
       el("header", {}, el("div.group", {}, this.spans, el("label.check", {}, whole, "whole ladder")), legend()),
-      this.head, el("div.chart.tall", {}, this.canvas, this.over));
+      this.head, el("div.chart.tall", {}, this.canvas, this.over), this.said);
     this.draw();
   }
 
@@ -86,8 +88,17 @@ export class AssetChart {
     if (!this.drawn) return;
     this.drawn.setLines(this.span || !this.lines ? [] : linesOf(this.lines));
     const { markers = [], averages = [] } = this.cycle ?? {};
-    this.drawn.setMarkers(markers.map((one) => ({ time: one.time, side: one.side, text: one.words ?? one.side })));
+    this.drawn.setMarkers(markers.map((one) => ({ time: one.time, side: one.side, text: one.words.split(":")[0] })));
+    this.describe(markers);
     this.drawn.setAverage(averages, this.span ? null : this.drawn.candles.at(-1)?.time);
+  }
+
+  /** What the lines and marks say, for who cannot see them. */
+  describe(markers) {
+    const lines = this.span || !this.lines ? [] : linesOf(this.lines);
+    const words = [...lines.map((one) => `${one.title} at ${price(one.price)}`), ...markers.map((one) => one.words)];
+    if (this.said.childElementCount === words.length && words.every((one, at) => this.said.children[at].textContent === one)) return;
+    fill(this.said, words.map((one) => el("li", {}, one)));
   }
 
   async fetch(from, to) {

@@ -92,6 +92,7 @@ export function table(caption, columns, rows, spec = "") {
     el("tr", {}, cells.map((cell, at) => {
       const kind = Array.isArray(columns[at]) ? columns[at][1] : "";
       if (cell instanceof Element && cell.tagName === "TD") return cell;
+      if (kind === "title") return el("th.title", { scope: "row" }, cell ?? "-");
       return el(kind ? `td.${kind}` : "td", { "data-label": title(columns[at]) }, cell ?? "-");
     })));
   const made = el(`table${spec}`, {},

@@ -10,7 +10,7 @@ export function linesOf(lines) {
   };
   add("average", lines.average, "average", "accent", true);
   add("take_profit", lines.take_profit, "take profit", "gain");
-  add("trail_target", lines.trail_target, "trail begins", "gain");
+  add("trail_target", lines.trail_target, "sale of the trail", "gain");
   add("trail_peak", lines.trail_peak, "peak", "gain", true);
   add("stop_loss", lines.stop_loss, "stop loss", "loss");
   found.push(...ladderLines(lines.safety_orders));

@@ -82,8 +82,8 @@ function reportParts(report) {
   const marked = (line, words) => (line.fees_are_estimated ? `~${words}` : words);
   const isCycles = report.by === "cycle";
   const first = isCycles
-    ? [["Cycle"], ["Asset"], ["Completed"], ["Held", "num"]]
-    : [[report.by === "asset" ? "Asset" : `${report.by[0].toUpperCase()}${report.by.slice(1)} (UTC)`], ["Cycles", "num"], ["Won", "num"], ["Held", "num"], ["Worst", "num"]];
+    ? [["Cycle", "title"], ["Asset"], ["Completed"], ["Held", "num"]]
+    : [[report.by === "asset" ? "Asset" : `${report.by[0].toUpperCase()}${report.by.slice(1)} (UTC)`, "title"], ["Cycles", "num"], ["Won", "num"], ["Held", "num"], ["Worst", "num"]];
   const columns = [...first, ["Safety", "num"], ["Cost", "num"], ["At work", "num"], ["Peak", "num"], ["Fees", "num"], ["Profit", "num"], ["Of cost", "num"], ["Of peak", "num"]];
   const cells = (line, isTotal) => [
     ...(isCycles
@@ -95,7 +95,7 @@ function reportParts(report) {
     marked(line, percent(line.return_on_cost_percent)), marked(line, percent(line.return_on_peak_percent)),
   ];
   if (!report.lines.length && !total.cycles) return empty("No cycle is complete in this span.");
-  const made = table("Complete cycles", columns, [...report.lines.map((line) => cells(line, false)), cells(total, true)]);
+  const made = table("Complete cycles", columns, [...report.lines.map((line) => cells(line, false)), cells(total, true)], ".cards");
   made.querySelector("tbody").lastElementChild.className = "total";
   const notes = [];
   if (total.fees_are_estimated) notes.push("~ based on estimated fees: they are posted hours later.");
@@ -105,6 +105,6 @@ function reportParts(report) {
   if (report.account) notes.push(`Account now: equity ${usd(report.account.equity_usd)} USD, of it ${usd(report.account.cash_usd)} USD cash.`);
   return [made, el("div.inside", {},
     el("p.quiet.small", {}, `${moment(report.start)} to ${moment(report.end)}. Money in USD.`), notes.map((words) => el("p.quiet.small", {}, words))),
-    report.last_fills?.length ? el("div.inside", {}, el("h2", {}, "Last fills"), table("Last fills", ["When", "Asset", "What", ["coins", "num"], ["price", "num"], ["USD", "num"]],
-      report.last_fills.map((one) => [time(one.ended_at), one.symbol, one.side === "buy" ? "bought" : "sold", coins(one.filled_qty), price(one.filled_avg_price), usd(one.filled_usd)]))) : null];
+    report.last_fills?.length ? el("div.inside", {}, el("h2", {}, "Last fills"), table("Last fills", [["When", "title"], "Asset", "What", ["coins", "num"], ["price", "num"], ["USD", "num"]],
+      report.last_fills.map((one) => [time(one.ended_at), one.symbol, one.side === "buy" ? "bought" : "sold", coins(one.filled_qty), price(one.filled_avg_price), usd(one.filled_usd)]), ".cards")) : null];
 }
