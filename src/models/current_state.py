@@ -6,7 +6,7 @@ as much on each column. So here is one column, and nothing to search for.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -54,6 +54,29 @@ def is_current(db_conn: MySQLConnectionAbstract, state: TradingState) -> bool:
     said += [str(int(asset.is_enabled)), str(cycle.id)]
     amounts = (state.cycle.quantity, state.bought_usd, state.coin_fees)
     return facts == said and tuple(map(Decimal, (quantity, bought_usd, coin_fees))) == amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """What grows with everything that is written: while it is the same, no row was added. `assets`
+    differs when one was changed, added or removed.
+    """
+
+    event_id: int
+    order_id: int
+    assets: str
+
+
+def load_newest(db_conn: MySQLConnectionAbstract) -> Newest:
+    """Three reads at the end of an index, in one statement."""
+    row = read_row(
+        db_conn,
+        "SELECT (SELECT COALESCE(MAX(id), 0) FROM dca_events) AS event_id,"
+        " (SELECT COALESCE(MAX(id), 0) FROM dca_orders) AS order_id,"
+        " (SELECT CONCAT_WS('|', COUNT(*), MAX(id), MAX(updated_at)) FROM dca_assets) AS assets",
+    )
+    assert row is not None, "a SELECT without FROM has one row"
+    return Newest(int(row["event_id"]), int(row["order_id"]), str(row["assets"]))
 
 
 def _text(at: datetime | None) -> str:

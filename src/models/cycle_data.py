@@ -62,6 +62,20 @@ def get_cycles_by_status(
     return [DcaCycle.from_row(row) for row in rows]
 
 
+def get_ended_cycles(
+    db_conn: MySQLConnectionAbstract, asset_id: int, limit: int, before_id: int | None = None
+) -> list[DcaCycle]:
+    """The newest `limit` cycles of an asset that have ended (of those before `before_id`), newest
+    first.
+    """
+    query = (
+        f"{_SELECT} WHERE asset_id = %s AND (%s IS NULL OR id < %s)"
+        " AND status IN ('complete', 'error') ORDER BY asset_id DESC, id DESC LIMIT %s"
+    )
+    rows = read_rows(db_conn, query, asset_id, before_id, before_id, limit)
+    return [DcaCycle.from_row(row) for row in rows]
+
+
 def get_cycles_by_ids(
     db_conn: MySQLConnectionAbstract, cycle_ids: Collection[int]
 ) -> dict[int, DcaCycle]:

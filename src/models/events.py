@@ -6,6 +6,7 @@ Columns decide which rows are the same alert (`Event.identity`): nothing here co
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -168,6 +169,71 @@ def get_kinds_by_cycle(
     )
     rows = read_rows(db_conn, query, *cycle_ids, *kinds)
     return {(row["cycle_id"], EventKind(row["kind"])) for row in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which rows: None lets all pass. `text` is what the reason must contain."""
+
+    kind: str | None = None
+    symbol: str | None = None
+    severities: tuple[Severity, ...] = tuple(Severity)
+    text: str | None = None
+    before_id: int | None = None
+    before_at: datetime | None = None
+    after_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EventStory:
+    """A row, and what became of the alert that it is, where it is one."""
+
+    row: EventRow
+    ended_at: datetime | None
+    is_acknowledged: bool
+
+
+def find_events(
+    db_conn: MySQLConnectionAbstract, wanted: EventFilter, limit: int
+) -> list[EventStory]:
+    """The newest rows that pass, newest first, as far as `limit`."""
+    same = " AND ".join(f"later.{column} <=> e.{column}" for column in _IDENTITY)
+    later = f"FROM dca_events later WHERE later.id > e.id AND {same} AND later.severity"
+    pattern = None if wanted.text is None else f"%{_escaped(wanted.text)}%"
+    query = (
+        f"SELECT {_COLUMNS},"
+        f" IF(e.severity = 'info', NULL, (SELECT MIN(later.created_at) {later} = 'info')) AS ended,"
+        f" IF(e.severity = 'error', EXISTS (SELECT 1 {later} = 'warning'), FALSE) AS seen"
+        " FROM dca_events e WHERE e.id > %s AND (%s IS NULL OR e.id < %s)"
+        " AND (%s IS NULL OR e.created_at <= %s) AND (%s IS NULL OR e.kind = %s)"
+        " AND (%s IS NULL OR e.symbol = %s) AND (%s IS NULL OR e.reason LIKE %s)"
+        f" AND e.severity IN ({marks(wanted.severities)}) ORDER BY e.id DESC LIMIT %s"
+    )
+    given = (wanted.before_id, wanted.before_at, wanted.kind, wanted.symbol, pattern)
+    twice = [one for value in given for one in (value, value)]
+    rows = read_rows(db_conn, query, wanted.after_id, *twice, *wanted.severities, limit)
+    return [
+        EventStory(
+            _event_row(
+                {name: value for name, value in row.items() if name not in ("ended", "seen")}
+            ),
+            utc_from_db(row["ended"]),
+            bool(row["seen"]),
+        )
+        for row in rows
+    ]
+
+
+def get_event_time(db_conn: MySQLConnectionAbstract, event_id: int) -> datetime | None:
+    """When a row was written; None where there is none."""
+    row = read_row(db_conn, "SELECT created_at FROM dca_events WHERE id = %s", event_id)
+    return utc_from_db(row["created_at"]) if row else None
+
+
+def _escaped(text: str) -> str:
+    for sign in ("\\", "%", "_"):
+        text = text.replace(sign, f"\\{sign}")
+    return text
 
 
 def get_events(db_conn: MySQLConnectionAbstract, limit: int = 50) -> list[dict[str, Any]]:

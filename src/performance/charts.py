@@ -16,7 +16,7 @@ from matplotlib.dates import date2num
 
 from domain.journal import CycleJournal, JournalEntry, Purpose
 from domain.orders import Side
-from performance.cycle_results import compute_figures, ended_at
+from performance.cycle_results import compute_course, compute_figures, ended_at
 from performance.frame import (
     AMBER,
     BLUE,
@@ -32,7 +32,6 @@ from performance.frame import (
     place_legend,
 )
 from performance.report import Report
-from strategy.booking import compute_average_purchase_price
 from utils.formatting import (
     counted,
     marked,
@@ -184,18 +183,10 @@ def _course(
     entries: Sequence[JournalEntry], end: datetime
 ) -> tuple[list[datetime], list[float], list[float]]:
     """Average price and money bound after each fill, up to `end`."""
-    times, averages, invested = [], [], []
-    average, quantity = Decimal(0), Decimal(0)
-    for entry in entries:
-        price = entry.filled_avg_price or Decimal(0)
-        if entry.side is Side.BUY:
-            average = compute_average_purchase_price(average, quantity, price, entry.filled_qty)
-            quantity += entry.filled_qty
-        else:
-            quantity = max(Decimal(0), quantity - entry.filled_qty)
-        times.append(ended_at(entry))
-        averages.append(float(average))
-        invested.append(float(average * quantity))
+    steps = compute_course(entries)
+    times = [step.at for step in steps]
+    averages = [float(step.average_price) for step in steps]
+    invested = [float(step.average_price * step.quantity) for step in steps]
     if entries[-1].side is Side.SELL and times[-1] >= end:
         invested[-1] = 0.0  # what is left is dust, or the coin fee: nothing is bound any more
     return [*times, end], [*averages, averages[-1]], [*invested, invested[-1]]

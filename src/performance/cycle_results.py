@@ -6,6 +6,7 @@ worth nothing. A cycle counts when it is complete, on the day of its last sell.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +14,7 @@ from decimal import Decimal
 from domain.cycle import CycleStatus
 from domain.journal import ADOPTED, CycleJournal, JournalEntry, Purpose
 from domain.orders import Side
+from strategy.booking import compute_average_purchase_price
 
 _ZERO = Decimal(0)
 
@@ -124,6 +126,30 @@ def compute_capital_steps(cycle: CycleJournal) -> list[CapitalStep]:
             bound -= bound * share
     if end is not None and bound:
         steps.append(CapitalStep(end, -bound))
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class CourseStep:
+    """From `at` on: what one coin cost on average, and how many are held (coins as filled)."""
+
+    at: datetime
+    average_price: Decimal
+    quantity: Decimal
+
+
+def compute_course(entries: Iterable[JournalEntry]) -> list[CourseStep]:
+    """Average price and coins after each fill of a cycle, in the order of `entries`."""
+    steps: list[CourseStep] = []
+    average, quantity = _ZERO, _ZERO
+    for entry in entries:
+        price = entry.filled_avg_price or _ZERO
+        if entry.side is Side.BUY:
+            average = compute_average_purchase_price(average, quantity, price, entry.filled_qty)
+            quantity += entry.filled_qty
+        else:
+            quantity = max(_ZERO, quantity - entry.filled_qty)
+        steps.append(CourseStep(ended_at(entry), average, quantity))
     return steps
 
 

@@ -9,6 +9,7 @@ Private names used (alpaca-py 0.44): `_session`, `_retry`, `_base_url` of the RE
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -76,6 +77,8 @@ class OrderOutcomeUnknown(ExchangeError):
 
 
 _pace = RequestPace()
+_sent = itertools.count()
+_sent_so_far = 0
 
 
 def pace_requests(run_dir: Path) -> None:
@@ -84,9 +87,19 @@ def pace_requests(run_dir: Path) -> None:
     _pace = RequestPace(run_dir / FILE_NAME)
 
 
+def requests_sent() -> int:
+    """How many this process has sent since its start, market data and repeats among them."""
+    return _sent_so_far
+
+
 def requests_left() -> int | None:
     """How many requests are still allowed in this minute; None when there is no limit."""
     return _pace.requests_left()
+
+
+def _count_sent() -> None:
+    global _sent_so_far
+    _sent_so_far = next(_sent) + 1  # whole, whichever thread comes between
 
 
 class _Session:
@@ -126,6 +139,7 @@ class _Session:
         body = None if json is None else dumps(json, allow_nan=False).encode()
         if pace is not None:
             pace.take(reads=method == "GET")
+        _count_sent()
         answer = self.host.request(
             method,
             target,

@@ -20,7 +20,7 @@ from config import Settings
 from operations.refused import Refused
 from runtime.web_page import PAGE, PageBeat, address_of
 from utils.log_events import LogEvent, log_event
-from web import changes, closing, views_status
+from web import changes, closing, views_assets, views_events, views_status
 from web.access import Access
 from web.guards import (
     MAX_BODY_BYTES,
@@ -36,7 +36,13 @@ from web.site import BODY_SECONDS, SITE, Site
 from web.status_source import StatusSource
 
 STATIC = Path(__file__).parent / "static"
-ROUTES = [*views_status.ROUTES, *changes.ROUTES, *closing.ROUTES]
+ROUTES = [
+    *views_status.ROUTES,
+    *views_assets.ROUTES,
+    *views_events.ROUTES,
+    *changes.ROUTES,
+    *closing.ROUTES,
+]
 IDLE_SECONDS = 30.0  # a connection that sends no whole request for so long is closed
 BEAT_SECONDS = 5.0
 END_SECONDS = 2.0
@@ -54,10 +60,12 @@ def make_app(
         OSError: the run folder cannot be written.
     """
     app = web.Application(middlewares=[answer_errors, guard], client_max_size=MAX_BODY_BYTES)
+    source = StatusSource(settings)
     app[SITE] = Site(
         settings=settings,
         access=Access(settings),
-        live=Live(StatusSource(settings).load, period_seconds=period_seconds),
+        live=Live(source.load, period_seconds=period_seconds),
+        source=source,
         hosts=allowed_hosts(settings),
         origins=allowed_origins(settings),
         served_since=datetime.now(UTC),
@@ -79,6 +87,7 @@ async def _show_page(_request: web.Request) -> web.FileResponse:
 async def _end(app: web.Application) -> None:
     site = app[SITE]
     await site.live.stop()
+    site.source.close()
     site.threads.stop()
 
 

@@ -29,12 +29,13 @@ MAX_BEHIND = 32  # messages
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """What was read at one moment: `text` is the body of GET status as JSON, `key` differs when it
-    says something else. `gone`: what cannot be seen now. `records`: what was written since the
-    picture before.
+    says something else. `rows`: the assets of it, by symbol. `gone`: what cannot be seen now.
+    `records`: what was written since the picture before.
     """
 
     text: str
-    key: str
+    key: object
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     gone: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
 

@@ -20,6 +20,7 @@ from utils.ready_threads import ReadyThreads
 if TYPE_CHECKING:
     from web.access import Access
     from web.live import Live
+    from web.status_source import StatusSource
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Site:
     settings: Settings
     access: Access
     live: Live
+    source: StatusSource
     hosts: frozenset[str]
     origins: frozenset[str]
     served_since: datetime
