@@ -1,4 +1,4 @@
-"""A real Chromium of this machine, driven over the DevTools protocol as its user would: keys, mouse.
+"""A real Chromium of this machine, driven over the DevTools protocol: with keys and mouse.
 
 Owns the browser's process and profile; remembers every request, console line and exception.
 """
@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 ANSWER_SECONDS = 60.0
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 12.0
 _SWITCHES = (
     "--headless=new",
     "--disable-gpu",
@@ -69,7 +69,10 @@ class Page:
     """One tab."""
 
     def __init__(self, address: str) -> None:
-        self._line = connect(address, max_size=None, compression=None)
+        self._until_closed = ExitStack()
+        self._line = self._until_closed.enter_context(
+            connect(address, max_size=None, compression=None)
+        )
         self._number = 0
         self.requests: list[str] = []
         self.complaints: list[str] = []  # exceptions, console.error, and what the browser refused
@@ -78,7 +81,7 @@ class Page:
             self.ask(f"{domain}.enable")
 
     def close(self) -> None:
-        self._line.close()
+        self._until_closed.close()
 
     # The protocol
 
@@ -127,8 +130,9 @@ class Page:
         return answer["result"].get("value")
 
     def wait(self, script: str, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until the expression is true."""
-        self.until(lambda: self.run(f"!!({script})"), seconds, script)
+        """Wait until the expression is true; while a page is being loaded it may fail."""
+        safe = f"(() => {{ try {{ return !!({script}); }} catch {{ return false; }} }})()"
+        self.until(lambda: self.run(safe), seconds, script)
 
     def until(
         self, condition: Callable[[], Any], seconds: float = WAIT_SECONDS, what: str = ""

@@ -42,7 +42,7 @@ def page_of_all(bot: BotInBrowser) -> Iterator[Page]:
 
 @pytest.fixture
 def page(bot: BotInBrowser, page_of_all: Page) -> Iterator[Page]:
-    """Signed in, at its overview; whatever happens in it, no error in its console, no other host."""
+    """Signed in, at its overview. Whatever a test does: no error in its console, no other host."""
     one = page_of_all
     one.resize(1280)
     one.run("document.querySelectorAll('dialog').forEach((one) => one.close())")

@@ -61,6 +61,7 @@ def test_an_asset_is_added_with_the_usual_values(page: Page, bot: BotInBrowser):
     page.fill("#option-symbol", "DOGE-USDX")
     page.click("Preview")
     page.wait("document.querySelector('dialog .failure') !== null")
+    bot.prices["LTC/USD"] = 80.0
     page.fill("#option-symbol", "ltcusd")
     page.choose("#option-start", "manual")
     page.click("Preview")
