@@ -60,7 +60,7 @@ held      from the end of the first buy to the last sale, on average; worst: the
 safety    the most safety orders that one of the cycles used
 cost      what their buys cost
 at work   money bound in coins, mean over time, open cycles included; peak: the most at one moment.
-          In the line of a day or month: of that day or month; else of the whole report
+          In the line of a day, week or month: of that alone; else of the whole report
 fees      of both sides, coins at the price that was paid for them
 profit    sells - their USD fees - buys. The fee of a buy is paid in coins, so that fewer are sold:
           it is in the profit already. Coins too few to be sold count as nothing

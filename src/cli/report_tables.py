@@ -26,7 +26,12 @@ from utils.formatting import (
     usd,
 )
 
-_TITLES = {By.ASSET: "asset", By.DAY: "day (UTC)", By.MONTH: "month (UTC)"}
+_TITLES = {
+    By.ASSET: "asset",
+    By.DAY: "day (UTC)",
+    By.WEEK: "week (UTC)",
+    By.MONTH: "month (UTC)",
+}
 
 
 # For a person

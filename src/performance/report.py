@@ -34,6 +34,7 @@ class By(StrEnum):
     CYCLE = "cycle"
     ASSET = "asset"
     DAY = "day"
+    WEEK = "week"
     MONTH = "month"
 
 
@@ -200,7 +201,7 @@ def _lines(
                 use = curves.of_cycle[one.cycle_id].use(one.opened_at, one.completed_at)
             case By.ASSET:
                 use = curves.of_symbol[name].use(start, end)
-            case By.DAY | By.MONTH:
+            case By.DAY | By.WEEK | By.MONTH:
                 first, last = _span_of(members[0].completed_at, by)
                 first = max(first, start)
                 use = curves.of_all.use(first, max(first, min(last, end)))
@@ -217,6 +218,9 @@ def _group_name(figures: CycleResult, by: By) -> str:
             return figures.symbol
         case By.DAY:
             return f"{figures.completed_at.astimezone(UTC):%Y-%m-%d}"
+        case By.WEEK:
+            year, week, _ = figures.completed_at.astimezone(UTC).isocalendar()
+            return f"{year}-W{week:02}"
         case By.MONTH:
             return f"{figures.completed_at.astimezone(UTC):%Y-%m}"
         case _:
@@ -224,10 +228,13 @@ def _group_name(figures: CycleResult, by: By) -> str:
 
 
 def _span_of(moment: datetime, by: By) -> tuple[datetime, datetime]:
-    """The day or month that contains `moment`, in UTC."""
+    """The day, week (from Monday on) or month that contains `moment`, in UTC."""
     day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if by is By.DAY:
         return day, day + timedelta(days=1)
+    if by is By.WEEK:
+        monday = day - timedelta(days=day.weekday())
+        return monday, monday + timedelta(days=7)
     first = day.replace(day=1)
     return first, (first + timedelta(days=32)).replace(day=1)
 

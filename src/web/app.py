@@ -20,7 +20,15 @@ from config import Settings
 from operations.refused import Refused
 from runtime.web_page import PAGE, PageBeat, address_of
 from utils.log_events import LogEvent, log_event
-from web import changes, closing, views_assets, views_events, views_status
+from web import (
+    changes,
+    closing,
+    metrics,
+    views_assets,
+    views_events,
+    views_money,
+    views_status,
+)
 from web.access import Access
 from web.guards import (
     MAX_BODY_BYTES,
@@ -32,7 +40,7 @@ from web.guards import (
     log,
 )
 from web.live import PERIOD_SECONDS, Live
-from web.site import BODY_SECONDS, SITE, Site
+from web.site import BODY_SECONDS, COMMENT_SECONDS, SITE, Site
 from web.status_source import StatusSource
 
 STATIC = Path(__file__).parent / "static"
@@ -40,10 +48,13 @@ ROUTES = [
     *views_status.ROUTES,
     *views_assets.ROUTES,
     *views_events.ROUTES,
+    *views_money.ROUTES,
+    *metrics.ROUTES,
     *changes.ROUTES,
     *closing.ROUTES,
 ]
 IDLE_SECONDS = 30.0  # a connection that sends no whole request for so long is closed
+LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 BEAT_SECONDS = 5.0
 END_SECONDS = 2.0
 
@@ -53,6 +64,7 @@ def make_app(
     *,
     period_seconds: float = PERIOD_SECONDS,
     body_seconds: float = BODY_SECONDS,
+    comment_seconds: float = COMMENT_SECONDS,
 ) -> web.Application:
     """Everything but the socket. Made in the event loop that runs it.
 
@@ -70,6 +82,7 @@ def make_app(
         origins=allowed_origins(settings),
         served_since=datetime.now(UTC),
         body_seconds=body_seconds,
+        comment_seconds=comment_seconds,
     )
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end)
@@ -97,7 +110,11 @@ class Server:
     def __init__(self, app: web.Application, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self.app = app
         self._runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=idle_seconds, shutdown_timeout=END_SECONDS
+            app,
+            access_log=None,
+            keepalive_timeout=idle_seconds,
+            lingering_time=LINGER_SECONDS,
+            shutdown_timeout=END_SECONDS,
         )
 
     async def start(self) -> int:

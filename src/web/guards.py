@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -82,11 +83,19 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
 
 
 def allowed_origins(settings: Settings) -> frozenset[str]:
-    """Where a change may come from; a reverse proxy of ours speaks https."""
-    hosts = allowed_hosts(settings)
-    scheme = "https" if settings.web_tls_cert else "http"
-    own = {f"{scheme}://{host}" for host in hosts}
-    return frozenset(own | {f"https://{name}" for name in settings.web_names})
+    """Where a change may come from. Whoever reaches us by another machine's name does so by https:
+    ours, or that of a reverse proxy.
+    """
+    hosts, has_tls = allowed_hosts(settings), settings.web_tls_cert is not None
+    others = {host for host in hosts if not is_loopback(_bare(host))}
+    plain = set() if has_tls else {f"http://{host}" for host in hosts - others}
+    return frozenset(plain | {f"https://{host}" for host in (hosts if has_tls else others)})
+
+
+def _bare(host: str) -> str:
+    """Without its port, and without the brackets of an IPv6 address."""
+    name = host if host.endswith("]") else re.sub(r":[0-9]+$", "", host)
+    return name.strip("[]")
 
 
 @web.middleware

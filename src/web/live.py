@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+from monitoring.status.status import Status
 from utils.formatting import plain
 from utils.ready_threads import ReadyThreads
 
 PERIOD_SECONDS = 2.0
 AT_LEAST_SECONDS = 10.0  # a status is sent, changed or not: it says of when the figures are
-COMMENT_SECONDS = 10.0
 READ_SECONDS = 20.0
 MAX_VIEWERS = 50
 MAX_BEHIND = 32  # messages
@@ -30,9 +31,11 @@ MAX_BEHIND = 32  # messages
 class Picture:
     """What was read at one moment: `text` is the body of GET status as JSON, `key` differs when it
     says something else. `rows`: the assets of it, by symbol. `gone`: what cannot be seen now.
-    `records`: what was written since the picture before.
+    `records`: what was written since the picture before. `month_usd`: realised since the first.
     """
 
+    status: Status
+    month_usd: Decimal | None
     text: str
     key: object
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -81,14 +84,15 @@ class Live:
     def is_full(self) -> bool:
         return len(self._viewers) >= MAX_VIEWERS
 
-    async def picture(self) -> Picture:
-        """Not older than a period.
+    async def picture(self, *, max_age_seconds: float = 0.0) -> Picture:
+        """Not older than a period, or than so long.
 
         Raises:
             TimeoutError: it takes too long now.
         """
         async with self._reading:
-            if self._picture is None or time.monotonic() - self._read_at >= self._period_seconds:
+            max_age = max(max_age_seconds, self._period_seconds)
+            if self._picture is None or time.monotonic() - self._read_at >= max_age:
                 async with asyncio.timeout(READ_SECONDS):
                     picture = await self._threads.run(self._load)
                 self._take(picture)

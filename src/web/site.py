@@ -16,6 +16,8 @@ from aiohttp import web
 
 from config import Settings
 from utils.ready_threads import ReadyThreads
+from web.journals import Journals
+from web.kept import KeptAnswers
 
 if TYPE_CHECKING:
     from web.access import Access
@@ -28,6 +30,7 @@ MAX_THREADS = 4
 MAX_WAITING = 40  # requests, more are told to come back
 ANSWER_SECONDS = 30.0
 BODY_SECONDS = 10.0
+COMMENT_SECONDS = 10.0  # in a stream that has no news: it is there, and so is its viewer
 
 
 class Busy(Exception):
@@ -50,7 +53,10 @@ class Site:
     origins: frozenset[str]
     served_since: datetime
     version: str = "unknown"
+    journals: Journals = field(default_factory=Journals)
+    kept: KeptAnswers = field(default_factory=KeptAnswers)
     body_seconds: float = BODY_SECONDS
+    comment_seconds: float = COMMENT_SECONDS
     closing: set[str] = field(default_factory=set)  # symbols that are being sold from here
     threads: ReadyThreads = field(default_factory=lambda: ReadyThreads("web", MAX_THREADS))
     _waiting: int = 0

@@ -10,6 +10,7 @@ from typing import Any
 from config import Settings
 from domain.market import AssetRules, Quote
 from monitoring.status.kept_status import KeptStatusReader
+from utils.account_value import AccountValue
 from web.live import Picture
 from web.records import NewRecords
 from web.status_view import gone_of, status_body
@@ -40,6 +41,8 @@ class StatusSource:
         said = {name: value for name, value in body.items() if name not in _AGES}
         said["assets"] = [row | {"quote_age_seconds": None} for row in body["assets"]]
         return Picture(
+            status=status,
+            month_usd=month_usd,
             text=json.dumps(body),
             key=said,
             rows=rows,
@@ -50,6 +53,11 @@ class StatusSource:
     def market(self, symbol: str) -> tuple[Quote | None, AssetRules | None]:
         """The last price and the rules of an asset, as far as they are known."""
         return self._reader.market(symbol)
+
+    @property
+    def account(self) -> AccountValue | None:
+        """As it was last known."""
+        return self._reader.account
 
     def close(self) -> None:
         self._reader.close()

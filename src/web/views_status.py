@@ -16,7 +16,7 @@ from utils.formatting import describe_account, plain
 from utils.log_events import LogEvent, log_event
 from web.access import SESSION_SECONDS
 from web.guards import COOKIE, Denied, log, note_denied, require_session, text_of
-from web.live import COMMENT_SECONDS, message
+from web.live import message
 from web.site import SITE, Busy
 
 STUCK_SECONDS = 20.0  # a viewer that takes nothing for so long is left
@@ -99,7 +99,7 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
             await _write(answer, message("gone", _UNKNOWN))
         while not viewer.is_left and site.access.has_session(cookie):
             try:
-                async with asyncio.timeout(COMMENT_SECONDS):
+                async with asyncio.timeout(site.comment_seconds):
                     text = await viewer.messages.get()
             except TimeoutError:
                 text = ": still here\n\n"

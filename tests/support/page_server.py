@@ -145,7 +145,7 @@ class PageServer:
     def __init__(self, settings: Settings, **options: Any) -> None:
         self.settings = replace(settings, web_port=free_port())
         self._idle_seconds = options.pop("idle_seconds", 30.0)
-        self._options = {"period_seconds": 0.1} | options
+        self._options = {"period_seconds": 0.1, "comment_seconds": 0.2} | options
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 

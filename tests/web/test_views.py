@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
-from builders import NOW, build_entry, build_order
+from builders import NOW
 from domain.events import Event, EventKind, Severity
-from models.cycle_data import create_cycle
 from models.events import append_event, end_alert, get_open_alerts
-from models.order_journal import append_journal_entry
-from operations.asset_changes import save_new_asset
-from operations.asset_input import build_asset, read_defaults
-from utils.db_utils import execute_query
+from page_history import SCRIPT, make_history
 from utils.log_events import LogEvent, log_event
 from utils.logging_setup import setup_logging
-
-SCRIPT = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
 def asset(page, exchange, db_conn):
-    """BTC/USD with a cycle that earned, one that bought twice and is open, and an alert."""
     exchange.push_quote("BTC/USD", "61000", "61010")
-    amounts = {"base_order_amount": Decimal(600), "safety_order_amount": Decimal(600)}
-    values = read_defaults(Decimal("0.25")) | amounts
-    saved = save_new_asset(build_asset("BTC/USD", values))
-    execute_query("DELETE FROM dca_cycles", db_conn=db_conn)
-    done = create_cycle(db_conn, saved.id, "complete", completed_at=NOW)
-    held = create_cycle(
-        db_conn,
-        saved.id,
-        "watching",
-        quantity=Decimal("0.02"),
-        average_purchase_price=Decimal(60000),
-        safety_orders=1,
-        last_order_fill_price=Decimal(59000),
-    )
     exchange.set_balance("BTC/USD", "0.02", price="60000")
-    fills = [
-        (done, 0, "base", "buy", "0.01", "50000"),
-        (done, 1, "take_profit", "sell", "0.01", "52000"),
-        (held, 0, "base", "buy", "0.01", "61000"),
-        (held, 1, "safety", "buy", "0.01", "59000"),
-    ]
-    for number, (cycle, seq, purpose, side, qty, price) in enumerate(fills):
-        order = build_order(
-            cycle,
-            id=f"order-{number}{SCRIPT}",
-            client_order_id=f"dca-{number}",
-            side=side,
-            filled_qty=qty,
-            filled_avg_price=price,
-            status="filled",
-        )
-        known = {"asset_id": saved.id, "cycle_id": cycle.id, "order_seq": seq, "purpose": purpose}
-        entry = build_entry(order, **known, ended_at=NOW + timedelta(minutes=number))
-        append_journal_entry(db_conn, entry)
-    return saved
+    return make_history(db_conn, NOW)
 
 
 def test_an_asset_is_shown_with_its_lines_its_rest_of_the_ladder_and_its_past(browser, asset):

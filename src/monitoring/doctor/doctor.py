@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from config import find_bad_lines, inspect_environment, use_settings
+from config import Settings, find_bad_lines, inspect_environment, use_settings
 from monitoring.doctor import (
     alert_checks,
     asset_checks,
@@ -72,14 +72,19 @@ TESTS = (
 )
 
 
-def examine(*, with_test: bool = False) -> Iterator[Finding]:
+def examine(*, with_test: bool = False, known: Settings | None = None) -> Iterator[Finding]:
     """Every finding, check by check, as soon as it is known. Reads the settings itself.
 
     Args:
         with_test: send a test mail, and a test message to each service of ALERT_URLS.
+        known: those of a program that goes on with them; what is wrong with `.env` now is found
+            all the same.
     """
     settings, problems = inspect_environment()
-    use_settings(settings)
+    if known is None:
+        use_settings(settings)
+    else:
+        settings = known
     facts = Facts(settings, problems, are_settings_known=not find_bad_lines())
     checks = (*CHECKS, *TESTS) if with_test else CHECKS
     pending = [Pending(partial(check.work, facts), seconds=CHECK_SECONDS) for check in checks]

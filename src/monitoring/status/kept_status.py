@@ -116,6 +116,7 @@ class KeptStatusReader:
         settings = self._settings
         daemon = self._daemon = load_daemon_status(settings)
         read, usage, database_problem = None, None, None
+        is_first = self._account.last is None
         rules = self._rules.get(wait_seconds=2 * WAIT_SECONDS) or {}
         try:
             read = self._read()
@@ -135,13 +136,18 @@ class KeptStatusReader:
             usage=usage,
             foreign=foreign or {},
             quotes=quotes,
-            account=self._account.get(wait_seconds=0.0),
+            account=self._account.get(wait_seconds=WAIT_SECONDS if is_first else 0.0),
             stalled=self._stalled.get(wait_seconds=0.1) if quotes else None,
             database_problem=database_problem,
             exchange_problem=self._orders.problem or self._rules.problem,
             prices_problem=self._quotes.problem,
         )
         return compose_status(settings, parts), None if read is None else read.month_usd
+
+    @property
+    def account(self) -> AccountValue | None:
+        """As it was last known; asks nothing."""
+        return self._account.last
 
     def market(self, symbol: str) -> tuple[Quote | None, AssetRules | None]:
         """The last price and the rules of an asset, as far as they are known; asks nothing."""
