@@ -141,6 +141,25 @@ prepare_database() {
 
 stop_preparing() { [ -z "${preparing:-}" ] || kill -- "-$preparing" 2>/dev/null || true; }
 
+# What only scripts/sweep needs (Dask, Optuna) is installed when it is first used: it would add half of its
+# time to a set-up. Stamped as the rest is.
+ensure_sweep_packages() {
+  local wanted stamp="$VENV/.installed-sweep"
+  wanted="$(sha256sum <"$ROOT/requirements-sweep.txt" | cut -d' ' -f1) $ROOT"
+  [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  lock_setup
+  trap 'printf "\nStopped; run it again to go on.\n" >&2; exit 130' INT
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    step "installing the packages of requirements-sweep.txt (only this time; some 15 seconds)"
+    touch "$UNFINISHED"
+    run_pip install --no-compile -r "$ROOT/requirements-sweep.txt"
+    printf '%s\n' "$wanted" >"$stamp"
+    rm -f "$UNFINISHED"
+  fi
+  trap - INT
+  exec 9>&-
+}
+
 # pip's own words go to the log; a terminal sees the newest one in a single line, so that it moves.
 # In the foreground, because a background child of a script would not hear Ctrl-C.
 run_pip() {

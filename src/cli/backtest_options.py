@@ -66,19 +66,19 @@ def build_parser() -> OneLineParser:
     add("symbols", nargs="*", type=read_symbol, metavar="SYMBOL", help="BTC/USD, btcusd ...")
     add("--from", dest="since", metavar="WHEN", help="2024-01, 2024-01-31, 90d ... (default: all)")
     add("--to", dest="until", metavar="WHEN", help="a day or month is included whole")
-    add("--cash", type=_amount, metavar="USD", help="to begin with (default: what ladders need)")
+    add("--cash", type=amount, metavar="USD", help="to begin with (default: what ladders need)")
     add(
         "--path", choices=list(PATHS), default=PathChoice.PESSIMISTIC.value, metavar="PATH",
         help="of the price within a bar (default: pessimistic)",
     )  # fmt: skip
-    add("--spread", type=_percent, metavar="PERCENT", help="half of it on each side of the price")
-    add("--fee", type=_percent, metavar="PERCENT", help="a side (default: TAKER_FEE_PERCENT)")
+    add("--spread", type=percent, metavar="PERCENT", help="half of it on each side of the price")
+    add("--fee", type=percent, metavar="PERCENT", help="a side (default: TAKER_FEE_PERCENT)")
     add("--quotes", action="store_true", help="quotes instead of bars; where only they are, too")
     add("--defaults", action="store_true", help="settings as of an asset added without options")
     add("--json", action="store_true", help="one JSON object, exact numbers")
-    add("--csv", type=_file, metavar="FILE", help="the journal, an order a line")
-    add("--plot", type=_png, metavar="FILE.png", help="prices with fills, equity, drawdown")
-    add("--out", type=_file, metavar="FILE", help="all of it as a file; the same input, same bytes")
+    add("--csv", type=new_file, metavar="FILE", help="the journal, an order a line")
+    add("--plot", type=png_file, metavar="FILE.png", help="prices with fills, equity, drawdown")
+    add("--out", type=new_file, metavar="FILE", help="all of it as a file; same input, same bytes")
     add("--show", type=Path, metavar="FILE", help="what --out wrote; nothing is replayed")
     add_values(parser, with_defaults=True)
     return parser
@@ -102,14 +102,16 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _amount(text: str) -> Decimal:
+def amount(text: str) -> Decimal:
+    """USD above 0."""
     value = _read(text)
     if value is None or value <= 0:
         raise Refused(f"--cash takes a plain number above 0, like 500, not {text[:20]!r}")
     return value
 
 
-def _percent(text: str) -> Decimal:
+def percent(text: str) -> Decimal:
+    """Below 100."""
     value = _read(text.strip().removesuffix("%"))
     if value is None or value >= 100:
         raise Refused(f"--spread and --fee take a percent like 0.25, not {text[:20]!r}")
@@ -120,13 +122,15 @@ def _read(text: str) -> Decimal | None:
     return Decimal(text.strip()) if _NUMBER.fullmatch(text.strip()) else None
 
 
-def _png(text: str) -> Path:
+def png_file(text: str) -> Path:
+    """A PNG file that can be written."""
     if Path(text).suffix.lower() != ".png":
         raise Refused(f"{text[:80]}: pictures are PNG files, name it like test.png")
-    return _file(text)
+    return new_file(text)
 
 
-def _file(text: str) -> Path:
+def new_file(text: str) -> Path:
+    """A file in a folder that is there."""
     path = Path(text)
     if not path.parent.is_dir():
         raise Refused(f"{text[:80]}: there is no folder {path.parent}")

@@ -33,8 +33,8 @@ _PATHS = {
 def show_result(console: Console, result: Shown, notes: Sequence[str] = ()) -> None:
     """What was tried on what, the figures beside those of the same money, the ladder's use."""
     for one in result["assets"]:
-        console.print(Text(_headline(one), style="bold"))
-        for line in _asset_lines(one):
+        console.print(Text(headline(one), style="bold"))
+        for line in asset_lines(one):
             console.print(fitted(console, f"  {line}"))
     for note in notes:
         console.print(fitted(console, Text(note, style="yellow")))
@@ -53,12 +53,14 @@ def show_result(console: Console, result: Shown, notes: Sequence[str] = ()) -> N
             console.print(part)
 
 
-def _headline(one: Shown) -> str:
+def headline(one: Shown) -> str:
+    """Which asset, and from when to when."""
     data = one["data"]
     return f"{one['symbol']}  {moment(_at(data['from']))} to {moment(_at(data['to']))} UTC"
 
 
-def _asset_lines(one: Shown) -> Iterator[str]:
+def asset_lines(one: Shown) -> Iterator[str]:
+    """Its settings, prices and rules."""
     yield _settings_line(one["settings"], one["ladder_usd"])
     data, rules = one["data"], one["rules"]
     bars = f"bars of {_length(data['bar_seconds'])}" if data["bar_seconds"] else "quotes"

@@ -35,6 +35,7 @@ MODULES = {
     "logs": "cli.logs",
     "history": "cli.history_options",
     "backtest": "cli.backtest_options",
+    "sweep": "cli.sweep_options",
     "database": "cli.database",
     "install_crontab": "cli.install_crontab",
     "caretakers": "cli.caretakers",

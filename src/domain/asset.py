@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.records import quick
 from domain.rows import Row, utc_from_db
 
 
@@ -31,6 +32,7 @@ class StartMode(StrEnum):
     MANUAL = "manual"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DcaAsset:
     """One row of `dca_assets`.

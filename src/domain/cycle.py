@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.records import quick
 from domain.rows import Row, utc_from_db
 
 
@@ -28,6 +29,7 @@ OPEN_STATUSES = (
 WAITING_STATUSES = (CycleStatus.BUYING, CycleStatus.SELLING)  # for the end of an order
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DcaCycle:
     """One row of `dca_cycles`.

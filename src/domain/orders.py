@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from domain.records import quick
 from domain.wire import (
     ForeignAssetClass,
     WireError,
@@ -31,6 +32,7 @@ class Side(StrEnum):
     SELL = "sell"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeOrder:
     """An order as the exchange has it. Quantities in coins, prices in USD, times aware UTC."""

@@ -8,8 +8,10 @@ from decimal import Decimal
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
+from domain.records import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradingState:
     """One asset with its latest cycle.

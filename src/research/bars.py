@@ -9,11 +9,13 @@ is passed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.records import quick
 from research.price_path import NO_HIGH, NO_LOW, Extremes, Integers, Scale
 from research.trader import SimulatedTrader, TraderMoment
 from strategy.triggers import ANY_PRICE
@@ -41,6 +43,7 @@ class Bars:
     step: Decimal
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Levels:
     """What matters in one state, in units: an ask at or below `buy`, a bid at or above `sell`, at
@@ -91,7 +94,8 @@ class BarWalk:
         """The next bar in which something happens; `count` where nothing does any more."""
         found = self._search(self._current_levels())
         if (wait := self._wait_ends_at()) is not None:
-            over = int(self.bars.starts.searchsorted(wait))
+            # A whole number: a float would make floats of the whole column first.
+            over = int(self.bars.starts.searchsorted(math.ceil(wait)))
             found = min(found, max(over, self.at))
         return found
 
@@ -199,16 +203,25 @@ class BarWalk:
 
     def _walk(self, prices: tuple[int, ...], now: datetime) -> None:
         """From the open along each leg; at every crossing the trader gets the quote of it."""
-        scale = self.scale
-        bid, ask = scale.bid(prices[0]), scale.ask(prices[0])
-        self.trader.follow(scale.usd(bid), now)
+        scale, at = self.scale, prices[0]
+        bid, ask = scale.bid(at), scale.ask(at)
+        if self.trader.follows_quotes:
+            self.trader.follow(scale.usd(bid), now)
         self._act_here(bid, ask, now)
-        for price in prices[1:]:
-            self._walk_leg(bid, ask, scale.bid(price), scale.ask(price), now)
-            bid, ask = scale.bid(price), scale.ask(price)
+        for to in prices[1:]:
+            levels = self._current_levels()
+            if to <= levels.low or to >= levels.high:
+                self._walk_leg(at, to, now)
+            at = to
 
-    def _walk_leg(self, bid: int, ask: int, to_bid: int, to_ask: int, now: datetime) -> None:
+    def _walk_leg(self, start: int, end: int, now: datetime) -> None:
         scale, trader = self.scale, self.trader
+        bid, ask, to_bid, to_ask = (
+            scale.bid(start),
+            scale.ask(start),
+            scale.bid(end),
+            scale.ask(end),
+        )
         while True:
             levels = self._current_levels()
             crossed = None
@@ -241,12 +254,14 @@ class BarWalk:
         trader, usd = self.trader, self.scale.usd
         while True:
             trader.end_cooldown(now)
-            trader.reach_peak(usd(bid))
+            if trader.follows_quotes:
+                trader.reach_peak(usd(bid))
             levels = self._current_levels()
             if not levels.matter_at(bid, ask):
                 return True
             before = trader.track
-            trader.follow(usd(bid), now)
+            if trader.follows_quotes:
+                trader.follow(usd(bid), now)
             if trader.on_quote(usd(bid), usd(ask), now):
                 continue
             if trader.track.below_since is not None and before.below_since is None:

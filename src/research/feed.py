@@ -95,28 +95,50 @@ def load_feed(
     """
     if not 0 <= spread_percent < 200:
         raise ValueError("a spread is at least 0 and below 200 percent")
-    if kind is Kind.QUOTES:
-        quoted = history.load_quotes(symbol, start, end)
-        ticks = convert_quotes(quoted.series)
+    load = history.load_quotes if kind is Kind.QUOTES else history.load_bars
+    loaded = load(symbol, start, end)
+    return make_feed(
+        loaded.series,
+        loaded.gaps,
+        loaded.sources,
+        spread_percent=spread_percent,
+        max_jump_percent=max_jump_percent,
+    )
+
+
+def make_feed(
+    series: Series,
+    gaps: tuple[Gap, ...],
+    sources: tuple[str, ...],
+    *,
+    spread_percent: Decimal,
+    max_jump_percent: Decimal,
+) -> Feed:
+    """What a replay takes of these prices, or of a part of them.
+
+    Raises:
+        HistoryError: no quote makes sense.
+    """
+    if isinstance(series, Quotes):
+        ticks = convert_quotes(series)
         # Raw ones are given to the replay, which drops the same: see Quotes.sane.
-        line = _line_of_quotes(symbol, ticks.sane(max_jump_percent))
         return Feed(
             kind=Kind.QUOTES,
-            series=quoted.series,
+            series=series,
             prices=ticks,
-            line=line,
-            gaps=quoted.gaps,
-            sources=quoted.sources,
+            line=_line_of_quotes(series.symbol, ticks.sane(max_jump_percent)),
+            gaps=gaps,
+            sources=sources,
             spread_percent=Decimal(0),
         )
-    loaded = history.load_bars(symbol, start, end)
+    assert isinstance(series, Bars)
     return Feed(
         kind=Kind.BARS,
-        series=loaded.series,
-        prices=convert_bars(loaded.series),
-        line=_line_of_bars(loaded.series, spread_percent),
-        gaps=loaded.gaps,
-        sources=loaded.sources,
+        series=series,
+        prices=convert_bars(series),
+        line=_line_of_bars(series, spread_percent),
+        gaps=gaps,
+        sources=sources,
         spread_percent=spread_percent,
     )
 
@@ -192,6 +214,20 @@ def measure_spread(series: Sequence[Quotes]) -> Decimal | None:
     """
     found = [percent for one in series if (percent := _measure(one)) is not None]
     return max(found, default=None)
+
+
+def find_spread(history: History, symbol: str) -> tuple[Decimal, bool]:
+    """Percent of the price, for bars, and whether it was measured in quotes of the user's own;
+    otherwise it is that of the recordings that this program was made with.
+
+    Raises:
+        HistoryError: a file of those quotes is damaged.
+    """
+    if history.months(Kind.QUOTES, symbol):
+        own = [history.load_quotes(symbol, None, None).series]
+        if (measured := measure_spread(own)) is not None:
+            return measured, True
+    return MEASURED_SPREADS.get(symbol, OTHER_SPREAD), False
 
 
 def _measure(series: Quotes) -> Decimal | None:

@@ -1,13 +1,14 @@
 """Where prices cross a level next: quotes and bars as integers, with an index of their extremes.
 
 Prices are whole numbers of `unit` USD. A search reads a minimum and a maximum for each block of
-prices, so that a year of minutes in which nothing is crossed costs a few microseconds.
+prices and for each group of blocks, so that a year of minutes in which nothing is crossed costs a
+few microseconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from strategy.sizing import WIDE
 
 Integers = npt.NDArray[np.int64]
 BLOCK = 256
+GROUP = 64  # blocks
 NO_LOW, NO_HIGH = -1, np.iinfo(np.int64).max
 
 
@@ -27,40 +29,58 @@ class Extremes:
     def __init__(self, low: Integers, high: Integers) -> None:
         self.low, self.high = low, high
         self.count = len(low)
-        starts = np.arange(0, self.count, BLOCK)
-        empty = self.count == 0
-        self._block_low = low[:0] if empty else np.minimum.reduceat(low, starts)
-        self._block_high = high[:0] if empty else np.maximum.reduceat(high, starts)
+        block_low, block_high = _reduced(low, high, BLOCK)
+        group_low, group_high = _reduced(block_low, block_high, GROUP)
+        # A few hundred of them are looked through one by one, which lists are quicker at.
+        self._blocks = list(zip(block_low.tolist(), block_high.tolist(), strict=True))
+        self._groups = list(zip(group_low.tolist(), group_high.tolist(), strict=True))
 
     def find(self, start: int, low_level: int, high_level: int) -> int:
         """The first index from `start` on; `count` where there is none."""
-        block = start // BLOCK
-        found = self._find_within(
-            start, min((block + 1) * BLOCK, self.count), low_level, high_level
-        )
-        if found >= 0:
-            return found
-        after = block + 1
-        blocks = self._block_low[after:] <= low_level
-        if high_level != NO_HIGH:
-            blocks |= self._block_high[after:] >= high_level
-        if not len(blocks):
+        if start >= self.count:
             return self.count
-        first = int(blocks.argmax())
-        if not blocks[first]:
-            return self.count
-        begins = (after + first) * BLOCK
-        return self._find_within(begins, min(begins + BLOCK, self.count), low_level, high_level)
+        block, begins = start // BLOCK, start
+        while (block := self._find_block(block, low_level, high_level)) < len(self._blocks):
+            begins = max(begins, block * BLOCK)
+            found = self._find_within(begins, begins - begins % BLOCK + BLOCK, low_level, high_level)
+            if found >= 0:
+                return found
+            block += 1  # it was crossed before `start`
+        return self.count
+
+    def _find_block(self, block: int, low_level: int, high_level: int) -> int:
+        """The first block from `block` on in which there is one; how many there are: in none."""
+        blocks, group = self._blocks, block // GROUP
+        while True:
+            for number in range(block, min((group + 1) * GROUP, len(blocks))):
+                low, high = blocks[number]
+                if low <= low_level or high >= high_level:
+                    return number
+            group += 1
+            for number in range(group, len(self._groups)):
+                low, high = self._groups[number]
+                if low <= low_level or high >= high_level:
+                    group = number
+                    break
+            else:
+                return len(blocks)
+            block = group * GROUP
 
     def _find_within(self, start: int, end: int, low_level: int, high_level: int) -> int:
         """-1 where there is none."""
-        if start >= end:
-            return -1
         hits = self.low[start:end] <= low_level
         if high_level != NO_HIGH:
             hits |= self.high[start:end] >= high_level
         first = int(hits.argmax())
         return start + first if hits[first] else -1
+
+
+def _reduced(low: Integers, high: Integers, size: int) -> tuple[Integers, Integers]:
+    """The lowest and highest of each `size`."""
+    if not len(low):
+        return low, high
+    starts = np.arange(0, len(low), size)
+    return np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +124,11 @@ class Scale:
 
     def units_down(self, price: Decimal) -> int:
         """The highest ask in units that is at or below `price`."""
-        with localcontext(WIDE):
-            return int((price / self.unit).to_integral_value(ROUND_FLOOR))
+        return int(WIDE.divide(price, self.unit).to_integral_value(ROUND_FLOOR, WIDE))
 
     def units_up(self, price: Decimal) -> int:
         """The lowest bid in units that is at or above `price`."""
-        with localcontext(WIDE):
-            return int((price / self.unit).to_integral_value(ROUND_CEILING))
+        return int(WIDE.divide(price, self.unit).to_integral_value(ROUND_CEILING, WIDE))
 
     def steps_with_ask_to(self, ask: int) -> int:
         """The highest price in steps whose ask is at or below so many units."""

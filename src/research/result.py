@@ -49,8 +49,8 @@ def to_json(test: Backtest) -> dict[str, Any]:
         "fee_percent": plain(account.fee_percent),
         "max_spread_percent": plain(account.max_spread_percent),
         "max_quote_jump_percent": plain(account.max_jump_percent),
-        "assets": [_entrant_json(one) for one in test.entrants],
-        "runs": [_run_json(one) for one in test.runs],
+        "assets": [entrant_json(one) for one in test.entrants],
+        "runs": [{**run_json(one), "equity": _curve_json(one.curve)} for one in test.runs],
         "buy_and_hold": _baseline_json(test.held, account.cash_usd),
         "weekly_buy": _baseline_json(test.weekly, account.cash_usd),
     }
@@ -61,8 +61,8 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
     write_whole(path, (json.dumps(result, indent=1) + "\n").encode())
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """What `write_result` wrote.
+def read_result(path: Path, what: str = _WHAT) -> dict[str, Any]:
+    """What `write_result` wrote of a backtest, or of `what` else.
 
     Raises:
         HistoryError: there is no such file, or it is no result of this format.
@@ -72,9 +72,9 @@ def read_result(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise HistoryError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise HistoryError(f"{path} is no result of a backtest: it is not JSON") from error
-    if not isinstance(found, dict) or found.get("what") != _WHAT:
-        raise HistoryError(f"{path} is no result of a backtest")
+        raise HistoryError(f"{path} is no result of a {what}: it is not JSON") from error
+    if not isinstance(found, dict) or found.get("what") != what:
+        raise HistoryError(f"{path} is no result of a {what}")
     if found.get("format") != FORMAT:
         raise HistoryError(f"{path} has format {found.get('format')}, this program reads {FORMAT}")
     return found
@@ -98,7 +98,8 @@ def hash_code() -> str:
     return found.hexdigest()[:16]
 
 
-def _entrant_json(one: Entrant) -> dict[str, Any]:
+def entrant_json(one: Entrant) -> dict[str, Any]:
+    """An asset of it with its settings, rules and prices."""
     settings, rules, feed = plain(asdict(one.asset)), plain(asdict(one.known.rules)), one.feed
     series, missing = feed.series, sum(gap.missing for gap in feed.gaps)
     return {
@@ -123,7 +124,8 @@ def _entrant_json(one: Entrant) -> dict[str, Any]:
     }
 
 
-def _run_json(run: Run) -> dict[str, Any]:
+def run_json(run: Run) -> dict[str, Any]:
+    """Every figure of one replay, without its curve."""
     figures, total = run.figures, run.figures.report.total
     return {
         "path": run.path.value,
@@ -144,7 +146,7 @@ def _run_json(run: Run) -> dict[str, Any]:
         "mean_cycle_seconds": _seconds(total.mean_holding_seconds),
         "longest_cycle_seconds": _seconds(total.worst_holding_seconds),
         "fully_bought_percent": _rounded(figures.fully_bought_percent),
-        **_risks_json(figures),
+        **risks_json(figures),
         "ladder_use": [plain(asdict(one)) for one in figures.ladder_use],
         "by_asset": [_line_json(one) for one in figures.report.lines],
         "refusals": [
@@ -152,7 +154,6 @@ def _run_json(run: Run) -> dict[str, Any]:
             for one in run.outcome.assets
             for each in one.refusals
         ],
-        "equity": _curve_json(run.curve),
     }
 
 
@@ -172,12 +173,13 @@ def _baseline_json(one: Baseline, cash_usd: Decimal) -> dict[str, Any]:
         "result_usd": plain(one.result_usd),
         "return_percent": _rounded(one.result_usd * 100 / cash_usd),
         "fees_usd": plain(one.fees_usd),
-        **_risks_json(one),
+        **risks_json(one),
         "equity": _curve_json(one.curve),
     }
 
 
-def _risks_json(one: Figures | Baseline) -> dict[str, Any]:
+def risks_json(one: Figures | Baseline) -> dict[str, Any]:
+    """Its worst drawdown and its longest time under water."""
     return {
         "drawdown": None if one.drawdown is None else _drawdown_json(one.drawdown),
         "under_water": None if one.under_water is None else _under_water_json(one.under_water),

@@ -95,6 +95,9 @@ def _find_first(walks: Sequence[Walk], now: int, acted: int) -> tuple[int, int] 
     """Which walk's next event comes first, and its bar; None when nothing happens any more. `now`
     is the time of the last one, which was that of the walk `acted`.
     """
+    if len(walks) == 1:
+        number = walks[0].find_next()
+        return (0, number) if number < walks[0].count else None
     first: tuple[int, int, int] | None = None
     for which, walk in enumerate(walks):
         number = walk.find_next()

@@ -8,7 +8,7 @@ strategy never stands here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -17,6 +17,7 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import JournalEntry, Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
+from domain.records import quick, replace
 from domain.trading_state import TradingState
 from research.account import SimulatedAccount
 from strategy.booking import compute_order_change
@@ -34,7 +35,7 @@ from strategy.sizing import (
     size_buy,
     size_take_profit,
 )
-from strategy.triggers import Decision, Triggers, compute_triggers, decide
+from strategy.triggers import Decision, Triggers, compute_triggers, decide_by
 
 _NONE = Decimal(0)
 
@@ -47,6 +48,7 @@ class Refusal:
     why: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TraderMoment:
     """What a trader goes back to: see `SimulatedTrader.moment`."""
@@ -74,12 +76,17 @@ class SimulatedTrader:
     refusals: list[Refusal] = field(default_factory=list)
     max_spread_percent: Decimal | None = None
     track: ExitTrack = field(init=False)
+    follows_quotes: bool = field(init=False)  # a trail or a stop loss asks for each of them
     _seen: TradingState = field(init=False)  # the state with what the quotes say of it
     _triggers: Triggers | None = None
     _leftover: Decimal = _NONE
     _refused_at_version: int | None = None
 
     def __post_init__(self) -> None:
+        asset = self.state.asset
+        self.follows_quotes = (
+            asset.trailing_take_profit_percent is not None or asset.stop_loss_percent is not None
+        )
         self._follow_from(renew_track(None, self.state.cycle))
 
     @classmethod
@@ -111,8 +118,10 @@ class SimulatedTrader:
         """Whether the account could not pay the last buy, and nothing has changed since that could
         make it pay one: an order at another price may cost a little less.
         """
+        if self._refused_at_version != self.account.version:
+            return False
         price, purpose = self.triggers.buy_at_or_below, self.triggers.buy_purpose
-        if self._refused_at_version != self.account.version or price is None or purpose is None:
+        if price is None or purpose is None:
             return False
         amount_usd = min(compute_buy_usd(self._seen, purpose), MAXIMUM_ORDER_USD)
         # Rounded down, an order leaves less than one step of its coins unspent, and never half.
@@ -215,8 +224,7 @@ class SimulatedTrader:
         """Act on one quote, by at most one order; whether an order was filled or a peak taken. A
         second source says the same as the quote.
         """
-        fee_rate = self.account.fee_rate
-        decision = decide(self._seen, self.rules, fee_rate, bid=bid, ask=ask, now=now)
+        decision = decide_by(self.triggers, self._seen, bid=bid, ask=ask, now=now)
         if decision is None:
             return False
         if decision.is_peak:
@@ -226,9 +234,7 @@ class SimulatedTrader:
             self._set_state(replace(self.state, cycle=cycle))
         is_wide, is_buy = self._is_wide(bid, ask), decision.side is Side.BUY
         if is_buy and (is_wide or self._refused_at_version == self.account.version):
-            sale = decide(
-                self._seen, self.rules, fee_rate, bid=bid, ask=ask, now=now, may_buy=False
-            )
+            sale = decide_by(self.triggers, self._seen, bid=bid, ask=ask, now=now, may_buy=False)
             is_buy = sale is None or not sale.is_sale  # what stops buys stops no sale
         try:
             if is_buy and is_wide:
@@ -358,11 +364,10 @@ class SimulatedTrader:
 
     def _set_state(self, state: TradingState) -> None:
         self.state, self._triggers = state, None
-        asset = state.asset
-        if asset.trailing_take_profit_percent is None and asset.stop_loss_percent is None:
-            self._seen = state  # no quote says anything of it
-        else:
+        if self.follows_quotes:
             self._follow_from(renew_track(self.track, state.cycle))
+        else:
+            self._seen = state  # no quote says anything of it
 
     def _follow_from(self, track: ExitTrack) -> None:
         self.track, self._seen, self._triggers = track, with_track(self.state, track), None

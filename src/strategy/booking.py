@@ -7,9 +7,9 @@ chooses a status.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal
 from typing import Any
 
 from domain.asset import StopLossAction
@@ -17,14 +17,16 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
+from domain.records import quick, replace
 from strategy.exits import compute_stop_price, get_sale_purpose, may_stop
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
-from strategy.sizing import round_stored
+from strategy.sizing import WIDE, round_stored
 
 _SHORT = Context(prec=10)  # digits of a price in a sentence
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleChange:
     """Everything that one fact writes, together or not at all."""
@@ -126,9 +128,8 @@ def compute_average_purchase_price(
     """The weighted average in USD of what was held and what was filled."""
     if quantity <= 0:
         return fill_price
-    with localcontext(prec=60):
-        cost_usd = average * quantity + fill_price * filled_qty
-        return round_stored(cost_usd / (quantity + filled_qty))
+    cost_usd = WIDE.add(WIDE.multiply(average, quantity), WIDE.multiply(fill_price, filled_qty))
+    return round_stored(WIDE.divide(cost_usd, WIDE.add(quantity, filled_qty)))
 
 
 def _bought(

@@ -9,14 +9,22 @@ What the quotes add up to (a peak, and for how long the bid has been below the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, localcontext
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import Purpose
+from domain.records import quick, replace
 from domain.trading_state import TradingState
-from strategy.sizing import STORED_STEP, WIDE, round_stored, round_to_increment
+from strategy.sizing import (
+    STORED_STEP,
+    WIDE,
+    lower_price,
+    raise_price,
+    round_stored,
+    round_to_increment,
+)
 
 ANY_SELL_PRICE = Decimal(0)  # the trigger of a sale that is wanted now: every bid reaches it
 
@@ -27,10 +35,10 @@ def compute_take_profit_price(asset: DcaAsset, average_price: Decimal) -> Decima
     With `take_profit_fee_percent` the fee of both sides is earned first, so that the percent is
     net. That price is rounded up to the 18 places of our tables: never less than the percent.
     """
+    price = raise_price(average_price, asset.take_profit_percent)
+    if not asset.take_profit_fee_percent:
+        return price
     with localcontext(WIDE):
-        price = average_price * (1 + asset.take_profit_percent / 100)
-        if not asset.take_profit_fee_percent:
-            return price
         kept = 1 - asset.take_profit_fee_percent / 100
         return round_to_increment(price / (kept * kept), STORED_STEP, ROUND_CEILING)
 
@@ -48,16 +56,14 @@ def compute_exit_price(asset: DcaAsset, cycle: DcaCycle) -> Decimal | None:
 
 def compute_trail_price(asset: DcaAsset, peak: Decimal) -> Decimal:
     """USD: `trailing_take_profit_percent` below `peak`; without a trail the peak itself."""
-    with localcontext(WIDE):
-        return peak * (1 - (asset.trailing_take_profit_percent or Decimal(0)) / 100)
+    return lower_price(peak, asset.trailing_take_profit_percent or Decimal(0))
 
 
 def compute_stop_price(asset: DcaAsset, cycle: DcaCycle) -> Decimal | None:
     """USD: `stop_loss_percent` below the average price; None: there is no stop."""
     if asset.stop_loss_percent is None or cycle.average_purchase_price <= 0 or cycle.sells_now:
         return None
-    with localcontext(WIDE):
-        return cycle.average_purchase_price * (1 - asset.stop_loss_percent / 100)
+    return lower_price(cycle.average_purchase_price, asset.stop_loss_percent)
 
 
 def looks_like_stop_loss(asset: DcaAsset, cycle: DcaCycle, price: Decimal) -> bool:
@@ -95,6 +101,7 @@ def describe_due_stop(asset: DcaAsset, cycle: DcaCycle, bid: Decimal) -> str | N
     )
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
     """The prices of a take profit that trails.
@@ -138,6 +145,7 @@ def trail_from(asset: DcaAsset, peak: Decimal) -> Trail:
     return Trail(confirm_at_or_above=confirm, peak=peak, sell_at_or_below=sell)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitTrack:
     """What the quotes say of one holding beside its row; in memory, only the peak is saved.

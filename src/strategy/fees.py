@@ -10,7 +10,7 @@ more can cost up to one such step more, and an execution as maker costs less.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, Context, Decimal
 
 COIN_FEE_STEP = Decimal("1e-9")
 USD_FEE_STEP = Decimal("0.01")
@@ -19,15 +19,15 @@ _WIDE = Context(prec=80)  # 36 digits of coins times 36 digits of USD, and the r
 
 def compute_coin_fee(bought_qty: Decimal, fee_rate: Decimal) -> Decimal:
     """Coins taken of a buy: rounded up, never more than was bought."""
-    with localcontext(_WIDE):
-        return min(bought_qty, _up(bought_qty * fee_rate, COIN_FEE_STEP))
+    fee = _WIDE.multiply(bought_qty, fee_rate)
+    return min(bought_qty, fee.quantize(COIN_FEE_STEP, ROUND_CEILING, _WIDE))
 
 
 def compute_usd_fee(sold_qty: Decimal, price: Decimal, fee_rate: Decimal) -> Decimal:
     """USD taken of a sell: rounded up, never more than it brought."""
-    with localcontext(_WIDE):
-        proceeds_usd = sold_qty * price
-        return min(proceeds_usd, _up(proceeds_usd * fee_rate, USD_FEE_STEP))
+    proceeds_usd = _WIDE.multiply(sold_qty, price)
+    fee_usd = _WIDE.multiply(proceeds_usd, fee_rate)
+    return min(proceeds_usd, fee_usd.quantize(USD_FEE_STEP, ROUND_CEILING, _WIDE))
 
 
 def compute_coins_taken(quantity: Decimal, coin_fees: Decimal, fee_rate: Decimal) -> Decimal:
@@ -44,10 +44,5 @@ def compute_coins_held(quantity: Decimal, coin_fees: Decimal, fee_rate: Decimal)
 
 def compute_qty_before_fee(received_qty: Decimal, fee_rate: Decimal) -> Decimal:
     """What was bought where `received_qty` is left of it after the coin fee: the inverse."""
-    with localcontext(_WIDE):
-        return received_qty + _up(received_qty * fee_rate / (1 - fee_rate), COIN_FEE_STEP)
-
-
-def _up(value: Decimal, step: Decimal) -> Decimal:
-    """To the next whole step: the exchange rounds in its own favour."""
-    return value.quantize(step, rounding=ROUND_CEILING)
+    fee = _WIDE.divide(_WIDE.multiply(received_qty, fee_rate), _WIDE.subtract(1, fee_rate))
+    return _WIDE.add(received_qty, fee.quantize(COIN_FEE_STEP, ROUND_CEILING, _WIDE))

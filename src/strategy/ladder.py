@@ -23,7 +23,7 @@ from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
 from domain.trading_state import TradingState
-from strategy.sizing import WIDE, is_dust, round_to_increment
+from strategy.sizing import WIDE, is_dust, lower_price, round_to_increment
 
 MAX_SAFETY_ORDERS = 100  # a row with more is never traded, and a scale is not followed any further
 _CENT = Decimal("0.01")
@@ -182,8 +182,7 @@ def _compute_series(first: Decimal, scale: Decimal) -> tuple[Decimal, ...]:
 def _compute_price(asset: DcaAsset, percent: Decimal, *, base: Decimal, last: Decimal) -> Decimal:
     """USD: `percent` below what the asset's deviations are below."""
     is_below_last = asset.safety_order_reference is SafetyOrderReference.LAST_FILL
-    with localcontext(WIDE):
-        return (last if is_below_last else base) * (1 - percent / 100)
+    return lower_price(last if is_below_last else base, percent)
 
 
 def _within_budget(state: TradingState, amount_usd: Decimal) -> Decimal:

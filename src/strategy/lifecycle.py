@@ -22,6 +22,7 @@ from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
+from domain.records import quick
 from strategy.sizing import is_dust, is_explained_by_fees
 
 
@@ -39,6 +40,7 @@ class Fact(StrEnum):
     POSITION_GONE = "position_gone"  # coins in the database, none on the exchange
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """What a change needs besides cycle and order. `coin_fees`: of the cycle's ended buys."""
@@ -56,6 +58,7 @@ class Circumstances:
         return is_dust(quantity, self.rules, self.fee_rate)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a fact leaves of a cycle: the coins held after it (as filled), those that it sold, and

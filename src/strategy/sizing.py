@@ -8,7 +8,8 @@ from).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal
+from functools import lru_cache
 
 from domain.market import AssetRules
 from strategy.fees import compute_coin_fee, compute_coins_taken
@@ -16,6 +17,7 @@ from strategy.fees import compute_coin_fee, compute_coins_taken
 MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order
 STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
 WIDE = Context(prec=60)  # the default's 28 digits are fewer than our columns hold
+_NOTHING = Decimal(0)
 
 
 class SizingError(ValueError):
@@ -32,9 +34,23 @@ class SizedBuy:
 
 def round_to_increment(value: Decimal, increment: Decimal, rounding: str) -> Decimal:
     """`value` as a multiple of `increment`, in plain notation."""
-    with localcontext(WIDE):
-        steps = (value / increment).to_integral_value(rounding=rounding)
-        return (steps * increment).normalize() + Decimal(0)
+    steps = WIDE.divide(value, increment).to_integral_value(rounding, WIDE)
+    return WIDE.add(WIDE.multiply(steps, increment).normalize(WIDE), _NOTHING)
+
+
+def raise_price(price: Decimal, percent: Decimal) -> Decimal:
+    """USD: `percent` above `price`, not rounded."""
+    return WIDE.multiply(price, _compute_factor(percent, 1))
+
+
+def lower_price(price: Decimal, percent: Decimal) -> Decimal:
+    """USD: `percent` below `price`, not rounded."""
+    return WIDE.multiply(price, _compute_factor(percent, -1))
+
+
+@lru_cache(maxsize=4096)
+def _compute_factor(percent: Decimal, sign: int) -> Decimal:
+    return WIDE.add(1, WIDE.multiply(sign, WIDE.divide(percent, 100)))
 
 
 def floor_quantity(quantity: Decimal, rules: AssetRules) -> Decimal:
@@ -44,17 +60,20 @@ def floor_quantity(quantity: Decimal, rules: AssetRules) -> Decimal:
 
 def round_stored(value: Decimal) -> Decimal:
     """To the 18 places of our tables, toward zero: an average never claims more than was paid."""
-    with localcontext(WIDE):
-        return value.quantize(STORED_STEP, rounding=ROUND_DOWN)
+    return value.quantize(STORED_STEP, ROUND_DOWN, WIDE)
 
 
 def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
     """Whether `quantity` (as filled) leaves too little to be sold after the coin fee."""
+    if quantity <= 0:
+        return True
     return is_unsellable(quantity - compute_coin_fee(quantity, fee_rate), rules)
 
 
 def is_unsellable(available: Decimal, rules: AssetRules) -> bool:
     """Whether `available` coins are below what the asset's rules let us sell."""
+    if WIDE.subtract(available, rules.min_trade_increment) >= rules.min_order_size:
+        return False  # rounding down takes less than one increment
     sellable = floor_quantity(available, rules)
     return sellable <= 0 or sellable < rules.min_order_size
 
@@ -70,9 +89,8 @@ def size_buy(amount_usd: Decimal, ask: Decimal, rules: AssetRules) -> SizedBuy:
     amount = min(amount_usd, MAXIMUM_ORDER_USD)
     # Up, by less than one increment: floored, the limit could lie below the ask and stay unfilled.
     limit_price = round_to_increment(ask, rules.price_increment, ROUND_CEILING)
-    with localcontext(WIDE):
-        qty = floor_quantity(amount / limit_price, rules)
-        cost = qty * limit_price
+    qty = floor_quantity(WIDE.divide(amount, limit_price), rules)
+    cost = WIDE.multiply(qty, limit_price)
     if qty <= 0 or qty < rules.min_order_size:
         raise SizingError(
             f"{amount} USD buy {qty} coins at {limit_price},"

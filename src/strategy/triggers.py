@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from domain.cycle import CycleStatus
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import Side
+from domain.records import quick
 from domain.trading_state import TradingState
 from strategy.entry import compute_entry_price
 from strategy.exits import (
@@ -29,6 +30,7 @@ from strategy.sizing import is_dust
 ANY_PRICE = Decimal("Infinity")
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triggers:
     """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >=
@@ -52,6 +54,7 @@ class Triggers:
 NEVER = Triggers()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do now. `amount_usd` is set for buys; a sale is of the whole position.
@@ -126,14 +129,13 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
             )
         case CycleStatus.WATCHING:
             trail = compute_trail(asset, cycle)
-            sell = compute_exit_price(asset, cycle) if trail is None else None
-            exits = Triggers(sell_at_or_above=sell, trail=trail, stop_at_or_below=stop)
-            if not asset.is_enabled or count_safety_orders_left(asset, cycle) == 0:
-                return exits
-            return replace(
-                exits,
-                buy_at_or_below=compute_safety_order_trigger(asset, cycle),
-                buy_purpose=Purpose.SAFETY,
+            buys_more = asset.is_enabled and count_safety_orders_left(asset, cycle) > 0
+            return Triggers(
+                buy_at_or_below=compute_safety_order_trigger(asset, cycle) if buys_more else None,
+                buy_purpose=Purpose.SAFETY if buys_more else None,
+                sell_at_or_above=compute_exit_price(asset, cycle) if trail is None else None,
+                trail=trail,
+                stop_at_or_below=stop,
             )
         case _:
             return NEVER
@@ -161,6 +163,19 @@ def decide(
     a take profit (phase 6). `may_buy`: False where the buy is kept back: a trail sells.
     """
     triggers = compute_triggers(state, rules, fee_rate)
+    return decide_by(triggers, state, bid=bid, ask=ask, now=now, may_buy=may_buy)
+
+
+def decide_by(
+    triggers: Triggers,
+    state: TradingState,
+    *,
+    bid: Decimal,
+    ask: Decimal,
+    now: datetime,
+    may_buy: bool = True,
+) -> Decision | None:
+    """The same by the triggers of `state`, where they are known."""
     stop = triggers.stop_at_or_below
     if stop is not None and is_stop_due(state, bid, stop):
         return Decision(Side.SELL, Purpose.STOP_LOSS, stop, fires_stop=True, is_falling=True)

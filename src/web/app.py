@@ -28,6 +28,7 @@ from web import (
     views_events,
     views_money,
     views_status,
+    views_try,
 )
 from web.access import Access
 from web.guards import (
@@ -52,6 +53,7 @@ ROUTES = [
     *metrics.ROUTES,
     *changes.ROUTES,
     *closing.ROUTES,
+    *views_try.ROUTES,
 ]
 IDLE_SECONDS = 30.0  # a connection that sends no whole request for so long is closed
 LINGER_SECONDS = 1.0  # for the rest of a body that was refused
@@ -86,6 +88,7 @@ def make_app(
     )
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end)
+    app.cleanup_ctx.append(views_try.hold_history)
     app.add_routes(ROUTES)
     app.router.add_get("/", _show_page)
     app.router.add_static("/static/", STATIC)

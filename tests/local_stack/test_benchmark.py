@@ -20,7 +20,7 @@ from local_stack.benchmark.results import Bar, Group
 from local_stack.benchmark.trades import Step
 
 LITTLE = ["--rounds", "1", "--quotes", "200", "--orders", "2", "--idle", "1", "--assets", "12"]
-LITTLE += ["--seconds", "3", "--minutes", "0.05"]
+LITTLE += ["--seconds", "3", "--minutes", "0.05", "--count", "20000"]
 
 
 # Figures.
@@ -131,6 +131,7 @@ async def test_the_long_line_passes_everything_on_in_order_and_then_the_end():
     [
         (["quotes", "orders", "fills"], {"bare SDK", "raw socket", "plan taken literally"}),
         (["network", "many", "memory"], {"bare SDK", "one round trip"}),
+        (["research"], {"plain loop, floats", "both paths of a bar"}),
     ],
 )
 def test_a_little_run_measures_each_section(tmp_path, sections, rivals):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local_stack.arguments import OneLineParser, number_between, whole_number_between
 
-SECTIONS = ("quotes", "orders", "fills", "network", "many", "memory")
+SECTIONS = ("quotes", "orders", "fills", "network", "many", "memory", "research")
 DEFAULT_SECTIONS = ("quotes", "orders", "fills", "network", "many")
 DESCRIPTION = """\
 How fast the bot is, beside its floor. Measures `python src/main_app.py` from outside, as a process
@@ -16,14 +16,16 @@ with a real database and real sockets, on an exchange that answers at once. Each
 beside what it is compared with, measured in the same run and in turn: ratios can be compared
 between machines, microseconds cannot. Needs no account; everything it starts ends with it.
 
-sections (all but memory unless some are named):
+sections (all but memory and research unless some are named):
   quotes   CPU a quote: the stock SDK stream, the bot's stream, its handler, the whole daemon, a
            raw socket as the outer limit, and the plan taken literally
   orders   a crossed quote until its POST: the daemon, the bare SDK, the plan taken literally
   fills    a fill until its row is in the journal: the same three
   network  orders with 20 ms and TLS between bot and exchange, in round trips; also after idling
   many     500 assets at 2,000 quotes a second: pauses of the event loop, start-up
-  memory   20 assets at 2,000 quotes a second: size and slope over --minutes"""
+  memory   20 assets at 2,000 quotes a second: size and slope over --minutes
+  research  one replay of past prices: the bot, a plain loop over floats, vectorbt,
+           backtesting.py; memory of three years of minutes. Needs no database"""
 EPILOG = """\
 exit codes: 0 measured, 1 could not measure (with --check also: a bar does not hold), 2 wrong
 arguments, 130 interrupted.
@@ -40,6 +42,10 @@ class BenchmarkPlan:
     seconds: float
     minutes: float
     assets: int
+    bars: int
+    bar_files: tuple[Path, ...]
+    stored: str | None
+    installs_peers: bool
     source: Path | None
     against: str | None
     json: Path | None
@@ -68,6 +74,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> BenchmarkPlan:
         help="many: how long the pauses are watched (default 20)")
     add("--assets", type=whole_number_between(2, 2000), default=500,
         help="many: how many assets (default 500)")
+    add("--count", type=whole_number_between(1000, 10_000_000), default=500_000, dest="bars",
+        help="research: how many bars (default 500000)")
+    add("--bars", type=Path, action="append", metavar="FILE", dest="bar_files",
+        help="research: recorded bars, CSV or parquet; several times for several files, one after"
+        " another; without: a random market")
+    add("--stored", metavar="SYMBOL", help="research: the bars of the history instead")
+    add("--install-peers", action="store_true", dest="installs_peers",
+        help="research: install what it is compared with into an environment of its own in .local")
     add("--source", type=Path, metavar="FOLDER",
         help="measure the daemon of another checkout instead of this one's")
     add("--against", metavar="REVISION",
@@ -91,6 +105,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> BenchmarkPlan:
         seconds=given.seconds,
         minutes=given.minutes,
         assets=given.assets,
+        bars=given.bars,
+        bar_files=tuple(given.bar_files or ()),
+        stored=given.stored,
+        installs_peers=given.installs_peers,
         source=given.source,
         against=given.against,
         json=given.json,

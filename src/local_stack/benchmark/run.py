@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from local_stack.benchmark.distant import measure_network
 from local_stack.benchmark.lab import Lab
 from local_stack.benchmark.plan import BenchmarkPlan
 from local_stack.benchmark.quotes import measure_quotes
+from local_stack.benchmark.replays import measure_research
 from local_stack.benchmark.report import describe_machine
 from local_stack.benchmark.results import Section
 from local_stack.benchmark.trades import measure_trades
@@ -67,18 +68,31 @@ async def run(plan: BenchmarkPlan, folder: Path, report: Callable[[str], None]) 
             0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR))
         )
     checkouts = await asyncio.to_thread(find_checkouts, plan, folder)
-    sections: list[Section] = []
-    async with Lab(folder, report) as lab:
-        ran_on = describe_machine(checkouts, lab.database_version())
-        if "quotes" in plan.sections:
-            sections.append(await measure_quotes(lab, checkouts, plan))
-        if wanted := [name for name in ("orders", "fills") if name in plan.sections]:
-            found = await measure_trades(lab, checkouts, plan)
-            sections += [section for section in found if section.name in wanted]
-        if "network" in plan.sections:
-            sections.append(await measure_network(lab, checkouts, plan))
-        if "many" in plan.sections:
-            sections.append(await measure_many(lab, checkouts, plan))
-        if "memory" in plan.sections:
-            sections.append(await measure_memory(lab, checkouts, plan))
+    sections, database = [], "no database"
+    if set(plan.sections) - {"research"}:
+        async with Lab(folder, report) as lab:
+            database = lab.database_version()
+            sections = await _measure_the_bot(lab, checkouts, plan)
+    ran_on = describe_machine(checkouts, database)
+    if "research" in plan.sections:
+        found = await asyncio.to_thread(measure_research, checkouts, plan, folder, report)
+        sections.append(found)
     return Outcome(sections, ran_on)
+
+
+async def _measure_the_bot(
+    lab: Lab, checkouts: Sequence[Checkout], plan: BenchmarkPlan
+) -> list[Section]:
+    sections: list[Section] = []
+    if "quotes" in plan.sections:
+        sections.append(await measure_quotes(lab, checkouts, plan))
+    if wanted := [name for name in ("orders", "fills") if name in plan.sections]:
+        found = await measure_trades(lab, checkouts, plan)
+        sections += [section for section in found if section.name in wanted]
+    if "network" in plan.sections:
+        sections.append(await measure_network(lab, checkouts, plan))
+    if "many" in plan.sections:
+        sections.append(await measure_many(lab, checkouts, plan))
+    if "memory" in plan.sections:
+        sections.append(await measure_memory(lab, checkouts, plan))
+    return sections
