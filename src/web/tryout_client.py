@@ -24,6 +24,7 @@ IDLE_SECONDS = 600.0  # then its memory is given back
 ANSWER_SECONDS = 20.0
 END_SECONDS = 2.0
 MAX_WAITING = 20
+PIPE_BYTES = 1 << 20  # an answer is read in one go
 TRIES = 2  # of a request whose process was killed meanwhile
 
 
@@ -114,6 +115,7 @@ class TryoutClient:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=PROJECT_ROOT,
+            limit=PIPE_BYTES,
         )
         self._process = process
         self._reading = asyncio.create_task(self._read(process))
