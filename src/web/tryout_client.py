@@ -134,9 +134,13 @@ class TryoutClient:
         is_expected = self._process is not process
         if not is_expected:
             self._process = None
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        code = await process.wait()
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                code = await process.wait()
+        except TimeoutError:  # it closed its output, or wrote nonsense
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            code = await process.wait()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(TryoutEnded())
