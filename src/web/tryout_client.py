@@ -106,17 +106,17 @@ class TryoutClient:
             raise TryoutEnded from None
 
     async def _start(self) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            PROGRAM,
-            settings_text(self.settings),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            cwd=PROJECT_ROOT,
-            limit=PIPE_BYTES,
-        )
+        command = sys.executable, "-P", "-m", PROGRAM, settings_text(self.settings)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                cwd=PROJECT_ROOT,
+                limit=PIPE_BYTES,
+            )
+        except OSError:  # no memory, or no more processes
+            raise TryoutEnded from None
         self._process = process
         self._reading = asyncio.create_task(self._read(process))
         return process

@@ -5,6 +5,7 @@ orders with and without it, first paint in a real browser, tries over three year
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -172,9 +173,8 @@ def _store_three_years(folder: Path, plan: BenchmarkPlan) -> str:
     return market.source
 
 
-def _draw_settings(number: int, *, has_exit: bool) -> dict[str, str]:
+def _draw_settings(chance: random.Random, *, has_exit: bool) -> dict[str, str]:
     """One or two sliders that were dragged."""
-    chance = random.Random(number)
     moved = chance.sample(sorted(_SLIDERS), chance.choice((1, 2)))
     settings = {option: chance.choice(_SLIDERS[option]) for option in moved}
     if has_exit:
@@ -191,9 +191,13 @@ async def _measure_tries(lab: Lab, page: PageProcess, source: str, section: Sect
     found: dict[str, list[float]] = {USUAL: [], EXITS: []}
     orders: dict[str, list[int]] = {USUAL: [], EXITS: []}
     replays: list[float] = []
+    chance, tried = random.Random(1), set[str]()
     for number in range(-WARM_UP, TRIES):
         for name in found:
-            settings = _draw_settings(number, has_exit=name == EXITS)
+            settings = _draw_settings(chance, has_exit=name == EXITS)
+            while (text := json.dumps(settings, sort_keys=True)) in tried:  # that would be kept
+                settings = _draw_settings(chance, has_exit=name == EXITS)
+            tried.add(text)
             began_at = time.perf_counter()
             answer = await page.post("/api/try", {"symbol": SYMBOL, "settings": settings})
             if number >= 0:
