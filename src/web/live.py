@@ -118,6 +118,10 @@ class Live:
         self._viewers.discard(viewer)
 
     async def stop(self) -> None:
+        """Every stream ends, and no more is read."""
+        for viewer in self._viewers:
+            viewer.put(": the page ends\n\n")
+            viewer.is_left = True
         if self._reader is not None:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):
