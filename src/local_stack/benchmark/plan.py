@@ -26,8 +26,8 @@ sections (all but memory, page and research unless some are named):
   memory   20 assets at 2,000 quotes a second: size and slope over --minutes
   page     what serves the page, beside 20 assets: its CPU with one viewer, orders with and without
            it, first paint in a real browser, tries over three years of minutes (or --bars)
-  research  one replay of past prices: the bot, a plain loop over floats, vectorbt,
-           backtesting.py; memory of three years of minutes. Needs no database"""
+  research  one replay of past prices beside a plain loop, vectorbt and backtesting.py; memory
+            of three years of minutes; needs no database"""
 EPILOG = """\
 exit codes: 0 measured, 1 could not measure (with --check also: a bar does not hold), 2 wrong
 arguments, 130 interrupted.
