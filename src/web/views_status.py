@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from aiohttp import web
@@ -15,10 +16,10 @@ from utils.db_utils import DatabaseError, thread_connection
 from utils.formatting import describe_account, plain
 from utils.log_events import LogEvent, log_event
 from web.access import SESSION_SECONDS
-from web.guards import COOKIE, Denied, log, note_denied, require_session, text_of
-from web.live import message
+from web.guards import Denied, cookie_name, log, note_denied, require_session, text_of
 from web.site import SITE, Busy
 
+OPEN_SECONDS = 3.0  # a page opens without its database, too
 STUCK_SECONDS = 20.0  # a viewer that takes nothing for so long is left
 
 
@@ -31,7 +32,7 @@ async def sign_in(request: web.Request) -> web.Response:
     log_event(log, LogEvent.PAGE_OPENED)
     answer = web.Response(status=204)
     answer.set_cookie(
-        COOKIE,
+        cookie_name(site.settings),
         cookie,
         max_age=int(SESSION_SECONDS),
         path="/",
@@ -43,9 +44,10 @@ async def sign_in(request: web.Request) -> web.Response:
 
 
 async def sign_out(request: web.Request) -> web.Response:
-    request.app[SITE].access.end_session(require_session(request))
+    site = request.app[SITE]
+    site.access.end_session(require_session(request))
     answer = web.Response(status=204)
-    answer.del_cookie(COOKIE, path="/")
+    answer.del_cookie(cookie_name(site.settings), path="/")
     return answer
 
 
@@ -53,7 +55,7 @@ async def show_session(request: web.Request) -> web.Response:
     site = request.app[SITE]
     settings = site.settings
     try:
-        assets = await site.run(_load_assets)
+        assets = await site.run(_load_assets, seconds=OPEN_SECONDS)
     except (DatabaseError, Busy):
         assets = None  # the page opens all the same, and says what is gone
     body: dict[str, Any] = {
@@ -74,10 +76,13 @@ def _load_assets() -> list[DcaAsset]:
 
 
 async def show_status(request: web.Request) -> web.Response:
+    live = request.app[SITE].live
     try:
-        picture = await request.app[SITE].live.picture()
-    except TimeoutError:
-        raise Busy("the status takes too long now") from None
+        picture = await live.picture()
+    except TimeoutError:  # the last good figures say of when they are
+        if live.last is None:
+            raise Busy("the status takes too long now") from None
+        picture = live.last
     return web.Response(text=picture.text, content_type="application/json")
 
 
@@ -88,15 +93,15 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
     if live.is_full:
         raise Busy("too many pages are open: close one")
     viewer = live.join()
-    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    # The second is for nginx: what it held back would not be live.
+    headers = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+    answer = web.StreamResponse(headers=headers)
     try:
         await answer.prepare(request)
         await _write(answer, "retry: 2000\n\n")
-        try:
+        with contextlib.suppress(TimeoutError):  # it is told that it is gone
             picture = await live.picture()
             await _write(answer, f"event: status\ndata: {picture.text}\n\n")
-        except TimeoutError:
-            await _write(answer, message("gone", _UNKNOWN))
         while not viewer.is_left and site.access.has_session(cookie):
             try:
                 async with asyncio.timeout(site.comment_seconds):
@@ -110,9 +115,6 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
         live.leave(viewer)
         answer.force_close()
     return answer
-
-
-_UNKNOWN = {"what": "database", "since": None, "words": "no answer yet", "cure": "scripts/doctor"}
 
 
 async def _write(answer: web.StreamResponse, text: str) -> None:

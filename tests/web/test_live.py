@@ -12,7 +12,9 @@ from daemon_process import DaemonProcess, wait_until
 from domain.events import Event, EventKind, Severity
 from models.events import append_event, end_alert, get_open_alerts
 from page_history import make_history
+from page_server import PageServer
 from utils.alpaca_http import requests_sent
+from utils.db_utils import execute_query, get_db_connection
 from utils.log_events import LogEvent, log_event
 from utils.logging_setup import setup_logging
 
@@ -116,6 +118,25 @@ def test_an_exchange_that_is_away_is_said_and_the_database_shown(stream, exchang
     while stream.wait_for("back")["what"] != "exchange":
         pass
     wait_for_row(stream, bid="60100")
+
+
+def test_a_database_that_hangs_is_said_and_nothing_else_hangs(page, db_conn, exchange):
+    with PageServer(page.settings, read_seconds=0.5) as other, closing(get_db_connection()) as lock:
+        browser = other.browser()
+        with closing(browser.stream()) as stream:
+            good = stream.wait_for("status")
+            execute_query("LOCK TABLES dca_events WRITE", db_conn=lock)
+            while (gone := stream.wait_for("gone"))["what"] != "database":
+                pass
+            assert gone["words"] == "the database does not answer"
+            assert browser.get("/api/status").body["as_of"] >= good["as_of"]
+            paused = browser.post("/api/pause").body["done"]
+            assert "It stands in the log only" in paused
+            execute_query("UNLOCK TABLES", db_conn=lock)
+            while stream.wait_for("back")["what"] != "database":
+                pass
+            stream.wait_for("status")
+            browser.post("/api/resume")
 
 
 def test_without_the_database_the_last_good_figures_stay_with_their_time(

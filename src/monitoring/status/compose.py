@@ -182,12 +182,17 @@ def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) 
     found += find_caretaker_problems(status.caretakers)
     found.append(status.telegram.problem if status.telegram else None)
     found.append(status.page.problem if status.page else None)
-    for event in status.events:
-        age_seconds = (status.read_at - event.created_at).total_seconds()
-        if event.is_wrong_now(status.read_at):
-            minutes, about = round(age_seconds / 60), f" {event.symbol}" if event.symbol else ""
-            found.append(f"ERROR {minutes} min ago: {event.kind}{about}: {event.reason}")
+    found += [describe_alert(event, status.read_at) for event in status.events]
     return [problem for problem in found if problem]
+
+
+def describe_alert(event: EventRow, read_at: datetime) -> str | None:
+    """One line, while it counts as something that is wrong."""
+    if not event.is_wrong_now(read_at):
+        return None
+    minutes = round((read_at - event.created_at).total_seconds() / 60)
+    about = f" {event.symbol}" if event.symbol else ""
+    return f"ERROR {minutes} min ago: {event.kind}{about}: {event.reason}"
 
 
 def _overdue_cooldown(asset: AssetStatus, status: Status) -> str | None:
