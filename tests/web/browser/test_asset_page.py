@@ -69,7 +69,7 @@ def test_an_asset_is_added_with_the_usual_values(page: Page, bot: BotInBrowser):
     page.click("Add it")
     page.wait_for_text("LTC/USD")
     wait_until(lambda: bot.execute("SELECT 1 FROM dca_assets WHERE asset_symbol = 'LTC/USD'"))
-    bot.script("assets", "remove", "LTC/USD", "--yes")
+    bot.forget("LTC/USD")
 
 
 def test_disable_and_enable_take_two_steps(page: Page, bot: BotInBrowser):
