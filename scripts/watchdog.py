@@ -35,7 +35,8 @@ As a unit (scripts/install_crontab --systemd) it is started through systemctl; s
 restarts it, but calls the watchdog at once when it fails or hangs.
 
 With TELEGRAM_TOKEN set it keeps the process alive that answers there, too (scripts/telegram), and
-ends it when the token is gone; that process and the daemon know nothing of each other.
+with WEB=on the one that serves the page (scripts/web), and ends it when the setting is gone; those
+processes and the daemon know nothing of each other.
 
 Every start and restart is mailed, if mail is set up. HEARTBEAT_URL is pinged while all is well.
 Two watchdogs at once start one daemon.""",

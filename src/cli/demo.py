@@ -22,6 +22,7 @@ from cli.command_line import forget_unwritten, make_console
 from cli.demo_screen import LiveView, PlainView
 from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.demo.arguments import DemoPlan, parse_arguments
+from local_stack.demo.page import page_settings
 from local_stack.demo.report import print_summary, summary_as_json
 from local_stack.demo.run import Demo, View
 from local_stack.exchange_process import StackError
@@ -59,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(plan: DemoPlan, view: View, stopper: Stopper, console: Console) -> int:
     with scratch_folder("demo") as folder:
-        stack = LocalStack(folder, settings=plan.settings, report=view.say)
+        settings = {**plan.settings, **(page_settings() if plan.web else {})}
+        stack = LocalStack(folder, settings=settings, report=view.say)
         schedule = CaretakerSchedule(stack, plan.schedule)
         demo = Demo(plan, stack, view, stopper, schedule)
         report = None

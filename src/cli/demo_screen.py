@@ -60,11 +60,15 @@ class LiveView:
 
     def _picture(self, status: Status, height: int | None) -> RenderableType:
         """The sentences get the lines that the status leaves, a few in any case."""
-        heading = Text(self._heading, style="bold", no_wrap=True, overflow="ellipsis")
+        first, *rest = self._heading.split("\n")
+        heading = Group(
+            Text(first, style="bold", no_wrap=True, overflow="ellipsis"),
+            *(Text(line, overflow="fold") for line in rest),  # a link must be whole
+        )
         below = [Text(), *map(_line, self._sentences)]
         if height is None:
             return Group(heading, render(status, self._console), *below)
-        room = height - 2  # heading and foot
+        room = height - 1 - count_lines(heading, self._console)  # and the foot
         screen = render(status, self._console, height=max(2, room - MIN_SENTENCES))
         below = below[count_lines(screen, self._console) - room :]
         return Group(heading, screen, *below, Text(_FOOT, style="dim", no_wrap=True))

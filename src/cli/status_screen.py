@@ -36,7 +36,7 @@ _LABEL_COLUMNS = 12
 _INDENT = 2
 _MIN_PROBLEMS = 3  # before they are fewer than that, the table goes
 _LINES_OF_ASSET = 2
-_OMITTED_IF_SHORT = ("streams", "caretakers", "telegram", "left over", "account")
+_OMITTED_IF_SHORT = ("streams", "caretakers", "telegram", "page", "left over", "account")
 _CENT = Decimal("0.01")
 
 
@@ -157,6 +157,8 @@ def facts(status: Status, *, is_short: bool) -> list[tuple[str, Text]]:
     if status.telegram is not None:
         style = "red" if status.telegram.problem else ""
         found.append(("telegram", Text(status.telegram.words, style=style)))
+    if status.page is not None:
+        found.append(("page", Text(status.page.words, style="red" if status.page.problem else "")))
     if daemon.is_paused:
         found.append(("paused", Text("no buys, sells go on (scripts/bot resume)", "bold yellow")))
     if held := [asset.held for asset in status.assets or () if asset.held]:

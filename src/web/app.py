@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import signal
 import ssl
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,9 +17,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from config import Settings
+from config import PROJECT_ROOT, Settings
 from operations.refused import Refused
 from runtime.web_page import PAGE, PageBeat, address_of
+from utils.alpaca_http import requests_sent
 from utils.log_events import LogEvent, log_event
 from web import (
     changes,
@@ -40,7 +42,7 @@ from web.guards import (
     guard,
     log,
 )
-from web.live import PERIOD_SECONDS, Live
+from web.live import PERIOD_SECONDS, READ_SECONDS, Live
 from web.site import BODY_SECONDS, COMMENT_SECONDS, SITE, Site
 from web.status_source import StatusSource
 
@@ -67,6 +69,7 @@ def make_app(
     period_seconds: float = PERIOD_SECONDS,
     body_seconds: float = BODY_SECONDS,
     comment_seconds: float = COMMENT_SECONDS,
+    read_seconds: float = READ_SECONDS,
 ) -> web.Application:
     """Everything but the socket. Made in the event loop that runs it.
 
@@ -78,11 +81,12 @@ def make_app(
     app[SITE] = Site(
         settings=settings,
         access=Access(settings),
-        live=Live(source.load, period_seconds=period_seconds),
+        live=Live(source.load, period_seconds=period_seconds, read_seconds=read_seconds),
         source=source,
         hosts=allowed_hosts(settings),
         origins=allowed_origins(settings),
         served_since=datetime.now(UTC),
+        version=_read_version(),
         body_seconds=body_seconds,
         comment_seconds=comment_seconds,
     )
@@ -93,6 +97,12 @@ def make_app(
     app.router.add_get("/", _show_page)
     app.router.add_static("/static/", STATIC)
     return app
+
+
+def _read_version() -> str:
+    """As pyproject.toml says."""
+    text = (PROJECT_ROOT / "pyproject.toml").read_text("utf-8")
+    return str(tomllib.loads(text)["project"]["version"])
 
 
 async def _show_page(_request: web.Request) -> web.FileResponse:
@@ -189,7 +199,7 @@ async def _beat_until(ended: asyncio.Event, site: Site) -> None:
     beat = PAGE.first_beat(site.settings, PageBeat)
     while not ended.is_set():
         now = asyncio.get_running_loop().time()  # monotonic
-        beat = replace(beat, beat_at=now, viewers=site.live.viewers)
+        beat = replace(beat, beat_at=now, viewers=site.live.viewers, requests=requests_sent())
         with contextlib.suppress(OSError):  # the watchdog will take it for hung, and say so
             PAGE.save_beat(site.settings, beat)
         with contextlib.suppress(TimeoutError):

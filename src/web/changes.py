@@ -41,9 +41,10 @@ from utils.db_utils import DatabaseError, thread_connection
 from utils.formatting import describe_account, number, usd
 from web.confirm import check_key, make_key
 from web.guards import BODY, Denied, text_of
-from web.site import SITE, Gone, Site
+from web.site import SITE, Busy, Gone, Site
 
 BY = "the page"
+NOTE_SECONDS = 3.0
 Work = Callable[[Site, str, str | None], dict[str, Any]]
 
 
@@ -218,8 +219,8 @@ async def resume(request: web.Request) -> web.Response:
 async def _paused(site: Site, kind: EventKind, text: str) -> web.Response:
     """It counts without its event: the database may be away just when it is needed."""
     try:
-        await site.run(lambda: note_pause(kind, BY))
-    except DatabaseError as error:
+        await site.run(lambda: note_pause(kind, BY), seconds=NOTE_SECONDS)
+    except (DatabaseError, Busy) as error:
         text += f" (It stands in the log only, the database cannot be used: {error})"
     return changed(site, {"done": text})
 

@@ -22,7 +22,7 @@ from utils.ready_threads import ReadyThreads
 
 PERIOD_SECONDS = 2.0
 AT_LEAST_SECONDS = 10.0  # a status is sent, changed or not: it says of when the figures are
-READ_SECONDS = 20.0
+READ_SECONDS = 8.0
 MAX_VIEWERS = 50
 MAX_BEHIND = 32  # messages
 
@@ -43,6 +43,7 @@ class Picture:
     records: list[dict[str, Any]] = field(default_factory=list)
 
 
+_SILENT = "the database does not answer"
 Load = Callable[[], Picture]
 
 
@@ -63,8 +64,15 @@ class Viewer:
 class Live:
     """`load` is blocking, and called by one thread at a time."""
 
-    def __init__(self, load: Load, *, period_seconds: float = PERIOD_SECONDS) -> None:
+    def __init__(
+        self,
+        load: Load,
+        *,
+        period_seconds: float = PERIOD_SECONDS,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
         self._load = load
+        self._read_seconds = read_seconds
         self._period_seconds = period_seconds
         self._threads = ReadyThreads("web-live", 1)
         self._viewers: set[Viewer] = set()
@@ -93,11 +101,20 @@ class Live:
         async with self._reading:
             max_age = max(max_age_seconds, self._period_seconds)
             if self._picture is None or time.monotonic() - self._read_at >= max_age:
-                async with asyncio.timeout(READ_SECONDS):
-                    picture = await self._threads.run(self._load)
+                try:
+                    async with asyncio.timeout(self._read_seconds):
+                        picture = await self._threads.run(self._load)
+                except TimeoutError:  # all but the database is asked within bounds of its own
+                    self._tell_gone({"database": (_SILENT, "scripts/doctor")})
+                    raise
                 self._take(picture)
             assert self._picture is not None
             return self._picture
+
+    @property
+    def last(self) -> Picture | None:
+        """However old it is."""
+        return self._picture
 
     def forget(self) -> None:
         """Something was changed: the next picture is read anew, and at once."""
@@ -118,6 +135,10 @@ class Live:
         self._viewers.discard(viewer)
 
     async def stop(self) -> None:
+        """Every stream ends, and no more is read."""
+        for viewer in self._viewers:
+            viewer.put(": the page ends\n\n")
+            viewer.is_left = True
         if self._reader is not None:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):

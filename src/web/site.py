@@ -52,7 +52,7 @@ class Site:
     hosts: frozenset[str]
     origins: frozenset[str]
     served_since: datetime
-    version: str = "unknown"
+    version: str
     journals: Journals = field(default_factory=Journals)
     kept: KeptAnswers = field(default_factory=KeptAnswers)
     body_seconds: float = BODY_SECONDS

@@ -11,6 +11,7 @@ from typing import Any
 
 from domain.journal import RealisedProfit
 from monitoring.status.asset_status import AssetStatus
+from monitoring.status.compose import describe_alert
 from monitoring.status.status import Status
 from monitoring.status.status_json import status_json
 from monitoring.status.words import (
@@ -21,8 +22,8 @@ from monitoring.status.words import (
     state_detail,
     verdict_words,
 )
+from operations.alerts import cure_of
 from utils.formatting import coins, day_and_clock, marked, percent, plain, price, signed_usd, usd
-from utils.log_events import LogEvent
 
 _NONE = Decimal(0)
 
@@ -37,12 +38,18 @@ def status_body(status: Status, month_usd: Decimal | None) -> dict[str, Any]:
         "tone": verdict.tone.value,
         "account": {"is_real_money": status.is_live, "words": status.money},
         "paused": status.daemon.is_paused,
-        "problems": [{"words": one, "cure": None} for one in status.problems],
+        "problems": _problems(status),
         "status": status_json(status),
         "today": _totals(status, month_usd),
         "capital": _capital(status),
         "assets": [row_of(asset, status.read_at) for asset in status.assets or ()],
     }
+
+
+def _problems(status: Status) -> list[dict[str, Any]]:
+    """Most name their cure themselves; that of an alert stands in the table of log lines."""
+    cures = {describe_alert(one, status.read_at): cure_of(one.kind) for one in status.events}
+    return [{"words": one, "cure": cures.get(one) or None} for one in status.problems]
 
 
 def row_of(asset: AssetStatus, read_at: datetime) -> dict[str, Any]:
@@ -137,12 +144,6 @@ def gone_of(status: Status) -> dict[str, tuple[str, str | None]]:
         words = status.exchange_problem or status.prices_problem or ""
         found["exchange"] = f"the exchange cannot be asked: {words}", None
     return found
-
-
-def cure_of_kind(kind: str) -> str | None:
-    """What the table of log lines says to do about an event; None: nothing."""
-    event = LogEvent.__members__.get(kind.upper())
-    return event.cure or None if event is not None else None
 
 
 def _order(asset: AssetStatus) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from aiohttp import web
@@ -16,9 +17,9 @@ from utils.formatting import describe_account, plain
 from utils.log_events import LogEvent, log_event
 from web.access import SESSION_SECONDS
 from web.guards import COOKIE, Denied, log, note_denied, require_session, text_of
-from web.live import message
 from web.site import SITE, Busy
 
+OPEN_SECONDS = 3.0  # a page opens without its database, too
 STUCK_SECONDS = 20.0  # a viewer that takes nothing for so long is left
 
 
@@ -53,7 +54,7 @@ async def show_session(request: web.Request) -> web.Response:
     site = request.app[SITE]
     settings = site.settings
     try:
-        assets = await site.run(_load_assets)
+        assets = await site.run(_load_assets, seconds=OPEN_SECONDS)
     except (DatabaseError, Busy):
         assets = None  # the page opens all the same, and says what is gone
     body: dict[str, Any] = {
@@ -74,10 +75,13 @@ def _load_assets() -> list[DcaAsset]:
 
 
 async def show_status(request: web.Request) -> web.Response:
+    live = request.app[SITE].live
     try:
-        picture = await request.app[SITE].live.picture()
-    except TimeoutError:
-        raise Busy("the status takes too long now") from None
+        picture = await live.picture()
+    except TimeoutError:  # the last good figures say of when they are
+        if live.last is None:
+            raise Busy("the status takes too long now") from None
+        picture = live.last
     return web.Response(text=picture.text, content_type="application/json")
 
 
@@ -92,11 +96,9 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
     try:
         await answer.prepare(request)
         await _write(answer, "retry: 2000\n\n")
-        try:
+        with contextlib.suppress(TimeoutError):  # it is told that it is gone
             picture = await live.picture()
             await _write(answer, f"event: status\ndata: {picture.text}\n\n")
-        except TimeoutError:
-            await _write(answer, message("gone", _UNKNOWN))
         while not viewer.is_left and site.access.has_session(cookie):
             try:
                 async with asyncio.timeout(site.comment_seconds):
@@ -110,9 +112,6 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
         live.leave(viewer)
         answer.force_close()
     return answer
-
-
-_UNKNOWN = {"what": "database", "since": None, "words": "no answer yet", "cure": "scripts/doctor"}
 
 
 async def _write(answer: web.StreamResponse, text: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cli.report import main as report
+from config import PROJECT_ROOT
 from page_history import make_history
 from web.access import load_tokens
 
@@ -94,3 +96,18 @@ def test_a_monitor_reads_metrics_with_its_own_token_and_nothing_else_with_that(p
 def test_whoever_asks_is_told_in_two_words_whether_all_is_well(page):
     answer = page.stranger().get("/healthz")
     assert (answer.status, answer.raw) == (503, b"not well")
+
+
+def test_the_manual_names_every_metric(page, browser):
+    shown = set(
+        re.findall(r"^# TYPE (dca_\w+)", browser.get("/metrics").raw.decode(), re.MULTILINE)
+    )
+    manual = (PROJECT_ROOT / "docs" / "page.md").read_text("utf-8")
+    named = set(re.findall(r"`(dca_\w+)`", manual))
+    moving = {
+        "dca_events",
+        "dca_heartbeat_age_seconds",
+        "dca_comparison_age_seconds",
+        "dca_quote_age_seconds",
+    }
+    assert named - moving == shown - moving

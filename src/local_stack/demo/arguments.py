@@ -43,6 +43,7 @@ scripts, and shows them as scripts/status --watch does. Ctrl-C stops everything 
 happened.
 
   scripts/demo                                     a lively synthetic market, until Ctrl-C
+  scripts/demo --web                               in a browser, too: steer it, try settings
   scripts/demo --minutes 3                         ends by itself
   scripts/demo --quotes FILE.csv.gz --speed 300    replays a recording, five hours in a minute
 """
@@ -89,6 +90,7 @@ class DemoPlan:
     minutes: float | None
     plain: bool
     json: bool
+    web: bool
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> DemoPlan:
@@ -120,6 +122,7 @@ def _build_parser() -> OneLineParser:
     for name, meaning in (("from", "start at"), ("until", "end before")):
         time_help = f"{meaning} this recorded time, like {EXAMPLE_TIME}"
         add(f"--{name}", dest=f"replay_{name}", type=_time_text, metavar="TIME", help=time_help)
+    add("--web", action="store_true", help="open the page in a browser; prints its link")
     add("--plain", action="store_true", help="lines instead of a live screen (also with NO_COLOR)")
     add("--json", action="store_true", help="the summary as JSON; progress goes to standard error")
     return parser
@@ -175,6 +178,7 @@ def _plan(
         minutes=given.minutes,
         plain=given.plain,
         json=given.json,
+        web=given.web,
     )
 
 

@@ -17,6 +17,7 @@ from local_stack.caretaker_schedule import CaretakerSchedule
 from local_stack.demo.arguments import DemoPlan
 from local_stack.demo.checks import Circumstances
 from local_stack.demo.event_feed import EventFeed, Line
+from local_stack.demo.page import open_page, start_page
 from local_stack.demo.records import read_records
 from local_stack.demo.shutdown import close_the_day, finish_orders
 from local_stack.demo.summary import Summary, summarise
@@ -56,6 +57,7 @@ class Demo:
     schedule: CaretakerSchedule
     rules: Mapping[str, AssetRules] = field(default_factory=dict)
     seconds: float = 0.0
+    page: str | None = None  # the link that opens it
 
     def run(self) -> Summary:
         """Start, watch, end the trading, and sum up. The stack is left to be stopped.
@@ -81,7 +83,12 @@ class Demo:
             symbol: fetch_rules(self.stack.exchange, symbol) for symbol in self.plan.symbols
         }
         self.stack.start_daemon()
-        self.stack.run_script("watchdog")  # as cron would have by now: status misses it otherwise
+        if self.plan.web:
+            self.page = start_page(self.stack)
+            self.view.say(f"the page: {self.page}")
+            open_page(self.page)
+        else:  # as cron would have by now: status misses it otherwise
+            self.stack.run_script("watchdog")
         self.stack.exchange.control("market", paused=False)
 
     def _watch(self, db_conn: MySQLConnectionAbstract) -> None:
@@ -123,7 +130,8 @@ class Demo:
             whole = last_at - first_at
             done = (at - first_at) / whole if whole else 1.0
             text += f", {moment(at)} ({done:.0%})"
-        return f"demo  {plan.market} at {plan.speed:g}x  {text}"
+        heading = f"demo  {plan.market} at {plan.speed:g}x  {text}"
+        return heading if self.page is None else f"{heading}\n{self.page}"
 
     def _end(self, db_conn: MySQLConnectionAbstract) -> Summary:
         exchange = self.stack.exchange

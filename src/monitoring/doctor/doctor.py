@@ -17,6 +17,7 @@ from monitoring.doctor import (
     database_checks,
     exchange_checks,
     machine_checks,
+    page_checks,
     telegram_checks,
 )
 from monitoring.doctor.facts import Facts
@@ -65,6 +66,7 @@ CHECKS = (
     Check("alerts", alert_checks.check_services),
     Check("watcher", alert_checks.check_watcher),
     Check("telegram", telegram_checks.check_telegram),
+    Check("page", page_checks.check_page),
 )
 TESTS = (
     Check("test mail", alert_checks.send_test_mail),

@@ -33,6 +33,7 @@ from monitoring.status.caretaker_status import (
 from monitoring.status.daemon_status import DaemonStatus, describe_changed_settings
 from monitoring.status.disk_space import find_full_disk
 from monitoring.status.held_back import HeldBack
+from monitoring.status.page_status import PageStatus, load_page_status
 from monitoring.status.telegram_status import TelegramStatus, load_telegram_status
 from trading.buy_limits import Usage
 from utils.account_value import AccountValue
@@ -67,6 +68,7 @@ class Status:
     exchange_problem: str | None
     prices_problem: str | None
     telegram: TelegramStatus | None = None
+    page: PageStatus | None = None
     disk_problem: str | None = None
 
     @property
@@ -155,6 +157,7 @@ def compose_status(settings: Settings, parts: Parts) -> Status:
         exchange_problem=_with_cure(parts.exchange_problem, settings),
         prices_problem=(parts.prices_problem or _unpriced(statuses, quotes)) if statuses else None,
         telegram=load_telegram_status(settings),
+        page=load_page_status(settings),
         disk_problem=find_full_disk(settings),
     )
     return replace(status, problems=tuple(find_problems(status, parts.stalled, set(rules))))
@@ -178,12 +181,18 @@ def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) 
             found.append(f"the exchange does not list {asset.symbol}: it cannot be traded")
     found += find_caretaker_problems(status.caretakers)
     found.append(status.telegram.problem if status.telegram else None)
-    for event in status.events:
-        age_seconds = (status.read_at - event.created_at).total_seconds()
-        if event.is_wrong_now(status.read_at):
-            minutes, about = round(age_seconds / 60), f" {event.symbol}" if event.symbol else ""
-            found.append(f"ERROR {minutes} min ago: {event.kind}{about}: {event.reason}")
+    found.append(status.page.problem if status.page else None)
+    found += [describe_alert(event, status.read_at) for event in status.events]
     return [problem for problem in found if problem]
+
+
+def describe_alert(event: EventRow, read_at: datetime) -> str | None:
+    """One line, while it counts as something that is wrong."""
+    if not event.is_wrong_now(read_at):
+        return None
+    minutes = round((read_at - event.created_at).total_seconds() / 60)
+    about = f" {event.symbol}" if event.symbol else ""
+    return f"ERROR {minutes} min ago: {event.kind}{about}: {event.reason}"
 
 
 def _overdue_cooldown(asset: AssetStatus, status: Status) -> str | None:
