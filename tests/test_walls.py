@@ -282,6 +282,20 @@ def test_the_sdk_is_loaded_in_one_place():
         assert "alpaca" not in tops, f"{name}: take it from utils.alpaca_sdk"
 
 
+SPEAKS_WITH_A_CLUSTER = {"research.cluster", "research.cluster_work", "research.sweep_tpe"}
+
+
+def test_dask_and_optuna_are_loaded_by_a_sweep_that_needs_them_and_by_nothing_else():
+    """They take a second and a half, and a set-up does not even install them."""
+    for name, path in MODULES.items():
+        tops = {module.partition(".")[0] for module in imports_of(path)}
+        if tops & {"dask", "distributed", "optuna"}:
+            assert name in SPEAKS_WITH_A_CLUSTER, name
+    code = "import sys, cli.sweep, cli.sweep_machines, cli.backtest, cli.completion, main_app\n"
+    code += "sys.exit(bool({'dask', 'distributed', 'optuna'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=SRC, timeout=120).returncode == 0
+
+
 def test_only_the_rest_client_submits_and_cancels():
     methods = {"post", "delete", "patch", "submit_order", "cancel_order_by_id", "cancel_orders"}
     methods |= {"close_position", "close_all_positions", "replace_order_by_id"}

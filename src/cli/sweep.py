@@ -24,16 +24,18 @@ from cli.command_line import (
 from cli.runner import run_tool
 from cli.sweep_apply import apply_winner, check_applicable
 from cli.sweep_inputs import SweepInput, read_sweep_input
+from cli.sweep_machines import address_of
 from cli.sweep_options import build_parser, parse_options
 from cli.sweep_progress import SweepProgress
 from cli.sweep_tables import show_sweep
 from config import Settings, SettingsError, inspect_environment, use_settings
 from operations.refused import Refused
-from research.cluster_address import AddressRefused, ClusterError, SchedulerAddress, read_address
+from research.cluster_address import AddressRefused, ClusterError, SchedulerAddress
 from research.errors import HistoryError
-from research.sweep import Search, Sweep, TrialRunner, run_sweep
+from research.sweep import Search, Sweep, run_sweep
 from research.sweep_journal import SweepJournal, journal_path
 from research.sweep_result import read_sweep, sweep_json, write_sweep
+from research.sweep_runner import BeginHere, TrialRunner
 from utils.formatting import counted
 
 _NEEDED = (
@@ -91,7 +93,9 @@ def _run(arguments: Sequence[str]) -> int:
 def _sweep(
     settings: Settings, options: argparse.Namespace
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    scheduler = _scheduler_of(settings, options)
+    scheduler = None
+    if options.scheduler is not None:
+        scheduler = address_of(settings, options, options.scheduler)
     if options.apply:
         check_applicable(options.symbols)
     found = read_sweep_input(settings, options, datetime.now(UTC))
@@ -122,11 +126,16 @@ def _try(
         make_console(sys.stderr), ", ".join(options.symbols), is_silent=options.json
     ) as progress:
 
-        def open_runner() -> AbstractContextManager[TrialRunner]:
+        def open_workers() -> AbstractContextManager[TrialRunner]:
             progress.tell("starting workers" if scheduler is None else "asking for workers")
             from research.cluster import TrialCluster  # Dask takes a second to load
 
             return TrialCluster(found.ground, workers=options.workers, scheduler=scheduler)
+
+        def open_runner() -> AbstractContextManager[TrialRunner]:
+            if scheduler is not None or options.workers is not None:
+                return open_workers()
+            return BeginHere(found.ground, open_workers)
 
         return run_sweep(
             found.ground, found.grid, found.objective, search, journal, open_runner, progress.show
@@ -137,17 +146,6 @@ def _broken_off(reason: str, journal: SweepJournal) -> Stop:
     kept = counted(len(journal), "configuration")
     return Stop(
         f"{reason}; {kept} tried so far, and the same command goes on from there", EXIT_FAILED
-    )
-
-
-def _scheduler_of(settings: Settings, options: argparse.Namespace) -> SchedulerAddress | None:
-    if options.scheduler is None:
-        return None
-    return read_address(
-        options.scheduler,
-        options.tls_ca or settings.sweep_tls_ca,
-        options.tls_cert or settings.sweep_tls_cert,
-        options.tls_key or settings.sweep_tls_key,
     )
 
 

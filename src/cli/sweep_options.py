@@ -28,6 +28,7 @@ of scripts/assets add takes a range A:B:STEP, both ends included, or a list; sev
       --search tpe --trials 2000                  finds its way in a grid too large to try whole
   scripts/sweep BTC/USD --deviation 1:4:0.5 --out sweep.json
   scripts/sweep --show sweep.json --apply         the asset's plan with the winner's settings; asks
+  scripts/sweep --join --help                     many machines
 
 Settings that you do not name are those that the bot has of the asset, else the defaults of
 scripts/assets add; with --defaults always these. Several assets share the cash and take the same
@@ -78,14 +79,14 @@ def build_parser() -> OneLineParser:
     add("--fee", type=percent, metavar="PERCENT", help="a side (default: TAKER_FEE_PERCENT)")
     add("--quotes", action="store_true", help="quotes instead of bars; where only they are, too")
     add("--defaults", action="store_true", help="what is not named is as of a new asset")
-    add("--workers", type=_workers, metavar="N", help="processes here (default: one for each core)")
+    add(
+        "--workers",
+        type=worker_count,
+        metavar="N",
+        help="processes here (default: one a core)",
+    )
     add("--scheduler", metavar="URL", help="a Dask scheduler, tls://HOST:PORT (docs/sweep.md)")
-    for name, text in (
-        ("ca", "the authority that signed all certificates, PEM (SWEEP_TLS_CA)"),
-        ("cert", "our certificate, PEM (SWEEP_TLS_CERT)"),
-        ("key", "its key, PEM (SWEEP_TLS_KEY)"),
-    ):
-        add(f"--tls-{name}", type=Path, metavar="FILE", help=text)
+    add_certificates(parser)
     add("--json", action="store_true", help="one JSON object, exact numbers")
     add("--plot", type=png_file, metavar="FILE.png", help="a heat map of two settings, or a line")
     add("--axes", metavar="A,B", help="which settings --plot shows (default: the first two)")
@@ -95,6 +96,16 @@ def build_parser() -> OneLineParser:
     add("--yes", action="store_true", help="--apply without asking")
     add_values(parser, with_defaults=True)
     return parser
+
+
+def add_certificates(parser: argparse.ArgumentParser) -> None:
+    """Those of a cluster of many machines."""
+    for name, text in (
+        ("ca", "the authority that signed all certificates, PEM (SWEEP_TLS_CA)"),
+        ("cert", "this machine's certificate, PEM (SWEEP_TLS_CERT)"),
+        ("key", "its key, PEM (SWEEP_TLS_KEY)"),
+    ):
+        parser.add_argument(f"--tls-{name}", type=Path, metavar="FILE", help=text)
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:
@@ -141,5 +152,6 @@ def _seed(text: str) -> int:
     return _whole(text, "--seed", 0, 999_999_999)
 
 
-def _workers(text: str) -> int:
+def worker_count(text: str) -> int:
+    """Of this machine."""
     return _whole(text, "--workers", 1, MAX_WORKERS)

@@ -208,10 +208,11 @@ class BarWalk:
         if self.trader.follows_quotes:
             self.trader.follow(scale.usd(bid), now)
         self._act_here(bid, ask, now)
+        levels = self._current_levels()
         for to in prices[1:]:
-            levels = self._current_levels()
             if to <= levels.low or to >= levels.high:
                 self._walk_leg(at, to, now)
+                levels = self._current_levels()
             at = to
 
     def _walk_leg(self, start: int, end: int, now: datetime) -> None:

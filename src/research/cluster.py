@@ -236,11 +236,11 @@ class TrialCluster:
                 silence_logs=logging.CRITICAL,
                 scheduler_kwargs={"allowed_failures": _ALLOWED_DEATHS},
             )
-            return Client(self._local, timeout=_CONNECT_SECONDS, set_as_default=False)
+            return Client(self._local, set_as_default=False)
         return Client(
             self._scheduler.url,
             security=_security_of(self._scheduler),
-            timeout=_CONNECT_SECONDS,
+            timeout=min(_CONNECT_SECONDS, self._patience_seconds),
             set_as_default=False,
         )
 

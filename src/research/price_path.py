@@ -42,7 +42,9 @@ class Extremes:
         block, begins = start // BLOCK, start
         while (block := self._find_block(block, low_level, high_level)) < len(self._blocks):
             begins = max(begins, block * BLOCK)
-            found = self._find_within(begins, begins - begins % BLOCK + BLOCK, low_level, high_level)
+            found = self._find_within(
+                begins, begins - begins % BLOCK + BLOCK, low_level, high_level
+            )
             if found >= 0:
                 return found
             block += 1  # it was crossed before `start`

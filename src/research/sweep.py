@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from research.backtest import Backtest, run_backtest
 from research.result import entrant_json
@@ -28,18 +28,9 @@ from research.sweep_choice import (
 )
 from research.sweep_grid import Grid, Point
 from research.sweep_journal import SweepJournal
+from research.sweep_runner import TrialRunner
 from research.sweep_trial import Ground, Prepared, Trial
 from utils.formatting import plain
-
-
-class TrialRunner(Protocol):
-    """What runs trials: a cluster (research.cluster), or this process (`InProcess`)."""
-
-    @property
-    def workers(self) -> int: ...
-
-    def run(self, settings: Sequence[Mapping[str, Any]]) -> Any:
-        """Yields the number and the trial of each of these settings, as they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +95,7 @@ def run_sweep(
         else:
             run.total = search.trials
             _search(run, grid, objective, search)
-            if ranking := rank(objective, run.trials):
-                around = [one for one in grid.neighbours(ranking[0]) if one not in run.trials]
-                run.total += len(around)
-                run.try_all(around)
+            _look_around(run, grid, objective)
     ranking = rank(objective, run.trials)
     prepared = Prepared(ground)
     return Sweep(
@@ -181,6 +169,16 @@ def _search(run: _Run, grid: Grid, objective: Objective, search: Search) -> None
         sampler.tell([(number, _merit(objective, run.trials[point])) for number, point in asked])
 
 
+def _look_around(run: _Run, grid: Grid, objective: Objective) -> None:
+    """The neighbours of the winner, and of a neighbour that turns out to be better."""
+    while ranking := rank(objective, run.trials):
+        around = [one for one in grid.neighbours(ranking[0]) if one not in run.trials]
+        if not around:
+            return
+        run.total += len(around)
+        run.try_all(around)
+
+
 def _merit(objective: Objective, trial: Trial) -> Decimal | None:
     return merit_of(objective, trial.scores[0]) if is_eligible(trial) else None
 
@@ -194,18 +192,6 @@ def _test(ground: Ground, prepared: Prepared, settings: Mapping[str, Any]) -> tu
         run_backtest(prepared.entrants(settings, part), account, [ground.path])
         for part in range(len(trial.scores))
     )
-
-
-class InProcess:
-    """Trials in this process: for few of them, and for measurements."""
-
-    workers = 1
-
-    def __init__(self, ground: Ground) -> None:
-        self._prepared = Prepared(ground)
-
-    def run(self, settings: Sequence[Mapping[str, Any]]) -> Any:
-        return ((number, self._prepared.run(one)) for number, one in enumerate(settings))
 
 
 def key_of(ground: Ground, grid: Grid) -> str:

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from research.errors import DamagedHistory, HistoryError
 from research.sweep_trial import Score, Trial
-from utils.formatting import counted, plain
+from utils.formatting import plain
 
 FORMAT = 1
 _WHAT = "sweep journal"
@@ -106,10 +106,7 @@ class SweepJournal:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             os.ftruncate(self._file, before)  # nothing half-written
-            kept = counted(len(self._trials), "configuration")
-            raise HistoryError(
-                f"cannot write {self.path}: {error.strerror or error}; {kept} of it kept"
-            ) from error
+            raise HistoryError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def _close(self) -> None:
         if self._file >= 0:
@@ -154,7 +151,7 @@ def _line_of(texts: Texts, trial: Trial) -> bytes:
 
 def _read_line(line: bytes) -> tuple[_Key, Trial]:
     found = json.loads(line)
-    return _key_of(found["at"]), read_trial(found)
+    return _key_of(dict(found["at"])), read_trial(found)
 
 
 def _key_of(texts: Texts) -> _Key:

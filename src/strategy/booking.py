@@ -23,6 +23,7 @@ from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
 from strategy.sizing import WIDE, round_stored
 
+_NONE = Decimal(0)
 _SHORT = Context(prec=10)  # digits of a price in a sentence
 
 
@@ -240,7 +241,7 @@ def build_journal_entry(
     selling) and an estimate until the exchange has posted it.
     """
     buys, fee_rate = order.side is Side.BUY, circumstances.fee_rate
-    qty, price = order.filled_qty, order.filled_avg_price or Decimal(0)
+    qty, price = order.filled_qty, order.filled_avg_price or _NONE
     return JournalEntry(
         asset_id=cycle.asset_id,
         symbol=order.symbol,
@@ -257,7 +258,7 @@ def build_journal_entry(
         final_status=order.status,
         submitted_at=order.submitted_at,
         ended_at=order.ended_at or circumstances.now,
-        fee_qty=compute_coin_fee(qty, fee_rate) if buys else Decimal(0),
-        fee_usd=Decimal(0) if buys else compute_usd_fee(qty, price, fee_rate),
+        fee_qty=compute_coin_fee(qty, fee_rate) if buys else _NONE,
+        fee_usd=_NONE if buys else compute_usd_fee(qty, price, fee_rate),
         note=note,
     )

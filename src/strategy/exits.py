@@ -118,8 +118,10 @@ class Trail:
 
 def compute_trail(asset: DcaAsset, cycle: DcaCycle) -> Trail | None:
     """None: the take profit does not trail. A peak below the target is none (it was raised)."""
-    percent, target = asset.trailing_take_profit_percent, compute_exit_price(asset, cycle)
-    if percent is None or target is None or cycle.sells_now:
+    if asset.trailing_take_profit_percent is None or cycle.sells_now:
+        return None
+    target = compute_exit_price(asset, cycle)
+    if target is None:
         return None
     peak = cycle.trailing_peak
     if peak is None or peak < round_stored(target):

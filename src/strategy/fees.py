@@ -11,12 +11,14 @@ more can cost up to one such step more, and an execution as maker costs less.
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Context, Decimal
+from functools import lru_cache
 
 COIN_FEE_STEP = Decimal("1e-9")
 USD_FEE_STEP = Decimal("0.01")
 _WIDE = Context(prec=80)  # 36 digits of coins times 36 digits of USD, and the rate
 
 
+@lru_cache(maxsize=1024)  # what a fill leaves is asked of it several times
 def compute_coin_fee(bought_qty: Decimal, fee_rate: Decimal) -> Decimal:
     """Coins taken of a buy: rounded up, never more than was bought."""
     fee = _WIDE.multiply(bought_qty, fee_rate)

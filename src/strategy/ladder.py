@@ -27,6 +27,7 @@ from strategy.sizing import WIDE, is_dust, lower_price, round_to_increment
 
 MAX_SAFETY_ORDERS = 100  # a row with more is never traded, and a scale is not followed any further
 _CENT = Decimal("0.01")
+_NONE = Decimal(0)
 
 
 def compute_order_usd(asset: DcaAsset, number: int) -> Decimal:
@@ -147,7 +148,7 @@ def _compute_usd_of(asset: DcaAsset, first: int, last: int) -> Decimal:
     """USD of the orders `first` to `last`. (Where nothing is scaled they are not added one by one:
     a row made by hand can have billions of them.)
     """
-    base_usd = asset.base_order_amount if first == 0 else Decimal(0)
+    base_usd = asset.base_order_amount if first == 0 else _NONE
     first, amount, scale = max(first, 1), asset.safety_order_amount, asset.safety_order_volume_scale
     if scale == 1:
         return base_usd + max(0, last - first + 1) * amount
@@ -186,7 +187,7 @@ def _compute_price(asset: DcaAsset, percent: Decimal, *, base: Decimal, last: De
 
 
 def _within_budget(state: TradingState, amount_usd: Decimal) -> Decimal:
-    return max(Decimal(0), min(amount_usd, compute_ladder_usd(state.asset) - state.bought_usd))
+    return max(_NONE, min(amount_usd, compute_ladder_usd(state.asset) - state.bought_usd))
 
 
 def _next_purpose(cycle: DcaCycle, rules: AssetRules | None, fee_rate: Decimal) -> Purpose:

@@ -25,6 +25,8 @@ from domain.orders import ExchangeOrder, Side
 from domain.records import quick
 from strategy.sizing import is_dust, is_explained_by_fees
 
+_NONE = Decimal(0)
+
 
 class Fact(StrEnum):
     BUY_OPENED = "buy_opened"  # the exchange has the order and it has not ended
@@ -195,8 +197,8 @@ def outcome_of(cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstanc
     after = cycle.quantity + order.filled_qty if buys else cycle.quantity - order.filled_qty
     return Outcome(
         circumstances=circumstances,
-        quantity=max(Decimal(0), after),
-        sold_qty=Decimal(0) if buys else order.filled_qty,
+        quantity=max(_NONE, after),
+        sold_qty=_NONE if buys else order.filled_qty,
         replaced_by=order.replaced_by,
     )
 

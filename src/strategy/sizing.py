@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal
 from functools import lru_cache
 
 from domain.market import AssetRules
+from domain.records import quick
 from strategy.fees import compute_coin_fee, compute_coins_taken
 
 MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order
@@ -24,6 +25,7 @@ class SizingError(ValueError):
     """No order can be made of this; the message says why."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SizedBuy:
     """Coins and USD a coin. `qty * limit_price` never exceeds the amount asked for."""

@@ -100,7 +100,9 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
     if state.other_symbol:
         return NEVER  # the quantity counts other coins than those whose price we would compare
     holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
-    stop = compute_stop_price(asset, cycle) if holds_coins and may_stop(cycle) else None
+    stop = compute_stop_price(asset, cycle) if holds_coins else None
+    if stop is not None and not may_stop(cycle):
+        stop = None
     if cycle.status is CycleStatus.BUYING:
         wants_to_sell = holds_coins or cycle.sells_now
         exit_price = compute_exit_price(asset, cycle) if wants_to_sell else None

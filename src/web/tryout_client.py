@@ -24,6 +24,7 @@ IDLE_SECONDS = 600.0  # then its memory is given back
 ANSWER_SECONDS = 20.0
 END_SECONDS = 2.0
 MAX_WAITING = 20
+PIPE_BYTES = 1 << 20  # an answer is read in one go
 TRIES = 2  # of a request whose process was killed meanwhile
 
 
@@ -105,16 +106,17 @@ class TryoutClient:
             raise TryoutEnded from None
 
     async def _start(self) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            PROGRAM,
-            settings_text(self.settings),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            cwd=PROJECT_ROOT,
-        )
+        command = sys.executable, "-P", "-m", PROGRAM, settings_text(self.settings)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                cwd=PROJECT_ROOT,
+                limit=PIPE_BYTES,
+            )
+        except OSError:  # no memory, or no more processes
+            raise TryoutEnded from None
         self._process = process
         self._reading = asyncio.create_task(self._read(process))
         return process
@@ -132,9 +134,13 @@ class TryoutClient:
         is_expected = self._process is not process
         if not is_expected:
             self._process = None
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        code = await process.wait()
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                code = await process.wait()
+        except TimeoutError:  # it closed its output, or wrote nonsense
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            code = await process.wait()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(TryoutEnded())

@@ -44,6 +44,7 @@ from web.tryout_input import (
 )
 
 NICENESS = 10
+REST_SECONDS = 1.0  # without a request: time to tidy up
 EASILY_KILLED = 500  # of 1000: before the daemon, where memory runs out
 _DROP_SIGNAL = signal.SIGUSR1
 
@@ -85,11 +86,11 @@ class Worker:
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         while True:
             with self._changed:
-                while not self._waiting:
-                    self._changed.wait()
+                if not self._changed.wait_for(lambda: self._waiting, REST_SECONDS):
+                    gc.collect()  # neither within a try nor while the next one waits
+                    self._changed.wait_for(lambda: self._waiting)
                 job = self._waiting.popleft()
             self._answer(job)
-            gc.collect()  # never within a try
 
     # The thread that reads
 
