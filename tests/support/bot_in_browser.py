@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-import subprocess
+import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,6 +25,7 @@ from models.asset_config import get_asset_config
 from models.cycle_data import get_latest_cycle
 from models.events import append_event
 from page_server import free_port
+from runtime.process_table import command_line_of, processes_of_stack
 
 LADDER = {
     "base_order_amount": Decimal(100),
@@ -62,7 +63,6 @@ class BotInBrowser:
         self.prices = dict(PRICES)
         self._ended = threading.Event()
         self._market = threading.Thread(target=self._repeat, daemon=True)
-        self._page: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Each asset has bought its base order and waits."""
@@ -75,7 +75,6 @@ class BotInBrowser:
         stack.start_daemon()
         self.start_page()
         self.script("history", "import", str(self._write_history()))
-        stack.run_script("watchdog")  # as cron would have by now
         for symbol in ASSETS:
             wait_until(lambda symbol=symbol: self.cycle(symbol).quantity > 0)
         self.link = self.script("web", "link").strip()
@@ -88,12 +87,23 @@ class BotInBrowser:
     # The page's process
 
     def start_page(self) -> None:
-        self._page = self.stack.spawn_with("src/cli/web.py", {})
+        """As every minute of cron does."""
+        self.stack.run_script("watchdog")
+        wait_until(self._page_answers)
 
     def kill_page(self) -> None:
-        assert self._page is not None
-        self._page.kill()
-        self._page.wait(10)
+        [process] = [
+            one
+            for one in processes_of_stack(self.stack.folder)
+            if "cli.web" in command_line_of(one)
+        ]
+        process.kill()
+        process.wait(10)
+
+    def _page_answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
 
     def script(self, name: str, *arguments: str) -> str:
         """What `scripts/<name>` prints."""
@@ -120,6 +130,15 @@ class BotInBrowser:
     def add_event(self, event: Event) -> None:
         with self.stack.connection() as connection:
             append_event(connection, event)
+
+    def forget(self, symbol: str) -> None:
+        """An asset that bought nothing; the next test finds those of ASSETS."""
+        self.execute(
+            "DELETE c FROM dca_cycles c JOIN dca_assets a ON a.id = c.asset_id"
+            " WHERE a.asset_symbol = %s",
+            symbol,
+        )
+        self.execute("DELETE FROM dca_assets WHERE asset_symbol = %s", symbol)
 
     def execute(self, statement: str, *values: Any) -> list[Any]:
         with self.stack.connection() as connection, connection.cursor() as cursor:

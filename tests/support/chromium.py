@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -20,9 +19,8 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 ANSWER_SECONDS = 60.0
-WAIT_SECONDS = 12.0
+WAIT_SECONDS = 60.0
 _SWITCHES = (
     "--headless=new",
     "--disable-gpu",
@@ -56,13 +54,6 @@ _BY_WORDS = """
   return name === words && one.checkVisibility({visibilityProperty: true}) && !one.disabled;
 })"""
 PRESSED = "button, a, summary, label"
-
-
-def find_chromium() -> str | None:
-    """The program; None: this machine has none. CHROMIUM names another."""
-    named = os.environ.get("CHROMIUM")
-    found = (shutil.which(name) for name in ([named] if named else NAMES))
-    return next((path for path in found if path), None)
 
 
 class Page:

@@ -57,6 +57,11 @@ class AssetPage {
   // What the server knows
 
   async load() {
+    if (this.isLoading) {
+      this.isStale = true;
+      return;
+    }
+    this.isLoading = true;
     try {
       const found = await get("asset", { symbol: this.symbol });
       if (this.isClosed) return;
@@ -70,6 +75,12 @@ class AssetPage {
       if (this.isClosed || this.found) return; // the last good figures stay
       fill(this.facts, failure(error, () => this.load()));
       for (const box of [this.journal, this.cycles, this.ladder]) fill(box, empty("-"));
+    } finally {
+      this.isLoading = false;
+      if (this.isStale && !this.isClosed) {
+        this.isStale = false;
+        this.load();
+      }
     }
   }
 
@@ -79,7 +90,8 @@ class AssetPage {
     this.row = row;
     const signature = JSON.stringify([row.cycle_id, row.cycles, row.state, row.coins, row.safety_orders, row.buys_at, row.sells_at,
       row.stops_at, row.enabled, row.open_order?.price, row.open_order?.filled_qty, row.trail_peak]);
-    if (this.signature !== null && signature !== this.signature) this.load();
+    const isUnknown = !this.found?.plan && row.bid !== null && !row.problem; // the server had no price yet, or did not answer
+    if (isUnknown || (this.signature !== null && signature !== this.signature)) this.load();
     this.signature = signature;
     this.showRow();
     this.chart.addPrice(status.as_of, row.bid);
@@ -91,7 +103,7 @@ class AssetPage {
     this.showActions();
     this.chart.setLines(this.found.lines);
     say(this.needs, plan?.orders.length ? `needs ${usd(plan.capital_usd)} USD` : "");
-    fill(this.ladder, plan?.orders.length ? ladderTable(plan) : empty("No order is left to come."));
+    fill(this.ladder, plan?.orders.length ? ladderTable(plan) : empty(plan ? "No order is left to come." : "Not known yet: there is no price."));
     if (!this.past) fill(this.journal, cycle ? journalTable(cycle.journal) : empty("No cycle yet."));
     this.showCycles(this.found.cycles, this.found.has_more);
   }

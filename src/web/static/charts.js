@@ -6,6 +6,7 @@ import { colour } from "./theme.js";
 
 const LIBRARY = "./vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
 const NARROW = 600; // px: only the important lines are named
+const FEW = 60; // candles: fewer are not drawn wider
 const STEP = 0.15; // of what is seen, for one press of an arrow key
 
 const WEEKDAY = new Intl.DateTimeFormat("en-GB", { weekday: "short" });
@@ -210,6 +211,7 @@ export async function candleChart(box, name) {
       showMarkers();
       if (keeps && seen) chart.timeScale().setVisibleRange(seen);
       else if (candles.length > 160) chart.timeScale().setVisibleLogicalRange({ from: candles.length - 150, to: candles.length + 6 });
+      else if (candles.length < FEW) chart.timeScale().setVisibleLogicalRange({ from: candles.length - FEW, to: candles.length + 6 });
       else chart.timeScale().fitContent();
     },
     /** A live price: it moves the last candle, or begins the next. */

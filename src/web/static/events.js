@@ -6,7 +6,7 @@ import { el, empty, failure, fill, icon, loading } from "./dom.js";
 import { time } from "./format.js";
 import { field, select } from "./parts.js";
 
-const LEVELS = [["", "all but the log's steps"], ["error", "errors"], ["warning", "errors and warnings"], ["info", "everything"]];
+const LEVELS = [["", "usual"], ["error", "errors"], ["warning", "and warnings"], ["info", "every step"]];
 const TYPING_MS = 300;
 const SOON_MS = 400;
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from bot_in_browser import BotInBrowser
-from chromium import Page, chromium, find_chromium
+from chromium import Page, chromium
+from find_browser import find_chromium
 from local_stack.scratch import scratch_folder
 
 PROGRAM = find_chromium()

@@ -19,7 +19,7 @@ def test_the_ladder_is_drawn_anew_when_a_safety_order_fills(page: Page, bot: Bot
     page.go("#/asset/BTC/USD")
     page.wait(f"{SAID}.includes('average at 50,005.00')")
     page.wait(f"{SAID}.some((one) => one.startsWith('take profit at 50,7'))")
-    assert page.run(f"{SAID}.filter((one) => one.startsWith('safety ')).length") == 5
+    page.wait(f"{SAID}.filter((one) => one.startsWith('safety ')).length === 5")
     page.wait("document.querySelectorAll('.chart canvas').length > 0")
     bot.prices["BTC/USD"] = 49480.0
     page.wait(
@@ -69,7 +69,7 @@ def test_an_asset_is_added_with_the_usual_values(page: Page, bot: BotInBrowser):
     page.click("Add it")
     page.wait_for_text("LTC/USD")
     wait_until(lambda: bot.execute("SELECT 1 FROM dca_assets WHERE asset_symbol = 'LTC/USD'"))
-    bot.script("assets", "remove", "LTC/USD", "--yes")
+    bot.forget("LTC/USD")
 
 
 def test_disable_and_enable_take_two_steps(page: Page, bot: BotInBrowser):

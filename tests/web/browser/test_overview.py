@@ -8,6 +8,8 @@ from daemon_process import wait_until
 from domain.events import Event, EventKind, Severity
 from runtime.operator_flags import is_paused
 
+LOADING = "[...document.querySelectorAll('#main .skeleton')].some((one) => one.checkVisibility())"
+
 
 def test_the_link_signs_in_and_the_token_leaves_the_address_at_once(page: Page, bot: BotInBrowser):
     page.run(
@@ -79,7 +81,7 @@ def test_buying_is_paused_and_resumed_from_every_page(page: Page, bot: BotInBrow
     places = ["#/", "#/asset/BTC/USD", "#/report", "#/try/BTC/USD", "#/events"]
     for place in places:
         page.go(place)
-        page.wait("document.querySelector('#main .skeleton') === null || true")
+        page.wait("document.querySelector('main h1') !== null")
         page.click("Pause buying")
         wait_until(lambda: is_paused(bot.stack.run_dir))
         page.click("Resume buying")
@@ -99,7 +101,7 @@ def test_it_has_room_from_360_to_2560_pixels_in_dark_and_light(page: Page):
             for place in places:
                 page.go(place)
                 page.wait("document.querySelector('main h1') !== null")
-                page.wait("document.querySelectorAll('#main .skeleton').length === 0")
+                page.wait(f"!({LOADING})")
                 over = page.run("document.documentElement.scrollWidth - innerWidth")
                 assert over <= 0, (place, width)
 
