@@ -66,7 +66,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> BenchmarkPlan:
     add("--quotes", type=whole_number_between(100, 10_000_000), default=20_000,
         help="quotes a client reads in a round (default 20000)")
     add("--orders", type=whole_number_between(1, 1000), default=8,
-        help="cycles of three orders that a client trades in a round (default 8)")
+        help="cycles of three orders that a client trades in a round (default 8); page: an eighth"
+        " of the tries")
     add("--idle", type=number_between(0, 86_400), default=75.0, metavar="SECONDS",
         help="network: how long the bots idle before an order (default 75; ten minutes are 600;"
         " 0: not at all)")
