@@ -94,6 +94,9 @@ def test_the_link_is_the_same_until_there_is_a_new_token(environment):
     assert "All sessions have ended" in new.stdout
     assert first.stdout.strip() not in new.stdout
     assert scripts_web(environment, "metrics-token").stdout == metrics
+    named = scripts_web(environment | {"WEB_NAMES": "bot.example.org, localhost:9000"}, "link")
+    links = [line.partition("/#")[0] for line in named.stdout.splitlines()]
+    assert links[1:] == ["https://bot.example.org", "http://localhost:9000"]
     mode = (get_settings().run_dir / "web_tokens.json").stat().st_mode
     assert mode & 0o777 == 0o600
 
@@ -168,3 +171,6 @@ def test_the_watchdog_starts_keeps_and_ends_it(environment):
     off = environment | {"WEB": "off"}
     assert "WEB is not set any more" in run_script("watchdog", environment=off).output
     assert PAGE.find(settings) is None
+    with served(off):  # by somebody who wants to look at it now
+        assert run_script("watchdog", environment=off).output == "watchdog: nothing to do\n"
+        assert PAGE.find(settings) is not None
