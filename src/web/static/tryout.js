@@ -86,7 +86,7 @@ class Tryout {
         this.told,
         el("div.two", {},
           el("section.card", {}, el("header", {}, el("h2", {}, "What it would have earned"), spans), this.figures,
-            el("p.inside.quiet.small", {}, `A replay of ${Number(range.bars).toLocaleString("en-US")} stored bars, ${day(range.from)} to ${day(range.to)}, with ${usd(this.known.cash_usd)} USD. What was earned is no promise.`)),
+            el("p.inside.quiet.small", {}, `Replayed on what is stored: ${Number(range.bars).toLocaleString("en-US")} bars, ${day(range.from)} to ${day(range.to)}. Each side has the cash that its ladder needs. What was earned is no promise.`)),
           el("section.card", {}, el("header", {}, el("h2", {}, "Earned over time"), equityLegend()), this.curves.holder)))));
   }
 
