@@ -42,12 +42,15 @@ def take_side_snapshot(
     except psutil.Error:  # it has just ended
         process = age = None
     beat = None if process is None else side.load_beat_of(process, settings, SideBeat)
+    is_wanted = side.is_wanted(settings)
+    has_these_settings = beat is None or beat.settings_key == side.settings_key(settings)
     return SideSnapshot(
-        is_wanted=side.is_wanted(settings),
+        is_wanted=is_wanted,
         process_age_seconds=age,
         beat_age_seconds=None if beat is None else beat.age_seconds(),
         is_suspended=process is not None and is_suspended(process),
-        has_these_settings=beat is None or beat.settings_key == side.settings_key(settings),
+        has_these_settings=has_these_settings,
+        is_by_hand=beat is not None and has_these_settings and not is_wanted,
     )
 
 

@@ -21,7 +21,7 @@ from config import get_settings
 from domain.asset import DcaAsset
 from models.asset_config import get_all_assets, get_asset_config
 from models.meta import check_schema
-from models.trading_state import load_all_trading_states
+from models.trading_state import load_all_trading_states, load_trading_state
 from operations import asset_changes, json_views
 from operations.asset_changes import load_open_cycle
 from operations.asset_input import (
@@ -128,7 +128,9 @@ class AssetsCommand(Command):
         check_schema(thread_connection())
         asset = replace(self._configured(), is_enabled=False)
         asset_changes.disable_asset(asset)
-        goes_on = what_goes_on(load_open_cycle(thread_connection(), asset))
+        goes_on = what_goes_on(
+            load_trading_state(thread_connection(), self._symbol), self.settings.taker_fee_rate
+        )
         self._answer(f"{self._symbol} is disabled: it buys no more; {goes_on}.", asset)
 
     def remove(self) -> None:

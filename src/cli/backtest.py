@@ -19,7 +19,6 @@ from cli.command_line import (
     EXIT_DONE,
     EXIT_FAILED,
     Stop,
-    forget_unwritten,
     make_console,
     print_json,
 )
@@ -55,11 +54,8 @@ def _run(arguments: Sequence[str]) -> int:
             _show(options)
         else:
             _try(settings, options)
-        sys.stdout.flush()
     except HistoryError as error:
         raise Stop(str(error), EXIT_FAILED) from error
-    except BrokenPipeError:  # whoever read the answer has seen enough
-        forget_unwritten()
     return EXIT_DONE
 
 

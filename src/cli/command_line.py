@@ -124,10 +124,10 @@ def confirm(
     if is_sure:
         return
     if as_json or not sys.stdin.isatty():
-        reason = "nothing was saved: there is no terminal to ask you on; to agree, add --yes"
+        reason = "nothing was changed: there is no terminal to ask you on; to agree, add --yes"
         raise Stop(reason, EXIT_REFUSED, shown)
     if ask(f"\n{question} [y/N] ").lower() not in ("y", "yes"):
-        raise Stop("nothing was saved", EXIT_FAILED)
+        raise Stop("nothing was changed", EXIT_FAILED)
 
 
 def ask(question: str) -> str:

@@ -17,7 +17,6 @@ from cli.command_line import (
     EXIT_REFUSED,
     Stop,
     complain,
-    forget_unwritten,
     print_json,
 )
 from cli.history_options import build_parser
@@ -65,9 +64,6 @@ def _run(arguments: Sequence[str]) -> int:
         raise Stop(str(error), EXIT_REFUSED) from error
     except HistoryError as error:
         raise Stop(str(error), EXIT_FAILED) from error
-    except BrokenPipeError:  # whoever read the answer has seen enough
-        forget_unwritten()
-        return EXIT_DONE
 
 
 class HistoryCommand(Command):

@@ -18,7 +18,6 @@ from cli.command_line import (
     EXIT_FAILED,
     OneLineParser,
     Stop,
-    forget_unwritten,
     make_console,
 )
 from cli.runner import run_tool
@@ -72,8 +71,6 @@ def _run(arguments: Sequence[str]) -> int:
         if options.follow:
             new = filter(lambda line: _is_wanted(line, options), _new_lines(follower))
             _show(console, new, as_json=options.json)
-    except BrokenPipeError:  # whoever read has seen enough
-        forget_unwritten()
     except KeyboardInterrupt:
         if not options.follow:
             raise

@@ -18,7 +18,6 @@ from cli.command_line import (
     EXIT_FAILED,
     OneLineParser,
     Stop,
-    forget_unwritten,
     make_console,
     print_json,
 )
@@ -83,13 +82,10 @@ def _run(arguments: Sequence[str]) -> int:
     get_settings()
     connection, now = thread_connection(), datetime.now(UTC)
     check_schema(connection)
-    try:
-        if options.plot_cycle is not None:
-            _plot_cycle(connection, options, now)
-        else:
-            _report(connection, options, now)
-    except BrokenPipeError:  # whoever read the answer has seen enough
-        forget_unwritten()
+    if options.plot_cycle is not None:
+        _plot_cycle(connection, options, now)
+    else:
+        _report(connection, options, now)
     return EXIT_DONE
 
 

@@ -21,6 +21,7 @@ from cli.command_line import (
     Stop,
     complain,
     fitted,
+    forget_unwritten,
     make_console,
     print_json,
 )
@@ -71,7 +72,9 @@ def run_tool(
     texts = list(sys.argv[1:] if arguments is None else arguments)
     end = partial(complain, program, as_json="--json" in texts)
     try:
-        return work(texts)
+        code = work(texts)
+        sys.stdout.flush()
+        return code
     except Stop as stop:
         return end(str(stop), stop.code, shown=stop.shown)
     except Refused as error:
@@ -82,6 +85,9 @@ def run_tool(
         return end(str(error), EXIT_FAILED)
     except TimeoutError:
         return end("the watchdog or another tool is still at work: try again", EXIT_FAILED)
+    except BrokenPipeError:  # whoever read the answer has seen enough
+        forget_unwritten()
+        return EXIT_DONE
     except OSError as error:
         return end(describe_unwritable(error, known_settings()), EXIT_FAILED)
     except KeyboardInterrupt:

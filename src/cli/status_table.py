@@ -25,6 +25,15 @@ from monitoring.status.words import (
 )
 from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd
 
+# What a narrow terminal goes without, in this order: asset and the next prices stay longest.
+_OMITTED = (
+    "today\nall time",
+    "coins held\naverage",
+    "bid\nunreal.",
+    "status",
+    "buys at",
+    "sells at",
+)
 _TEXTS = ("asset", "asset\nopen order", "status", "open order")
 _STATUS_STYLES = {
     CycleStatus.WATCHING: "cyan",
@@ -42,13 +51,17 @@ def assets_table(status: Status, console: Console) -> Table:
     table = _table(status, console, is_wide=True)
     if width_of(table, console) <= console.width:
         return table
-    table = _table(status, console, is_wide=False)
-    while width_of(table, console) > console.width and len(table.columns) > 1:
-        table.columns.pop()  # from the right: no figure is ever cut
+    for count in range(len(_OMITTED) + 1):
+        table = _table(status, console, is_wide=False, omitted=_OMITTED[:count])
+        if width_of(table, console) <= console.width:
+            break
     return table
 
 
-def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
+def _table(
+    status: Status, console: Console, *, is_wide: bool, omitted: Sequence[str] = ()
+) -> Table:
+    """Without the columns of these titles."""
     table = make_table(
         console,
         show_edge=False,
@@ -56,6 +69,9 @@ def _table(status: Status, console: Console, *, is_wide: bool) -> Table:
         expand=console.is_terminal and not is_wide,
     )
     lines = [cells_of(asset, status, is_wide=is_wide) for asset in status.assets or ()]
+    for cells in lines:
+        for title in omitted:
+            del cells[title]
     for title in lines[0]:
         table.add_column(title, justify="left" if title in _TEXTS else "right", no_wrap=True)
     for cells in lines:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from domain.asset import DcaAsset, StartMode
-from domain.cycle import CycleStatus, DcaCycle
-from utils.formatting import number
+from domain.cycle import CycleStatus
+from domain.trading_state import TradingState
+from strategy.fees import compute_coins_held
+from utils.formatting import coins, number
 
 
 def added_text(asset: DcaAsset, *, has_warnings: bool) -> str:
@@ -18,10 +22,11 @@ def added_text(asset: DcaAsset, *, has_warnings: bool) -> str:
     return f"{asset.asset_symbol} is added: the base order {when}{unless}."
 
 
-def what_goes_on(cycle: DcaCycle | None) -> str:
+def what_goes_on(state: TradingState | None, fee_rate: Decimal) -> str:
     """Of an asset that buys no more."""
-    if cycle is not None and cycle.status is CycleStatus.BUYING:
+    if state is not None and state.cycle.status is CycleStatus.BUYING:
         return "the buy that is open goes on, and what it buys is still sold"
-    if cycle is not None and cycle.quantity > 0:
-        return f"its {number(cycle.quantity)} coins are still watched and sold"
+    if state is not None and state.cycle.is_open and state.cycle.quantity > 0:
+        held = compute_coins_held(state.cycle.quantity, state.coin_fees, fee_rate)
+        return f"its {coins(held)} coins are still watched and sold"
     return "it holds nothing"

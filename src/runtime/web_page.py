@@ -14,7 +14,7 @@ PAGE = SideProcess(
     setting="WEB",
     # All that it shows or acts by; what only alerts or backs up is not its business.
     decisive=(
-        *("web_", "alpaca_", "db_", "live_", "pid_", "log_dir", "history_dir", "max_", "dump_"),
+        *("web", "alpaca_", "db_", "live_", "pid_", "log_dir", "history_dir", "max_", "dump_"),
         *("taker_", "maker_", "minimum_", "heartbeat_", "stream_", "reconcile_"),
     ),
 )

@@ -218,7 +218,15 @@ class Bot:
             await asyncio.sleep(SAVE_SECONDS)
 
     async def keep_warm(self) -> None:
-        """Have connections open before an order needs one, however long ago the last one was."""
+        """Have ready what the next order needs, however long ago the last one was, if ever."""
+        await asyncio.gather(self._keep_connections_warm(), self._rehearse())
+
+    async def _rehearse(self) -> None:
+        """Once, after the start-up recovery, as soon as there is an asset that can be traded."""
+        while not (self._recovered and await self.market.rehearse()):
+            await asyncio.sleep(WARM_SECONDS)
+
+    async def _keep_connections_warm(self) -> None:
         while True:
             await self._loop.run_in_executor(self._warm_thread, keep_connections_warm)
             await asyncio.sleep(WARM_SECONDS)

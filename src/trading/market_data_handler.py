@@ -28,6 +28,7 @@ from trading.dump_guard import DumpGuard
 from trading.order_placement import OrderPlacer
 from trading.placement import Outcome, Placement, Skip
 from trading.quote_watch import SymbolWatch
+from trading.rehearsal import rehearse
 from utils.db_utils import DatabaseError
 from utils.log_events import LogEvent, log_event
 from utils.ready_threads import ReadyThreads
@@ -131,6 +132,17 @@ class MarketDataHandler:
         if order.status == "rejected":
             reason = f"the exchange rejects its {order.side} orders"
             self.stalls.hold(order.symbol, reason, now, cure="see why on Alpaca's page")
+
+    async def rehearse(self) -> bool:
+        """Have the threads for buys and those for sales read and ask what comes before an order,
+        in turn, or they would ask more at once than an order does. False: nothing can be traded.
+        """
+        states = (watch.state for watch in self._watches.values())
+        if (state := next(filter(None, states), None)) is None:
+            return False
+        for threads, side in ((self._sell_threads, Side.SELL), (self._buy_threads, Side.BUY)):
+            await threads.rehearse(partial(rehearse, self._placer.client, state, side))
+        return True
 
     def _start_worker(self, watch: SymbolWatch) -> None:
         self._buy_threads.make_ready()

@@ -127,7 +127,7 @@ class LogEvent(StrEnum):
     TRANSACTION_REPLAYED = "transaction.replayed", _WARNING, "the database ended a transaction (a deadlock, a lost connection); it is run again", "nothing, unless it lasts"
     ROLLBACK_FAILED = "transaction.rollback_failed", _DEBUG, "the connection was lost already"
     CLOSE_FAILED = "database.close_failed", _DEBUG, "the connection was lost already"
-    THREAD_UNPREPARED = "thread.unprepared", _DEBUG, "a thread could not open its database connection ahead of its work, which reports what lasts"
+    THREAD_UNPREPARED = "thread.unprepared", _DEBUG, "a thread could not open its database connection, or rehearse, ahead of its work, which reports what lasts"
     ACCOUNT_OPENED = "account.opened", _INFO, "the keys were accepted: which account it is, and whose money"
     ACCOUNT_UNREADABLE = "account.unreadable", _ERROR, "the account's figures could not be read", "if it lasts, check Alpaca's status page"
     MAIL_FAILED = "mail.failed", _WARNING, "an alert could not be mailed; it is kept and tried again", "`scripts/doctor` tests the mail settings"

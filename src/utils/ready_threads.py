@@ -26,6 +26,8 @@ T = TypeVar("T")
 # MySQL ends our idle sessions after 60 s (db_utils), some routers forget a line within minutes.
 IDLE_SECONDS = 20.0
 MAX_IDLE_ROUNDS = 15  # after five minutes a thread that only a burst needed ends
+# One works, one is ready meanwhile: were it started only then, it would slow the work beside it.
+KEPT = 2
 
 
 def keep_connection_open() -> None:
@@ -103,6 +105,16 @@ class ReadyThreads:
         result: T = await job.done
         return result
 
+    async def rehearse(self, work: Callable[[], object]) -> None:
+        """Have `work` done before any is needed: what a process does for the first time takes it
+        longer. Nothing of it is used. What it raises is left to the work that is needed, which
+        meets the same trouble and reports it.
+        """
+        try:
+            await self.run(work)
+        except Exception as error:  # noqa: BLE001 - whoever asked for it waits for nothing of it
+            log_event(log, LogEvent.THREAD_UNPREPARED, reason=error)
+
     def make_ready(self) -> None:
         """Start what is missing of the threads that work waits for, and of the one kept ready.
 
@@ -155,7 +167,7 @@ class ReadyThreads:
 
     def _started(self, thread: _ReadyThread) -> None:
         self._starting -= 1
-        self._free(thread)
+        self._free(thread, has_worked=False)
 
     def _ended(
         self, thread: _ReadyThread, job: _Job, result: Any, error: BaseException | None
@@ -169,7 +181,7 @@ class ReadyThreads:
         else:
             job.done.set_exception(error)
 
-    def _free(self, thread: _ReadyThread) -> None:
+    def _free(self, thread: _ReadyThread, *, has_worked: bool = True) -> None:
         while self._waiting:
             if not (job := self._waiting.popleft()).done.done():
                 thread.jobs.put(job)
@@ -177,7 +189,7 @@ class ReadyThreads:
         if self._is_stopped:
             thread.jobs.put(None)
         else:
-            self._idle.append(thread)
+            self._idle.insert(len(self._idle) if has_worked else 0, thread)
 
     def _idles(self, thread: _ReadyThread) -> None:
         thread.is_preparing = False
@@ -187,7 +199,7 @@ class ReadyThreads:
         if self._waiting:  # for this one, too
             self._idle.remove(thread)
             self._free(thread)
-        elif len(self._idle) > 1 and thread.idle_rounds > MAX_IDLE_ROUNDS:
+        elif len(self._idle) > KEPT and thread.idle_rounds > MAX_IDLE_ROUNDS:
             self._idle.remove(thread)
             self._threads -= 1
             thread.jobs.put(None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import ssl
 import tomllib
@@ -57,6 +58,9 @@ ROUTES = [
     *closing.ROUTES,
     *views_try.ROUTES,
 ]
+# For each request that is no HTTP, aiohttp logs an ERROR with its bytes: anybody could have mails
+# sent, and a cookie be logged. What a request of ours meets, answer_errors says.
+_UNREAD = logging.Logger("web.protocol", logging.CRITICAL + 1)
 IDLE_SECONDS = 30.0  # a connection that sends no whole request for so long is closed
 LINGER_SECONDS = 1.0  # for the rest of a body that was refused
 BEAT_SECONDS = 5.0
@@ -125,6 +129,7 @@ class Server:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_UNREAD,
             keepalive_timeout=idle_seconds,
             lingering_time=LINGER_SECONDS,
             shutdown_timeout=END_SECONDS,
@@ -202,5 +207,6 @@ async def _beat_until(ended: asyncio.Event, site: Site) -> None:
         beat = replace(beat, beat_at=now, viewers=site.live.viewers, requests=requests_sent())
         with contextlib.suppress(OSError):  # the watchdog will take it for hung, and say so
             PAGE.save_beat(site.settings, beat)
+        site.journals.release()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), BEAT_SECONDS)

@@ -18,6 +18,7 @@ from domain.cycle import DcaCycle
 from domain.events import EventKind
 from models.asset_config import get_asset_config
 from models.meta import check_schema
+from models.trading_state import load_trading_state
 from operations import asset_changes, json_views
 from operations.alerts import acknowledge_alerts
 from operations.asset_changes import load_configured, load_open_cycle
@@ -165,7 +166,8 @@ def _disable(site: Site, symbol: str, key: str | None) -> dict[str, Any]:
     check_schema(connection)
     asset = load_configured(connection, symbol)
     cycle = load_open_cycle(connection, asset)
-    words = f"it buys no more; {what_goes_on(cycle)}."
+    state = load_trading_state(connection, symbol)
+    words = f"it buys no more; {what_goes_on(state, site.settings.taker_fee_rate)}."
     if key is None:
         lines = [f"Disable {symbol}: {words}"]
         return asked(site, "disable", lines, facts_of(asset, cycle))

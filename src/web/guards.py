@@ -28,7 +28,7 @@ from web.site import SITE, Busy, Gone
 
 log = logging.getLogger(__name__)
 
-COOKIE, CSRF_HEADER = "dca_session", "X-CSRF-Token"
+CSRF_HEADER = "X-CSRF-Token"
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 10.0
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -120,6 +120,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         is_silence = str(error).startswith("no answer")
         cure = cure_of_silence(settings) if is_silence else None
         return error_answer(502, f"Alpaca: {str(error).removeprefix('Alpaca: ')}", cure)
+    except web.RequestPayloadError:
+        return error_answer(400, "that body cannot be read")
     except web.HTTPRequestEntityTooLarge:
         return error_answer(413, f"at most {MAX_BODY_BYTES // 1024} kB")
     except web.HTTPNotFound:
@@ -181,10 +183,16 @@ def _check_origin(request: web.Request) -> None:
         raise Denied(403, "that came from another page")
 
 
+def cookie_name(settings: Settings) -> str:
+    """Browsers give a cookie to every port of a name: two bots on one machine need two."""
+    return f"dca_session_{settings.web_port}"
+
+
 def session_of(request: web.Request) -> str | None:
     """The cookie of its session, if it has one that is valid."""
-    cookie = request.cookies.get(COOKIE, "")
-    return cookie if cookie and request.app[SITE].access.has_session(cookie) else None
+    site = request.app[SITE]
+    cookie = request.cookies.get(cookie_name(site.settings), "")
+    return cookie if cookie and site.access.has_session(cookie) else None
 
 
 def require_session(request: web.Request) -> str:

@@ -16,7 +16,7 @@ from utils.db_utils import DatabaseError, thread_connection
 from utils.formatting import describe_account, plain
 from utils.log_events import LogEvent, log_event
 from web.access import SESSION_SECONDS
-from web.guards import COOKIE, Denied, log, note_denied, require_session, text_of
+from web.guards import Denied, cookie_name, log, note_denied, require_session, text_of
 from web.site import SITE, Busy
 
 OPEN_SECONDS = 3.0  # a page opens without its database, too
@@ -32,7 +32,7 @@ async def sign_in(request: web.Request) -> web.Response:
     log_event(log, LogEvent.PAGE_OPENED)
     answer = web.Response(status=204)
     answer.set_cookie(
-        COOKIE,
+        cookie_name(site.settings),
         cookie,
         max_age=int(SESSION_SECONDS),
         path="/",
@@ -44,9 +44,10 @@ async def sign_in(request: web.Request) -> web.Response:
 
 
 async def sign_out(request: web.Request) -> web.Response:
-    request.app[SITE].access.end_session(require_session(request))
+    site = request.app[SITE]
+    site.access.end_session(require_session(request))
     answer = web.Response(status=204)
-    answer.del_cookie(COOKIE, path="/")
+    answer.del_cookie(cookie_name(site.settings), path="/")
     return answer
 
 
@@ -92,7 +93,9 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
     if live.is_full:
         raise Busy("too many pages are open: close one")
     viewer = live.join()
-    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    # The second is for nginx: what it held back would not be live.
+    headers = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+    answer = web.StreamResponse(headers=headers)
     try:
         await answer.prepare(request)
         await _write(answer, "retry: 2000\n\n")

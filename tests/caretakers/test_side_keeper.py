@@ -24,6 +24,7 @@ RUNS = SideSnapshot(is_wanted=True, process_age_seconds=300.0, beat_age_seconds=
     [
         (RUNS, None),
         (replace(RUNS, is_wanted=False), Step.END),
+        (replace(RUNS, is_wanted=False, is_by_hand=True), None),
         (SideSnapshot(is_wanted=False), None),
         (SideSnapshot(is_wanted=True), Step.START),
         (replace(RUNS, beat_age_seconds=MAX_BEAT_SECONDS), None),

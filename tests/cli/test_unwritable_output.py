@@ -50,7 +50,7 @@ def test_an_answer_that_cannot_be_written_is_one_line_and_code_1(
     assert said.code == 1
 
 
-@pytest.mark.parametrize("command", ["cli.status", "cli.report"])
+@pytest.mark.parametrize("command", ["cli.status", "cli.report", "cli.doctor"])
 def test_a_reader_who_has_seen_enough_is_no_error(db_conn, command):
     said = run_into("| exec true", command)
     assert said.errors == ""

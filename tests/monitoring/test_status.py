@@ -407,6 +407,12 @@ def test_the_coins_held_are_what_the_fees_left_of_those_that_were_bought(status,
     assert (asset["quantity"], asset["coins_held"]) == ("0.5", "0.49875")
 
 
+def test_a_narrow_terminal_keeps_where_the_next_orders_come(many):
+    lines = lines_at(60, 24)
+    assert any("buys at" in line and "sells at" in line for line in lines)
+    assert max(map(len, lines)) <= 60
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 16), (100, 26), (160, 20)])
 def test_a_low_window_shows_what_fits_and_counts_the_assets_that_do_not(many, width, height):
     lines = lines_at(width, height)

@@ -188,7 +188,7 @@ def test_disabling_says_what_goes_on_and_needs_no_exchange(assets, exchange, db_
     exchange.stop()
     said = assets("disable", "BTC/USD")
     assert said.code == 0
-    assert "its 0.001 coins are still watched and sold" in said.output
+    assert "its 0.0009975 coins are still watched and sold" in said.output  # after the coin fee
     assert not get_asset_config(db_conn, "BTC/USD").is_enabled
 
 

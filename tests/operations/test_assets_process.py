@@ -75,7 +75,7 @@ def test_on_a_terminal_it_asks_in_colours_and_a_no_saves_nothing(
     code, shown = run_on_terminal(bot_environment, "add", "BTC/USD", answer="n\n")
     assert code == 1
     assert "Add BTC/USD and let the bot buy it?" in shown
-    assert "assets: nothing was saved" in shown
+    assert "assets: nothing was changed" in shown
     assert "\x1b[1m" in shown
     assert "safety 5" in shown
     assert get_all_assets(db_conn) == []

@@ -14,7 +14,7 @@ from typing import Any
 from config import Settings
 from web.access import load_tokens
 from web.app import Server, make_app
-from web.guards import COOKIE, CSRF_HEADER
+from web.guards import CSRF_HEADER
 from web.site import SITE, Site
 
 _SECONDS = 120
@@ -51,6 +51,10 @@ class Browser:
     def __post_init__(self) -> None:
         self.host = self.host or f"127.0.0.1:{self.port}"
 
+    @property
+    def cookie_name(self) -> str:
+        return f"dca_session_{self.port}"
+
     def call(
         self,
         method: str,
@@ -62,7 +66,7 @@ class Browser:
     ) -> Answer:
         known: dict[str, str | None] = {"Host": self.host}
         if self.cookie:
-            known["Cookie"] = f"{COOKIE}={self.cookie}"
+            known["Cookie"] = f"{self.cookie_name}={self.cookie}"
         if method != "GET":
             known["Origin"] = f"http://{self.host}"
             known["Content-Type"] = "application/json"
@@ -107,7 +111,7 @@ class Stream:
 
     def __init__(self, browser: Browser, path: str) -> None:
         self._socket = socket.create_connection(("127.0.0.1", browser.port), _SECONDS)
-        cookie = f"Cookie: {COOKIE}={browser.cookie}\r\n" if browser.cookie else ""
+        cookie = f"Cookie: {browser.cookie_name}={browser.cookie}\r\n" if browser.cookie else ""
         text = f"GET {path} HTTP/1.1\r\nHost: {browser.host}\r\n{cookie}\r\n"
         self._socket.sendall(text.encode())
         self._answer = http.client.HTTPResponse(self._socket)

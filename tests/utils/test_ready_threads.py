@@ -27,8 +27,12 @@ async def until(condition: Callable[[], object], seconds: float = 60) -> None:
             await asyncio.sleep(0.005)
 
 
+def idents() -> set[int | None]:
+    return {one.ident for one in threading.enumerate() if one.name.startswith("ready")}
+
+
 def alive() -> int:
-    return sum(one.name.startswith("ready") for one in threading.enumerate())
+    return len(idents())
 
 
 async def test_what_comes_in_turn_is_done_by_the_thread_that_worked_last(threads):
@@ -36,6 +40,24 @@ async def test_what_comes_in_turn_is_done_by_the_thread_that_worked_last(threads
     await asyncio.gather(*(threads.run(lambda: at_once.wait(10)) for _ in range(3)))
     first = await threads.run(threading.get_ident)
     assert {await threads.run(threading.get_ident) for _ in range(20)} == {first}
+
+
+async def test_who_is_started_meanwhile_does_not_go_before_the_one_that_worked():
+    gate, second = threading.Event(), threading.Event()
+
+    def prepare():
+        if gate.is_set():
+            second.wait(10)
+
+    threads = ReadyThreads("two", 2, prepare=prepare, leave=lambda: None)
+    threads.make_ready()
+    await until(lambda: threads._idle)
+    gate.set()
+    first = await threads.run(threading.get_ident)  # another is started, to be ready meanwhile
+    second.set()
+    await until(lambda: len(threads._idle) == 2)
+    assert await threads.run(threading.get_ident) == first
+    threads.stop()
 
 
 async def test_what_comes_at_once_is_done_at_once_up_to_the_bound_and_the_rest_as_it_came(threads):
@@ -89,6 +111,18 @@ async def test_a_thread_that_cannot_prepare_itself_works_all_the_same():
 
     threads = ReadyThreads("ready", 1, prepare=fail, leave=lambda: None)
     assert await threads.run(lambda: 5) == 5
+    threads.stop()
+
+
+async def test_a_rehearsal_is_done_like_work_and_its_trouble_is_left_to_that():
+    threads, seen = ReadyThreads("one", 1, prepare=lambda: None, leave=lambda: None), []
+
+    def fail():
+        seen.append(threading.get_ident())
+        raise OSError("the exchange is away")
+
+    await threads.rehearse(fail)
+    assert seen == [await threads.run(threading.get_ident)]
     threads.stop()
 
 
@@ -146,12 +180,18 @@ async def test_a_stop_ends_idle_threads_at_once_and_busy_ones_after_their_work()
     assert "never" not in left
 
 
-async def test_threads_that_only_a_burst_needed_end_again_but_for_one(threads, monkeypatch):
+async def test_threads_that_only_a_burst_needed_end_again_but_for_one_and_its_next(
+    threads, monkeypatch
+):
     monkeypatch.setattr(ready_threads, "IDLE_SECONDS", 0.01)
     monkeypatch.setattr(ready_threads, "MAX_IDLE_ROUNDS", 2)
     at_once = threading.Barrier(3)
     await asyncio.gather(*(threads.run(lambda: at_once.wait(10)) for _ in range(3)))
-    await until(lambda: alive() == 1)
+    await until(lambda: [one.idle_rounds > 9 for one in threads._idle] == [True, True])
+    await until(lambda: alive() == 2)
+    kept = idents()
+    assert await threads.run(threading.get_ident) in kept
+    assert idents() == kept, "none is started beside work"
     at_once.reset()
     await asyncio.gather(*(threads.run(lambda: at_once.wait(10)) for _ in range(3)))
 

@@ -8,6 +8,7 @@ import socket
 import time
 from contextlib import closing
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
@@ -18,7 +19,7 @@ from page_server import Browser, PageServer
 from utils.logging_setup import setup_logging
 from web import access
 from web.access import Access, load_tokens, renew_token
-from web.guards import COOKIE, CSRF_HEADER, MAX_BODY_BYTES
+from web.guards import CSRF_HEADER, MAX_BODY_BYTES
 from web.live import MAX_VIEWERS
 
 SCRIPT = "<script>alert(1)</script>"
@@ -82,7 +83,8 @@ def test_the_csrf_token_of_one_session_is_none_of_another(page, browser):
 
 
 def test_without_a_cookie_or_with_an_invented_one_nothing_is_shown_or_done(page, browser):
-    for cookie in (None, f"{COOKIE}=", f"{COOKIE}=x", f"{COOKIE}={'a' * 3000}", "a=b; c"):
+    name = browser.cookie_name
+    for cookie in (None, f"{name}=", f"{name}=x", f"{name}={'a' * 3000}", "a=b; c"):
         for method, path in (("GET", "/api/status"), ("GET", "/api/live"), ("POST", CHANGE)):
             answer = browser.call(method, path, headers={"Cookie": cookie})
             assert answer.status == 401
@@ -260,6 +262,64 @@ def test_every_answer_tells_the_browser_to_be_strict(page, browser):
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert "Server" not in answer.headers
     assert browser.get("/api/status").headers["Cache-Control"] == "no-store"
+
+
+GARBAGE = [
+    "GET /api/status?\0=%ff%00 HTTP/1.1\r\n{host}\r\n",
+    "GET /%zz HTTP/1.1\r\n{host}\r\n",
+    "GET http://[::1 HTTP/1.1\r\n{host}\r\n",
+    "GET / HTTP/9.9\r\n{host}\r\n",
+    "GET / HTTP/1.1\r\n{host}X: " + "a" * 9000 + "\r\n\r\n",
+    "GET / HTTP/1.1\r\n{host}" + "X: a\r\n" * 200 + "\r\n",
+    "GET /api/live HTTP/1.1\r\n{host}Cookie: \xff=\xfe; =; ;;\r\n\r\n",
+    "POST /api/session HTTP/1.1\r\n{host}{ours}Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "POST /api/session HTTP/1.1\r\n{host}{ours}Transfer-Encoding: chunked\r\n\r\n5\r\nabcdefg\r\n",
+    "POST /api/session HTTP/1.1\r\n{host}{ours}Content-Length: -1\r\n\r\n",
+    "POST /api/session HTTP/1.1\r\n{host}{ours}Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}",
+    "POST /api/session HTTP/1.1\r\n{host}{ours}Content-Encoding: gzip\r\n\r\n",
+    "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_garbage_is_refused_and_is_no_bug_of_the_page(page, text, caplog):
+    host = f"Host: 127.0.0.1:{page.port}\r\n"
+    ours = f"Origin: http://127.0.0.1:{page.port}\r\nContent-Type: application/json\r\n"
+    raw = text.replace("{host}", host).replace("{ours}", ours)
+    answer = send(page, raw.encode("latin-1"))
+    assert answer == b"" or answer.split()[1][:1] == b"4", answer[:200]
+    assert b"Traceback" not in answer
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR], caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800", "\0", "\U0001d54f" * 20, "BTC/USD'; DROP TABLE dca_assets; --", "../x"]
+)
+def test_strange_text_in_a_request_is_refused_as_text(browser, exchange, text, caplog):
+    exchange.push_quote("BTC/USD", "60000", "60010")
+    for path, body in (
+        ("/api/session", {"token": text}),
+        ("/api/assets/enable", {"symbol": text}),
+        ("/api/assets/close", {"symbol": "BTC/USD", "confirm": text}),
+        ("/api/preview", {"symbol": "BTC/USD", "is_new": True, "changes": {"base": text}}),
+        ("/api/preview", {"symbol": "BTC/USD", "is_new": True, "changes": {text: "1"}}),
+        ("/api/apply", {"symbol": "BTC/USD", "is_new": True, "changes": {}, "confirm": text}),
+        ("/api/alerts/ack", {"id": text}),
+    ):
+        answer = browser.post(path, body)
+        assert 400 <= answer.status < 500, (path, answer.raw)
+        assert answer.body["error"]
+    quoted = quote(text, errors="surrogatepass")
+    for query in (
+        "events?kind=",
+        "events?text=",
+        "events?symbol=",
+        "asset?symbol=",
+        "report?since=",
+    ):
+        assert browser.get(f"/api/{query}{quoted}").status in (200, 422)
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR], caplog.text
 
 
 # How much is asked

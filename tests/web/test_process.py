@@ -168,3 +168,6 @@ def test_the_watchdog_starts_keeps_and_ends_it(environment):
     off = environment | {"WEB": "off"}
     assert "WEB is not set any more" in run_script("watchdog", environment=off).output
     assert PAGE.find(settings) is None
+    with served(off):  # by somebody who wants to look at it now
+        assert run_script("watchdog", environment=off).output == "watchdog: nothing to do\n"
+        assert PAGE.find(settings) is not None

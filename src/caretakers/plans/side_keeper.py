@@ -28,6 +28,7 @@ class Step(StrEnum):
 class SideSnapshot:
     """The process at one moment. `process_age_seconds` is None when none runs, `beat_age_seconds`
     when it has not beaten. `has_these_settings`: it was started with those of today.
+    `is_by_hand`: its setting was off already when somebody started it.
     """
 
     is_wanted: bool
@@ -35,13 +36,16 @@ class SideSnapshot:
     beat_age_seconds: float | None = None
     has_these_settings: bool = True
     is_suspended: bool = False
+    is_by_hand: bool = False
 
 
 def plan_side(side: SideSnapshot, setting: str) -> tuple[Step, str] | None:
     """The step and one line why; None: it is as it should be. `setting` is what wants it."""
     age = side.process_age_seconds
     if not side.is_wanted:
-        return None if age is None else (Step.END, f"{setting} is not set any more")
+        if age is None or side.is_by_hand:
+            return None
+        return Step.END, f"{setting} is not set any more"
     if age is None:
         return Step.START, f"{setting} is set and nothing answers there"
     if side.is_suspended:

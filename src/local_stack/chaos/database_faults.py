@@ -52,13 +52,16 @@ class DatabaseFaults:
 
     @_if_up
     def close_cycle(self, _planned: Planned, chance: random.Random) -> bool:
-        """The user's request, at any moment of the cycle."""
+        """The user's request, at any moment of a cycle that has something to close: scripts/bot
+        close refuses others, whose asset would buy nothing until the request is withdrawn.
+        """
         with self._stack.connection() as connection:
             ids = _ids(connection, "SELECT id FROM dca_cycles WHERE open_asset_id IS NOT NULL")
             cursor = connection.cursor()
             cursor.execute(
                 "UPDATE dca_cycles SET close_requested = TRUE"
-                " WHERE id = %s AND status IN ('watching', 'buying', 'selling')",
+                " WHERE id = %s AND (status IN ('buying', 'selling')"
+                " OR status = 'watching' AND base_order_price IS NOT NULL)",
                 (chance.choice(ids),),
             )
             return bool(cursor.rowcount)

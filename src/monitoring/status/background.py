@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+RETRY_SECONDS = 5.0  # what failed is asked again, so that its end is seen
+
 
 @dataclass(slots=True, eq=False)
 class Background(Generic[T]):
@@ -46,11 +48,14 @@ class Background(Generic[T]):
         now, every = time.monotonic(), self.every_seconds
         if within_seconds is not None:
             every = min(every, within_seconds)
+        if self.problem is not None:
+            every = min(every, RETRY_SECONDS)
         if self._pending is None and now - self._asked_at >= every:
             self._asked_at = now
             self._pending = self.threads.submit(self.fetch)
-        if self._pending is not None:
             self._take(self._pending, wait_seconds)
+        elif self._pending is not None:  # it was waited for
+            self._take(self._pending, 0.0)
         if time.monotonic() - self.answered_at > self.kept_seconds:
             self.last = None
         return self.last
