@@ -34,7 +34,7 @@ from research.cluster_address import AddressRefused, ClusterError, SchedulerAddr
 from research.errors import HistoryError
 from research.sweep import Search, Sweep, run_sweep
 from research.sweep_journal import SweepJournal, journal_path
-from research.sweep_result import read_sweep, sweep_json, write_sweep
+from research.sweep_result import kept_path, read_sweep, sweep_json, write_sweep
 from research.sweep_runner import BeginHere, TrialRunner
 from utils.formatting import counted
 
@@ -110,7 +110,9 @@ def _sweep(
         except (HistoryError, ClusterError) as error:
             raise _broken_off(str(error), journal) from error
     result = sweep_json(sweep)
-    write_sweep(path.with_suffix(".json"), result)  # where the page finds it
+    options_of_grid = [one.option for one in found.grid.dimensions]
+    kept = kept_path(settings.history_dir, options.symbols, options_of_grid, found.ground.key)
+    write_sweep(kept, result)
     return result, found.notes
 
 

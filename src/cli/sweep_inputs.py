@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Any
 
 from cli.backtest_inputs import InputReader
-from cli.time_ranges import read_moment
 from config import Settings
 from domain.asset import DcaAsset
 from operations.asset_input import COLUMN_OF, read_values
 from operations.refused import Refused
+from operations.time_ranges import read_moment
 from research.bars import PathChoice
 from research.months import to_datetime, to_ns
 from research.result import hash_code

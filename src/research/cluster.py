@@ -13,11 +13,13 @@ import contextlib
 import logging
 import math
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Any, Self
 
@@ -100,10 +102,6 @@ class TrialCluster:
     def batch_size(self) -> int:
         """Trials in the newest task."""
         return self._size
-
-    @property
-    def is_local(self) -> bool:
-        return self._scheduler is None
 
     def run(self, settings: Sequence[Settings]) -> Iterator[tuple[int, Trial]]:
         """The number and the trial of each of these settings, as they come."""
@@ -215,7 +213,7 @@ class TrialCluster:
             self._close()
             try:
                 client = self._client = self._new_client()
-                client.register_plugin(GroundPlugin(self._ground, ignores_ctrl_c=self.is_local))
+                client.register_plugin(GroundPlugin(self._ground))
                 self._wait_for_workers(client)
                 return
             except (*_LOST, RuntimeError) as error:  # the latter: a worker died at its start
@@ -226,16 +224,17 @@ class TrialCluster:
 
     def _new_client(self) -> Client:
         if self._scheduler is None:
-            self._local = LocalCluster(
-                n_workers=self._wanted,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=None,
-                memory_limit=0,  # Dask holds nothing of ours but the prices
-                silence_logs=logging.CRITICAL,
-                scheduler_kwargs={"allowed_failures": _ALLOWED_DEATHS},
-            )
+            with _without_ctrl_c():
+                self._local = LocalCluster(
+                    n_workers=self._wanted,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    memory_limit=0,  # Dask holds nothing of ours but the prices
+                    silence_logs=logging.CRITICAL,
+                    scheduler_kwargs={"allowed_failures": _ALLOWED_DEATHS},
+                )
             return Client(self._local, set_as_default=False)
         return Client(
             self._scheduler.url,
@@ -257,6 +256,28 @@ class TrialCluster:
         if local is not None:
             with contextlib.suppress(*_LOST, RuntimeError):
                 local.close(timeout=_CONNECT_SECONDS)
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Ctrl-C comes when this is over: a cluster that is half started cannot be closed. The threads
+    and processes that are started here never get it: a terminal sends it to all of them, and the
+    one that asked says when they end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks Ctrl-C where it starts
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+        if came:
+            raise KeyboardInterrupt
 
 
 def _security_of(address: SchedulerAddress) -> Security | None:

@@ -5,8 +5,6 @@ Loads Dask: only what speaks with a cluster imports this.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +31,11 @@ class GroundPlugin(WorkerPlugin):
 
     idempotent = True
 
-    def __init__(self, ground: Ground, *, ignores_ctrl_c: bool) -> None:
+    def __init__(self, ground: Ground) -> None:
         self.name = f"ground-{ground.key}"
-        self._ground, self._ignores_ctrl_c = ground, ignores_ctrl_c
+        self._ground = ground
 
     def setup(self, worker: Any) -> None:
-        if self._ignores_ctrl_c and threading.current_thread() is threading.main_thread():
-            # A terminal sends it to every process; the one that asked says when we end.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._ground.code == hash_code():
             _prepared[self._ground.key] = Prepared(self._ground)
 

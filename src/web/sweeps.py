@@ -1,4 +1,4 @@
-"""Results of `scripts/sweep`, and those as a heat map wants them. Reads HISTORY_DIR/sweeps only."""
+"""Results of `scripts/sweep`, as a heat map wants them. Reads its folder only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 
 from operations.refused import Refused
 from research.errors import HistoryError
-from research.sweep_result import read_sweep
+from research.sweep_result import read_sweep, results_folder
 
-FOLDER = "sweeps"
 MAX_SWEEPS = 100
 MAX_BYTES = 20_000_000  # what a browser can be asked to draw
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,120}", re.ASCII)
@@ -21,7 +20,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,120}", re.ASCII)
 
 def list_sweeps(history_dir: Path) -> list[dict[str, Any]]:
     """The newest first; what is no result of a sweep is left out."""
-    files = [path for path in (history_dir / FOLDER).glob("*.json") if _NAME.fullmatch(path.stem)]
+    files = [
+        path for path in results_folder(history_dir).glob("*.json") if _NAME.fullmatch(path.stem)
+    ]
     files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     found = []
     for path in files[:MAX_SWEEPS]:
@@ -45,7 +46,7 @@ def load_sweep(history_dir: Path, name: str) -> bytes:
     Raises:
         Refused: there is none of that name, or it is too large or damaged.
     """
-    path = history_dir / FOLDER / f"{name}.json"
+    path = results_folder(history_dir) / f"{name}.json"
     if not _NAME.fullmatch(name) or not path.is_file():
         raise Refused("there is no sweep of that name")
     try:

@@ -26,6 +26,7 @@ from research.result import hash_code
 from said import runner
 from sweep_ground import made_up_bars
 from terminal import show
+from web.sweeps import list_sweeps, load_sweep
 
 COMMAND = (sys.executable, "-P", "-m", "cli.sweep")
 BTC, ETH = "BTC/USD", "ETH/USD"
@@ -127,6 +128,11 @@ def test_two_runs_of_the_same_input_give_the_same_bytes_and_can_be_shown(run, tm
     assert first.read_bytes() == second.read_bytes() == third.read_bytes()
     result = json.loads(first.read_text())
     assert (result["code"], len(result["assets"][0]["data"]["hash"])) == (hash_code(), 64)
+    [kept] = list_sweeps(sweeps.parent)  # for the page
+    heat_map = json.loads(load_sweep(sweeps.parent, kept["name"]))
+    assert [one["figures"]["result_usd"] for one in heat_map["points"]] == [
+        one["scores"][0]["result_usd"] for one in result["trials"]
+    ]
     shown = run("--show", str(first))
     assert shown.code == 0
     notes = "BTC/USD: there is no database here, so these are the defaults\n"

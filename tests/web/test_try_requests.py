@@ -21,6 +21,7 @@ from research.history import History
 from research.market_rules import load_rules
 from research.months import MINUTE_NS, Month
 from research.series import Bars
+from research.sweep_result import results_folder
 from utils.db_utils import execute_query
 from web.candle_rows import begins_of, merged
 from web.past_candles import aggregate
@@ -237,7 +238,7 @@ def sweep(history):
             {"at": [0, 0], "scores": [{"result_usd": "5"}, {"result_usd": "-1"}]},
         ],
     }  # fmt: skip
-    folder = history.folder / "sweeps"
+    folder = results_folder(history.folder)
     folder.mkdir()
     (folder / "BTC-USD-1.json").write_text(json.dumps(result))
     (folder / "broken.json").write_text("{")

@@ -29,7 +29,7 @@ from research.history import History, by_month
 from research.history_file import MonthFile, Origin
 
 MINUTES_OF_THREE_YEARS = (2 * 365 + 366) * 24 * 60
-TRIES, WARM_UP = 60, 3
+TRIES_A_CYCLE, WARM_UP = 8, 3  # of --orders
 WITH, WITHOUT = "with the page", "without"
 USUAL, EXITS = "usual sliders", "with a trail or a stop loss"
 # Where a user drags them; the others stay where `scripts/assets add` puts them.
@@ -69,7 +69,7 @@ async def measure_page(lab: Lab, checkouts: Sequence[Checkout], plan: BenchmarkP
     page = PageProcess(crowd.client, {"HISTORY_DIR": str(lab.folder / "history")})
     try:
         await page.start()
-        await _measure_tries(lab, page, source, section)
+        await _measure_tries(lab, page, plan, source, section)
     finally:
         await page.stop()
     return section
@@ -183,7 +183,9 @@ def _draw_settings(chance: random.Random, *, has_exit: bool) -> dict[str, str]:
     return settings
 
 
-async def _measure_tries(lab: Lab, page: PageProcess, source: str, section: Section) -> None:
+async def _measure_tries(
+    lab: Lab, page: PageProcess, plan: BenchmarkPlan, source: str, section: Section
+) -> None:
     lab.report("page: tries over three years of minutes")
     began_at = time.perf_counter()
     await page.get(f"/api/try?symbol={SYMBOL}")
@@ -192,7 +194,7 @@ async def _measure_tries(lab: Lab, page: PageProcess, source: str, section: Sect
     orders: dict[str, list[int]] = {USUAL: [], EXITS: []}
     replays: list[float] = []
     chance, tried = random.Random(1), set[str]()
-    for number in range(-WARM_UP, TRIES):
+    for number in range(-WARM_UP, plan.orders * TRIES_A_CYCLE):
         for name in found:
             settings = _draw_settings(chance, has_exit=name == EXITS)
             while (text := json.dumps(settings, sort_keys=True)) in tried:  # that would be kept

@@ -26,8 +26,8 @@ sections (all but memory, page and research unless some are named):
   memory   20 assets at 2,000 quotes a second: size and slope over --minutes
   page     what serves the page, beside 20 assets: its CPU with one viewer, orders with and without
            it, first paint in a real browser, tries over three years of minutes (or --bars)
-  research  one replay of past prices: the bot, a plain loop over floats, vectorbt,
-           backtesting.py; memory of three years of minutes. Needs no database"""
+  research  one replay of past prices beside a plain loop, vectorbt and backtesting.py; memory
+            of three years of minutes; needs no database"""
 EPILOG = """\
 exit codes: 0 measured, 1 could not measure (with --check also: a bar does not hold), 2 wrong
 arguments, 130 interrupted.
@@ -66,7 +66,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> BenchmarkPlan:
     add("--quotes", type=whole_number_between(100, 10_000_000), default=20_000,
         help="quotes a client reads in a round (default 20000)")
     add("--orders", type=whole_number_between(1, 1000), default=8,
-        help="cycles of three orders that a client trades in a round (default 8)")
+        help="cycles of three orders that a client trades in a round (default 8); page: an eighth"
+        " of the tries")
     add("--idle", type=number_between(0, 86_400), default=75.0, metavar="SECONDS",
         help="network: how long the bots idle before an order (default 75; ten minutes are 600;"
         " 0: not at all)")
