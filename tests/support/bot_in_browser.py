@@ -7,6 +7,7 @@ become old. Two days of made-up minutes are its stored history.
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import socket
 import threading
@@ -25,6 +26,7 @@ from models.asset_config import get_asset_config
 from models.cycle_data import get_latest_cycle
 from models.events import append_event
 from page_server import free_port
+from research.result import FORMAT
 from runtime.process_table import command_line_of, processes_of_stack
 
 LADDER = {
@@ -83,6 +85,29 @@ class BotInBrowser:
         self._ended.set()
         self._market.join(10)
         self.stack.stop()
+
+    def write_sweep(self, name: str) -> None:
+        """A small result, as scripts/sweep keeps it: four trials, one of them refused."""
+        score = {"return_percent": "1.5", "drawdown_percent": "2", "cycles": 3, "orders": 9}
+        results = {(0, 0): "12.34", (0, 1): "-5.6", (1, 0): "20.25"}
+        trials = [
+            {"at": at, "scores": [score | {"result_usd": usd, "fees_usd": "1"}] * 2}
+            for at, usd in results.items()
+        ]
+        sweep = {
+            "what": "sweep",
+            "format": FORMAT,
+            "assets": [{"symbol": "BTC/USD"}],
+            "dimensions": [
+                {"option": "deviation", "column": "", "values": ["1", "2"]},
+                {"option": "take_profit", "column": "", "values": ["1.2", "1.8"]},
+            ],
+            "parts": [],
+            "trials": [*trials, {"at": [1, 1], "refused": "too dear"}],
+        }
+        folder = self.stack.folder / "history" / "sweeps"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(sweep))
 
     # The page's process
 

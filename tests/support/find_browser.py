@@ -1,4 +1,4 @@
-"""Whether this machine has a browser for the tests of the page. As a program: exit code 0 if it has."""
+"""Whether this machine has a browser for the tests of the page; as a program: exit code 0 if so."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ class AssetPage {
 function ladderTable(plan) {
   return table("Orders still to come", ["Order", ["comes at", "num"], ["USD", "num"], ["then sells at", "num"]],
     plan.orders.map((one) => [one.number === 0 ? "base" : `safety ${one.number}`,
-      el("span", {}, price(one.trigger_price), el("span.sub", {}, percent(-Number(one.down_percent)))),
+      el("span", {}, price(one.trigger_price), one.number === 0 ? null : el("span.sub", {}, percent(-Number(one.down_percent)))),
       usd(one.size_usd), price(one.after?.sale?.price)]));
 }
 

@@ -10,6 +10,7 @@ import { pickButtons } from "./parts.js";
 
 const SPANS = [["60", "1 min"], ["300", "5 min"], ["900", "15 min"], ["3600", "1 h"], ["14400", "4 h"], ["86400", "1 d"]];
 const BARS = 500;
+const TOO_FEW = 20;
 const NEAR = 20; // candles from the left edge: more are fetched
 const CYCLE_BARS = 200;
 
@@ -17,6 +18,7 @@ export class AssetChart {
   constructor(symbol) {
     this.symbol = symbol;
     this.seconds = 300;
+    this.isFirst = true;
     this.span = null; // [from, to] of a past cycle; null: until now
     this.cycle = null;
     this.isClosed = false;
@@ -120,6 +122,13 @@ export class AssetChart {
         fill(this.over, empty("There are no prices of this time."));
         return;
       }
+      if (found.candles.length < TOO_FEW && this.isFirst) { // a new bot: its minutes say more
+        this.isFirst = false;
+        this.seconds = 60;
+        fill(this.spans, this.spanButtons());
+        return await this.load();
+      }
+      this.isFirst = false;
       this.over.hidden = true;
       this.drawn.setCandles(found.candles, this.seconds);
       this.showAll();

@@ -7,6 +7,8 @@ import { colour } from "./theme.js";
 const LIBRARY = "./vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
 const NARROW = 600; // px: only the important lines are named
 const FEW = 60; // candles: fewer are not drawn wider
+const MOST_BAR_PX = 48;
+const MANY = 100; // fills: smaller marks
 const STEP = 0.15; // of what is seen, for one press of an arrow key
 
 const WEEKDAY = new Intl.DateTimeFormat("en-GB", { weekday: "short" });
@@ -27,12 +29,14 @@ export function seconds(at) {
   return typeof at === "number" ? at : Math.floor(Date.parse(at) / 1000);
 }
 
-function tick(at, kind, isDaily) {
+/** `days`: "only" where no hour matters, "first" where a day's first point stands for the day. */
+function tick(at, kind, days) {
   const date = new Date(at * 1000);
   if (kind <= 1) return MONTH.format(date); // a year or a month begins
+  if (days === "only") return DAY.format(date);
   if (kind === 2) { // a day begins in UTC: here it may be any hour
     const isMidnight = date.getHours() === 0 && date.getMinutes() === 0;
-    return isDaily || isMidnight ? DAY.format(date) : `${WEEKDAY.format(date)} ${MINUTE.format(date)}`;
+    return days === "first" || isMidnight ? DAY.format(date) : `${WEEKDAY.format(date)} ${MINUTE.format(date)}`;
   }
   return MINUTE.format(date);
 }
@@ -66,7 +70,7 @@ export async function makeChart(box, name, options = {}) {
     ...options.chart,
   });
   chart.applyOptions({
-    timeScale: { timeVisible: true, secondsVisible: false, tickMarkFormatter: (at, kind) => tick(at, kind, options.isDaily?.()), rightOffset: 4, ...options.timeScale },
+    timeScale: { timeVisible: true, secondsVisible: false, maxBarSpacing: MOST_BAR_PX, tickMarkFormatter: (at, kind) => tick(at, kind, options.days?.()), rightOffset: 4, ...options.timeScale },
     rightPriceScale: { minimumWidth: 68 },
   });
   const recolour = () => {
@@ -118,7 +122,7 @@ export async function moneyChart(box, name, { isSigned = false, isStepped = fals
   const made = await makeChart(box, name, {
     recolour: () => paint(),
     localization: { priceFormatter: (value) => show(value.toFixed(2)) },
-    timeScale: { rightOffset: 0 }, isDaily: () => true,
+    timeScale: { rightOffset: 0 }, days: () => (isBars ? "only" : "first"),
   });
   const { chart, lib } = made;
   const paint = () => series.forEach((one, at) => one.applyOptions(styleOf(drawn[at], at)));
@@ -151,7 +155,7 @@ export async function moneyChart(box, name, { isSigned = false, isStepped = fals
 /** Candles with fills, an average and lines of prices: `candleChart(box, name)`. */
 export async function candleChart(box, name) {
   const held = { lines: new Map(), wanted: [], markers: [], candles: [], seconds: 60, wholeLadder: true };
-  const made = await makeChart(box, name, { recolour: () => paint(), isDaily: () => held.seconds >= 86400, localization: { priceFormatter: (value) => price(value) } });
+  const made = await makeChart(box, name, { recolour: () => paint(), days: () => (held.seconds >= 86400 ? "only" : null), localization: { priceFormatter: (value) => price(value) } });
   const { chart, lib } = made;
   const series = chart.addSeries(lib.CandlestickSeries, {
     priceLineVisible: true, lastValueVisible: true, borderVisible: false,
@@ -191,7 +195,7 @@ export async function candleChart(box, name) {
       const isBuy = one.side === "buy";
       return {
         time: one.time, position: isBuy ? "belowBar" : "aboveBar", shape: isBuy ? "arrowUp" : "arrowDown",
-        color: colour(isBuy ? "accent" : "warning"), text: one.text, size: 1,
+        color: colour(isBuy ? "accent" : "warning"), text: one.text, size: held.markers.length > MANY ? 0.5 : 1,
       };
     }));
   }

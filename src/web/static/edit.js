@@ -131,7 +131,7 @@ export function planTable(caption, plan) {
     const sale = one.after?.sale;
     const profit = sale?.net_profit_usd ?? null;
     return [
-      one.number === 0 ? "base" : `safety ${one.number}`, price(one.trigger_price), percent(-Number(one.down_percent)),
+      one.number === 0 ? "base" : `safety ${one.number}`, price(one.trigger_price), one.number === 0 ? "-" : percent(-Number(one.down_percent)),
       usd(one.size_usd), coins(one.qty), price(one.after?.average_price), price(sale?.price),
       el("span", { class: tone(profit) }, signedUsd(profit)),
     ];

@@ -46,43 +46,45 @@ async function openSweep(one, box) {
   }
 }
 
-/** `trials`: `at` holds for each dimension the number of its value, `scores` one for each part. */
-function heatMap(sweep) {
-  const { dimensions, trials, parts } = sweep;
-  if (!trials?.length || !dimensions?.length) return empty("This sweep has no results.");
-  const names = dimensions.map((one, at) => [String(at), wordsOf(one.option)]);
-  const scored = trials.find((one) => one.scores)?.scores?.[0] ?? {};
+/** `points`: the settings of each trial and its figures; `later_...`: of the part that judges the choice. */
+function heatMap({ axes, points, parts }) {
+  const scored = points?.find((one) => !one.refused)?.figures;
+  if (!scored || !axes?.length) return empty("This sweep has no results.");
+  const names = axes.map((one) => [one.option, wordsOf(one.option)]);
+  const valuesOf = new Map(axes.map((one) => [one.option, one.values]));
   const figures = FIGURES.filter(([name]) => name in scored);
   const figure = select(figures.map(([name, words]) => [name, words]), figures[0]?.[0]);
-  const part = select((parts ?? [{}]).map((one, at) => [String(at), parts?.length > 1 ? (at === 0 ? "the earlier part" : "the later part") : "all of it"]), "0");
-  const across = select(names, "0"), down = select(names, names.length > 1 ? "1" : "0");
+  const hasLater = `later_${figures[0]?.[0]}` in scored;
+  const part = select(hasLater ? [["", "the earlier part"], ["later_", "the later part"]] : [["", "all of it"]]);
+  const across = select(names, names[0][0]), down = select(names, (names[1] ?? names[0])[0]);
   const map = el("div.scroll", { tabindex: "0", role: "region", "aria-label": "Heat map" });
   const draw = () => {
     const [, words, show] = figures.find(([name]) => name === figure.value);
     const isLess = LESS_IS_BETTER.includes(figure.value);
-    const x = Number(across.value), y = Number(down.value), isOne = x === y;
+    const x = across.value, y = down.value, isOne = x === y;
     const cells = new Map();
-    for (const trial of trials) {
-      const key = `${trial.at[x]} ${isOne ? 0 : trial.at[y]}`;
-      const value = trial.scores?.[Number(part.value)]?.[figure.value] ?? null;
-      const known = cells.get(key);
-      if (known === undefined || known === null || (value !== null && (isLess ? Number(value) < Number(known) : Number(value) > Number(known)))) cells.set(key, value);
+    for (const { settings, figures: found } of points) {
+      const key = JSON.stringify([settings[x], isOne ? null : settings[y]]);
+      const value = found[`${part.value}${figure.value}`] ?? null;
+      const known = cells.get(key) ?? null;
+      const isBetter = known === null || (value !== null && (isLess ? Number(value) < Number(known) : Number(value) > Number(known)));
+      if (isBetter) cells.set(key, value);
     }
     const sizes = [...cells.values()].filter((value) => value !== null).map(Number);
     const most = Math.max(...sizes.map(Math.abs), 1e-9), best = isLess ? Math.min(...sizes) : Math.max(...sizes);
-    const rows = isOne ? [""] : dimensions[y].values;
-    fill(map, el("table.heat", {}, el("caption.unseen", {}, `${words} by ${names[x][1]} and ${names[y][1]}`),
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, isOne ? "" : `${names[y][1]} down, ${names[x][1]} across`),
-        dimensions[x].values.map((value) => el("th.num", { scope: "col" }, typed(value))))),
-      el("tbody", {}, rows.map((value, row) => el("tr", {}, el("th", { scope: "row" }, typed(value)),
-        dimensions[x].values.map((_, column) => heatCell(cells.get(`${column} ${row}`), { show, most, best, isLess })))))));
+    const rows = isOne ? [null] : valuesOf.get(y);
+    fill(map, el("table.heat", {}, el("caption.unseen", {}, `${words} by ${wordsOf(x)} and ${wordsOf(y)}`),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, isOne ? "" : `${wordsOf(y)} down, ${wordsOf(x)} across`),
+        valuesOf.get(x).map((value) => el("th.num", { scope: "col" }, typed(value))))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row === null ? "" : typed(row)),
+        valuesOf.get(x).map((value) => heatCell(cells.get(JSON.stringify([value, row])), { show, most, best, isLess })))))));
   };
   for (const control of [figure, part, across, down]) control.addEventListener("change", draw);
   draw();
   return el("div", {},
     el("div.filters", {}, field("heat-figure", "Figure", figure), field("heat-part", "Of", part), field("heat-across", "Across", across), field("heat-down", "Down", down)),
-    map, el("p.inside.quiet.small", {}, `${counted(trials.length, "trial")}. `,
-      dimensions.length > 2 ? "Of the settings that are not shown, each cell has the best. " : "", "A framed cell is the best; - was refused.",
+    map, el("p.inside.quiet.small", {}, `${counted(points.length, "trial")}. `,
+      axes.length > 2 ? "Of the settings that are not shown, each cell has the best. " : "", "The framed cell is the best; - was refused.",
       parts?.[0]?.from ? [" ", time(parts[0].from), " to ", time(parts.at(-1).to), "."] : null));
 }
 

@@ -11,6 +11,7 @@ import { latest, note, pickButtons, select } from "./parts.js";
 import { sweepList } from "./sweeps.js";
 
 const BARS = 900;
+const AGAIN_MS = 300;
 const LENGTHS = [60, 300, 900, 3600, 14400, 86400];
 const SPANS = [["30", "30 d"], ["90", "90 d"], ["365", "1 y"], ["0", "all"]];
 
@@ -85,7 +86,7 @@ class Tryout {
         this.told,
         el("div.two", {},
           el("section.card", {}, el("header", {}, el("h2", {}, "What it would have earned"), spans), this.figures,
-            el("p.inside.quiet.small", {}, `A replay of ${Number(range.bars).toLocaleString("en-US")} stored bars, ${day(range.from)} to ${day(range.to)}, with ${usd(this.known.cash_usd)} USD. What was earned is no promise.`)),
+            el("p.inside.quiet.small", {}, `Replayed on what is stored: ${Number(range.bars).toLocaleString("en-US")} bars, ${day(range.from)} to ${day(range.to)}. Each side has the cash that its ladder needs. What was earned is no promise.`)),
           el("section.card", {}, el("header", {}, el("h2", {}, "Earned over time"), equityLegend()), this.curves.holder)))));
   }
 
@@ -193,6 +194,10 @@ class Tryout {
       this.showOnCharts();
     } catch (error) {
       if (this.page.isClosed) return;
+      if (error.status === 409) { // another window of this session tries, too
+        setTimeout(() => this.run(), AGAIN_MS);
+        return;
+      }
       fill(this.told, error.status === 422 || error.status === 400 ? note(error.message, true) : failure(error, () => this.run()));
     }
   }

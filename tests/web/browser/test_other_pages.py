@@ -46,6 +46,17 @@ def test_a_slider_shows_at_once_what_other_settings_need_and_earn(page: Page, bo
     page.wait_for_text("needs 600.00 USD")
 
 
+def test_a_sweep_opens_as_a_heat_map(page: Page, bot: BotInBrowser):
+    bot.write_sweep("small-one")
+    page.go("#/try/BTC/USD")
+    page.wait_for_text("small-one")
+    page.click_on("li button")
+    page.wait_for_text("4 trials")
+    assert page.run("document.querySelector('.heat .best').textContent") == "+20.25"
+    page.choose("#heat-figure", "drawdown_percent")
+    page.wait("document.querySelector('.heat caption').textContent.startsWith('Worst drawdown')")
+
+
 def test_what_has_no_history_says_how_to_get_it(page: Page):
     page.go("#/try/ETH/USD")
     page.wait_for_text("scripts/history fetch ETH/USD")
