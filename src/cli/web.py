@@ -17,6 +17,7 @@ from runtime.bootstrap import forbid_core_files
 from runtime.pid_file import AlreadyRunning, PidFile
 from runtime.web_page import PAGE, PageBeat, addresses_of
 from utils.logging_setup import setup_logging
+from utils.wrapping import warn
 from web.access import load_tokens, renew_token
 
 HELP = """\
@@ -55,6 +56,8 @@ def _run(arguments: Sequence[str]) -> int:
     match options.command:
         case "link":
             print(links_of(settings))
+            if PAGE.find(settings) is None:  # whoever else listens there would get the token
+                warn(f"web: do not open it yet, nothing of yours serves it: {_how(settings)}")
         case "new-token":
             renew_token(settings)
             print(f"All sessions have ended. The new link:\n{links_of(settings)}")
@@ -95,6 +98,12 @@ def _serve(settings: Settings) -> int:
         reason = f"the page is served already (PID {pid}): scripts/web link opens it"
         raise Stop(reason, EXIT_FAILED) from None
     return EXIT_DONE
+
+
+def _how(settings: Settings) -> str:
+    if settings.web:
+        return "the watchdog starts it within a minute (scripts/doctor)"
+    return "set WEB=on in .env, or run scripts/web"
 
 
 def _say_link(settings: Settings) -> None:

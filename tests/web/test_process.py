@@ -88,6 +88,7 @@ def answers(environment: dict[str, str]) -> bool:
 def test_the_link_is_the_same_until_there_is_a_new_token(environment):
     first = scripts_web(environment, "link")
     assert first.stdout.startswith(f"http://127.0.0.1:{environment['WEB_PORT']}/#token=")
+    assert "do not open it yet, nothing of yours serves it" in first.stderr
     assert scripts_web(environment, "link").stdout == first.stdout
     metrics = scripts_web(environment, "metrics-token").stdout
     new = scripts_web(environment, "new-token")
@@ -107,6 +108,7 @@ def test_it_serves_ends_when_asked_and_says_nothing_of_the_token(environment):
         assert browser.sign_in(load_tokens(get_settings()).token).status == 204
         stream = browser.stream()
         stream.wait_for("status")
+        assert scripts_web(environment, "link").stderr == ""
         again = scripts_web(environment)
         assert again.returncode == 1
         assert "the page is served already (PID " in again.stderr
