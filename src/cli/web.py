@@ -15,8 +15,9 @@ from cli.runner import run_tool
 from config import Settings, get_settings
 from runtime.bootstrap import forbid_core_files
 from runtime.pid_file import AlreadyRunning, PidFile
-from runtime.web_page import PAGE, PageBeat, address_of
+from runtime.web_page import PAGE, PageBeat, addresses_of
 from utils.logging_setup import setup_logging
+from utils.wrapping import warn
 from web.access import load_tokens, renew_token
 
 HELP = """\
@@ -54,10 +55,12 @@ def _run(arguments: Sequence[str]) -> int:
     settings = get_settings()
     match options.command:
         case "link":
-            print(link_of(settings))
+            print(links_of(settings))
+            if PAGE.find(settings) is None:  # whoever else listens there would get the token
+                warn(f"web: do not open it yet, nothing of yours serves it: {_how(settings)}")
         case "new-token":
             renew_token(settings)
-            print(f"All sessions have ended. The new link:\n{link_of(settings)}")
+            print(f"All sessions have ended. The new link:\n{links_of(settings)}")
         case "metrics-token":
             print(load_tokens(settings).metrics_token)
         case "stop":
@@ -67,13 +70,15 @@ def _run(arguments: Sequence[str]) -> int:
     return EXIT_DONE
 
 
-def link_of(settings: Settings) -> str:
-    """What opens the page, signed in. The token stands behind the #: no browser sends that.
+def links_of(settings: Settings) -> str:
+    """What opens the page, signed in: a line for each of its names. The token stands behind the #:
+    no browser sends that.
 
     Raises:
         OSError: the run folder cannot be written.
     """
-    return f"{address_of(settings)}/#token={load_tokens(settings).token}"
+    token = load_tokens(settings).token
+    return "\n".join(f"{address}/#token={token}" for address in addresses_of(settings))
 
 
 def _serve(settings: Settings) -> int:
@@ -95,10 +100,16 @@ def _serve(settings: Settings) -> int:
     return EXIT_DONE
 
 
+def _how(settings: Settings) -> str:
+    if settings.web:
+        return "the watchdog starts it within a minute (scripts/doctor)"
+    return "set WEB=on in .env, or run scripts/web"
+
+
 def _say_link(settings: Settings) -> None:
     """Only where somebody looks: the background's output is a file, and the token a secret."""
     if sys.stdout.isatty():
-        print(f"The page: {link_of(settings)}\nCtrl-C ends it.", flush=True)
+        print(f"The page: {links_of(settings)}\nCtrl-C ends it.", flush=True)
 
 
 def _stop(settings: Settings) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from config import Settings
+from config import Settings, is_loopback
 from runtime.side_process import SideBeat, SideProcess
 
 PAGE = SideProcess(
@@ -30,10 +30,23 @@ class PageBeat(SideBeat):
     requests: int = 0
 
 
+EVERYWHERE = ("0.0.0.0", "::")
+
+
 def address_of(settings: Settings) -> str:
     """Where a browser on this machine finds it."""
     scheme = "https" if settings.web_tls_cert else "http"
-    host = settings.web_host
-    if host in ("0.0.0.0", "::"):  # everywhere: so here, too
-        host = settings.web_names[0].partition(":")[0] if settings.web_names else "127.0.0.1"
+    host = "127.0.0.1" if settings.web_host in EVERYWHERE else settings.web_host
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
+
+
+def addresses_of(settings: Settings) -> list[str]:
+    """That, and where others find it: by our own certificate, or by that of a reverse proxy."""
+    found = [address_of(settings)]
+    for name in settings.web_names:
+        host, _, port = name.partition(":")
+        is_tunnel = is_loopback(host) and settings.web_tls_cert is None
+        if settings.web_tls_cert is not None and not port:
+            name = f"{name}:{settings.web_port}"
+        found.append(f"{'http' if is_tunnel else 'https'}://{name}")
+    return found

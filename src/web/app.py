@@ -41,11 +41,12 @@ from web.guards import (
     allowed_origins,
     answer_errors,
     guard,
-    log,
 )
 from web.live import PERIOD_SECONDS, READ_SECONDS, Live
 from web.site import BODY_SECONDS, COMMENT_SECONDS, SITE, Site
 from web.status_source import StatusSource
+
+log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 ROUTES = [

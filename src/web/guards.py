@@ -19,6 +19,7 @@ from config import Settings, is_loopback
 from models.meta import ForeignDatabase
 from operations.refused import Refused
 from runtime.unwritable import describe_unwritable
+from runtime.web_page import EVERYWHERE
 from utils.alpaca_http import ExchangeError
 from utils.db_utils import DatabaseError
 from utils.formatting import cure_of_silence
@@ -71,7 +72,7 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
     """What a browser may call us in its Host header: any other name is a trick (DNS rebinding)."""
     host = settings.web_host
     names = {f"[{host}]" if ":" in host else host}
-    if is_loopback(host):
+    if is_loopback(host) or host in EVERYWHERE:
         names |= {"127.0.0.1", "localhost", "[::1]"}
     usual = 443 if settings.web_tls_cert else 80
     found = {f"{name}:{settings.web_port}" for name in names}

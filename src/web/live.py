@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,10 @@ from typing import Any
 
 from monitoring.status.status import Status
 from utils.formatting import plain
+from utils.log_events import LogEvent, log_event
 from utils.ready_threads import ReadyThreads
+
+log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 2.0
 AT_LEAST_SECONDS = 10.0  # a status is sent, changed or not: it says of when the figures are
@@ -77,7 +81,7 @@ class Live:
         self._threads = ReadyThreads("web-live", 1)
         self._viewers: set[Viewer] = set()
         self._reader: asyncio.Task[None] | None = None
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[Picture] | None = None
         self._picture: Picture | None = None
         self._read_at = float("-inf")
         self._gone: dict[str, dict[str, Any]] = {}
@@ -98,18 +102,22 @@ class Live:
         Raises:
             TimeoutError: it takes too long now.
         """
-        async with self._reading:
-            max_age = max(max_age_seconds, self._period_seconds)
-            if self._picture is None or time.monotonic() - self._read_at >= max_age:
-                try:
-                    async with asyncio.timeout(self._read_seconds):
-                        picture = await self._threads.run(self._load)
-                except TimeoutError:  # all but the database is asked within bounds of its own
-                    self._tell_gone({"database": (_SILENT, "scripts/doctor")})
-                    raise
-                self._take(picture)
-            assert self._picture is not None
+        max_age = max(max_age_seconds, self._period_seconds)
+        if self._picture is not None and time.monotonic() - self._read_at < max_age:
             return self._picture
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read(), name="web-read")
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                return await asyncio.shield(self._reading)  # it goes on, for whoever waits next
+        except TimeoutError:  # all but the database is asked within bounds of its own
+            self._tell_gone({"database": (_SILENT, "scripts/doctor")})
+            raise
+
+    async def _read(self) -> Picture:
+        picture = await self._threads.run(self._load)
+        self._take(picture)
+        return picture
 
     @property
     def last(self) -> Picture | None:
@@ -139,16 +147,25 @@ class Live:
         for viewer in self._viewers:
             viewer.put(": the page ends\n\n")
             viewer.is_left = True
-        if self._reader is not None:
-            self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
         self._threads.stop()
+        for task in (self._reader, self._reading):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     async def _read_while_viewed(self) -> None:
+        has_failed = False
         while self._viewers:
-            with contextlib.suppress(TimeoutError):
+            try:
                 await self.picture()
+                has_failed = False
+            except TimeoutError:
+                pass  # its viewers know
+            except Exception:  # noqa: BLE001 - a bug of one look must not end the others
+                if not has_failed:
+                    log_event(log, LogEvent.PAGE_FAILED, path="live", traceback=True)
+                has_failed = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_news.wait(), self._period_seconds)
             self._is_news.clear()

@@ -6,7 +6,7 @@ Reads only. A log line that is an alert's stands in `dca_events` already and is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -95,16 +95,17 @@ class NewRecords:
             DatabaseError.
         """
         connection = thread_connection()
-        lines = self._log.read()
         if self._event_id is None:
             self._event_id = get_newest_event_id(connection)
+            self._log.read()
             return []
         rows = find_events(connection, EventFilter(after_id=self._event_id), NEWS_ITEMS)
         if rows:
             self._event_id = rows[0].row.id
         items = [_event_item(one) for one in reversed(rows)]
-        fitting = [line for line in lines[-NEWS_ITEMS:] if _is_shown(line, Wanted())]
-        return items + [_log_item(line, 0) for line in fitting]
+        counted = list(_counted(reversed(self._log.read()[-NEWS_ITEMS:])))
+        fitting = [one for one in reversed(counted) if _is_shown(one[0], Wanted())]
+        return items + [_log_item(line, count) for line, count in fitting]
 
 
 def _event_item(story: EventStory) -> dict[str, Any]:
@@ -128,17 +129,23 @@ def _event_item(story: EventStory) -> dict[str, Any]:
 def _log_items(
     settings: Settings, wanted: Wanted, before: tuple[datetime, int] | None
 ) -> Iterator[dict[str, Any]]:
-    """Newest first; lines of one millisecond are counted, so that each has an id of its own."""
-    last, count = None, 0
-    for line in newest_lines(settings.log_dir / LOG_NAME):
-        count = count + 1 if line.at == last else 0
-        last = line.at
+    """Newest first."""
+    for line, count in _counted(newest_lines(settings.log_dir / LOG_NAME)):
         if before is not None and not (
             line.at < before[0] or (line.at == before[0] and count > before[1] >= 0)
         ):
             continue
         if _is_shown(line, wanted):
             yield _log_item(line, count)
+
+
+def _counted(lines: Iterable[LogLine]) -> Iterator[tuple[LogLine, int]]:
+    """Lines of one millisecond, newest first, are counted: so each has an id of its own."""
+    last, count = None, 0
+    for line in lines:
+        count = count + 1 if line.at == last else 0
+        last = line.at
+        yield line, count
 
 
 def _is_shown(line: LogLine, wanted: Wanted) -> bool:

@@ -11,6 +11,7 @@ from config import Settings
 from domain.market import AssetRules, Quote
 from monitoring.status.kept_status import KeptStatusReader
 from utils.account_value import AccountValue
+from utils.db_utils import DatabaseError
 from web.live import Picture
 from web.records import NewRecords
 from web.status_view import gone_of, status_body
@@ -47,8 +48,15 @@ class StatusSource:
             key=said,
             rows=rows,
             gone=gone_of(status),
-            records=self._new.read() if status.assets is not None else [],
+            records=self._news() if status.assets is not None else [],
         )
+
+    def _news(self) -> list[dict[str, Any]]:
+        """Nothing where the database went away just now: they come with the next look."""
+        try:
+            return self._new.read()
+        except DatabaseError:
+            return []
 
     def market(self, symbol: str) -> tuple[Quote | None, AssetRules | None]:
         """The last price and the rules of an asset, as far as they are known."""

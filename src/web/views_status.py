@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import Any
 
 from aiohttp import web
@@ -16,8 +17,10 @@ from utils.db_utils import DatabaseError, thread_connection
 from utils.formatting import describe_account, plain
 from utils.log_events import LogEvent, log_event
 from web.access import SESSION_SECONDS
-from web.guards import Denied, cookie_name, log, note_denied, require_session, text_of
+from web.guards import Denied, cookie_name, note_denied, require_session, text_of
 from web.site import SITE, Busy
+
+log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 3.0  # a page opens without its database, too
 STUCK_SECONDS = 20.0  # a viewer that takes nothing for so long is left

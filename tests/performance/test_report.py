@@ -433,7 +433,7 @@ async def test_filters_choose_cycles_by_their_end(traded, report):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("--by", "week"), 2, "invalid choice: 'week'"),
+        (("--by", "year"), 2, "invalid choice: 'year'"),
         (("--since", "yesterday"), 2, "--since 'yesterday': expected 2026-01-31"),
         (("--since", "2026-02-30"), 2, "--since '2026-02-30': expected"),
         (("--since", "2026-02", "--until", "2026-01"), 2, "is not before"),
@@ -567,6 +567,17 @@ def test_days_and_months_are_those_of_utc_and_of_the_last_sale():
     assert [line.name for line in late.lines] == ["2"], "from this moment on"
     early = compute_report([first, second], By.CYCLE, now=now, until=midnight)
     assert [line.name for line in early.lines] == ["1"], "up to it, and not it"
+
+
+def test_weeks_begin_on_monday_in_utc():
+    """T0 is late on a Tuesday: Monday begins 121 hours later."""
+    cycles = [
+        cycle(row(hours - 0.05, "buy", "1", "100"), row(hours, "sell", "1", "110"), cycle_id=number)
+        for number, hours in enumerate((0.5, 120.9, 121.1), start=1)
+    ]
+    weeks = compute_report(cycles, By.WEEK, now=T0 + timedelta(days=30)).lines
+    assert [(line.name, line.count) for line in weeks] == [("2026-W14", 2), ("2026-W15", 1)]
+    assert weeks[1].capital.peak_usd == 100
 
 
 def test_a_removed_asset_keeps_its_history(db_conn, make_asset):

@@ -8,6 +8,7 @@ import socket
 import time
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -16,10 +17,11 @@ from config import SettingsError, load_settings
 from domain.events import Event, EventKind, Severity
 from models.events import append_event
 from page_server import Browser, PageServer
+from runtime.web_page import addresses_of
 from utils.logging_setup import setup_logging
 from web import access
 from web.access import Access, load_tokens, renew_token
-from web.guards import CSRF_HEADER, MAX_BODY_BYTES
+from web.guards import CSRF_HEADER, MAX_BODY_BYTES, allowed_hosts, allowed_origins
 from web.live import MAX_VIEWERS
 
 SCRIPT = "<script>alert(1)</script>"
@@ -370,6 +372,22 @@ def test_it_never_listens_beyond_this_machine_without_tls(bot_environment):
     assert load_settings(bot_environment | both | {"WEB_HOST": "0.0.0.0"}).web_host == "0.0.0.0"
     with pytest.raises(SettingsError, match="both WEB_TLS_CERT and WEB_TLS_KEY"):
         load_settings(bot_environment | {"WEB_TLS_CERT": "cert.pem"})
+
+
+def test_every_link_that_is_printed_works(page):
+    """Each names a host, and an origin, that is let in."""
+    beyond = {"web_tls_cert": Path("c.pem"), "web_tls_key": Path("k.pem")}
+    for change in (
+        {},
+        {"web_host": "::1"},
+        {"web_names": ("bot.example.org", "localhost:9000")},
+        {"web_host": "0.0.0.0", **beyond},
+        {"web_host": "192.168.1.5", "web_names": ("a.example", "b.example:44"), **beyond},
+    ):
+        settings = replace(page.settings, **change)
+        for address in addresses_of(settings):
+            assert address in allowed_origins(settings)
+            assert address.partition("://")[2] in allowed_hosts(settings)
 
 
 def test_a_name_of_a_proxy_is_allowed_when_it_is_set(page):

@@ -88,12 +88,16 @@ def answers(environment: dict[str, str]) -> bool:
 def test_the_link_is_the_same_until_there_is_a_new_token(environment):
     first = scripts_web(environment, "link")
     assert first.stdout.startswith(f"http://127.0.0.1:{environment['WEB_PORT']}/#token=")
+    assert "do not open it yet, nothing of yours serves it" in first.stderr
     assert scripts_web(environment, "link").stdout == first.stdout
     metrics = scripts_web(environment, "metrics-token").stdout
     new = scripts_web(environment, "new-token")
     assert "All sessions have ended" in new.stdout
     assert first.stdout.strip() not in new.stdout
     assert scripts_web(environment, "metrics-token").stdout == metrics
+    named = scripts_web(environment | {"WEB_NAMES": "bot.example.org, localhost:9000"}, "link")
+    links = [line.partition("/#")[0] for line in named.stdout.splitlines()]
+    assert links[1:] == ["https://bot.example.org", "http://localhost:9000"]
     mode = (get_settings().run_dir / "web_tokens.json").stat().st_mode
     assert mode & 0o777 == 0o600
 
@@ -104,6 +108,7 @@ def test_it_serves_ends_when_asked_and_says_nothing_of_the_token(environment):
         assert browser.sign_in(load_tokens(get_settings()).token).status == 204
         stream = browser.stream()
         stream.wait_for("status")
+        assert scripts_web(environment, "link").stderr == ""
         again = scripts_web(environment)
         assert again.returncode == 1
         assert "the page is served already (PID " in again.stderr
