@@ -27,6 +27,7 @@ from models.cycle_data import get_latest_cycle
 from models.events import append_event
 from page_server import free_port
 from research.result import FORMAT
+from research.sweep_result import results_folder
 from runtime.process_table import command_line_of, processes_of_stack
 
 LADDER = {
@@ -105,7 +106,7 @@ class BotInBrowser:
             "parts": [],
             "trials": [*trials, {"at": [1, 1], "refused": "too dear"}],
         }
-        folder = self.stack.folder / "history" / "sweeps"
+        folder = results_folder(self.stack.folder / "history")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(sweep))
 

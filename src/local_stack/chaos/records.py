@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.cycle import CycleStatus
-from domain.events import EventKind
+from domain.events import EventKind, Severity
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder
 from domain.rows import Row, utc_from_db
@@ -106,11 +106,14 @@ def read_records(
 
 
 def _stops_fired(events: Iterable[Row]) -> dict[int, tuple[datetime, ...]]:
-    """When the stop loss of each cycle fired, by the database's clock."""
+    """When the stop loss of each cycle fired, by the database's clock. The row that ends the alert
+    an hour later is of the same kind.
+    """
     fired: dict[int, tuple[datetime, ...]] = defaultdict(tuple)
     for event in events:
         at = utc_from_db(event["created_at"])
-        if event["kind"] == EventKind.STOP_LOSS_FIRED and at is not None:
+        is_alert = event["severity"] == Severity.ERROR
+        if event["kind"] == EventKind.STOP_LOSS_FIRED and is_alert and at is not None:
             fired[event["cycle_id"]] += (at,)
     return fired
 
