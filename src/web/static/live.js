@@ -9,8 +9,8 @@ const LONGEST_WAIT_MS = 10000;
 const told = { status: new Set(), record: new Set(), state: new Set() };
 let running = null;
 
-/** The newest figures, and what is behind them: `gone` by name; `isCut`: no stream at all. */
-export const now = { status: null, gone: new Map(), isCut: false, heardAt: null, goodAt: null };
+/** The newest figures, and what is behind them: `gone` by name; `isCut`: no stream at all, and why. */
+export const now = { status: null, gone: new Map(), isCut: false, why: null, heardAt: null, goodAt: null };
 
 /** `on("status", f)`: "status", "record" or "state" (something went or came back). Gives its end. */
 export function on(what, listener) {
@@ -45,6 +45,7 @@ async function follow(ended) {
         signedOut();
         return;
       }
+      now.why = error.status ? error.message : null;
       if (error.waitMs) wait = Math.max(wait, error.waitMs);
     }
     if (ended.aborted) return;
@@ -66,7 +67,8 @@ async function listen(ended, hears) {
       headers: { Accept: "text/event-stream" },
     });
     if (!response.ok) {
-      const error = new Failed(response.status, "no stream");
+      const said = await response.json().catch(() => null);
+      const error = new Failed(response.status, said?.error ?? "no stream");
       error.waitMs = 1000 * Number(response.headers.get("Retry-After") ?? 0);
       throw error;
     }

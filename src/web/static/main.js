@@ -185,7 +185,7 @@ live.on("status", (status) => {
 live.on("record", (record) => page?.record?.(record));
 
 function showBand() {
-  const { gone, isCut, goodAt } = live.now;
+  const { gone, isCut, why, goodAt } = live.now;
   const isOld = isCut || gone.size > 0;
   document.body.classList.toggle("old", isOld);
   const band = at("band");
@@ -198,9 +198,9 @@ function showBand() {
   const lines = [...gone.values()].map((one) => el("li", {}, one.words ?? `The ${one.what} is gone`,
     one.since ? [" since ", time(one.since)] : null,
     one.cure ? el("span.quiet", {}, ` ${one.cure}`) : null));
-  if (isCut) lines.unshift(el("li", {}, "The page's server does not answer. It is tried again."));
+  if (isCut) lines.unshift(el("li", {}, `${why ?? "The page's server does not answer"}. It is tried again.`));
   const last = goodAt ? ["Last good figures of ", time(goodAt, moment), "."] : ["No figures yet."];
-  const text = JSON.stringify([[...gone.keys()], isCut, goodAt]);
+  const text = JSON.stringify([[...gone.keys()], isCut, why, goodAt]);
   if (band.dataset.shown === text) return; // or it would be read aloud again and again
   band.dataset.shown = text;
   fill(band, icon("away"), el("ul", {}, lines, el("li", {}, last)));
