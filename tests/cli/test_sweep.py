@@ -281,6 +281,7 @@ def test_a_heat_map_and_a_line_are_drawn_also_from_a_file(run, tmp_path):
         ([BTC, BTC, *GRID], 2, "BTC/USD is named twice"),
         ([BTC, "--deviation", "1:2"], 2, "--deviation takes a range like"),
         ([BTC, "--deviation", "0:900:0.1", "--take-profit", "0:900:0.1"], 2, "81,018,001 config"),
+        ([BTC, *GRID, "--start", "manual"], 2, "--start makes no difference here"),
         ([BTC, *GRID, "--split", "0"], 2, "one of both parts would have no prices"),
         ([BTC, *GRID, "--split", "2024-01-01"], 2, "one of both parts would have none"),
         ([BTC, *GRID, "--split", "sometime"], 2, "--split 'sometime': expected"),
