@@ -80,7 +80,7 @@ class BotInBrowser:
         self.script("history", "import", str(self._write_history()))
         for symbol in ASSETS:
             wait_until(lambda symbol=symbol: self.cycle(symbol).quantity > 0)
-        self.link = self.script("web", "link").strip()
+        self.link = self.script("web", "link").split()[0]
 
     def stop(self) -> None:
         self._ended.set()

@@ -62,6 +62,7 @@ def test_an_asset_is_added_with_the_usual_values(page: Page, bot: BotInBrowser):
     page.click("Preview")
     page.wait("document.querySelector('dialog .failure') !== null")
     bot.prices["LTC/USD"] = 80.0
+    wait_until(lambda: "LTC/USD" in bot.stack.exchange.state()["quotes"])
     page.fill("#option-symbol", "ltcusd")
     page.choose("#option-start", "manual")
     page.click("Preview")
