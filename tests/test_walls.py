@@ -249,6 +249,7 @@ HARMLESS = {
     ("utils.apprise_process", "_exit"),
     ("cli.telegram", "_exit"),
     ("cli.web", "_exit"),
+    ("web.tryout_process", "_exit"),
     ("local_stack.loop_monitor", "_current_frames"),  # sys._current_frames, which is public, too
     ("cli.completion", "_actions"),  # argparse lists the options of a parser nowhere else
     ("utils.db_connection", "_netbroker"),  # the driver has no other way to read ahead

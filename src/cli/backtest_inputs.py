@@ -18,7 +18,7 @@ from operations.asset_input import AMOUNTS, COLUMN_OF, build_asset, read_default
 from operations.refused import Refused
 from operations.time_ranges import read_moment
 from research.backtest import Account, Entrant
-from research.feed import MEASURED_SPREADS, OTHER_SPREAD, Feed, find_kind, load_feed, measure_spread
+from research.feed import Feed, find_kind, find_spread, load_feed
 from research.history import History
 from research.market_rules import KnownRules, load_rules, save_rules, usual_rules
 from research.series import Kind
@@ -179,13 +179,10 @@ class InputReader:
         )
 
     def _usual_spread(self, symbol: str) -> Decimal:
-        """Measured in quotes of the user's own, or in those that this program was made with."""
-        if self._history.months(Kind.QUOTES, symbol):
-            own = [self._history.load_quotes(symbol, None, None).series]
-            if (measured := measure_spread(own)) is not None:
-                self._notes.append(f"{symbol}: the spread is that of your own quotes")
-                return measured
-        return MEASURED_SPREADS.get(symbol, OTHER_SPREAD)
+        percent, is_own = find_spread(self._history, symbol)
+        if is_own:
+            self._notes.append(f"{symbol}: the spread is that of your own quotes")
+        return percent
 
     # Rules
 

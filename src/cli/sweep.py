@@ -34,7 +34,7 @@ from research.cluster_address import AddressRefused, ClusterError, SchedulerAddr
 from research.errors import HistoryError
 from research.sweep import Search, Sweep, run_sweep
 from research.sweep_journal import SweepJournal, journal_path
-from research.sweep_result import read_sweep, sweep_json, write_sweep
+from research.sweep_result import kept_path, read_sweep, sweep_json, write_sweep
 from research.sweep_runner import BeginHere, TrialRunner
 from utils.formatting import counted
 
@@ -109,7 +109,14 @@ def _sweep(
             raise _broken_off("stopped", journal) from None
         except (HistoryError, ClusterError) as error:
             raise _broken_off(str(error), journal) from error
-    return sweep_json(sweep), found.notes
+    result = sweep_json(sweep)
+    options_of_grid = [one.option for one in found.grid.dimensions]
+    kept = kept_path(settings.history_dir, options.symbols, options_of_grid, found.ground.key)
+    try:
+        write_sweep(kept, result)
+    except HistoryError as error:  # what was found is shown all the same
+        return result, (*found.notes, f"not kept for the page: {error}")
+    return result, found.notes
 
 
 def _try(

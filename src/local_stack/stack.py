@@ -98,6 +98,7 @@ class LocalStack:
             "ALPACA_SECRET_KEY": self._secret,
             "PID_FILE": str(self.run_dir / "main_app.pid"),
             "LOG_DIR": str(self.log_dir),
+            "HISTORY_DIR": str(self.folder / "history"),  # real prices fit no made-up market
             "ENV_FILE": str(self.folder / "no-such.env"),
             "HEARTBEAT_SECONDS": "1",  # waits for a beat are short
             **self._extra_settings,

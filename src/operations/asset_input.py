@@ -16,6 +16,7 @@ from domain.asset import DcaAsset, SafetyOrderReference, StartMode, StopLossActi
 from domain.wire import WireError, normalize_symbol
 from operations.refused import Refused
 from strategy.earning import USUAL_ORDER_USD, compute_default_take_profit_percent
+from utils.formatting import number
 
 OFF = "off"
 TAKER_FEE = "taker"  # --fee-aware without a percent
@@ -114,6 +115,20 @@ def read_defaults(taker_fee_percent: Decimal) -> dict[str, Any]:
     """The columns of an asset for which the user names nothing."""
     percent = compute_default_take_profit_percent(taker_fee_percent)
     return read_values(DEFAULTS, taker_fee_percent) | {COLUMN_OF["take_profit"]: percent}
+
+
+def write_values(asset: DcaAsset) -> dict[str, str]:
+    """Every option of the asset as a user would type it: `read_values` reads them again."""
+    texts = {}
+    for option, column in COLUMN_OF.items():
+        value = getattr(asset, column)
+        if value is None:
+            texts[option] = OFF
+        elif isinstance(value, StrEnum):
+            texts[option] = value.value.replace("_", "-")
+        else:
+            texts[option] = number(Decimal(value))
+    return texts
 
 
 def list_choices(option: str) -> list[str]:

@@ -163,7 +163,7 @@ def compute_report(
         total=Line(name=TOTAL, cycles=tuple(chosen), capital=curves.of_all.use(start, end)),
         levels=tuple(curves.of_all.levels),
         open_cycles=len(open_cycles),
-        open_usd=_sum(curves.of_cycle[cycle.cycle_id].last_usd for cycle in open_cycles),
+        open_usd=_sum(curves.of_cycle(cycle.cycle_id).last_usd for cycle in open_cycles),
         failed_cycles=len(failed),
         failed_usd=_sum(_net_cost(cycle) for cycle in failed),
     )
@@ -198,7 +198,7 @@ def _lines(
         match by:
             case By.CYCLE:
                 one = members[0]
-                use = curves.of_cycle[one.cycle_id].use(one.opened_at, one.completed_at)
+                use = curves.of_cycle(one.cycle_id).use(one.opened_at, one.completed_at)
             case By.ASSET:
                 use = curves.of_symbol[name].use(start, end)
             case By.DAY | By.WEEK | By.MONTH:
@@ -243,10 +243,15 @@ class _Curves:
     """What was bound over time: of everything, of each asset and of each cycle."""
 
     def __init__(self, cycles: Sequence[CycleJournal]) -> None:
-        steps = {cycle.cycle_id: compute_capital_steps(cycle) for cycle in cycles}
+        self._steps = {cycle.cycle_id: compute_capital_steps(cycle) for cycle in cycles}
         by_symbol: dict[str, list[CapitalStep]] = {}
         for cycle in cycles:
-            by_symbol.setdefault(cycle.symbol, []).extend(steps[cycle.cycle_id])
-        self.of_all = CapitalCurve(step for one in steps.values() for step in one)
-        self.of_symbol = {symbol: CapitalCurve(one) for symbol, one in by_symbol.items()}
-        self.of_cycle = {cycle_id: CapitalCurve(one) for cycle_id, one in steps.items()}
+            by_symbol.setdefault(cycle.symbol, []).extend(self._steps[cycle.cycle_id])
+        self.of_all = CapitalCurve(step for one in self._steps.values() for step in one)
+        self.of_symbol = {symbol: self.of_all for symbol in by_symbol}
+        if len(by_symbol) > 1:
+            self.of_symbol = {symbol: CapitalCurve(one) for symbol, one in by_symbol.items()}
+
+    def of_cycle(self, cycle_id: int) -> CapitalCurve:
+        """Few are asked for, and a replay has thousands."""
+        return CapitalCurve(self._steps[cycle_id])

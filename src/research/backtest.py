@@ -92,34 +92,44 @@ def run_backtest(
     Raises:
         ValueError: a spread that leaves no bid.
     """
-    start = min(one.feed.begin for one in entrants)
-    end = max(one.feed.end for one in entrants)
-    runs = []
-    for path in paths:
-        on_step(f"replaying ({path.value})")
-        outcome = replay(entrants, account, path)
-        on_step("judging")
-        curve = judge(entrants, account, outcome)
-        figures = compute_figures(
-            [one.asset for one in entrants],
-            outcome,
-            curve,
-            cash_usd=account.cash_usd,
-            start=start,
-            end=end,
-        )
-        runs.append(Run(path=path, outcome=outcome, curve=curve, figures=figures))
+    runs = [run_path(entrants, account, path, on_step) for path in paths]
     on_step("comparing")
     purchases = _purchases(entrants, account.cash_usd)
     return Backtest(
         entrants=tuple(entrants),
         account=account,
-        start=start,
-        end=end,
+        start=min(one.feed.begin for one in entrants),
+        end=max(one.feed.end for one in entrants),
         runs=tuple(runs),
         held=_baseline(purchases, buy_at_once(purchases, account.fee_rate), account.cash_usd),
         weekly=_baseline(purchases, buy_weekly(purchases, account.fee_rate), account.cash_usd),
     )
+
+
+def run_path(
+    entrants: Sequence[Entrant],
+    account: Account,
+    path: PathChoice,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Replay along one path, and judge it.
+
+    Raises:
+        ValueError: a spread that leaves no bid.
+    """
+    on_step(f"replaying ({path.value})")
+    outcome = replay(entrants, account, path)
+    on_step("judging")
+    curve = judge(entrants, account, outcome)
+    figures = compute_figures(
+        [one.asset for one in entrants],
+        outcome,
+        curve,
+        cash_usd=account.cash_usd,
+        start=min(one.feed.begin for one in entrants),
+        end=max(one.feed.end for one in entrants),
+    )
+    return Run(path=path, outcome=outcome, curve=curve, figures=figures)
 
 
 def replay(entrants: Sequence[Entrant], account: Account, path: PathChoice) -> Outcome:

@@ -216,6 +216,20 @@ def measure_spread(series: Sequence[Quotes]) -> Decimal | None:
     return max(found, default=None)
 
 
+def find_spread(history: History, symbol: str) -> tuple[Decimal, bool]:
+    """Percent of the price, for bars, and whether it was measured in quotes of the user's own;
+    otherwise it is that of the recordings that this program was made with.
+
+    Raises:
+        HistoryError: a file of those quotes is damaged.
+    """
+    if history.months(Kind.QUOTES, symbol):
+        own = [history.load_quotes(symbol, None, None).series]
+        if (measured := measure_spread(own)) is not None:
+            return measured, True
+    return MEASURED_SPREADS.get(symbol, OTHER_SPREAD), False
+
+
 def _measure(series: Quotes) -> Decimal | None:
     is_sane = (series.bid > 0) & (series.bid <= series.ask)
     at_ns, bid, ask = (one[is_sane] for one in (series.at_ns, series.bid, series.ask))

@@ -51,7 +51,7 @@ def to_json(test: Backtest) -> dict[str, Any]:
         "max_quote_jump_percent": plain(account.max_jump_percent),
         "limits": plain(asdict(account.limits)),
         "assets": [entrant_json(one) for one in test.entrants],
-        "runs": [_run_json(one) for one in test.runs],
+        "runs": [{**run_json(one), "equity": _curve_json(one.curve)} for one in test.runs],
         "buy_and_hold": _baseline_json(test.held, account.cash_usd),
         "weekly_buy": _baseline_json(test.weekly, account.cash_usd),
     }
@@ -126,7 +126,8 @@ def entrant_json(one: Entrant) -> dict[str, Any]:
     }
 
 
-def _run_json(run: Run) -> dict[str, Any]:
+def run_json(run: Run) -> dict[str, Any]:
+    """Every figure of one replay, without its curve."""
     figures, total = run.figures, run.figures.report.total
     return {
         "path": run.path.value,
@@ -155,7 +156,6 @@ def _run_json(run: Run) -> dict[str, Any]:
             for one in run.outcome.assets
             for each in one.refusals
         ],
-        "equity": _curve_json(run.curve),
     }
 
 

@@ -8,7 +8,7 @@ heat map is drawn from nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -57,6 +57,17 @@ def sweep_json(sweep: Sweep) -> dict[str, Any]:
             {"at": list(point), **trial_json(trial)} for point, trial in sweep.trials.items()
         ],
     }
+
+
+def results_folder(history_dir: Path) -> Path:
+    """Where the page finds what was swept."""
+    return history_dir / "results"
+
+
+def kept_path(history_dir: Path, symbols: Iterable[str], options: Iterable[str], key: str) -> Path:
+    """Where the result of a sweep of these options is kept; the next one takes its place."""
+    names = "+".join(one.replace("/", "-") for one in symbols)[:60]
+    return results_folder(history_dir) / f"{names}-{'-'.join(options)[:40]}-{key[:8]}.json"
 
 
 def write_sweep(path: Path, result: Mapping[str, Any]) -> None:

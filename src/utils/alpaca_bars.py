@@ -38,18 +38,28 @@ class BarSource:
         self.name = urlsplit(origin or BaseURL.DATA.value).netloc
         prepare_rest_client(self._client, pace=RequestPace(), is_exact=True)
 
-    def pages(self, symbol: str, start: str, end: str) -> Iterator[list[Mapping[str, Any]]]:
-        """Every page of minute bars that begin in [start, end], both in RFC 3339, oldest first.
+    def pages(
+        self,
+        symbol: str,
+        start: str,
+        end: str,
+        *,
+        timeframe: str = "1Min",
+        patience_seconds: float | None = None,
+    ) -> Iterator[list[Mapping[str, Any]]]:
+        """Every page of bars that begin in [start, end], both in RFC 3339, oldest first; what does
+        not answer is asked again for `patience_seconds` (PATIENCE_SECONDS).
 
         Raises:
             ExchangeError: what came is not all there is.
         """
-        query = {"symbols": symbol, "timeframe": "1Min", "start": start, "end": end}
+        query = {"symbols": symbol, "timeframe": timeframe, "start": start, "end": end}
         query |= {"limit": str(PAGE_BARS), "sort": "asc"}
+        patience = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
         token = None
         for _ in range(MAX_PAGES):
             asked = query if token is None else {**query, "page_token": token}
-            answer = _patiently(partial(self._client.get, "/crypto/us/bars", asked))
+            answer = _patiently(partial(self._client.get, "/crypto/us/bars", asked), patience)
             bars, following = _read_page(answer, symbol)
             yield bars
             if following is None:
@@ -60,13 +70,13 @@ class BarSource:
         raise UnreadableAnswer(f"the pages of bars of {symbol} from {start} do not end")
 
 
-def _patiently(call: Callable[[], Any]) -> Any:
-    """As `read`, for as long as PATIENCE_SECONDS.
+def _patiently(call: Callable[[], Any], seconds: float) -> Any:
+    """As `read`, for as long as this.
 
     Raises:
         ExchangeError: nothing certain came back, or the exchange declined.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return read(call)

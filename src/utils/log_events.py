@@ -209,6 +209,7 @@ class LogEvent(StrEnum):
     DAEMON_STOP_REQUESTED = "daemon.stop_requested", _INFO, "`scripts/bot stop`"
     DAEMON_RESTART_REQUESTED = "daemon.restart_requested", _INFO, "`scripts/bot restart`"
     # From the phone.
+    TRYOUT_ENDED = "tryout.ended", _WARNING, "the process that replays settings for the page had ended by itself (`code`; -9: killed, often for lack of memory): the next try starts it again", "if it lasts, try a shorter range"
     TELEGRAM_STARTED = "telegram.started", _INFO, "the bot answers on Telegram, to so many `chats`"
     TELEGRAM_STOPPED = "telegram.stopped", _INFO, "what answers on Telegram was asked to end"
     TELEGRAM_COMMANDED = "telegram.commanded", _INFO, "a chat of `TELEGRAM_CHATS` gave a command, and what came of it (`outcome`)"

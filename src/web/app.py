@@ -31,6 +31,7 @@ from web import (
     views_events,
     views_money,
     views_status,
+    views_try,
 )
 from web.access import Access
 from web.guards import (
@@ -56,6 +57,7 @@ ROUTES = [
     *metrics.ROUTES,
     *changes.ROUTES,
     *closing.ROUTES,
+    *views_try.ROUTES,
 ]
 # For each request that is no HTTP, aiohttp logs an ERROR with its bytes: anybody could have mails
 # sent, and a cookie be logged. What a request of ours meets, answer_errors says.
@@ -95,6 +97,7 @@ def make_app(
     )
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end)
+    app.cleanup_ctx.append(views_try.hold_history)
     app.add_routes(ROUTES)
     app.router.add_get("/", _show_page)
     app.router.add_static("/static/", STATIC)

@@ -39,7 +39,7 @@ def test_the_help_is_whole_and_names_the_command_as_it_is_called(capsys):
 
 def test_without_sections_all_but_memory_are_measured():
     assert parse_arguments([]).sections == DEFAULT_SECTIONS
-    assert set(SECTIONS) - set(DEFAULT_SECTIONS) == {"memory"}
+    assert set(SECTIONS) - set(DEFAULT_SECTIONS) == {"memory", "page", "research"}
 
 
 def test_sections_come_in_their_own_order_however_they_are_named():

@@ -23,9 +23,11 @@ from research.history import History
 from research.history_file import MonthFile, Origin
 from research.months import Month
 from research.result import hash_code
+from research.sweep_result import results_folder
 from said import runner
 from sweep_ground import made_up_bars
 from terminal import show
+from web.sweeps import list_sweeps, load_sweep
 
 COMMAND = (sys.executable, "-P", "-m", "cli.sweep")
 BTC, ETH = "BTC/USD", "ETH/USD"
@@ -127,11 +129,23 @@ def test_two_runs_of_the_same_input_give_the_same_bytes_and_can_be_shown(run, tm
     assert first.read_bytes() == second.read_bytes() == third.read_bytes()
     result = json.loads(first.read_text())
     assert (result["code"], len(result["assets"][0]["data"]["hash"])) == (hash_code(), 64)
+    [kept] = list_sweeps(sweeps.parent)  # for the page
+    heat_map = json.loads(load_sweep(sweeps.parent, kept["name"]))
+    assert [one["figures"]["result_usd"] for one in heat_map["points"]] == [
+        one["scores"][0]["result_usd"] for one in result["trials"]
+    ]
     shown = run("--show", str(first))
     assert shown.code == 0
     notes = "BTC/USD: there is no database here, so these are the defaults\n"
     assert shown.output == said.output.replace(notes, "").partition("written: ")[0]
     assert run("--show", str(first), "--json").json == result
+
+
+def test_a_result_that_cannot_be_kept_for_the_page_is_shown_all_the_same(run, sweeps):
+    results_folder(sweeps.parent).write_text("no folder")
+    said = run(BTC, *GRID)
+    assert said.code == 0
+    assert "not kept for the page: cannot write" in " ".join(said.output.split())
 
 
 def test_a_search_is_the_same_again_and_its_winner_has_neighbours(run, tmp_path, sweeps):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -164,3 +165,31 @@ def test_a_little_run_measures_each_section(tmp_path, sections, rivals):
     assert all(len(line) <= 80 for line in run.stdout.splitlines())
     for step in Step if "orders" in sections else []:
         assert f"crossed quote to POST, {step}" in run.stdout
+
+
+def test_a_little_run_measures_the_page(tmp_path):
+    file = tmp_path / "figures.json"
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "cli.benchmark", "page", *LITTLE, "--json", str(file)],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "CHROMIUM": "no-browser-here"},  # what it paints, the page's tests see
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    [section] = json.loads(file.read_text())["sections"]
+    assert [group["title"] for group in section["groups"]] == [
+        "CPU of what serves the page, 20 assets",
+        "crossed quote to POST",
+        "a try, asked and answered",
+    ]
+    for group in section["groups"]:
+        assert all(row["samples"] > 0 and row["p50"] > 0 for row in group["rows"])
+    assert [bar["text"] for bar in section["bars"]] == [
+        "CPU with one viewer",
+        "orders with the page / without, p50",
+        "a try, p95",
+    ]
+    assert "no Chromium on this machine" in run.stdout
+    assert all(len(line) <= 80 for line in run.stdout.splitlines())

@@ -8,8 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import numpy as np
+
 from paper_exchange.core.prices import Bar
-from research.months import MINUTE_NS, to_ns
+from research.history import History
+from research.history_file import MonthFile, Origin
+from research.months import MINUTE_NS, Month, to_ns
+from research.series import Bars
 from running_exchange import RunningExchange
 
 BTC = "BTC/USD"
@@ -56,3 +61,27 @@ def add_history(exchange: RunningExchange, bars: Iterable[Bar]) -> None:
 
 def prices_of(bars: Sequence[Bar]) -> list[tuple[Decimal, ...]]:
     return [(one.open, one.high, one.low, one.close) for one in bars]
+
+
+def save_waves(
+    history: History, symbol: str, price: int, month: Month, *, without: Sequence[int] = ()
+) -> Bars:
+    """A month of minutes that go up and down by 12 % twice a day, in cents; none of the minutes
+    `without`.
+    """
+    count = (month.end_ns - month.begin_ns) // MINUTE_NS
+    minutes = np.delete(np.arange(count, dtype=np.int64), list(without))
+    middle = (price * 100 * (1 + 0.06 * np.sin(minutes / 720 * 2 * np.pi))).astype(np.int64)
+    bars = Bars(
+        symbol=symbol,
+        places=2,
+        at_ns=month.begin_ns + minutes * MINUTE_NS,
+        bar_seconds=60,
+        open=middle,
+        high=middle + 100,
+        low=middle - 100,
+        close=middle,
+    )
+    with history.writing():
+        history.save(MonthFile(month, bars, Origin(source="a test")))
+    return bars

@@ -58,6 +58,9 @@ class Crowd:
     trader: Trader = field(init=False)
     report_file: Path = field(init=False)
     order_ms: list[float] = field(default_factory=list)
+    _steps: Iterator[Step] = field(
+        default_factory=lambda: itertools.cycle((Step.SAFETY, Step.TAKE_PROFIT, Step.BASE))
+    )
 
     def __post_init__(self) -> None:
         symbols = [f"M{number}/USD" for number in range(self.assets)]
@@ -101,11 +104,14 @@ class Crowd:
 
     async def trade_until(self, deadline: float) -> None:
         """Cycle after cycle, until then (monotonic seconds)."""
-        for step in itertools.cycle((Step.SAFETY, Step.TAKE_PROFIT, Step.BASE)):
-            if time.monotonic() >= deadline:
-                return
-            await self._trade(step)
+        while time.monotonic() < deadline:
+            await self.next_order()
             await asyncio.sleep(0.5)  # the pace
+
+    async def next_order(self) -> float:
+        """The one that comes after the last; milliseconds from its quote."""
+        await self._trade(next(self._steps))
+        return self.order_ms[-1]
 
     async def _trade(self, step: Step, **patience: Any) -> None:
         order_ms, _ = await self.trader.take(step, self._traded, at_once=True, **patience)

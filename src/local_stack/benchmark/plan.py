@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local_stack.arguments import OneLineParser, number_between, whole_number_between
 
-SECTIONS = ("quotes", "orders", "fills", "network", "many", "memory", "research")
+SECTIONS = ("quotes", "orders", "fills", "network", "many", "memory", "page", "research")
 DEFAULT_SECTIONS = ("quotes", "orders", "fills", "network", "many")
 DESCRIPTION = """\
 How fast the bot is, beside its floor. Measures `python src/main_app.py` from outside, as a process
@@ -16,7 +16,7 @@ with a real database and real sockets, on an exchange that answers at once. Each
 beside what it is compared with, measured in the same run and in turn: ratios can be compared
 between machines, microseconds cannot. Needs no account; everything it starts ends with it.
 
-sections (all but memory and research unless some are named):
+sections (all but memory, page and research unless some are named):
   quotes   CPU a quote: the stock SDK stream, the bot's stream, its handler, the whole daemon, a
            raw socket as the outer limit, and the plan taken literally
   orders   a crossed quote until its POST: the daemon, the bare SDK, the plan taken literally
@@ -24,6 +24,8 @@ sections (all but memory and research unless some are named):
   network  orders with 20 ms and TLS between bot and exchange, in round trips; also after idling
   many     500 assets at 2,000 quotes a second: pauses of the event loop, start-up
   memory   20 assets at 2,000 quotes a second: size and slope over --minutes
+  page     what serves the page, beside 20 assets: its CPU with one viewer, orders with and without
+           it, first paint in a real browser, tries over three years of minutes (or --bars)
   research  one replay of past prices beside a plain loop, vectorbt and backtesting.py; memory
             of three years of minutes; needs no database"""
 EPILOG = """\
@@ -64,21 +66,22 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> BenchmarkPlan:
     add("--quotes", type=whole_number_between(100, 10_000_000), default=20_000,
         help="quotes a client reads in a round (default 20000)")
     add("--orders", type=whole_number_between(1, 1000), default=8,
-        help="cycles of three orders that a client trades in a round (default 8)")
+        help="cycles of three orders that a client trades in a round (default 8); page: an eighth"
+        " of the tries")
     add("--idle", type=number_between(0, 86_400), default=75.0, metavar="SECONDS",
         help="network: how long the bots idle before an order (default 75; ten minutes are 600;"
         " 0: not at all)")
     add("--minutes", type=number_between(0.05, 600), default=3.0,
         help="memory: how long it is watched (default 3)")
     add("--seconds", type=number_between(2, 3600), default=20.0,
-        help="many: how long the pauses are watched (default 20)")
+        help="many, page: how long the pauses, the CPU are watched (default 20)")
     add("--assets", type=whole_number_between(2, 2000), default=500,
         help="many: how many assets (default 500)")
     add("--count", type=whole_number_between(1000, 10_000_000), default=500_000, dest="bars",
         help="research: how many bars (default 500000)")
     add("--bars", type=Path, action="append", metavar="FILE", dest="bar_files",
-        help="research: recorded bars, CSV or parquet; several times for several files, one after"
-        " another; without: a random market")
+        help="research, page: recorded bars, CSV or parquet; several times for several files, one"
+        " after another; without: a random market")
     add("--stored", metavar="SYMBOL", help="research: the bars of the history instead")
     add("--install-peers", action="store_true", dest="installs_peers",
         help="research: install what it is compared with into an environment of its own in .local")

@@ -18,6 +18,7 @@ from local_stack.benchmark.checkout import (
 from local_stack.benchmark.crowd import measure_many, measure_memory
 from local_stack.benchmark.distant import measure_network
 from local_stack.benchmark.lab import Lab
+from local_stack.benchmark.page import measure_page
 from local_stack.benchmark.plan import BenchmarkPlan
 from local_stack.benchmark.quotes import measure_quotes
 from local_stack.benchmark.replays import measure_research
@@ -95,4 +96,6 @@ async def _measure_the_bot(
         sections.append(await measure_many(lab, checkouts, plan))
     if "memory" in plan.sections:
         sections.append(await measure_memory(lab, checkouts, plan))
+    if "page" in plan.sections:
+        sections.append(await measure_page(lab, checkouts, plan))
     return sections

@@ -18,6 +18,7 @@ from local_stack.demo.arguments import DemoPlan
 from local_stack.demo.checks import Circumstances
 from local_stack.demo.event_feed import EventFeed, Line
 from local_stack.demo.page import open_page, start_page
+from local_stack.demo.past_prices import give_past
 from local_stack.demo.records import read_records
 from local_stack.demo.shutdown import close_the_day, finish_orders
 from local_stack.demo.summary import Summary, summarise
@@ -90,6 +91,8 @@ class Demo:
         else:  # as cron would have by now: status misses it otherwise
             self.stack.run_script("watchdog")
         self.stack.exchange.control("market", paused=False)
+        if self.plan.web and self.plan.recording is None:
+            give_past(self.stack, self.plan.symbols)
 
     def _watch(self, db_conn: MySQLConnectionAbstract) -> None:
         """Show the state every half second until the user, the clock or the recording ends it."""
