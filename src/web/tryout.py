@@ -143,6 +143,7 @@ class Tryouts:
             fee_percent=self._fee_percent,
             max_spread_percent=self._settings.max_spread_percent,
             max_jump_percent=self._settings.max_quote_jump_percent,
+            limits=self._settings.limits,
         )
         entrant = Entrant(asset=asset, known=known, feed=feed)
         run = run_path([entrant], account, PathChoice.PESSIMISTIC)

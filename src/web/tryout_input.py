@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from config import Settings
 from operations.asset_input import COLUMN_OF
 from operations.refused import Refused
+from strategy.limits import AccountLimits
+from utils.formatting import plain
 
 TRY, DESCRIBE, CANDLES, DROP = "try", "describe", "candles", "drop"
 OK, REFUSED, SUPERSEDED, FAILED = 200, 400, 409, 500
@@ -38,18 +41,27 @@ class TrySettings:
     minimum_order_usd: Decimal
     max_spread_percent: Decimal
     max_quote_jump_percent: Decimal
+    limits: AccountLimits
 
 
 def settings_text(settings: Settings) -> str:
     """What of the settings the process needs, for its command line."""
-    return json.dumps({one.name: str(getattr(settings, one.name)) for one in fields(TrySettings)})
+    own = [one.name for one in fields(TrySettings) if one.name != "limits"]
+    limits = plain(asdict(AccountLimits.of(settings)))
+    return json.dumps({name: str(getattr(settings, name)) for name in own} | {"limits": limits})
 
 
 def read_settings(text: str) -> TrySettings:
     """What `settings_text` made."""
     found = json.loads(text)
     folder = Path(found.pop("history_dir"))
-    return TrySettings(history_dir=folder, **{name: Decimal(one) for name, one in found.items()})
+    limits: dict[str, Any] = {name: _number(one) for name, one in found.pop("limits").items()}
+    numbers = {name: Decimal(one) for name, one in found.items()}
+    return TrySettings(history_dir=folder, limits=AccountLimits(**limits), **numbers)
+
+
+def _number(raw: str | int | None) -> Decimal | int | None:
+    return Decimal(raw) if isinstance(raw, str) else raw
 
 
 def read_range(symbol: str, since: str | None, until: str | None) -> Range:

@@ -153,6 +153,18 @@ def test_every_figure_is_that_of_a_backtest(replays, capsys, tried, where, since
     assert found["equity"][-1]["time"] == curve[-1][0]
 
 
+def test_the_limits_of_the_account_hold_in_a_try_as_in_a_backtest(settings, monkeypatch, capsys):
+    free = Replays(settings).try_({})
+    monkeypatch.setenv("MAX_POSITION_USD", "60")
+    monkeypatch.setenv("MAX_OPEN_CYCLES", "1")
+    reset_settings()
+    found = Replays(inspect_environment()[0]).try_({})
+    said = runner(backtest, capsys)(BTC, *options_of(TODAY), "--json")
+    theirs = said.json["runs"][0]
+    assert found["figures"]["result_usd"] == theirs["result_usd"]
+    assert found["figures"]["result_usd"] != free["figures"]["result_usd"]
+
+
 def test_what_is_shown_beside_is_what_the_assets_own_settings_earned(replays):
     tried, as_today = replays.try_({"deviation": "3"}), replays.try_({})
     assert tried["today"]["figures"] == as_today["figures"] == as_today["today"]["figures"]
