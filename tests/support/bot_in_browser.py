@@ -30,6 +30,7 @@ from research.result import FORMAT
 from research.sweep_result import results_folder
 from runtime.process_table import command_line_of, processes_of_stack
 
+# Each coin is moved by one test only: they may run in any order.
 LADDER = {
     "base_order_amount": Decimal(100),
     "safety_order_amount": Decimal(100),
@@ -42,8 +43,9 @@ ASSETS = {
     "BTC/USD": LADDER,
     "ETH/USD": LADDER | {"stop_loss_percent": Decimal(20)},
     "SOL/USD": LADDER | {"trailing_take_profit_percent": Decimal("0.5"), "cooldown_period": 3600},
+    "AVAX/USD": LADDER | {"cooldown_period": 3600},
 }
-PRICES = {"BTC/USD": 50000.0, "ETH/USD": 2500.0, "SOL/USD": 150.0}
+PRICES = {"BTC/USD": 50000.0, "ETH/USD": 2500.0, "SOL/USD": 150.0, "AVAX/USD": 26.0}
 HISTORY_MINUTES = 2 * 24 * 60
 SPREAD = 0.0001
 REPEAT_SECONDS = 0.3

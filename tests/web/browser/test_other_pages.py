@@ -14,11 +14,8 @@ EVIL = "<script>document.title='owned'</script>"
 
 def test_the_report_has_the_figures_of_the_script(page: Page, bot: BotInBrowser):
     """One cycle is complete first."""
-    if not json.loads(bot.script("report", "--json"))["lines"]:
-        before = bot.cycle("BTC/USD").id
-        bot.prices["BTC/USD"] = 51500.0
-        wait_until(lambda: bot.cycle("BTC/USD").id != before)
-        bot.prices["BTC/USD"] = 50000.0
+    bot.prices["AVAX/USD"] = 26.6
+    wait_until(lambda: bot.cycle("AVAX/USD").quantity == 0)
     page.go("#/report")
     page.wait_for_text("of it")
     told = json.loads(bot.script("report", "--by", "cycle", "--json"))

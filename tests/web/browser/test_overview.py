@@ -34,7 +34,7 @@ def test_the_link_signs_in_and_the_token_leaves_the_address_at_once(page: Page, 
 
 
 def test_the_state_and_every_figure_are_those_of_the_status(page: Page):
-    page.wait("document.querySelectorAll('tbody tr').length === 3")
+    page.wait("document.querySelectorAll('tbody tr').length === 4")
     page.wait_for_text("all is well")
     seen = page.run(
         "fetch('/api/status').then((one) => one.json()).then(({assets, today}) => ({today, rows:"
@@ -44,7 +44,7 @@ def test_the_state_and_every_figure_are_those_of_the_status(page: Page):
     for row in seen["rows"]:
         assert all(one in text for one in row), row
     page.wait_for_text(seen["today"]["shown"]["all_usd"])
-    assert "of 1,800.00 allowed" in text
+    assert "of 2,400.00 allowed" in text
     page.wait("document.querySelectorAll('.chart canvas').length > 0")
 
 
