@@ -27,7 +27,7 @@ sections (all but memory, page and research unless some are named):
   page     what serves the page, beside 20 assets: its CPU with one viewer, orders with and without
            it, first paint in a real browser, tries over three years of minutes (or --bars)
   research  one replay of past prices beside a plain loop, vectorbt and backtesting.py; memory
-            of three years of minutes; needs no database"""
+            of three years of minutes; a sweep with one and two workers; needs no database"""
 EPILOG = """\
 exit codes: 0 measured, 1 could not measure (with --check also: a bar does not hold), 2 wrong
 arguments, 130 interrupted.

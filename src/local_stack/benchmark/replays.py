@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from local_stack.benchmark.replay_bars import (
 )
 from local_stack.benchmark.results import Bar, Group, Section
 from local_stack.benchmark.rivals import replay_task as task
+from local_stack.benchmark.sweeps import measure_scaling
 from local_stack.exchange_process import StackError
 from research.errors import HistoryError
 from research.history import History, by_month
@@ -35,6 +37,7 @@ from runtime.process_table import STACK_MARK
 LOOP, VECTORBT, BACKTESTING = "plain loop, floats", "vectorbt", "backtesting.py"
 PESSIMISTIC = "both paths of a bar"
 _PEERS = {"vectorbt": VECTORBT, "backtesting": BACKTESTING}
+CONFIGURATIONS = 60  # of a sweep
 _THREE_YEARS_OF_MINUTES = (2 * 365 + 366) * 24 * 60
 _LOW_FIRST = "open-low-high-close"
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
@@ -129,6 +132,7 @@ def measure_research(
         )
     report("research: memory of three years")
     _add_memory(section, checkouts[0], folder)
+    _add_sweep(section, plan, report)
     return section
 
 
@@ -216,3 +220,29 @@ def _add_memory(section: Section, checkout: Checkout, folder: Path) -> None:
         f" {said['orders']} orders, {said['cpu_seconds']:.2f} s of CPU"
     )
     section.bars.append(Bar("peak memory of three years", said["peak_mb"], 400, "MB"))
+
+
+def _add_sweep(section: Section, plan: BenchmarkPlan, report: Callable[[str], None]) -> None:
+    """How a sweep grows from one worker to two; its bars are drawn, whatever the replay's are."""
+    text = "two workers / one worker, configurations a second"
+    if find_spec("distributed") is None:
+        section.notes.append("scaling not measured: requirements-sweep.txt is not installed")
+        section.bars.append(Bar(text, float("nan"), 1.8, is_minimum=True))
+        return
+    found = measure_scaling(
+        bars=plan.bars,
+        configurations=CONFIGURATIONS,
+        pairs=plan.rounds,
+        tell=lambda line: report(f"research: sweeps with one and two workers, {line}"),
+    )
+    one, two = (
+        Series(name, "s", tuple((CONFIGURATIONS / pair[which],) for pair in found.pairs))
+        for which, name in enumerate(("one worker", "this bot"))
+    )
+    title = f"sweep of {CONFIGURATIONS} configurations over {plan.bars:,} bars, two workers"
+    section.groups.append(Group(title, {"this bot": two, "one worker": one}, "one worker"))
+    section.notes.append(
+        f"10,000 configurations with two workers, from that: {found.seconds_of(10_000):,.0f} s;"
+        f" scaling of each pair: {', '.join(f'{ratio:.2f}' for ratio in found.ratios)}"
+    )
+    section.bars.append(Bar(text, found.median_ratio, 1.8, is_minimum=True))
