@@ -112,7 +112,10 @@ def _sweep(
     result = sweep_json(sweep)
     options_of_grid = [one.option for one in found.grid.dimensions]
     kept = kept_path(settings.history_dir, options.symbols, options_of_grid, found.ground.key)
-    write_sweep(kept, result)
+    try:
+        write_sweep(kept, result)
+    except HistoryError as error:  # what was found is shown all the same
+        return result, (*found.notes, f"not kept for the page: {error}")
     return result, found.notes
 
 

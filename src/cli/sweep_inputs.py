@@ -12,7 +12,7 @@ from typing import Any
 
 from cli.backtest_inputs import InputReader
 from config import Settings
-from domain.asset import DcaAsset
+from domain.asset import DcaAsset, StartMode
 from operations.asset_input import COLUMN_OF, read_values
 from operations.refused import Refused
 from operations.time_ranges import read_moment
@@ -28,7 +28,6 @@ from utils.formatting import moment
 
 MAX_GRID = 500_000  # of a whole one: it is tried, and kept in a file
 MAX_SPACE = 10**15  # of one that is searched
-_NEVER_VARY = ("start",)  # nobody is there to start a cycle
 _PERCENT = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?%?", re.ASCII)
 
 
@@ -51,7 +50,11 @@ class _BaseReader(InputReader):
             own = super()._find_own(symbol)
         finally:
             self._values = named
-        return None if own is None else replace(own, **named)
+        if own is None:
+            return None
+        if own.start_mode is StartMode.MANUAL:
+            self._notes.append(f"{symbol}: nobody is here to start a cycle, so each starts at once")
+        return replace(own, **named, start_mode=StartMode.AT_ONCE)
 
 
 def read_sweep_input(settings: Settings, options: argparse.Namespace, now: datetime) -> SweepInput:
@@ -64,6 +67,8 @@ def read_sweep_input(settings: Settings, options: argparse.Namespace, now: datet
     """
     fee_percent: Decimal = settings.taker_fee_percent if options.fee is None else options.fee
     given = {name: text for name in COLUMN_OF if (text := getattr(options, name)) is not None}
+    if "start" in given:
+        raise Refused("--start makes no difference here: every cycle starts at once")
     many = {name: text for name, text in given.items() if is_many(text)}
     grid = read_grid(many, fee_percent)
     limit = MAX_GRID if options.search == "grid" else MAX_SPACE
@@ -110,8 +115,6 @@ def read_grid(many: Mapping[str, str], fee_percent: Decimal) -> Grid:
     dimensions = []
     for option, text in many.items():
         flag = f"--{option.replace('_', '-')}"
-        if option in _NEVER_VARY:
-            raise Refused(f"{flag} makes no difference here: nobody starts a cycle by hand")
         try:
             texts = expand(text)
         except ValueError as error:

@@ -201,7 +201,7 @@ def _verdicts(result: Shown, trials: Mapping[Any, Trial]) -> Iterator[tuple[bool
     correlation = result["correlation"]
     if correlation is not None:
         value = Decimal(correlation)
-        agree = f"Rank correlation of the earlier part with the later one: {correlation}"
+        agree = f"Rank correlation of the earlier part with the later one: {value:.2f}"
         if value < _WEAK:
             yield True, f"{agree}. The earlier part says next to nothing of the later one."
         elif value < _SOME:

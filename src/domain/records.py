@@ -50,7 +50,7 @@ def quick(cls: type[Record]) -> type[Record]:
     values = "".join(f"self.{name}, " for name in names)
     made = (
         _compile(f"__new__({parameters})", ["record = twin()", *fills, *freeze], scope),
-        _compile("_thawed(self)", ["copy = twin()", *copies, "return copy"], scope),
+        _compile("thawed(self)", ["copy = twin()", *copies, "return copy"], scope),
         _compile("__reduce__(self)", [f"return restore, (cls, ({values}))"], scope),
     )
     scope["restore"] = _restore
@@ -83,7 +83,7 @@ else:
         Raises:
             AttributeError: it has no such field.
         """
-        copy = record._thawed()
+        copy = record.thawed()
         for name, value in changes.items():
             setattr(copy, name, value)
         copy.__class__ = record.__class__

@@ -26,7 +26,7 @@ from typing import Any, Self
 import dask
 
 # Before the rest is loaded, which sets up logging by it: what matters is told in our words.
-_SILENT = {"logging": {"distributed": "critical"}}
+_SILENT = {"logging": dict.fromkeys(("distributed", "distributed.client"), "critical")}
 dask.config.set(_SILENT)
 
 from distributed import Client, Future, LocalCluster  # noqa: E402
@@ -115,7 +115,9 @@ class TrialCluster:
                     self._moved.clear()
                     for numbers, done in self._collect(waiting, sent):
                         yield from zip(numbers, done.trials, strict=True)
-                except _LOST:
+                except Exception as error:  # Dask raises many things while a scheduler goes
+                    if not self._is_lost(error):
+                        raise
                     for numbers in sent.values():
                         waiting.extendleft(reversed(numbers))
                     sent.clear()
@@ -124,6 +126,12 @@ class TrialCluster:
             with contextlib.suppress(*_LOST, RuntimeError):
                 for future in sent:
                     future.cancel()
+
+    def _is_lost(self, error: Exception) -> bool:
+        if isinstance(error, ClusterError):
+            return False
+        is_there = self._client is not None and self._client.status == "running"
+        return isinstance(error, _LOST) or not is_there
 
     def _send(
         self, settings: Sequence[Settings], waiting: deque[int], sent: dict[Future[Done], list[int]]
@@ -230,7 +238,7 @@ class TrialCluster:
                     threads_per_worker=1,
                     processes=True,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # which shows health alone
                     memory_limit=0,  # Dask holds nothing of ours but the prices
                     silence_logs=logging.CRITICAL,
                     scheduler_kwargs={"allowed_failures": _ALLOWED_DEATHS},

@@ -87,13 +87,20 @@ class KeptHistory:
         return self._history.load_bars(symbol, since, until).series
 
     def span_of_bars(self, symbol: str) -> tuple[int, int] | None:
-        """When the first month of bars begins, and when the last bar is over; in seconds."""
+        """When the first bar begins, and when the last one is over; in seconds.
+
+        Raises:
+            HistoryError: a file is damaged.
+        """
         months = self._history.months(Kind.BARS, symbol)
         if not months:
             return None
-        last = self._history.read(Kind.BARS, symbol, months[-1]).series
+        first, last = (
+            self._history.read(Kind.BARS, symbol, month).series for month in (months[0], months[-1])
+        )
         assert isinstance(last, Bars)
-        return months[0].begin_ns // SECOND_NS, int(last.at_ns[-1]) // SECOND_NS + last.bar_seconds
+        ends = int(last.at_ns[-1]) // SECOND_NS + last.bar_seconds
+        return int(first.at_ns[0]) // SECOND_NS, ends
 
 
 def kept(kept: OrderedDict[K, V], key: K, make: Callable[[], V], most: int) -> V:

@@ -159,16 +159,21 @@ class Worker:
         raise Refused(f"{request['what']} is nothing that can be asked")
 
     def _candles(self, symbol: str, seconds: int, first: int, last: int) -> dict[str, Any]:
-        """Those of the history; `begins` and `ends`: of all that there is of it, None: nothing."""
-        span = self._tryouts.past.span_of_bars(symbol)
-        since = max(first, last - seconds * (MAX_CANDLES + 1))
-        bars = None
-        if span is not None and since < span[1]:
-            bounds = (datetime.fromtimestamp(one, UTC) for one in (since, last))
-            bars = self._tryouts.past.load_bars(symbol, *bounds)
-        found = newest_candles(bars, seconds=seconds, first=first, last=last)
-        begins, ends = span or (None, None)
-        return {"candles": found, "begins": begins, "ends": ends}
+        """Those of the history; `begins` and `ends`: of all that there is of it, None: nothing. A
+        damaged file is no reason for a chart without prices: they come from the exchange.
+        """
+        found: dict[str, Any] = {"candles": [], "begins": None, "ends": None, "trouble": None}
+        try:
+            if (span := self._tryouts.past.span_of_bars(symbol)) is None:
+                return found
+            bars, since = None, max(first, last - seconds * (MAX_CANDLES + 1))
+            if since < span[1]:
+                bounds = (datetime.fromtimestamp(one, UTC) for one in (since, last))
+                bars = self._tryouts.past.load_bars(symbol, *bounds)
+        except HistoryError as error:
+            return found | {"trouble": str(error)}
+        candles = newest_candles(bars, seconds=seconds, first=first, last=last)
+        return found | {"candles": candles, "begins": span[0], "ends": span[1]}
 
 
 def _stand_back() -> None:

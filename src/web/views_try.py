@@ -181,25 +181,31 @@ async def show_candles(request: web.Request) -> web.Response:
     past = request.app[PAST]
     question = {"what": CANDLES, "symbol": symbol, "wanted": asked}
     stored = json.loads(await _ask(request, question))
-    ends, found, source, trouble = stored["ends"], stored["candles"], "history", None
-    if ends is None or ends < last - seconds:
-        begin = first if ends is None else max(first, ends)
-        if begin < last:
-            try:
-                async with past.fetching:
-                    work = partial(
-                        past.exchange.load, symbol, seconds=seconds, first=begin, last=last
-                    )
-                    added = await request.app[SITE].run(work)
-                found, source = merged(found, added), "exchange" if added else source
-            except ExchangeError as error:
-                trouble = str(error)
-                if not found:
-                    raise
-    begins = stored["begins"]
-    older = source == "exchange" if begins is None else bool(found) and begins < found[0][0]
+    found, source, trouble = stored["candles"], "history", stored["trouble"]
+    if (begin := _missing_from(stored, asked)) is not None:
+        try:
+            async with past.fetching:
+                work = partial(past.exchange.load, symbol, seconds=seconds, first=begin, last=last)
+                added = await request.app[SITE].run(work)
+            found, source = merged(found, added), "exchange" if added else source
+        except ExchangeError as error:
+            trouble = str(error)
+            if not found:
+                raise
+    # Whether there are any is known when they are asked for: the exchange has some, too.
+    older = bool(found)
     body = {"candles": found, "source": source, "older": older, "trouble": trouble}
     return web.json_response(body)
+
+
+def _missing_from(stored: Mapping[str, Any], asked: Mapping[str, int]) -> int | None:
+    """From when on the exchange is asked; None: the history has all of it."""
+    first, last = asked["first"], asked["last"]
+    begins, ends = stored["begins"], stored["ends"]
+    if begins is None or last <= begins:
+        return first
+    begin = max(first, ends)
+    return begin if begin < last - asked["seconds"] else None
 
 
 # Sweeps

@@ -23,6 +23,7 @@ from research.history import History
 from research.history_file import MonthFile, Origin
 from research.months import Month
 from research.result import hash_code
+from research.sweep_result import results_folder
 from said import runner
 from sweep_ground import made_up_bars
 from terminal import show
@@ -138,6 +139,13 @@ def test_two_runs_of_the_same_input_give_the_same_bytes_and_can_be_shown(run, tm
     notes = "BTC/USD: there is no database here, so these are the defaults\n"
     assert shown.output == said.output.replace(notes, "").partition("written: ")[0]
     assert run("--show", str(first), "--json").json == result
+
+
+def test_a_result_that_cannot_be_kept_for_the_page_is_shown_all_the_same(run, sweeps):
+    results_folder(sweeps.parent).write_text("no folder")
+    said = run(BTC, *GRID)
+    assert said.code == 0
+    assert "not kept for the page: cannot write" in " ".join(said.output.split())
 
 
 def test_a_search_is_the_same_again_and_its_winner_has_neighbours(run, tmp_path, sweeps):
@@ -281,6 +289,7 @@ def test_a_heat_map_and_a_line_are_drawn_also_from_a_file(run, tmp_path):
         ([BTC, BTC, *GRID], 2, "BTC/USD is named twice"),
         ([BTC, "--deviation", "1:2"], 2, "--deviation takes a range like"),
         ([BTC, "--deviation", "0:900:0.1", "--take-profit", "0:900:0.1"], 2, "81,018,001 config"),
+        ([BTC, *GRID, "--start", "manual"], 2, "--start makes no difference here"),
         ([BTC, *GRID, "--split", "0"], 2, "one of both parts would have no prices"),
         ([BTC, *GRID, "--split", "2024-01-01"], 2, "one of both parts would have none"),
         ([BTC, *GRID, "--split", "sometime"], 2, "--split 'sometime': expected"),

@@ -99,7 +99,6 @@ def test_what_is_off_comes_before_the_numbers_and_words_stay_as_named():
         ("max_safety", "3:4:0.5", "--max-safety takes a whole number"),
         ("deviation", f"0:{MAX_VALUES}:0.5", f"at most {MAX_VALUES:,} values"),
         ("reference", "last-fill,never", "--reference takes last-fill or base-order"),
-        ("start", "at-once,manual", "--start makes no difference"),
     ],
 )
 def test_what_is_no_range_is_refused_by_its_option(option, text, words):

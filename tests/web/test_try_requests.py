@@ -177,6 +177,27 @@ def test_what_the_history_lacks_comes_from_the_exchange(browser, exchange):
     assert candles(browser, **query).body["candles"] == answer["candles"], "not asked for again"
 
 
+def test_what_is_older_than_the_history_comes_from_the_exchange(browser, exchange):
+    add_history(exchange, make_bars("2023-05-31T12:00:00", 60))
+    wanted = {"from": "2023-05-31T12:00:00Z", "to": "2023-05-31T13:00:00Z"}
+    answer = candles(browser, seconds=900, **wanted).body
+    assert (answer["source"], len(answer["candles"])) == ("exchange", 4)
+
+
+def test_a_chart_of_a_damaged_history_has_the_prices_of_the_exchange(browser, exchange, history):
+    add_history(exchange, make_bars("2023-06-02T12:00:00", 30))
+    wanted = {"from": "2023-06-02T12:00:00Z", "to": "2023-06-02T12:30:00Z"}
+    path = history.folder_of(BTC) / "2023-07.bars"
+    path.write_bytes(b"nothing of ours")
+    try:
+        answer = candles(browser, seconds=300, **wanted).body
+    finally:
+        path.unlink()
+    assert (answer["source"], len(answer["candles"])) == ("exchange", 6)
+    assert "is damaged" in answer["trouble"]
+    assert candles(browser, seconds=300, **wanted).body["source"] == "history"
+
+
 @pytest.mark.parametrize("seconds", ["0", "61", "-60", "1e3", "604860", "", "x" * 50, "٣٠٠"])
 def test_a_length_that_is_none_is_refused(browser, seconds):
     assert candles(browser, seconds=seconds).status == 422

@@ -45,6 +45,7 @@ _EXITS: Mapping[str, Sequence[str]] = {
     "stop_loss": ["5", "10", "20"],
 }
 MAX_CPU_PERCENT, MAX_PAINT_MS, MAX_TRY_MS = 3.0, 300.0, 100.0
+LEAST_PERCENT = 0.001  # what the clock cannot tell from nothing
 MAX_ORDER_RATIO = 1.05  # what cannot be told from nothing on a quiet machine
 
 
@@ -90,7 +91,8 @@ async def _measure_cpu(
             await trading
             found[name] = (page.cpu_seconds() - before) / (time.monotonic() - began_at) * 100
     series = {
-        name: Series(name, "% of a core", ((max(one, 1e-6),),)) for name, one in found.items()
+        name: Series(name, "% of a core", ((max(one, LEAST_PERCENT),),))
+        for name, one in found.items()
     }
     title = f"CPU of what serves the page, {MEMORY_ASSETS} assets"
     section.groups.append(Group(title, series, "no viewer"))

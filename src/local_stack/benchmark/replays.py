@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from config import get_settings
+from config import inspect_environment
 from local_stack.benchmark import peers
 from local_stack.benchmark.checkout import Checkout, this_checkout
 from local_stack.benchmark.clients import RIVALS
@@ -136,7 +136,8 @@ def _market(plan: BenchmarkPlan) -> Market:
     if plan.bar_files:
         return read_recordings(plan.bar_files, plan.bars)
     if plan.stored:
-        return read_history(get_settings().history_dir, plan.stored, plan.bars)
+        settings, _ = inspect_environment()  # no keys are needed
+        return read_history(settings.history_dir, plan.stored, plan.bars)
     return draw_market(plan.bars)
 
 
