@@ -69,7 +69,7 @@ def _afterwards(asset: DcaAsset, *, disable: bool) -> str:
     if disable or not asset.is_enabled:
         return "buys no more"
     seconds = asset.cooldown_period
-    return f"cools down for {seconds} s, then buys again (--disable: it does not)"
+    return f"cools down for {seconds} s, then buys again unless you disable it"
 
 
 def closed_text(plan: ClosePlan, result: CloseResult, *, disable: bool) -> str:
