@@ -38,6 +38,8 @@ def test_the_link_of_a_demo_opens_its_page_and_nothing_is_left_of_it():
             while len(stream.wait_for("status")["assets"]) < 3:
                 pass
             stream.close()
+            while "BTC/USD" not in demo.stdout.readline():  # the screen: it watches by now
+                assert demo.poll() is None
         finally:
             demo.send_signal(signal.SIGINT)
         said = demo.stdout.read()

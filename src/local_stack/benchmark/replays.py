@@ -33,6 +33,7 @@ from research.history_file import MonthFile, Origin
 from research.months import SECOND_NS
 from runtime.daemon_process import last_line
 from runtime.process_table import STACK_MARK
+from utils.formatting import usd
 
 LOOP, VECTORBT, BACKTESTING = "plain loop, floats", "vectorbt", "backtesting.py"
 PESSIMISTIC = "both paths of a bar"
@@ -187,15 +188,15 @@ def _add_speed(
     peer = VECTORBT if VECTORBT in series else LOOP
     group = Group(f"CPU of one replay of {bars:,} bars of a minute", series, peer)
     section.groups.append(group)
-    speeds = [f"{name} {bars / one.p50 / 1e3:,.2f}" for name, one in series.items()]
+    speeds = [f"{name} {bars / one.p50 / 1e3:.2f}" for name, one in series.items()]
     section.notes.append(f"million bars a second: {', '.join(speeds)}")
     results = {name: found[-1] for name, found in rounds.items()}
     mine = results[ours]
-    section.notes.append(f"of each: {mine['orders']} orders, worth {mine['worth_usd']:,.2f} USD")
+    section.notes.append(f"of each: {mine['orders']} orders, worth {usd(mine['worth_usd'])} USD")
     for name, one in results.items():
-        orders, usd = one["orders"] - mine["orders"], one["worth_usd"] - mine["worth_usd"]
-        if orders or abs(usd) >= 0.005:
-            section.notes.append(f"{name} differs: {orders:+} orders, {usd:+.2f} USD")
+        orders, more_usd = one["orders"] - mine["orders"], one["worth_usd"] - mine["worth_usd"]
+        if orders or abs(more_usd) >= 0.005:
+            section.notes.append(f"{name} differs: {orders:+} orders, {more_usd:+.2f} USD")
     times = group.ratio(VECTORBT, ours).median if VECTORBT in series else float("nan")
     section.bars.append(Bar("this bot / vectorbt, bars a second", times, 20, is_minimum=True))
 

@@ -112,8 +112,8 @@ def _stops_fired(events: Iterable[Row]) -> dict[int, tuple[datetime, ...]]:
     fired: dict[int, tuple[datetime, ...]] = defaultdict(tuple)
     for event in events:
         at = utc_from_db(event["created_at"])
-        is_alert = event["severity"] == Severity.ERROR
-        if event["kind"] == EventKind.STOP_LOSS_FIRED and is_alert and at is not None:
+        is_end = event["severity"] == Severity.INFO
+        if event["kind"] == EventKind.STOP_LOSS_FIRED and not is_end and at is not None:
             fired[event["cycle_id"]] += (at,)
     return fired
 
