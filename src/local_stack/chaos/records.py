@@ -106,15 +106,15 @@ def read_records(
 
 
 def _stops_fired(events: Iterable[Row]) -> dict[int, tuple[datetime, ...]]:
-    """When the stop loss of each cycle fired, by the database's clock. The row that ends the alert
-    an hour later is of the same kind.
+    """When the stop loss of each cycle fired, by the database's clock. A restore notes one that
+    fired before without an alert; after an alert such a row is the end of it.
     """
     fired: dict[int, tuple[datetime, ...]] = defaultdict(tuple)
     for event in events:
-        at = utc_from_db(event["created_at"])
-        is_end = event["severity"] == Severity.INFO
-        if event["kind"] == EventKind.STOP_LOSS_FIRED and not is_end and at is not None:
-            fired[event["cycle_id"]] += (at,)
+        at, cycle_id = utc_from_db(event["created_at"]), event["cycle_id"]
+        is_end = event["severity"] == Severity.INFO and cycle_id in fired
+        if event["kind"] == EventKind.STOP_LOSS_FIRED and at is not None and not is_end:
+            fired[cycle_id] += (at,)
     return fired
 
 
