@@ -55,6 +55,10 @@ def alert(severity, seconds):
 
 
 PAUSE = [alert("error", 0), alert("info", 60)]
+LIMIT = [
+    alert(severity, seconds) | {"dedupe_key": "MAX_LOSS_USD_PER_DAY"}
+    for severity, seconds in (("error", 0), ("info", 120))
+]
 
 
 @pytest.mark.parametrize(
@@ -67,10 +71,13 @@ PAUSE = [alert("error", 0), alert("info", 60)]
         (10, "buy", PAUSE, False),
         (55, "buy", PAUSE, False),
         (-30, "buy", PAUSE, False),
+        (80, "buy", [PAUSE[0], alert("info", 120)], False),  # its end was written late
+        (80, "buy", LIMIT, True),
     ],
 )
 def test_no_buy_is_sent_in_a_pause_but_for_one_that_was_on_its_way(
     sent_after, side, events, is_found
 ):
-    found = list(find_buys_in_a_pause(evidence(sent_after=sent_after, side=side), events))
+    sent = evidence(sent_after=sent_after, side=side)
+    found = list(find_buys_in_a_pause(sent, events, timedelta(seconds=60)))
     assert bool(found) is is_found

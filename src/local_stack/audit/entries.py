@@ -5,7 +5,7 @@ Pure, like invariants.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from domain.asset import StartMode
@@ -30,9 +30,13 @@ def find_unrequested_cycles(evidence: Evidence, events: Iterable[Row]) -> Iterat
             yield violation_of(cycle, "manual start: on request only", text)
 
 
-def find_buys_in_a_pause(evidence: Evidence, events: Iterable[Row]) -> Iterator[Violation]:
-    """A buy that was sent while a limit on losses, or a fall of the market, stopped them all."""
-    pauses = list(_pauses(events))
+def find_buys_in_a_pause(
+    evidence: Evidence, events: Iterable[Row], dump_pause: timedelta
+) -> Iterator[Violation]:
+    """A buy that was sent while a limit on losses, or a fall of the market, stopped them all. One
+    fall does so for `dump_pause`, whenever a database that was away gets the row of its end.
+    """
+    pauses = list(_pauses(events, {"DUMP_PAUSE_PERCENT": dump_pause}))
     for cycle in match_evidence(evidence).cycles:
         buys = {order.id for order in cycle.orders if order.side is Side.BUY}
         for step in cycle.steps:
@@ -43,7 +47,9 @@ def find_buys_in_a_pause(evidence: Evidence, events: Iterable[Row]) -> Iterator[
                 yield violation_of(cycle, "no buys in a pause", text)
 
 
-def _pauses(events: Iterable[Row]) -> Iterator[tuple[datetime, datetime]]:
+def _pauses(
+    events: Iterable[Row], longest: Mapping[str, timedelta]
+) -> Iterator[tuple[datetime, datetime]]:
     """From each alert that buys are stopped to its end; those that are over."""
     begun: dict[str, datetime] = {}
     for event in events:
@@ -54,4 +60,5 @@ def _pauses(events: Iterable[Row]) -> Iterator[tuple[datetime, datetime]]:
         if event["severity"] == Severity.ERROR:
             begun.setdefault(key, at)
         elif event["severity"] == Severity.INFO and key in begun:
-            yield begun.pop(key), at
+            begin = begun.pop(key)
+            yield begin, min(at, begin + longest[key]) if key in longest else at

@@ -33,6 +33,7 @@ MARKET_SPEED = 1.5
 RECONCILE_SECONDS = 5.0
 STALE_ORDER_SECONDS = 6.0
 MAX_QUOTE_AGE_SECONDS = 5.0
+DUMP_PAUSE_MINUTES = 0.7
 
 SETTINGS = {
     "RECONCILE_SECONDS": f"{RECONCILE_SECONDS:g}",
@@ -46,7 +47,7 @@ SETTINGS = {
     "MAX_QUOTE_AGE_SECONDS": f"{MAX_QUOTE_AGE_SECONDS:g}",
     "MAX_LOSS_USD_PER_DAY": "100000",  # never reached: a bot that stops buying proves little
     "DUMP_PAUSE_PERCENT": "4.5",
-    "DUMP_PAUSE_MINUTES": "0.7",
+    "DUMP_PAUSE_MINUTES": f"{DUMP_PAUSE_MINUTES:g}",
 }
 SCHEDULE = (
     ScheduledScript("cooldown_manager", 3),

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from decimal import Decimal
 
 from domain.market import AssetRules
@@ -30,6 +31,7 @@ from local_stack.chaos.left_buys import is_trailing, take_profit_of
 from local_stack.chaos.lock_watch import LockWatch
 from local_stack.chaos.lull import Lull
 from local_stack.chaos.plan import (
+    DUMP_PAUSE_MINUTES,
     USERS_ORDER,
     USERS_SYMBOL,
     asset_columns,
@@ -187,7 +189,11 @@ class Chaos:
             [
                 *find_violations(self.records.evidence),
                 *find_unrequested_cycles(self.records.evidence, self.records.events),
-                *find_buys_in_a_pause(self.records.evidence, self.records.events),
+                *find_buys_in_a_pause(
+                    self.records.evidence,
+                    self.records.events,
+                    timedelta(minutes=DUMP_PAUSE_MINUTES),
+                ),
                 *find_excess_requests(self._peak()),
                 *self._lock_watch.find_refusals(),
                 *find_touched_holdings(self.records.ledger, USERS_SYMBOL, self.users_order),
