@@ -79,7 +79,7 @@ def asset_lines(one: Shown) -> Iterator[str]:
     bars = f"bars of {_length(data['bar_seconds'])}" if data["bar_seconds"] else "quotes"
     yield f"{data['rows']:,} {bars} from {', '.join(data['sources'])}; {_gaps_line(data)}"
     spread = one["spread_percent"]
-    named = "Alpaca's" if rules["from"] == "Alpaca" else "usual ones, not Alpaca's"
+    named = "the exchange's" if rules["from"] == "Alpaca" else "usual ones, not Alpaca's"
     words = "spread as quoted" if spread is None else f"spread {spread} %"
     yield f"{words}; rules of the coin: {named}"
 

@@ -32,6 +32,8 @@ from operations.asset_input import COLUMN_OF, read_symbol
 from operations.refused import Refused
 from runtime.daemon_process import find_daemon, stop_on_purpose
 from runtime.operator_flags import is_stopped
+from runtime.telegram_poller import TELEGRAM
+from runtime.web_page import PAGE
 from utils.db_utils import DatabaseError, thread_connection
 from utils.formatting import coins, plain, price, usd
 from utils.private_database import FOLDER, is_private_database
@@ -246,6 +248,10 @@ def _stop_bot(settings: Settings) -> list[str]:
         ended.append("bot")
     if stop_caretakers(settings):
         ended.append("caretakers")
+    for kind in (PAGE, TELEGRAM):  # nobody keeps them now
+        if (process := kind.find(settings)) is not None:
+            kind.end(process)
+            ended.append(kind.what)
     return ended
 
 

@@ -109,6 +109,12 @@ def test_one_command_leads_to_a_first_trade_and_the_sandbox_survives_its_stop(cl
     assert order_at_exchange(env, trade["order_id"])["status"] == "filled"
     assert clone.query("dca_local", "SELECT COUNT(*) AS n FROM dca_assets") == [{"n": 1}]
 
+    with clone.env_file.open("a") as file:
+        file.write(f"WEB=on\nWEB_PORT={free_port()}\n")
+    assert clone.run("watchdog.py").returncode == 0  # it starts what serves the page
+    assert "what serves the page" in clone.run("quickstart", "--local", "--stop").stdout
+    assert clone.processes() == []
+
 
 def test_killed_at_any_step_it_goes_on_where_it_stopped(clone):
     """One folder, killed again and again; a step that is done is never done twice."""
