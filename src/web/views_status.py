@@ -130,5 +130,5 @@ ROUTES = [
     web.route("DELETE", "/api/session", sign_out),
     web.route("GET", "/api/session", show_session),
     web.route("GET", "/api/status", show_status),
-    web.route("GET", "/api/live", stream_live),
+    web.get("/api/live", stream_live, allow_head=False),
 ]

@@ -227,6 +227,8 @@ def test_only_what_is_meant_can_be_asked(browser):
     assert browser.get("/api/nothing").status == 404
     assert browser.get("/nothing").status == 404
     assert browser.get("/api/pause").status == 405
+    assert browser.call("HEAD", "/api/status").status == 200
+    assert browser.call("HEAD", "/api/live").status == 405, "its answer would never end"
 
 
 def test_script_as_an_asset_an_event_or_an_order_id_comes_back_as_json_only(browser, db_conn, page):
