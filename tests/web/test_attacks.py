@@ -117,6 +117,20 @@ def test_a_stream_ends_with_its_session(page):
     stream.close()
 
 
+def test_a_stream_tells_nothing_that_came_after_its_session(page, db_conn):
+    browser = page.browser()
+    stream = browser.stream()
+    stream.wait_for("status")
+    assert browser.call("DELETE", "/api/session").status == 204
+    append_event(
+        db_conn, Event(kind=EventKind.ASSET_EDITED, severity=Severity.INFO, reason="later")
+    )
+    page.site.live.forget()
+    with pytest.raises((EOFError, http.client.IncompleteRead)):
+        stream.wait_for("record")
+    stream.close()
+
+
 def test_sessions_outlive_the_process_and_no_file_holds_a_cookie(page, browser):
     again = Access(page.settings)
     assert again.has_session(browser.cookie)
