@@ -17,41 +17,46 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 Record = TypeVar("Record")
 
+_OURS = {"_cls", "twin", "record", "self", "copy", "restore", "missing"}  # in what is compiled
+
 
 def quick(cls: type[Record]) -> type[Record]:
     """Make the records of a frozen dataclass with slots quicker to make, and ready for `replace`.
 
     Raises:
-        TypeError: a class of which a record is more than its fields.
+        TypeError: a class of which a record is more than its fields, or whose fields cannot all be
+            given by their names.
     """
     specs: tuple[Any, ...] = fields(cls)  # type: ignore[arg-type]
     names = tuple(spec.name for spec in specs)
     is_plain = getattr(cls, "__slots__", ()) == names and cls.__bases__ == (object,)
     is_frozen = cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    if not is_plain or not is_frozen or hasattr(cls, "__post_init__"):
+    is_given = all(spec.init for spec in specs) and _OURS.isdisjoint(names)
+    if not (is_plain and is_frozen and is_given) or hasattr(cls, "__post_init__"):
         raise TypeError(f"{cls.__name__} is no plain frozen dataclass with slots")
     twin = type(cls.__name__, (), {"__slots__": names})
-    scope: dict[str, Any] = {"cls": cls, "twin": twin}
+    scope: dict[str, Any] = {"twin": twin, "missing": MISSING}
     positional: list[str] = []
     named: list[str] = []
     fills: list[str] = []
     for spec in specs:
         name, default, filled = spec.name, spec.default, spec.name
         if spec.default_factory is not MISSING:
-            default, filled = None, f"make_{name}() if {name} is None else {name}"
+            filled = f"make_{name}() if {name} is missing else {name}"
             scope[f"make_{name}"] = spec.default_factory
         scope[f"default_{name}"] = default
-        parameter = name if default is MISSING else f"{name}=default_{name}"
+        is_needed = default is MISSING and spec.default_factory is MISSING
+        parameter = name if is_needed else f"{name}=default_{name}"
         (named if spec.kw_only else positional).append(parameter)
         fills.append(f"record.{name} = {filled}")
     parameters = ", ".join(["_cls", *positional, *(["*", *named] if named else [])])
-    freeze = ["record.__class__ = cls", "return record"]
+    freeze = ["record.__class__ = _cls", "return record"]
     copies = [f"copy.{name} = self.{name}" for name in names]
     values = "".join(f"self.{name}, " for name in names)
     made = (
         _compile(f"__new__({parameters})", ["record = twin()", *fills, *freeze], scope),
         _compile("thawed(self)", ["copy = twin()", *copies, "return copy"], scope),
-        _compile("__reduce__(self)", [f"return restore, (cls, ({values}))"], scope),
+        _compile("__reduce__(self)", [f"return restore, (self.__class__, ({values}))"], scope),
     )
     scope["restore"] = _restore
     for function in made:

@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import subprocess
 import time
@@ -100,9 +101,11 @@ class SideProcess:
     def load_beat(self, settings: Settings, kind: type[B]) -> B | None:
         """The last beat, of whichever process; None when there is none or it is unreadable."""
         try:
-            return kind(**known_fields(kind, load_state(self._beat_path(settings))))
+            beat = kind(**known_fields(kind, load_state(self._beat_path(settings))))
         except TypeError:
             return None
+        is_moment = isinstance(beat.beat_at, int | float) and math.isfinite(beat.beat_at)
+        return beat if is_moment else None
 
     def load_beat_of(self, process: psutil.Process, settings: Settings, kind: type[B]) -> B | None:
         """The last beat of `process`, and of no earlier one with its PID."""

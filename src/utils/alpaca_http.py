@@ -24,7 +24,13 @@ from utils.http_answers import Answer, ExactAnswer
 from utils.http_hosts import Host
 from utils.http_ways import NoAnswer
 from utils.log_events import LogEvent, log_event
-from utils.request_pace import FILE_NAME, AllowanceUsedUp, RequestPace
+from utils.request_pace import (
+    FILE_NAME,
+    SHARE_BESIDE_THE_DAEMON,
+    SHARE_FOR_READS,
+    AllowanceUsedUp,
+    RequestPace,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -77,6 +83,7 @@ class OrderOutcomeUnknown(ExchangeError):
 
 
 _pace = RequestPace()
+_share_for_reads = SHARE_FOR_READS
 _sent = itertools.count()
 _sent_so_far = 0
 
@@ -84,7 +91,13 @@ _sent_so_far = 0
 def pace_requests(run_dir: Path) -> None:
     """From now on every process with this run folder counts the same minute of one account."""
     global _pace
-    _pace = RequestPace(run_dir / FILE_NAME)
+    _pace = RequestPace(run_dir / FILE_NAME, share_for_reads=_share_for_reads)
+
+
+def stand_back() -> None:
+    """The reads of this process are not to make those of the daemon wait. Before its first one."""
+    global _share_for_reads
+    _share_for_reads = SHARE_BESIDE_THE_DAEMON
 
 
 def requests_sent() -> int:

@@ -37,6 +37,9 @@ MINUTE_SECONDS = 60.0
 # orders. Counting by the exchange's own minutes would not do: the end of one and the beginning of
 # the next could add up to twice the allowance.
 SHARE_FOR_READS = 0.8
+# Of what may ask as much as a person can click: what is left is for the daemon's reads, without
+# which it sends no order.
+SHARE_BESIDE_THE_DAEMON = 0.5
 # Reads also wait when the exchange says that no more than this part of its minute is left: it also
 # counts other programs of the user.
 SHARE_KEPT_FOR_ORDERS = 0.1
@@ -58,9 +61,13 @@ class RequestPace:
     Args:
         path: folder and stem of the shared files; without, or while they cannot be used, this
             process counts alone.
+        share_for_reads: of the allowance; reads wait when so much of it was used, by whomever.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, *, share_for_reads: float = SHARE_FOR_READS
+    ) -> None:
+        self._share_for_reads = share_for_reads
         self._lock = threading.Lock()
         self._claims = RequestClaims(path, WINDOW_SECONDS) if path else None
         self._limit_path = path.with_name(LIMIT_FILE_NAME) if path else None
@@ -204,7 +211,7 @@ class RequestPace:
         if not limit:
             return 0.0  # an exchange that does not count
         waits = reads and self._has_begun
-        allowed = max(1, int(limit * SHARE_FOR_READS)) if waits else limit
+        allowed = max(1, int(limit * self._share_for_reads)) if waits else limit
         excess = len(counted) - allowed
         wait_seconds = counted[excess] + WINDOW_SECONDS - now if excess >= 0 else 0.0
         is_low = self._remaining is not None and self._remaining <= limit * SHARE_KEPT_FOR_ORDERS

@@ -21,7 +21,7 @@ from aiohttp import web
 from config import PROJECT_ROOT, Settings
 from operations.refused import Refused
 from runtime.web_page import PAGE, PageBeat, address_of
-from utils.alpaca_http import requests_sent
+from utils.alpaca_http import requests_sent, stand_back
 from utils.log_events import LogEvent, log_event
 from web import (
     changes,
@@ -185,6 +185,7 @@ async def serve(settings: Settings, ready: Callable[[], None]) -> None:
         Refused: it cannot listen.
         OSError: the run folder cannot be written.
     """
+    stand_back()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup

@@ -40,9 +40,9 @@ from operations.refused import Refused
 from strategy.ladder import compute_ladder_usd
 from utils.db_utils import DatabaseError, thread_connection
 from utils.formatting import describe_account, number, usd
-from web.confirm import check_key, make_key
+from web.confirm import Gone
 from web.guards import BODY, Denied, text_of
-from web.site import SITE, Busy, Gone, Site
+from web.site import SITE, Busy, Site
 
 BY = "the page"
 NOTE_SECONDS = 3.0
@@ -97,7 +97,7 @@ def _load(
 
 def _show(site: Site, symbol: str, is_new: bool, changes: Mapping[str, str]) -> dict[str, Any]:
     before, shown = _load(site, symbol, is_new, changes)
-    key = None if shown.refusals else make_key(site.access, "apply", _values(before, shown.asset))
+    key = None if shown.refusals else site.keys.make("apply", _values(before, shown.asset))
     differs = {} if before is None else json_views.changes_json(before, shown.asset)
     return json_views.preview_json(shown) | {"changes": differs, "confirm": key}
 
@@ -111,7 +111,7 @@ def _apply(
         raise Gone(str(error)) from None
     if shown.refusals:
         raise Refused("; ".join(shown.refusals))
-    check_key(site.access, key, "apply", _values(before, shown.asset))
+    site.keys.use(key, "apply", _values(before, shown.asset))
     if before is None:
         saved = asset_changes.save_new_asset(shown.asset, by=BY)
         return {"done": added_text(saved, has_warnings=bool(shown.warnings))}
@@ -156,7 +156,7 @@ def _enable(site: Site, symbol: str, key: str | None) -> dict[str, Any]:
         money = f"up to {usd(compute_ladder_usd(asset))} USD for its whole ladder"
         lines = [f"Let {symbol} buy ({describe_account(settings)}), {money}?", *shown.warnings]
         return asked(site, "enable", lines, facts)
-    check_key(site.access, key, "enable", facts)
+    site.keys.use(key, "enable", facts)
     asset_changes.enable_asset(asset, by=BY)
     return {"done": f"{symbol} is enabled."}
 
@@ -171,7 +171,7 @@ def _disable(site: Site, symbol: str, key: str | None) -> dict[str, Any]:
     if key is None:
         lines = [f"Disable {symbol}: {words}"]
         return asked(site, "disable", lines, facts_of(asset, cycle))
-    check_key(site.access, key, "disable", facts_of(asset, cycle))
+    site.keys.use(key, "disable", facts_of(asset, cycle))
     asset_changes.disable_asset(replace(asset, is_enabled=False), by=BY)
     return {"done": f"{symbol} is disabled: {words}"}
 
@@ -185,7 +185,7 @@ def _open(site: Site, symbol: str, key: str | None) -> dict[str, Any]:
         amount, money = number(asset.base_order_amount), describe_account(settings)
         lines = [f"Open {symbol} with {amount} USD ({money})?"]
         return asked(site, "open", lines, facts_of(asset, cycle))
-    check_key(site.access, key, "open", facts_of(asset, cycle))
+    site.keys.use(key, "open", facts_of(asset, cycle))
     return {"done": open_text(settings, asset, request_open(settings, asset, by=BY))}
 
 
@@ -200,7 +200,7 @@ def facts_of(asset: DcaAsset, cycle: DcaCycle | None) -> dict[str, Any]:
 
 
 def asked(site: Site, action: str, lines: list[str], facts: dict[str, Any]) -> dict[str, Any]:
-    return {"ask": "\n".join(lines), "confirm": make_key(site.access, action, facts)}
+    return {"ask": "\n".join(lines), "confirm": site.keys.make(action, facts)}
 
 
 # Buying as a whole, and alerts

@@ -29,9 +29,9 @@ from utils.alpaca_http import ExchangeError
 from utils.db_utils import DatabaseError, close_thread_connection, thread_connection
 from utils.formatting import describe_account
 from web.changes import BY, asked, changed, facts_of
-from web.confirm import check_key
+from web.confirm import Gone
 from web.guards import BODY, text_of
-from web.site import SITE, Gone, Site
+from web.site import SITE, Site
 
 CLOSE_SECONDS = 60.0  # a sale that takes longer is the daemon's; the request stays
 SHOWN_SECONDS = 8.0  # so long the answer to a close waits for its end
@@ -45,7 +45,7 @@ async def close(request: web.Request) -> web.Response:
     if "confirm" not in request[BODY]:
         lines = plan_lines(plan, describe_account(site.settings), disable=False)
         return web.json_response(asked(site, "close", lines, facts))
-    check_key(site.access, text_of(request, "confirm"), "close", facts)
+    site.keys.use(text_of(request, "confirm"), "close", facts)
     if symbol in site.closing:
         raise Gone(f"{symbol} is being sold already")
     site.closing.add(symbol)

@@ -25,7 +25,8 @@ from utils.db_utils import DatabaseError
 from utils.formatting import cure_of_silence
 from utils.log_events import LogEvent, log_event
 from web.access import TooManyAttempts
-from web.site import SITE, Busy, Gone
+from web.confirm import Gone
+from web.site import SITE, Busy
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from config import Settings
 from utils.ready_threads import ReadyThreads
+from web.confirm import Keys
 from web.journals import Journals
 from web.kept import KeptAnswers
 
@@ -37,10 +38,6 @@ class Busy(Exception):
     """Too much waits already, or it took too long."""
 
 
-class Gone(Exception):
-    """What was shown is no longer so: show it again."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Site:
     """Of one process that serves the page."""
@@ -53,6 +50,7 @@ class Site:
     origins: frozenset[str]
     served_since: datetime
     version: str
+    keys: Keys = field(default_factory=Keys)
     journals: Journals = field(default_factory=Journals)
     kept: KeptAnswers = field(default_factory=KeptAnswers)
     body_seconds: float = BODY_SECONDS

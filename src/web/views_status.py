@@ -105,12 +105,14 @@ async def stream_live(request: web.Request) -> web.StreamResponse:
         with contextlib.suppress(TimeoutError):  # it is told that it is gone
             picture = await live.picture()
             await _write(answer, f"event: status\ndata: {picture.text}\n\n")
-        while not viewer.is_left and site.access.has_session(cookie):
+        while not viewer.is_left:
             try:
                 async with asyncio.timeout(site.comment_seconds):
                     text = await viewer.messages.get()
             except TimeoutError:
                 text = ": still here\n\n"
+            if not site.access.has_session(cookie):  # it may have ended while nothing came
+                break
             await _write(answer, text)
     except (ConnectionError, TimeoutError):
         pass  # it has gone, or takes nothing
@@ -130,5 +132,5 @@ ROUTES = [
     web.route("DELETE", "/api/session", sign_out),
     web.route("GET", "/api/session", show_session),
     web.route("GET", "/api/status", show_status),
-    web.route("GET", "/api/live", stream_live),
+    web.get("/api/live", stream_live, allow_head=False),
 ]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from caretaker_process import run_script
 from caretakers.plans.side_keeper import MAX_BEAT_SECONDS, SideSnapshot, Step, plan_side
+from caretakers.side_keeper import take_side_snapshot
 from config import get_settings, reset_settings
 from daemon_process import wait_until
 from runtime.daemon_process import is_gone
 from runtime.operator_flags import STOPPED, set_flag
 from runtime.telegram_poller import find_poller, load_beat_of
+from runtime.web_page import PAGE, PageBeat
 from telegram_server import TelegramServer
 
 RUNS = SideSnapshot(is_wanted=True, process_age_seconds=300.0, beat_age_seconds=1.0)
@@ -38,6 +41,16 @@ RUNS = SideSnapshot(is_wanted=True, process_age_seconds=300.0, beat_age_seconds=
 def test_the_plan_follows_from_the_token_the_process_and_its_last_beat(snapshot, step):
     plan = plan_side(snapshot, "TELEGRAM_TOKEN")
     assert (plan and plan[0]) == step
+
+
+@pytest.mark.parametrize("moment", ["soon", None, [], float("nan"), float("inf")])
+def test_a_sign_of_life_that_is_garbage_is_none_and_ends_no_run(bot_environment, moment):
+    settings, process = get_settings(), psutil.Process()
+    beat = PAGE.first_beat(settings, PageBeat)
+    PAGE.save_beat(settings, beat)
+    assert take_side_snapshot(PAGE, process, settings).beat_age_seconds < 60
+    PAGE.save_beat(settings, replace(beat, beat_at=moment))
+    assert take_side_snapshot(PAGE, process, settings).beat_age_seconds is None
 
 
 def running():

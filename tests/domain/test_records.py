@@ -48,6 +48,22 @@ def test_what_a_default_makes_is_its_own():
     assert one.notes is not other.notes
 
 
+def test_nothing_that_is_given_is_taken_for_nothing_given():
+    assert Point(1, notes=None).notes is None
+
+
+def test_of_a_class_that_inherits_it_is_a_record_of_that_class():
+    class Derived(Point):
+        __slots__ = ()
+
+    made = Derived(1, z=7)
+    for record in (made, replace(made, x=2), copy.copy(made)):
+        assert type(record) is Derived
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            record.x = 3
+    assert replace(made, x=2).z == 7
+
+
 def test_it_is_frozen_after_it_was_made_and_after_it_was_changed():
     for record in (a_cycle(), replace(a_cycle(), id=7), copy.copy(a_cycle())):
         assert type(record) is DcaCycle
@@ -102,6 +118,14 @@ def test_only_a_plain_frozen_dataclass_with_slots_can_be_quick():
     class Loose:
         x: int
 
-    for cls in (WithDict, Checked, Derived, Loose):
+    @dataclass(frozen=True, slots=True)
+    class Computed:
+        x: int = field(init=False, default=1)
+
+    @dataclass(frozen=True, slots=True)
+    class NamedAsOurs:
+        record: int
+
+    for cls in (WithDict, Checked, Derived, Loose, Computed, NamedAsOurs):
         with pytest.raises(TypeError):
             quick(cls)

@@ -150,6 +150,22 @@ def test_an_order_waits_for_no_read_and_goes_out_until_the_whole_allowance_is_us
     take(pace, 200, reads=False)
 
 
+def test_what_stands_beside_the_daemon_waits_before_the_daemon_does(clock, path, monkeypatch):
+    monkeypatch.setattr(alpaca_http, "_pace", alpaca_http._pace)
+    monkeypatch.setattr(alpaca_http, "_share_for_reads", alpaca_http._share_for_reads)
+    daemon = RequestPace(path)
+    alpaca_http.stand_back()
+    alpaca_http.pace_requests(path.parent)
+    page = alpaca_http._pace
+    take(page, ALL // 2)
+    with pytest.raises(AllowanceUsedUp):
+        page.take(reads=True)
+    clock.slept.clear()
+    take(daemon, READS - ALL // 2)
+    take(page, 1, reads=False)
+    assert not clock.slept, "the daemon's reads did not wait, nor does an order of the page"
+
+
 def test_reads_leave_the_rest_of_the_exchanges_own_minute_to_orders(clock, path):
     pace = RequestPace(path)
     pace.take(reads=True)

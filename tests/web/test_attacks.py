@@ -117,6 +117,20 @@ def test_a_stream_ends_with_its_session(page):
     stream.close()
 
 
+def test_a_stream_tells_nothing_that_came_after_its_session(page, db_conn):
+    browser = page.browser()
+    stream = browser.stream()
+    stream.wait_for("status")
+    assert browser.call("DELETE", "/api/session").status == 204
+    append_event(
+        db_conn, Event(kind=EventKind.ASSET_EDITED, severity=Severity.INFO, reason="later")
+    )
+    page.site.live.forget()
+    with pytest.raises((EOFError, http.client.IncompleteRead)):
+        stream.wait_for("record")
+    stream.close()
+
+
 def test_sessions_outlive_the_process_and_no_file_holds_a_cookie(page, browser):
     again = Access(page.settings)
     assert again.has_session(browser.cookie)
@@ -227,6 +241,8 @@ def test_only_what_is_meant_can_be_asked(browser):
     assert browser.get("/api/nothing").status == 404
     assert browser.get("/nothing").status == 404
     assert browser.get("/api/pause").status == 405
+    assert browser.call("HEAD", "/api/status").status == 200
+    assert browser.call("HEAD", "/api/live").status == 405, "its answer would never end"
 
 
 def test_script_as_an_asset_an_event_or_an_order_id_comes_back_as_json_only(browser, db_conn, page):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -14,6 +15,8 @@ from operations.asset_changes import save_new_asset
 from operations.asset_input import build_asset, read_defaults
 from runtime.operator_flags import is_paused
 from utils.db_utils import execute_query
+from web import confirm
+from web.confirm import Gone, Keys
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +66,54 @@ def test_what_has_changed_since_it_was_shown_must_be_shown_again(browser, asset,
     assert (answer.status, now(db_conn).take_profit_percent) == (409, Decimal(3))
     other = wanted | {"changes": {"take_profit": "9"}, "confirm": key}
     assert browser.post("/api/apply", other).status == 409, "a key is of what it was made for"
+
+
+@pytest.mark.parametrize("action", ["disable", "open"])
+def test_a_double_click_and_a_request_that_is_sent_again_do_it_once(
+    browser, asset, db_conn, action
+):
+    execute_query("UPDATE dca_assets SET start_mode = 'manual'", db_conn=db_conn)
+    before = len(get_events(db_conn))
+    question = browser.post(f"/api/assets/{action}", {"symbol": "BTC/USD"}).body
+    confirmed = {"symbol": "BTC/USD", "confirm": question["confirm"]}
+    with ThreadPoolExecutor(6) as clicks:
+        calls = [clicks.submit(browser.post, f"/api/assets/{action}", confirmed) for _ in range(6)]
+        assert sorted(call.result().status for call in calls)[:2] == [200, 409]
+    assert len(get_events(db_conn)) == before + 1
+
+
+def test_a_key_is_good_once_even_where_all_is_again_as_it_was(browser, asset, db_conn):
+    def wanted(percent):
+        changes = {"symbol": "BTC/USD", "is_new": False, "changes": {"take_profit": percent}}
+        return changes | {"confirm": browser.post("/api/preview", changes).body["confirm"]}
+
+    first = wanted("2.5")
+    assert browser.post("/api/apply", first).status == 200
+    assert browser.post("/api/apply", wanted("1.2")).status == 200
+    assert browser.post("/api/apply", first).status == 409
+    assert now(db_conn).take_profit_percent == Decimal("1.2")
+
+
+def test_a_key_is_of_its_action_its_facts_and_its_process_and_not_for_long(monkeypatch):
+    """A process that was started again may trade another account than the one that was shown."""
+    keys, facts = Keys(), {"id": 1, "base": Decimal(20)}
+    key = keys.make("open", facts)
+    for others, action, changed in (
+        (Keys(), "open", facts),
+        (keys, "close", facts),
+        (keys, "open", facts | {"base": Decimal(21)}),
+    ):
+        with pytest.raises(Gone):
+            others.use(key, action, changed)
+    for wrong in ("", ".", "1", f"0{key}", f"{key}0", key.upper(), key.partition(".")[2], "\ud800"):
+        with pytest.raises(Gone):
+            keys.use(wrong, "open", facts)
+    keys.use(key, "open", facts)
+    with pytest.raises(Gone):
+        keys.use(key, "open", facts)
+    monkeypatch.setattr(confirm, "GOOD_SECONDS", -1)
+    with pytest.raises(Gone):
+        keys.use(keys.make("open", facts), "open", facts)
 
 
 def test_what_the_scripts_refuse_has_no_key(browser, asset, db_conn):
