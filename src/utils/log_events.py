@@ -120,7 +120,7 @@ class LogEvent(StrEnum):
     QUOTE_MALFORMED = "quote.malformed", _DEBUG, "a quote that cannot be read: dropped"
     WORKER_FAILED = "worker.failed", _ERROR, "a bug of the program while an order was decided; the next quote tries again", "report the traceback"
     # Requests, database, mail.
-    REQUESTS_PAUSED = "requests.paused", _WARNING, "daemon and caretakers together have used 80 % of the 200 requests of a minute (the page waits at 50 %), or the exchange says that few are left; reads wait, orders do not"
+    REQUESTS_PAUSED = "requests.paused", _WARNING, "daemon and caretakers together have used 80 % of the 200 requests of a minute (the page waits at 50 %), or the exchange says that few are left; reads wait, orders do not. Said at most once a minute"
     REQUESTS_COUNTED_ALONE = "requests.counted_alone", _WARNING, "`run/requests.*`, where all processes count their requests together, cannot be used (`reason`): each counts alone", "check the run folder's disk and permissions"
     READ_REPEATED = "read.repeated", _DEBUG, "a read failed and is repeated"
     STATEMENT_REPEATED = "statement.repeated", _DEBUG, "the connection to the database was found lost by a statement that only reads; it is run again on a new one"

@@ -76,6 +76,7 @@ class RequestPace:
         self._remaining: int | None = None
         self._resets_at = 0.0  # monotonic, too: a wrong wall clock must hold nobody back
         self._has_begun = False
+        self._told_at = -MINUTE_SECONDS  # when it was last said that reads wait
         self._is_alone = False
         self._alone_until = 0.0
 
@@ -88,15 +89,21 @@ class RequestPace:
                 allowance went out in the last minute. Nothing was counted.
         """
         deadline = time.monotonic() + (MAX_WAIT_SECONDS if reads else 0.0)
-        is_alerted = False
         while wait_seconds := self._try(reads):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise AllowanceUsedUp("this minute's requests are used up")
-            if not is_alerted:
-                is_alerted = True
-                log_event(log, LogEvent.REQUESTS_PAUSED, seconds=round(wait_seconds, 1))
+            self._tell(wait_seconds)
             time.sleep(min(wait_seconds, left))  # the moment is known: there is nothing to await
+
+    def _tell(self, wait_seconds: float) -> None:
+        """Once a minute: a busy minute makes every read wait, and says so once."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._told_at < MINUTE_SECONDS:
+                return
+            self._told_at = now
+        log_event(log, LogEvent.REQUESTS_PAUSED, seconds=round(wait_seconds, 1))
 
     def learn(self, headers: Mapping[str, Any] | Message) -> None:
         """Note what an answer says of the exchange's own minute; nonsense is ignored."""

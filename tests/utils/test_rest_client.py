@@ -275,6 +275,11 @@ def test_reads_pause_when_the_minute_is_nearly_used_up_and_posts_do_not(canned, 
     assert time.monotonic() - began >= 0.9
     fetch_account_id(client)
     assert pauses() == 1
+    say_remaining("20", 1.0)
+    fetch_account_id(client)
+    say_remaining("199", 60)
+    fetch_account_id(client)
+    assert pauses() == 1, "a busy minute says so once"
 
 
 def test_a_proxy_of_the_machine_is_not_asked_for_loopback(client, exchange, monkeypatch):
