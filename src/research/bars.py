@@ -74,6 +74,8 @@ class BarWalk:
         self.scale = Scale.of(bars.step, trader.rules.price_increment, spread_percent)
         self.at = 0
         self._extremes = Extremes(bars.lows, bars.highs)
+        if self.count:
+            trader.highest_ask = self.scale.usd(self.scale.ask(int(bars.highs.max())))
         self._levels: tuple[object, _Levels] | None = None
 
     @property

@@ -69,6 +69,8 @@ class QuoteWalk:
         self.at = 0
         self._extremes = Extremes(quotes.asks, quotes.bids)
         self._bids = Extremes(quotes.bids, quotes.bids)
+        if self.count:
+            trader.highest_ask = int(quotes.asks.max()) * quotes.step
 
     @property
     def count(self) -> int:

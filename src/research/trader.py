@@ -85,7 +85,8 @@ class SimulatedTrader:
     """The state of one asset and its journal. `on_quote` is what the daemon does with a quote.
 
     `opens`: when the user asks for a cycle to be opened, the next one last. `find_limit`: the limit
-    that keeps a buy back at this bid, if any; None: there are no limits.
+    that keeps a buy back at this bid, if any; None: there are no limits. `highest_ask`: of all the
+    prices that will come; None: not known.
     """
 
     rules: AssetRules
@@ -97,6 +98,7 @@ class SimulatedTrader:
     opens: list[datetime] = field(default_factory=list)
     find_limit: FindLimit | None = None
     held_back: HeldBack | None = None
+    highest_ask: Decimal | None = None
     track: ExitTrack = field(init=False)
     follows_quotes: bool = field(init=False)  # a trail or a stop loss asks for each of them
     _seen: TradingState = field(init=False)  # the state with what the quotes say of it
@@ -148,8 +150,9 @@ class SimulatedTrader:
         amount_usd = min(compute_buy_usd(self._seen, purpose), MAXIMUM_ORDER_USD)
         # Rounded down, an order leaves less than one step of its coins unspent, and never half.
         unspent_usd = amount_usd / 2
-        if price.is_finite():
-            step_usd = self.rules.min_trade_increment * (price + self.rules.price_increment)
+        highest = price if price.is_finite() else self.highest_ask
+        if highest is not None:
+            step_usd = self.rules.min_trade_increment * (highest + self.rules.price_increment)
             unspent_usd = min(unspent_usd, step_usd)
         return self.account.cash_usd <= amount_usd - unspent_usd
 

@@ -17,7 +17,7 @@ from domain.cycle import CycleStatus
 from domain.market import AssetRules
 from domain.orders import Side
 from research.account import SimulatedAccount
-from research.bars import Bars, PathChoice
+from research.bars import Bars, BarWalk, PathChoice
 from research.quotes import Quotes
 from research.simulate import SimulatedMarket, simulate
 from research.trader import SimulatedTrader
@@ -170,6 +170,16 @@ def test_cash_that_is_used_up_buys_nothing_until_a_sale_brings_some():
     assert purposes[:1] == ["base"]
     assert "safety" not in purposes
     assert "the cash is used up" in [one.why for one in outcome.assets[0].refusals]
+
+
+def test_a_base_order_that_can_never_be_paid_is_not_tried_in_each_bar():
+    """A stop loss may leave so little: years of bars would each be walked to refuse it."""
+    account = SimulatedAccount(D(60), D(0))
+    trader = SimulatedTrader.begin(an_asset(base_order_amount=D(100)), RULES, account)
+    walk = BarWalk(trader, bars_of(100, 90, 110), PathChoice.PESSIMISTIC, D(0))
+    walk.walk(0)
+    assert [one.why for one in trader.refusals] == ["the cash is used up"]
+    assert walk.find_next() == walk.count
 
 
 def test_two_assets_share_the_cash_in_the_order_of_time_and_then_as_given():
