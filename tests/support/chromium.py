@@ -189,7 +189,13 @@ class Page:
         self._click(f"document.querySelector({json.dumps(selector)})", selector)
 
     def _click(self, find: str, what: str) -> None:
-        place = self.until(lambda: self.run(_PLACE_OF % find), WAIT_SECONDS, f"to click: {what}")
+        self.until(lambda: self._press(find), WAIT_SECONDS, f"to click: {what}")
+
+    def _press(self, find: str) -> bool:
+        """Whether it was hit: the page may have moved it between a look and the press."""
+        if not (place := self.run(_PLACE_OF % find)):
+            return False
+        self.run(_NOTE_HIT % find)
         x, y = place
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             button = "none" if kind == "mouseMoved" else "left"
@@ -197,6 +203,7 @@ class Page:
             self.ask(
                 "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=count
             )
+        return bool(self.run("window.hasMissed !== true"))
 
     def fill(self, selector: str, text: str) -> None:
         """Replace what stands in a field, by typing."""
@@ -241,6 +248,13 @@ class Page:
 
 
 # Scrolled to, still, and with nothing above it: as a finger would find it.
+_NOTE_HIT = """(() => {
+  window.hasMissed = true;
+  document.addEventListener("click", (event) => {
+    const one = %s;
+    window.hasMissed = !(one && one.contains(event.target));
+  }, { once: true, capture: true });
+})()"""
 _PLACE_OF = """
 (async () => {
   const one = %s;
