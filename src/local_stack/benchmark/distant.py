@@ -1,8 +1,8 @@
 """The section `network`: orders with 20 ms and TLS between bot and exchange, in round trips.
 
-Also the first order after idling: three of each client wait, one for each kind of order, while
-quotes that cross nothing go on coming. The exchange closes what asks nothing for a minute, as load
-balancers do.
+Also the first order after idling: a few of each client wait for each kind of order, for a process
+has one first order only, while quotes that cross nothing go on coming. The exchange closes what
+asks nothing for a minute, as load balancers do.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ ROUND_TRIP_SECONDS = 0.020
 LOAD_BALANCER_SECONDS = 60.0
 ROUND_TRIP = "one round trip"
 PINGS = 10
+FIRST_ORDERS = 5  # of each kind, by each client
 # Round trips, and the milliseconds that may come on top.
 ALLOWED = {Step.BASE: (2, 5.0), Step.SAFETY: (1, 3.0), Step.TAKE_PROFIT: (2, 5.0)}
 
@@ -70,9 +71,9 @@ async def measure_network(lab: Lab, checkouts: Sequence[Checkout], plan: Benchma
         _add(section, samples, round_trips, checkouts[0].name)
         if plan.idle_seconds:
             samples = await _after_idling(lab, checkouts, line, plan.idle_seconds)
-            once = Series(ROUND_TRIP, "ms", (round_trips.rounds[0],))
+            round_trips = await _round_trips(line, traders[0].client.account.key, FIRST_ORDERS)
             when = f" after {plan.idle_seconds:g} s"
-            _add(section, samples, once, checkouts[0].name, when)
+            _add(section, samples, round_trips, checkouts[0].name, when)
         return section
     finally:
         lab.exchange.idle_seconds = None
@@ -120,12 +121,15 @@ def _ask(
 async def _after_idling(
     lab: Lab, checkouts: Sequence[Checkout], line: Line, idle_seconds: float
 ) -> Samples:
-    waiting = {step: _make(lab, checkouts, line, FLOOR) for step in Step}
-    traders = [trader for ones in waiting.values() for trader in ones]
+    waiting = [
+        {step: _make(lab, checkouts, line, FLOOR) for step in Step} for _ in range(FIRST_ORDERS)
+    ]
+    traders = [trader for one in waiting for waits in one.values() for trader in waits]
     await lab.start([trader.client for trader in traders])
     symbol = SYMBOLS[0]
-    for trader in waiting[Step.SAFETY] + waiting[Step.TAKE_PROFIT]:
-        await trader.take(Step.BASE, symbol)
+    for one in waiting:
+        for trader in one[Step.SAFETY] + one[Step.TAKE_PROFIT]:
+            await trader.take(Step.BASE, symbol)
     deadline = time.monotonic() + idle_seconds
     while (left := deadline - time.monotonic()) > 0:
         lab.report(f"network: idling for {left:.0f} s")
@@ -133,9 +137,11 @@ async def _after_idling(
             trader.send_harmless(symbol)
         await asyncio.sleep(min(1.0, left))  # the market goes on meanwhile
     samples = Samples(list(dict.fromkeys(trader.client.name for trader in traders)))
-    for step, ones in waiting.items():
-        for trader in ones:
-            order_ms, _ = await trader.take(step, symbol)
-            samples.add(step, trader.client.name, order_ms)
+    for one in waiting:
+        samples.begin_round()
+        for step, waits in one.items():
+            for trader in waits:
+                order_ms, _ = await trader.take(step, symbol)
+                samples.add(step, trader.client.name, order_ms)
     lab.stop_clients()
     return samples

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.events import LASTING_KINDS, EventKind, Severity
+from domain.events import LASTING_KINDS, Severity
 from domain.rows import Row, utc_from_db
 from local_stack.audit.invariants import Violation
 
@@ -73,7 +73,7 @@ def _ended(story: AlertStory, end: str, at: datetime) -> AlertStory:
 
 
 def find_unended(events: Iterable[Row]) -> list[Violation]:
-    """The alerts that should be over by now: one that lasts an hour at least is not."""
+    """The alerts that should be over by now."""
     return [
         Violation(
             rule="every alert ends",
@@ -81,7 +81,7 @@ def find_unended(events: Iterable[Row]) -> list[Violation]:
             cycle_id=one.cycle_id,
         )
         for one in trace_alerts(events)
-        if one.lasts and one.end is None and one.kind != EventKind.POSITIONS_DOUBTED
+        if one.lasts and one.end is None
     ]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 
+from domain.events import EventKind, Severity
 from domain.market import AssetRules
 from local_stack.audit.entries import find_buys_in_a_pause, find_unrequested_cycles
 from local_stack.audit.holdings import find_blocking_coins, find_touched_holdings, find_unreported
@@ -50,6 +51,12 @@ RECOVERY_SECONDS = 90.0  # a bound for the worst: no daemon, or one that never s
 ALIVE_SECONDS = 60.0
 REPORT_SECONDS = 60.0
 ALERT_SECONDS = 90.0
+_LET_ALL_TRADE = (
+    "UPDATE dca_assets SET is_enabled = TRUE",
+    "UPDATE dca_events SET created_at = created_at - INTERVAL 1 HOUR"
+    f" WHERE kind = '{EventKind.POSITION_GONE}' AND severity = '{Severity.ERROR}'"
+    " AND created_at > UTC_TIMESTAMP(6) - INTERVAL 1 HOUR",
+)
 
 
 @dataclass(slots=True)
@@ -89,7 +96,7 @@ class Chaos:
             if self.figures.violations:
                 return
             self._sell_blocking_coins()
-            self._enable_stopped()
+            self._let_all_trade()
             self.stack.exchange.control("market", paused=False)
             self._phase = f"lull {number} of {len(storms)}"
             self._lull(chance)
@@ -246,12 +253,13 @@ class Chaos:
             self.stack.exchange.control("balance", unit=symbol, add=f"-{qty:f}")
             self.sold_by_hand.append((symbol, -qty))
 
-    def _enable_stopped(self) -> None:
-        """As the user does after a stop loss has disabled an asset."""
+    def _let_all_trade(self) -> None:
+        """As the user does after a stop loss has disabled an asset; and the hour has passed in
+        which consistency_checker ends no third cycle in error.
+        """
         with self.stack.connection() as connection:
-            execute_query(
-                "UPDATE dca_assets SET is_enabled = TRUE", commit=True, db_conn=connection
-            )
+            for statement in _LET_ALL_TRADE:
+                execute_query(statement, commit=True, db_conn=connection)
 
     def _check(self, found: Iterable[Violation]) -> None:
         self.figures.checks += 1
@@ -283,6 +291,7 @@ class Chaos:
             found = find_unended(self.records.events)
             if found:
                 self._sell_blocking_coins()
+                self._let_all_trade()
             return not found
 
         self._tick_until(have_ended, ALERT_SECONDS)
@@ -293,6 +302,7 @@ class Chaos:
         before = self._count_orders()
 
         def trades() -> bool:
+            self._let_all_trade()
             self.faults.open_waiting_cycles()
             return self.stack.is_trading() and self._count_orders() > before
 
