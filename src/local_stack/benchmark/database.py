@@ -131,4 +131,6 @@ def start_server(folder: Path) -> PrivateMariaDB:
     """Raises MariaDBError with one line."""
     server = PrivateMariaDB(folder / "mariadb")
     server.start()
+    with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SET GLOBAL max_connections = 1000")  # many bots use it at once
     return server

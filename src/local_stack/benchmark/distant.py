@@ -70,8 +70,7 @@ async def measure_network(lab: Lab, checkouts: Sequence[Checkout], plan: Benchma
         lab.stop_clients()
         _add(section, samples, round_trips, checkouts[0].name)
         if plan.idle_seconds:
-            samples = await _after_idling(lab, checkouts, line, plan.idle_seconds)
-            round_trips = await _round_trips(line, traders[0].client.account.key, FIRST_ORDERS)
+            samples, round_trips = await _after_idling(lab, checkouts, line, plan.idle_seconds)
             when = f" after {plan.idle_seconds:g} s"
             _add(section, samples, round_trips, checkouts[0].name, when)
         return section
@@ -120,12 +119,16 @@ def _ask(
 
 async def _after_idling(
     lab: Lab, checkouts: Sequence[Checkout], line: Line, idle_seconds: float
-) -> Samples:
+) -> tuple[Samples, Series]:
+    """The orders, and the round trips of the same moments."""
     waiting = [
         {step: _make(lab, checkouts, line, FLOOR) for step in Step} for _ in range(FIRST_ORDERS)
     ]
-    traders = [trader for one in waiting for waits in one.values() for trader in waits]
-    await lab.start([trader.client for trader in traders])
+    traders = []
+    for one in waiting:  # not all at once: they would wait for each other
+        starting = [trader for waits in one.values() for trader in waits]
+        await lab.start([trader.client for trader in starting])
+        traders += starting
     symbol = SYMBOLS[0]
     for one in waiting:
         for trader in one[Step.SAFETY] + one[Step.TAKE_PROFIT]:
@@ -137,11 +140,13 @@ async def _after_idling(
             trader.send_harmless(symbol)
         await asyncio.sleep(min(1.0, left))  # the market goes on meanwhile
     samples = Samples(list(dict.fromkeys(trader.client.name for trader in traders)))
+    trips: list[tuple[float, ...]] = []
     for one in waiting:
         samples.begin_round()
+        trips += (await _round_trips(line, traders[0].client.account.key, 1)).rounds
         for step, waits in one.items():
             for trader in waits:
                 order_ms, _ = await trader.take(step, symbol)
                 samples.add(step, trader.client.name, order_ms)
     lab.stop_clients()
-    return samples
+    return samples, Series(ROUND_TRIP, "ms", tuple(trips))
