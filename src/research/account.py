@@ -12,7 +12,7 @@ from decimal import Decimal
 from domain.orders import Side
 from strategy.fees import compute_coin_fee, compute_usd_fee
 
-_NONE = Decimal(0)
+_NONE, _BUY = Decimal(0), Side.BUY
 
 
 @dataclass(slots=True, eq=False)
@@ -38,13 +38,13 @@ class SimulatedAccount:
 
     def fill(self, symbol: str, side: Side, qty: Decimal, price: Decimal) -> None:
         """Book one whole fill of `qty` coins at `price` USD."""
-        held = self.held(symbol)
-        if side is Side.BUY:
-            self.cash_usd -= qty * price
+        held, usd = self.held(symbol), qty * price
+        if side is _BUY:
+            self.cash_usd -= usd
             self.coins[symbol] = held + qty - compute_coin_fee(qty, self.fee_rate)
         else:
             fee_usd = compute_usd_fee(qty, price, self.fee_rate)
-            self.cash_usd += qty * price - fee_usd
+            self.cash_usd += usd - fee_usd
             self.fees_usd += fee_usd
             self.coins[symbol] = held - qty
         self.version += 1

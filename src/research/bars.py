@@ -15,10 +15,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.cycle import CycleStatus
 from domain.records import quick
 from research.price_path import NO_HIGH, NO_LOW, Extremes, Integers, Scale
 from research.trader import SimulatedTrader, TraderMoment
-from strategy.triggers import ANY_PRICE
+from strategy.triggers import ANY_PRICE, Triggers
+
+_COOLDOWN = CycleStatus.COOLDOWN
 
 
 class PathChoice(StrEnum):
@@ -56,8 +59,10 @@ class _Levels:
     drop: int
     rise: int
     buys_at_any_price: bool
+    cools_down: bool
     low: int  # the same as prices in steps, for the search
     high: int
+    over: int | None  # the bar by which what the trader waits for came by itself
 
     def matter_at(self, bid: int, ask: int) -> bool:
         """Whether there is something to decide at these prices."""
@@ -76,7 +81,6 @@ class BarWalk:
         self._extremes = Extremes(bars.lows, bars.highs)
         if self.count:
             trader.highest_ask = self.scale.usd(self.scale.ask(int(bars.highs.max())))
-        self._levels: tuple[object, _Levels] | None = None
 
     @property
     def count(self) -> int:
@@ -94,24 +98,24 @@ class BarWalk:
 
     def find_next(self) -> int:
         """The next bar in which something happens; `count` where nothing does any more."""
-        found = self._search(self._current_levels())
-        if (wait := self._wait_ends_at()) is not None:
-            # A whole number: a float would make floats of the whole column first.
-            over = int(self.bars.starts.searchsorted(math.ceil(wait)))
-            found = min(found, max(over, self.at))
-        return found
+        levels = self._current_levels()
+        found = self._search(levels)
+        return found if levels.over is None else min(found, max(levels.over, self.at))
 
-    def _wait_ends_at(self) -> float | None:
-        """Seconds since 1970: when what the trader waits for comes by itself, such as the end of a
-        cooldown, or the time of a stop loss is over.
+    def _find_end_of_wait(self) -> int | None:
+        """The bar by which a cooldown is over, or the time of a stop loss; None: nothing of the
+        kind comes by itself.
         """
         trader = self.trader
         wakes_at = trader.wakes_at
         wake = None if wakes_at is None else wakes_at.timestamp()
-        if trader.triggers.stop_at_or_below is None or trader.track.below_since is None:
-            return wake
-        due = trader.track.below_since + trader.state.asset.stop_loss_seconds
-        return due if wake is None else min(wake, due)
+        if trader.triggers.stop_at_or_below is not None and trader.track.below_since is not None:
+            due = trader.track.below_since + trader.state.asset.stop_loss_seconds
+            wake = due if wake is None else min(wake, due)
+        if wake is None:
+            return None
+        # A whole number: a float would make floats of the whole column first.
+        return int(self.bars.starts.searchsorted(math.ceil(wake)))
 
     def _search(self, levels: _Levels) -> int:
         if levels.buys_at_any_price:
@@ -121,10 +125,19 @@ class BarWalk:
         return self._extremes.find(self.at, levels.low, levels.high)
 
     def _current_levels(self) -> _Levels:
+        """Asked for at every price: kept until the trader stands elsewhere. Where it buys nothing
+        they depend on what others trade as well.
+        """
         trader = self.trader
-        triggers, refused = trader.triggers, trader.buys_nothing
-        if self._levels is not None and self._levels[0] is triggers and not refused:
-            return self._levels[1]
+        levels: _Levels | None = trader.kept
+        if levels is None:
+            refused = trader.buys_nothing
+            levels = self._compute_levels(trader.triggers, refused=refused)
+            trader.kept = None if refused else levels
+        return levels
+
+    def _compute_levels(self, triggers: Triggers, *, refused: bool) -> _Levels:
+        trader = self.trader
         scale, price = self.scale, triggers.buy_at_or_below
         any_price = price == ANY_PRICE and not refused
         buy, low = NO_LOW, NO_LOW
@@ -151,9 +164,8 @@ class BarWalk:
             low = max(low, scale.steps_with_bid_to(drop))
         highest = min(sell, rise)
         high = NO_HIGH if highest == NO_HIGH else scale.steps_with_bid_from(highest)
-        levels = _Levels(buy, sell, drop, rise, any_price, low, high)
-        self._levels = None if refused else (triggers, levels)
-        return levels
+        cools_down, over = trader.state.cycle.status is _COOLDOWN, self._find_end_of_wait()
+        return _Levels(buy, sell, drop, rise, any_price, cools_down, low, high, over)
 
     def walk(self, number: int) -> None:
         """All that happens in this bar; the next one comes after it."""
@@ -265,10 +277,13 @@ class BarWalk:
         """At one price, until nothing more is asked for at it. False: what was is refused."""
         trader, usd = self.trader, self.scale.usd
         while True:
-            trader.end_cooldown(now)
+            levels = self._current_levels()
+            if levels.cools_down:
+                trader.end_cooldown(now)
+                levels = self._current_levels()
             if trader.follows_quotes:
                 trader.reach_peak(usd(bid))
-            levels = self._current_levels()
+                levels = self._current_levels()
             if not levels.matter_at(bid, ask):
                 return True
             before = trader.track

@@ -8,7 +8,7 @@ few microseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ Integers = npt.NDArray[np.int64]
 BLOCK = 256
 GROUP = 64  # blocks
 NO_LOW, NO_HIGH = -1, np.iinfo(np.int64).max
+_TRUE = b"\x01"
 
 
 class Extremes:
@@ -70,11 +71,13 @@ class Extremes:
 
     def _find_within(self, start: int, end: int, low_level: int, high_level: int) -> int:
         """-1 where there is none."""
-        hits = self.low[start:end] <= low_level
+        # As bytes: looking for the first True among so few takes half as long as argmax does.
+        found = (self.low[start:end] <= low_level).tobytes().find(_TRUE)
         if high_level != NO_HIGH:
-            hits |= self.high[start:end] >= high_level
-        first = int(hits.argmax())
-        return start + first if hits[first] else -1
+            end = min(end, start + found) if found >= 0 else end
+            higher = (self.high[start:end] >= high_level).tobytes().find(_TRUE)
+            found = found if higher < 0 else higher
+        return found if found < 0 else start + found
 
 
 def _reduced(low: Integers, high: Integers, size: int) -> tuple[Integers, Integers]:
@@ -93,7 +96,8 @@ class Scale:
     The ask is rounded up and the bid down: never better than the market.
     """
 
-    unit: Decimal
+    places: int
+    unit: Decimal  # 10 ** -places
     steps: int  # units in one step
     above: int  # ask = price x above / whole
     below: int  # bid = price x below / whole
@@ -104,9 +108,10 @@ class Scale:
         """Raises ValueError for a spread that leaves no bid."""
         if not 0 <= spread_percent < 200:
             raise ValueError("a spread is at least 0 and below 200 percent")
-        unit = min(WIRE_STEP, step, price_increment)
+        places = max(-int(one.as_tuple().exponent) for one in (WIRE_STEP, step, price_increment))
+        unit = Decimal(1).scaleb(-places)
         numerator, whole = (spread_percent / 200).as_integer_ratio()
-        return cls(unit, int(step / unit), whole + numerator, whole - numerator, whole)
+        return cls(places, unit, int(step / unit), whole + numerator, whole - numerator, whole)
 
     def ask(self, price: int) -> int:
         """Units of the ask at a price of so many steps: up."""
@@ -126,11 +131,13 @@ class Scale:
 
     def units_down(self, price: Decimal) -> int:
         """The highest ask in units that is at or below `price`."""
-        return int(WIDE.divide(price, self.unit).to_integral_value(ROUND_FLOOR, WIDE))
+        return int(WIDE.scaleb(price, self.places))  # what is below one unit is cut off
 
     def units_up(self, price: Decimal) -> int:
         """The lowest bid in units that is at or above `price`."""
-        return int(WIDE.divide(price, self.unit).to_integral_value(ROUND_CEILING, WIDE))
+        units = WIDE.scaleb(price, self.places)
+        whole = int(units)
+        return whole + (units > whole)
 
     def steps_with_ask_to(self, ask: int) -> int:
         """The highest price in steps whose ask is at or below so many units."""

@@ -94,21 +94,27 @@ def simulate(
         shared = SharedLimits(limits, account, walks)
         for walk in walks:
             walk.trader.find_limit = shared.find
+    if len(walks) == 1:
+        [walk] = walks
+        while (number := walk.find_next()) < walk.count:
+            walk.walk(number)
+    else:
+        _walk_in_turn(walks)
+    return Outcome(assets=tuple(_outcome_of(walk) for walk in walks), cash_usd=account.cash_usd)
+
+
+def _walk_in_turn(walks: Sequence[Walk]) -> None:
     now, acted = 0, 0
     while (found := _find_first(walks, now, acted)) is not None:
         acted, number = found
         now = walks[acted].start_of(number)
         walks[acted].walk(number)
-    return Outcome(assets=tuple(_outcome_of(walk) for walk in walks), cash_usd=account.cash_usd)
 
 
 def _find_first(walks: Sequence[Walk], now: int, acted: int) -> tuple[int, int] | None:
     """Which walk's next event comes first, and its bar; None when nothing happens any more. `now`
     is the time of the last one, which was that of the walk `acted`.
     """
-    if len(walks) == 1:
-        number = walks[0].find_next()
-        return (0, number) if number < walks[0].count else None
     first: tuple[int, int, int] | None = None
     for which, walk in enumerate(walks):
         number = walk.find_next()

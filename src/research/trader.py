@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
@@ -40,6 +41,9 @@ from strategy.sizing import (
 from strategy.triggers import Decision, Triggers, compute_triggers, decide_by
 
 _NONE = Decimal(0)
+# Looked up once: see strategy.ladder.
+_COOLDOWN, _ERROR, _BASE = CycleStatus.COOLDOWN, CycleStatus.ERROR, Purpose.BASE
+_BUY, _SELL = Side.BUY, Side.SELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class SimulatedTrader:
     highest_ask: Decimal | None = None
     track: ExitTrack = field(init=False)
     follows_quotes: bool = field(init=False)  # a trail or a stop loss asks for each of them
+    kept: Any = None  # what a walk worked out of all this; forgotten when any of it changes
     _seen: TradingState = field(init=False)  # the state with what the quotes say of it
     _triggers: Triggers | None = None
     _leftover: Decimal = _NONE
@@ -178,7 +183,7 @@ class SimulatedTrader:
     @property
     def cooldown_ends_at(self) -> datetime | None:
         """When the cooldown that the cycle is in is over; None: it is in none."""
-        if self.state.cycle.status is not CycleStatus.COOLDOWN:
+        if self.state.cycle.status is not _COOLDOWN:
             return None
         return self.state.cooldown_until
 
@@ -222,7 +227,7 @@ class SimulatedTrader:
         self._set_state(moment.state)
         self._follow_from(moment.track)
         self._leftover, self._refused_at_version = moment.leftover, moment.refused_at_version
-        self.held_back = moment.held_back
+        self.held_back, self.kept = moment.held_back, None
         account.cash_usd, account.fees_usd = moment.cash_usd, moment.fees_usd
         account.coins[self.symbol], account.version = moment.coins, moment.version
 
@@ -232,11 +237,12 @@ class SimulatedTrader:
         """
         while self.opens and self.opens[-1] <= now:
             self._request_open(self.opens.pop())
+            self.kept = None
         held = self.held_back
         if held is not None and (
             not self._is_held_back or (held.until is not None and held.until <= now)
         ):
-            self.held_back = None
+            self.held_back = self.kept = None
 
     def _request_open(self, at: datetime) -> None:
         """What `scripts/bot open` does at that moment."""
@@ -252,7 +258,7 @@ class SimulatedTrader:
     def end_cooldown(self, now: datetime) -> None:
         """What cooldown_manager does at `now`, if the cooldown is over."""
         cycle = self.state.cycle
-        if cycle.status is CycleStatus.COOLDOWN and is_cooldown_over(self.state, now):
+        if cycle.status is _COOLDOWN and is_cooldown_over(self.state, now):
             target = target_of(cycle, Fact.COOLDOWN_OVER)
             self._set_state(replace(self.state, cycle=replace(cycle, status=target)))
 
@@ -301,28 +307,35 @@ class SimulatedTrader:
         if decision.fires_stop:  # and then it is sold, whatever the price
             cycle = replace(self.state.cycle, stop_loss_fired=True)
             self._set_state(replace(self.state, cycle=cycle))
-        is_wide, is_buy = self._is_wide(bid, ask), decision.side is Side.BUY
-        limit = None
-        if is_buy and not is_wide and self.find_limit is not None:
-            limit = self._find_limit(self.find_limit, decision, bid, now)
-        is_kept = is_wide or limit is not None or self._refused_at_version == self.account.version
-        if is_buy and is_kept:
-            sale = decide_by(self.triggers, self._seen, bid=bid, ask=ask, now=now, may_buy=False)
-            is_buy = sale is None or not sale.is_sale  # what stops buys stops no sale
         try:
-            if is_buy and is_wide:
-                return self._refused(now, "the spread is wider than MAX_SPREAD_PERCENT")
-            if is_buy and limit is not None:
-                return self._refused(now, limit.why)
-            return self._buy(decision, ask, now) if is_buy else self._sell(bid, now)
+            if decision.side is _SELL:
+                return self._sell(bid, now)
+            why = self._why_not_buy(decision, bid, ask, now)
+            if why is not None or self._refused_at_version == self.account.version:
+                sale = decide_by(
+                    self.triggers, self._seen, bid=bid, ask=ask, now=now, may_buy=False
+                )
+                if sale is not None and sale.is_sale:  # what stops buys stops no sale
+                    return self._sell(bid, now)
+            return self._buy(decision, ask, now) if why is None else self._refused(now, why)
         except SizingError as error:
             return self._refused(now, str(error))
+
+    def _why_not_buy(
+        self, decision: Decision, bid: Decimal, ask: Decimal, now: datetime
+    ) -> str | None:
+        if self._is_wide(bid, ask):
+            return "the spread is wider than MAX_SPREAD_PERCENT"
+        if self.find_limit is None:
+            return None
+        limit = self._find_limit(self.find_limit, decision, bid, now)
+        return None if limit is None else limit.why
 
     def _find_limit(
         self, find: FindLimit, decision: Decision, bid: Decimal, now: datetime
     ) -> HeldBack | None:
         if not self._is_held_back:
-            self.held_back = find(self, decision, bid, now)
+            self.held_back, self.kept = find(self, decision, bid, now), None
         return self.held_back
 
     def _is_wide(self, bid: Decimal, ask: Decimal) -> bool:
@@ -337,16 +350,16 @@ class SimulatedTrader:
     def _buy(self, decision: Decision, ask: Decimal, now: datetime) -> bool:
         assert decision.amount_usd is not None, "a buy always names its amount"
         fee_rate, asset = self.account.fee_rate, self.state.asset
-        is_base = decision.purpose is Purpose.BASE
+        is_base = decision.purpose is _BASE
         if is_base and asset.base_order_amount < minimum_base_order_usd(self.rules, ask, fee_rate):
             return self._refused(now, "the base order is too small to be sold again")
         sized = size_buy(decision.amount_usd, ask, self.rules)
         if is_base and is_dust(sized.qty, self.rules, fee_rate):
             return self._refused(now, "the base order is too small to be sold again")
         if not self.account.can_pay(sized.qty * sized.limit_price):
-            self._refused_at_version = self.account.version
+            self._refused_at_version, self.kept = self.account.version, None
             return self._refused(now, "the cash is used up")
-        self._fill(Side.BUY, sized.qty, sized.limit_price, ask, now)
+        self._fill(_BUY, sized.qty, sized.limit_price, ask, now)
         return True
 
     def _sell(self, bid: Decimal, now: datetime) -> bool:
@@ -360,7 +373,7 @@ class SimulatedTrader:
             self.account.fee_rate,
             leftover,
         )
-        self._fill(Side.SELL, qty, None, bid, now)
+        self._fill(_SELL, qty, None, bid, now)
         return True
 
     def _fill(
@@ -390,7 +403,7 @@ class SimulatedTrader:
             fee_rate=self.account.fee_rate,
             now=now,
             cooldown_until=state.cooldown_until,
-            after_error=state.previous_status is CycleStatus.ERROR,
+            after_error=state.previous_status is _ERROR,
             coin_fees=state.coin_fees,
         )
         change = compute_order_change(state.cycle, order, circumstances)
@@ -401,7 +414,7 @@ class SimulatedTrader:
         asset = (
             replace(state.asset, **change.asset_updates) if change.asset_updates else state.asset
         )
-        if side is Side.BUY:
+        if side is _BUY:
             state = replace(
                 state,
                 asset=asset,
@@ -445,14 +458,15 @@ class SimulatedTrader:
         return left
 
     def _set_state(self, state: TradingState) -> None:
-        self.state, self._triggers = state, None
+        self.state, self._triggers, self.kept = state, None, None
         if self.follows_quotes:
             self._follow_from(renew_track(self.track, state.cycle))
         else:
             self._seen = state  # no quote says anything of it
 
     def _follow_from(self, track: ExitTrack) -> None:
-        self.track, self._seen, self._triggers = track, with_track(self.state, track), None
+        self.track, self._seen = track, with_track(self.state, track)
+        self._triggers = self.kept = None
 
 
 FindLimit = Callable[[SimulatedTrader, Decision, Decimal, datetime], HeldBack | None]

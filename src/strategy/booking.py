@@ -12,18 +12,20 @@ from datetime import datetime
 from decimal import Context, Decimal
 from typing import Any
 
-from domain.asset import StopLossAction
-from domain.cycle import CycleStatus, DcaCycle
+from domain.asset import DcaAsset, StopLossAction
+from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
 from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
-from domain.records import quick, replace
+from domain.records import quick
 from strategy.exits import compute_stop_price, get_sale_purpose, may_stop
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
 from strategy.sizing import WIDE, round_stored
 
 _NONE = Decimal(0)
+# Looked up once: see strategy.ladder.
+_BUY, _BASE, _SAFETY, _COMPLETE = Side.BUY, Purpose.BASE, Purpose.SAFETY, CycleStatus.COMPLETE
 _SHORT = Context(prec=10)  # digits of a price in a sentence
 
 
@@ -53,45 +55,49 @@ def compute_order_change(
         if target is cycle.status and cycle.latest_order_id == order.id:
             return None
         return CycleChange(cycle_updates={"status": target, "latest_order_id": order.id})
-    if order.side is Side.BUY:
-        change = _bought(cycle, order, target, circumstances)
-    else:
-        change = _sold(cycle, order, target, outcome)
-    return lead_to(cycle, target, change, circumstances, order.ended_at or circumstances.now)
+    if order.side is _BUY:
+        return _bought(cycle, order, target, circumstances)
+    return _sold(cycle, order, target, outcome)
 
 
 def lead_to(
     cycle: DcaCycle,
     target: CycleStatus,
-    change: CycleChange,
     circumstances: Circumstances,
     at: datetime,
+    cycle_updates: Mapping[str, Any],
+    asset_updates: Mapping[str, Any] | None = None,
+    journal: JournalEntry | None = None,
+    events: tuple[Event, ...] = (),
 ) -> CycleChange:
-    """`change` with the status that it leads to: an end has its time, and a cycle that follows.
-    What ends by its stop loss is disabled with it where the asset says so.
+    """The change to the status `target`: an end has its time, and a cycle that follows. What ends
+    by its stop loss is disabled with it where the asset says so.
     """
-    is_end = target in SUCCESSORS
-    end = {"completed_at": at} if is_end else {}
-    led = replace(
-        change,
-        cycle_updates={**change.cycle_updates, "status": target, **end},
-        next_cycle=SUCCESSORS.get(target),
+    updates, next_cycle = {**cycle_updates, "status": target}, SUCCESSORS.get(target)
+    if next_cycle is not None:
+        updates["completed_at"] = at
+        if cycle.stop_loss_fired and _is_stopped_for_good(circumstances.asset):
+            asset_updates = {**(asset_updates or {}), "is_enabled": False}
+            events = (*events, _asset_stopped(cycle, circumstances.asset.asset_symbol))
+    return CycleChange(
+        cycle_updates=updates,
+        asset_updates=asset_updates or {},
+        journal=journal,
+        next_cycle=next_cycle,
+        events=events,
     )
-    asset = circumstances.asset
-    disables = asset.stop_loss_action is StopLossAction.DISABLE and asset.is_enabled
-    if not (is_end and cycle.stop_loss_fired and disables):
-        return led
-    symbol = asset.asset_symbol
+
+
+def _is_stopped_for_good(asset: DcaAsset) -> bool:
+    return asset.stop_loss_action is StopLossAction.DISABLE and asset.is_enabled
+
+
+def _asset_stopped(cycle: DcaCycle, symbol: str) -> Event:
     reason = (
         f"the stop loss of cycle {cycle.id} has ended it, and the asset is disabled: nothing of it"
         f" is bought until scripts/assets enable {symbol}"
     )
-    event = build_event(EventKind.ASSET_STOPPED, Severity.ERROR, cycle, symbol, reason)
-    return replace(
-        led,
-        asset_updates={**change.asset_updates, "is_enabled": False},
-        events=(*change.events, event),
-    )
+    return build_event(EventKind.ASSET_STOPPED, Severity.ERROR, cycle, symbol, reason)
 
 
 def compute_stop_loss_change(cycle: DcaCycle, circumstances: Circumstances) -> CycleChange | None:
@@ -116,7 +122,7 @@ def compute_stop_loss_change(cycle: DcaCycle, circumstances: Circumstances) -> C
 
 def _after_end(cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus) -> dict[str, Any]:
     """Open order and seq after an order ended. A replaced one goes on as its replacement."""
-    goes_on = target in (CycleStatus.BUYING, CycleStatus.SELLING)
+    goes_on = target in WAITING_STATUSES
     return {
         "order_seq": cycle.order_seq + 1,
         "latest_order_id": order.replaced_by if goes_on else None,
@@ -137,12 +143,12 @@ def _bought(
     cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, circumstances: Circumstances
 ) -> CycleChange:
     is_whole = order.qty is not None and order.filled_qty >= order.qty
-    fills = compute_fill_updates(cycle, order, circumstances, is_whole=is_whole)
-    purpose = Purpose.BASE if circumstances.is_dust(cycle.quantity) else Purpose.SAFETY
-    return CycleChange(
-        cycle_updates=_after_end(cycle, order, target) | fills,
-        journal=build_journal_entry(cycle, order, purpose, circumstances),
-    )
+    updates = _after_end(cycle, order, target)
+    updates |= compute_fill_updates(cycle, order, circumstances, is_whole=is_whole)
+    purpose = _BASE if circumstances.is_dust(cycle.quantity) else _SAFETY
+    entry = build_journal_entry(cycle, order, purpose, circumstances)
+    at = order.ended_at or circumstances.now
+    return lead_to(cycle, target, circumstances, at, updates, journal=entry)
 
 
 def compute_fill_updates(
@@ -158,14 +164,15 @@ def compute_fill_updates(
     held_before = not circumstances.is_dust(cycle.quantity)
     if filled_qty <= 0 or fill_price is None:
         return {}
-    # The average moves, and the target with it: a peak of before says nothing any more.
-    anew = {} if cycle.trailing_peak is None else {"trailing_peak": None}
-    updates: dict[str, Any] = anew | {
+    updates: dict[str, Any] = {
         "quantity": cycle.quantity + filled_qty,
         "average_purchase_price": compute_average_purchase_price(
             cycle.average_purchase_price, cycle.quantity, fill_price, filled_qty
         ),
     }
+    if cycle.trailing_peak is not None:
+        # The average moves, and the target with it: a peak of before says nothing any more.
+        updates["trailing_peak"] = None
     counts = is_whole and held_before
     if counts or not circumstances.is_dust(filled_qty):
         updates["last_order_fill_price"] = fill_price
@@ -182,16 +189,17 @@ def _sold(
     cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, outcome: Outcome
 ) -> CycleChange:
     updates, left = _after_end(cycle, order, target), outcome.quantity
-    is_complete, facts = target is CycleStatus.COMPLETE, outcome.circumstances
+    is_complete, facts = target is _COMPLETE, outcome.circumstances
     note = _note_of_end(cycle, outcome) if is_complete else None
     entry = build_journal_entry(cycle, order, get_sale_purpose(cycle), facts, note)
+    at = order.ended_at or facts.now
     if is_complete:
         sold_at = {"last_sell_price": order.filled_avg_price}
-        return CycleChange(cycle_updates=updates, asset_updates=sold_at, journal=entry)
+        return lead_to(cycle, target, facts, at, updates, sold_at, entry)
     if order.filled_qty > 0:
         updates["quantity"] = left
     events = (_incomplete_sale(cycle, order, left),) if order.status == "filled" else ()
-    return CycleChange(cycle_updates=updates, journal=entry, events=events)
+    return lead_to(cycle, target, facts, at, updates, journal=entry, events=events)
 
 
 def _note_of_end(cycle: DcaCycle, outcome: Outcome) -> str | None:
@@ -240,7 +248,7 @@ def build_journal_entry(
     """The row of `order`. Its fee is taken of what is received (coins when buying, USD when
     selling) and an estimate until the exchange has posted it.
     """
-    buys, fee_rate = order.side is Side.BUY, circumstances.fee_rate
+    buys, fee_rate = order.side is _BUY, circumstances.fee_rate
     qty, price = order.filled_qty, order.filled_avg_price or _NONE
     return JournalEntry(
         asset_id=cycle.asset_id,

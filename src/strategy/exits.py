@@ -27,6 +27,7 @@ from strategy.sizing import (
 )
 
 ANY_SELL_PRICE = Decimal(0)  # the trigger of a sale that is wanted now: every bid reaches it
+_STOP_LOSS, _TAKE_PROFIT = Purpose.STOP_LOSS, Purpose.TAKE_PROFIT  # looked up once: see ladder
 
 
 def compute_take_profit_price(asset: DcaAsset, average_price: Decimal) -> Decimal:
@@ -79,7 +80,7 @@ def looks_like_stop_loss(asset: DcaAsset, cycle: DcaCycle, price: Decimal) -> bo
 
 def get_sale_purpose(cycle: DcaCycle) -> Purpose:
     """Of a sale in this state of the cycle."""
-    return Purpose.STOP_LOSS if cycle.stop_loss_fired else Purpose.TAKE_PROFIT
+    return _STOP_LOSS if cycle.stop_loss_fired else _TAKE_PROFIT
 
 
 def may_stop(cycle: DcaCycle) -> bool:

@@ -28,12 +28,16 @@ from strategy.sizing import WIDE, is_dust, lower_price, round_to_increment
 MAX_SAFETY_ORDERS = 100  # a row with more is never traded, and a scale is not followed any further
 _CENT = Decimal("0.01")
 _NONE = Decimal(0)
+# Looked up once: before Python 3.12 a member of an enum costs as much as a sum of two prices.
+_BASE, _LAST_FILL = Purpose.BASE, SafetyOrderReference.LAST_FILL
 
 
 def compute_order_usd(asset: DcaAsset, number: int) -> Decimal:
     """USD of order `number`: safety order n costs `safety_order_amount` x volume scale ^ (n - 1),
     rounded down to the cent; nothing beyond the last one.
     """
+    if 0 < number <= asset.max_safety_orders and asset.safety_order_volume_scale == 1:
+        return asset.safety_order_amount  # as nearly always
     return _compute_usd_of(asset, number, min(number, asset.max_safety_orders))
 
 
@@ -99,7 +103,7 @@ def count_safety_orders_paid(asset: DcaAsset, cost_usd: Decimal) -> int:
 
 def get_order_number(cycle: DcaCycle, purpose: Purpose) -> int:
     """Which order of the ladder the cycle's next buy is."""
-    return 0 if purpose is Purpose.BASE else cycle.safety_orders + 1
+    return 0 if purpose is _BASE else cycle.safety_orders + 1
 
 
 def compute_buy_usd(state: TradingState, purpose: Purpose) -> Decimal:
@@ -158,7 +162,7 @@ def _compute_usd_of(asset: DcaAsset, first: int, last: int) -> Decimal:
 
 def _compute_all_deviations(asset: DcaAsset) -> tuple[Decimal, ...]:
     steps = _compute_series(asset.safety_order_deviation, asset.safety_order_step_scale)
-    if asset.safety_order_reference is SafetyOrderReference.LAST_FILL:
+    if asset.safety_order_reference is _LAST_FILL:
         return steps
     with localcontext(WIDE):
         return tuple(accumulate(steps))
@@ -182,7 +186,7 @@ def _compute_series(first: Decimal, scale: Decimal) -> tuple[Decimal, ...]:
 
 def _compute_price(asset: DcaAsset, percent: Decimal, *, base: Decimal, last: Decimal) -> Decimal:
     """USD: `percent` below what the asset's deviations are below."""
-    is_below_last = asset.safety_order_reference is SafetyOrderReference.LAST_FILL
+    is_below_last = asset.safety_order_reference is _LAST_FILL
     return lower_price(last if is_below_last else base, percent)
 
 

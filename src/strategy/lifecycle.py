@@ -25,7 +25,7 @@ from domain.orders import ExchangeOrder, Side
 from domain.records import quick
 from strategy.sizing import is_dust, is_explained_by_fees
 
-_NONE = Decimal(0)
+_NONE, _BUY = Decimal(0), Side.BUY  # looked up once: see strategy.ladder
 
 
 class Fact(StrEnum):
@@ -181,7 +181,7 @@ class ForbiddenTransition(Exception):
 
 def fact_of(order: ExchangeOrder) -> Fact:
     """What an order's state means for its cycle."""
-    buys = order.side is Side.BUY
+    buys = order.side is _BUY
     match order.status:
         case "filled" | "canceled" | "expired" | "rejected":
             return Fact.BUY_ENDED if buys else Fact.SELL_ENDED
@@ -193,7 +193,7 @@ def fact_of(order: ExchangeOrder) -> Fact:
 
 def outcome_of(cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstances) -> Outcome:
     """What `cycle` is left with after the fills of `order`."""
-    buys = order.side is Side.BUY
+    buys = order.side is _BUY
     after = cycle.quantity + order.filled_qty if buys else cycle.quantity - order.filled_qty
     return Outcome(
         circumstances=circumstances,

@@ -41,8 +41,8 @@ def compute_missing_order_change(cycle: DcaCycle, circumstances: Circumstances) 
     )
     kind, severity = EventKind.ORDER_MISSING, Severity.WARNING
     event = build_event(kind, severity, cycle, symbol, reason, order_id=order_id)
-    change = CycleChange(cycle_updates={"latest_order_id": None}, events=(event,))
-    return lead_to(cycle, target, change, circumstances, circumstances.now)
+    unlinked = {"latest_order_id": None}
+    return lead_to(cycle, target, circumstances, circumstances.now, unlinked, events=(event,))
 
 
 def compute_cooldown_over_change(cycle: DcaCycle) -> CycleChange:
@@ -69,8 +69,8 @@ def compute_position_gone_change(cycle: DcaCycle, circumstances: Circumstances) 
     )
     kind, severity = EventKind.POSITION_GONE, Severity.ERROR
     event = build_event(kind, severity, cycle, asset.asset_symbol, reason)
-    change = CycleChange(cycle_updates={"latest_order_id": None}, events=(event,))
-    return lead_to(cycle, target, change, circumstances, circumstances.now)
+    unlinked = {"latest_order_id": None}
+    return lead_to(cycle, target, circumstances, circumstances.now, unlinked, events=(event,))
 
 
 def compute_correction(
@@ -113,20 +113,21 @@ def compute_correction(
     event = build_event(
         kind, severity, cycle, order.symbol, reason, order_id=order.id, dedupe_key=key
     )
-    change = CycleChange(
-        cycle_updates=_correction_updates(cycle, late, journaled, circumstances),
-        journal=replace(entry, order_seq=order_seq),
-        events=(event,),
-    )
+    entry = replace(entry, order_seq=order_seq)
     if target is cycle.status:
-        return change
+        updates = _correction_updates(cycle, late, journaled, circumstances)
+        return CycleChange(cycle_updates=updates, journal=entry, events=(event,))
     # Left open it would buy again without its cooldown, on a budget that is spent already.
-    ended = replace(
-        change,
-        cycle_updates={"latest_order_id": None},
-        asset_updates={"last_sell_price": order.filled_avg_price},
+    return lead_to(
+        cycle,
+        target,
+        circumstances,
+        order.ended_at or circumstances.now,
+        {"latest_order_id": None},
+        {"last_sell_price": order.filled_avg_price},
+        entry,
+        (event,),
     )
-    return lead_to(cycle, target, ended, circumstances, order.ended_at or circumstances.now)
 
 
 def _purpose_of_late(

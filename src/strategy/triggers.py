@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from domain.asset import DcaAsset
-from domain.cycle import CycleStatus
+from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import Side
@@ -28,6 +28,9 @@ from strategy.ladder import compute_buy_usd, compute_safety_order_trigger, count
 from strategy.sizing import is_dust
 
 ANY_PRICE = Decimal("Infinity")
+# Looked up once: see strategy.ladder.
+_WATCHING, _BUYING, _COOLDOWN = CycleStatus.WATCHING, CycleStatus.BUYING, CycleStatus.COOLDOWN
+_BASE, _SAFETY, _BUY, _SELL = Purpose.BASE, Purpose.SAFETY, Side.BUY, Side.SELL
 
 
 @quick
@@ -103,44 +106,46 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
     stop = compute_stop_price(asset, cycle) if holds_coins else None
     if stop is not None and not may_stop(cycle):
         stop = None
-    if cycle.status is CycleStatus.BUYING:
+    status = cycle.status
+    if status is _BUYING:
         wants_to_sell = holds_coins or cycle.sells_now
         exit_price = compute_exit_price(asset, cycle) if wants_to_sell else None
         return Triggers(cancel_buy_at_or_above=exit_price, stop_at_or_below=stop)
     if cycle.sells_now:  # no buys, not even a base order: it would be sold at once
-        can_sell = holds_coins and cycle.status is CycleStatus.WATCHING
+        can_sell = holds_coins and status is _WATCHING
         return Triggers(sell_at_or_above=ANY_SELL_PRICE) if can_sell else NEVER
-    match cycle.status:
-        case CycleStatus.COOLDOWN:
-            # What the user wants opened now ends the cooldown with its base order.
-            restart = None if state.previous_stop_loss else compute_early_restart_trigger(asset)
-            early = ANY_PRICE if cycle.open_requested else restart
-            entry = compute_entry_price(asset, cycle, rules, early)
-            if not asset.is_enabled or entry is None or holds_coins:
-                return NEVER
-            return Triggers(buy_at_or_below=entry, buy_purpose=Purpose.BASE)
-        case CycleStatus.WATCHING if not holds_coins:
-            entry = compute_entry_price(asset, cycle, rules, ANY_PRICE)
-            if not asset.is_enabled or entry is None:
-                return NEVER
-            after_error = state.previous_status is CycleStatus.ERROR
-            return Triggers(
-                buy_at_or_below=entry,
-                buy_purpose=Purpose.BASE,
-                buy_not_before=state.cooldown_until if after_error else None,
-            )
-        case CycleStatus.WATCHING:
-            trail = compute_trail(asset, cycle)
-            buys_more = asset.is_enabled and count_safety_orders_left(asset, cycle) > 0
-            return Triggers(
-                buy_at_or_below=compute_safety_order_trigger(asset, cycle) if buys_more else None,
-                buy_purpose=Purpose.SAFETY if buys_more else None,
-                sell_at_or_above=compute_exit_price(asset, cycle) if trail is None else None,
-                trail=trail,
-                stop_at_or_below=stop,
-            )
-        case _:
-            return NEVER
+    if status is _WATCHING and holds_coins:
+        return _compute_triggers_of_coins(asset, cycle, stop)
+    begins = (status is _WATCHING or status is _COOLDOWN) and not holds_coins
+    return _compute_triggers_of_entry(state, rules) if begins and asset.is_enabled else NEVER
+
+
+def _compute_triggers_of_coins(asset: DcaAsset, cycle: DcaCycle, stop: Decimal | None) -> Triggers:
+    trail = compute_trail(asset, cycle)
+    buys_more = asset.is_enabled and count_safety_orders_left(asset, cycle) > 0
+    return Triggers(
+        buy_at_or_below=compute_safety_order_trigger(asset, cycle) if buys_more else None,
+        buy_purpose=_SAFETY if buys_more else None,
+        sell_at_or_above=compute_exit_price(asset, cycle) if trail is None else None,
+        trail=trail,
+        stop_at_or_below=stop,
+    )
+
+
+def _compute_triggers_of_entry(state: TradingState, rules: AssetRules) -> Triggers:
+    asset, cycle = state.asset, state.cycle
+    price: Decimal | None = ANY_PRICE
+    not_before = None
+    if cycle.status is _COOLDOWN:
+        # What the user wants opened now ends the cooldown with its base order.
+        if not cycle.open_requested:
+            price = None if state.previous_stop_loss else compute_early_restart_trigger(asset)
+    elif state.previous_status is CycleStatus.ERROR:
+        not_before = state.cooldown_until
+    entry = compute_entry_price(asset, cycle, rules, price)
+    if entry is None:
+        return NEVER
+    return Triggers(buy_at_or_below=entry, buy_purpose=_BASE, buy_not_before=not_before)
 
 
 def decide_close(state: TradingState, rules: AssetRules, fee_rate: Decimal) -> Decision | None:
@@ -181,15 +186,15 @@ def decide_by(
     stop = triggers.stop_at_or_below
     if stop is not None and is_stop_due(state, bid, stop):
         return Decision(Side.SELL, Purpose.STOP_LOSS, stop, fires_stop=True, is_falling=True)
-    waits = triggers.buy_not_before is not None and now < triggers.buy_not_before
-    waits = waits or not may_buy
-    if triggers.buy_at_or_below is not None and ask <= triggers.buy_at_or_below and not waits:
+    price, not_before = triggers.buy_at_or_below, triggers.buy_not_before
+    waits = not may_buy or (not_before is not None and now < not_before)
+    if price is not None and ask <= price and not waits:
         purpose = triggers.buy_purpose
         assert purpose is not None, "a buy trigger always has a purpose"
         amount_usd = compute_buy_usd(state, purpose)
-        return Decision(Side.BUY, purpose, triggers.buy_at_or_below, amount_usd)
+        return Decision(_BUY, purpose, price, amount_usd)
     if triggers.sell_at_or_above is not None and bid >= triggers.sell_at_or_above:
-        return Decision(Side.SELL, get_sale_purpose(state.cycle), triggers.sell_at_or_above)
+        return Decision(_SELL, get_sale_purpose(state.cycle), triggers.sell_at_or_above)
     if triggers.trail is not None:
         return _decide_trail(triggers.trail, bid)
     cancel = triggers.cancel_buy_at_or_above
