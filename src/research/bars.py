@@ -80,7 +80,7 @@ class BarWalk:
         self.at = 0
         self._extremes = Extremes(bars.lows, bars.highs)
         if self.count:
-            trader.highest_ask = self.scale.usd(self.scale.ask(int(bars.highs.max())))
+            trader.highest_ask = self.scale.usd(self.scale.ask(self._extremes.highest))
 
     @property
     def count(self) -> int:
@@ -224,11 +224,12 @@ class BarWalk:
     def _walk(self, prices: tuple[int, ...], now: datetime) -> None:
         """From the open along each leg; at every crossing the trader gets the quote of it."""
         scale, at = self.scale, prices[0]
-        bid, ask = scale.bid(at), scale.ask(at)
         if self.trader.follows_quotes:
-            self.trader.follow(scale.usd(bid), now)
-        self._act_here(bid, ask, now)
+            self.trader.follow(scale.usd(scale.bid(at)), now)
         levels = self._current_levels()
+        if levels.cools_down or _reaches(levels, at, at):
+            self._act_here(scale.bid(at), scale.ask(at), now)
+            levels = self._current_levels()
         for to in prices[1:]:
             if to <= levels.low or to >= levels.high:
                 self._walk_leg(at, to, now)

@@ -36,6 +36,11 @@ class Extremes:
         self._blocks = list(zip(block_low.tolist(), block_high.tolist(), strict=True))
         self._groups = list(zip(group_low.tolist(), group_high.tolist(), strict=True))
 
+    @property
+    def highest(self) -> int:
+        """Of all; there must be some."""
+        return max(high for _, high in self._groups)
+
     def find(self, start: int, low_level: int, high_level: int) -> int:
         """The first index from `start` on; `count` where there is none."""
         if start >= self.count:

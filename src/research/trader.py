@@ -410,39 +410,31 @@ class SimulatedTrader:
         assert change is not None, "a fill always changes the cycle"
         assert change.journal is not None, "the end of an order is always booked"
         self.entries.append(change.journal)
-        cycle = replace(state.cycle, **change.cycle_updates)
-        asset = (
-            replace(state.asset, **change.asset_updates) if change.asset_updates else state.asset
-        )
-        if side is _BUY:
-            state = replace(
-                state,
-                asset=asset,
-                cycle=cycle,
-                bought_usd=state.bought_usd + change.journal.filled_usd,
-                coin_fees=state.coin_fees + change.journal.fee_qty,
+        asset, cycle = state.asset, replace(state.cycle, **change.cycle_updates)
+        if change.asset_updates:
+            asset = replace(asset, **change.asset_updates)
+        if change.next_cycle is not None:
+            self._set_state(self._next_state(asset, cycle, change.next_cycle))
+        elif side is _BUY:
+            bought_usd = state.bought_usd + change.journal.filled_usd
+            coin_fees = state.coin_fees + change.journal.fee_qty
+            self._set_state(
+                replace(state, asset=asset, cycle=cycle, bought_usd=bought_usd, coin_fees=coin_fees)
             )
         else:
-            state = replace(state, asset=asset, cycle=cycle)
-        if change.next_cycle is not None:
-            state = self._next_state(state, change.next_cycle)
-        self._set_state(state)
+            self._set_state(replace(state, asset=asset, cycle=cycle))
 
-    def _next_state(self, ended: TradingState, status: CycleStatus) -> TradingState:
+    def _next_state(self, asset: DcaAsset, ended: DcaCycle, status: CycleStatus) -> TradingState:
         """The successor of a cycle that ended; what it could not sell is left for later ones."""
-        self._leftover = max(_NONE, self._leftover + self._left_of(ended.cycle.id))
-        cycle = DcaCycle(
-            id=ended.cycle.id + 1,
-            asset_id=ended.asset.id,
-            status=status,
-            order_key=ended.cycle.order_key,
-        )
+        self._leftover = max(_NONE, self._leftover + self._left_of(ended.id))
         return TradingState(
-            asset=ended.asset,
-            cycle=cycle,
-            previous_status=ended.cycle.status,
-            previous_completed_at=ended.cycle.completed_at,
-            previous_stop_loss=ended.cycle.stop_loss_fired,
+            asset=asset,
+            cycle=DcaCycle(
+                id=ended.id + 1, asset_id=asset.id, status=status, order_key=ended.order_key
+            ),
+            previous_status=ended.status,
+            previous_completed_at=ended.completed_at,
+            previous_stop_loss=ended.stop_loss_fired,
         )
 
     def _left_of(self, cycle_id: int) -> Decimal:
