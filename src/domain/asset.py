@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from domain.records import quick
+from domain.records import Record
 from domain.rows import Row, utc_from_db
 
 
@@ -32,9 +32,7 @@ class StartMode(StrEnum):
     MANUAL = "manual"
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DcaAsset:
+class DcaAsset(Record, frozen=True, kw_only=True):
     """One row of `dca_assets`.
 
     Amounts and prices in USD, deviations and percents in percent, `cooldown_period` in seconds,

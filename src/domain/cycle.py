@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from domain.records import quick
+from domain.records import Record
 from domain.rows import Row, utc_from_db
 
 
@@ -29,9 +29,7 @@ OPEN_STATUSES = (
 WAITING_STATUSES = (CycleStatus.BUYING, CycleStatus.SELLING)  # for the end of an order
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DcaCycle:
+class DcaCycle(Record, frozen=True, kw_only=True):
     """One row of `dca_cycles`.
 
     `quantity` in coins as filled (before the coin fee), prices in USD.

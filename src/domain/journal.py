@@ -10,7 +10,7 @@ from typing import Any
 
 from domain.cycle import CycleStatus
 from domain.orders import Side
-from domain.records import quick
+from domain.records import Record
 from domain.rows import utc_from_db
 
 # The final status of rows behind which no order stands: coins that a user gave to a cycle.
@@ -24,9 +24,7 @@ class Purpose(StrEnum):
     STOP_LOSS = "stop_loss"
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalEntry:
+class JournalEntry(Record, frozen=True, kw_only=True):
     """One row of `dca_orders`. Quantities and `fee_qty` in coins; prices and `fee_usd` in USD."""
 
     asset_id: int

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from domain.records import quick
+from domain.records import Record
 from domain.wire import (
     ForeignAssetClass,
     WireError,
@@ -32,9 +32,7 @@ class Side(StrEnum):
     SELL = "sell"
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeOrder:
+class ExchangeOrder(Record, frozen=True, kw_only=True):
     """An order as the exchange has it. Quantities in coins, prices in USD, times aware UTC."""
 
     id: str

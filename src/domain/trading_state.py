@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
-from domain.records import quick
+from domain.records import Record
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TradingState:
+@lru_cache(maxsize=256)
+def seconds_long(seconds: int) -> timedelta:
+    """Kept: making one takes longer than adding it."""
+    return timedelta(seconds=seconds)
+
+
+class TradingState(Record, frozen=True, kw_only=True):
     """One asset with its latest cycle.
 
     `bought_usd` and `coin_fees` are sums over the ended buys of the cycle in the journal, so orders
@@ -46,4 +50,4 @@ class TradingState:
         """When the cooldown after the previous cycle is over; None without one."""
         if self.previous_completed_at is None:
             return None
-        return self.previous_completed_at + timedelta(seconds=self.asset.cooldown_period)
+        return self.previous_completed_at + seconds_long(self.asset.cooldown_period)

@@ -38,7 +38,7 @@ class SimulatedAccount:
 
     def fill(self, symbol: str, side: Side, qty: Decimal, price: Decimal) -> None:
         """Book one whole fill of `qty` coins at `price` USD."""
-        held, usd = self.held(symbol), qty * price
+        held, usd = self.coins.get(symbol, _NONE), qty * price
         if side is _BUY:
             self.cash_usd -= usd
             self.coins[symbol] = held + qty - compute_coin_fee(qty, self.fee_rate)

@@ -16,7 +16,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from domain.cycle import CycleStatus
-from domain.records import quick
+from domain.records import Record
 from research.price_path import NO_HIGH, NO_LOW, Extremes, Integers, Scale
 from research.trader import SimulatedTrader, TraderMoment
 from strategy.triggers import ANY_PRICE, Triggers
@@ -30,6 +30,10 @@ class PathChoice(StrEnum):
     PESSIMISTIC = "pessimistic"  # bar by bar, whichever leaves less equity at its close
     LOW_FIRST = "open-low-high-close"
     HIGH_FIRST = "open-high-low-close"
+
+
+# Looked up once: see strategy.ladder.
+_PESSIMISTIC, _LOW_FIRST = PathChoice.PESSIMISTIC, PathChoice.LOW_FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,7 @@ class Bars:
     step: Decimal
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class _Levels:
+class _Levels(Record, frozen=True):
     """What matters in one state, in units: an ask at or below `buy`, a bid at or above `sell`, at
     or below `drop` (a trail, a stop loss), at or above `rise` (a higher peak, the end of a stop's
     clock).
@@ -88,7 +90,7 @@ class BarWalk:
 
     def start_of(self, number: int) -> int:
         """Microseconds since 1970."""
-        return int(self.bars.starts[number]) * 1_000_000
+        return self.bars.starts.item(number) * 1_000_000
 
     @property
     def last_bid(self) -> Decimal:
@@ -170,18 +172,15 @@ class BarWalk:
     def walk(self, number: int) -> None:
         """All that happens in this bar; the next one comes after it."""
         bars = self.bars
-        start = datetime.fromtimestamp(int(bars.starts[number]), UTC)
+        start = datetime.fromtimestamp(bars.starts.item(number), UTC)
         self.trader.let_time_pass(start)
-        opens, low = int(bars.opens[number]), int(bars.lows[number])
-        high, close = int(bars.highs[number]), int(bars.closes[number])
+        opens, low = bars.opens.item(number), bars.lows.item(number)
+        high, close = bars.highs.item(number), bars.closes.item(number)
         low_first, high_first = (opens, low, high, close), (opens, high, low, close)
-        match self.path:
-            case PathChoice.LOW_FIRST:
-                self._walk(low_first, start)
-            case PathChoice.HIGH_FIRST:
-                self._walk(high_first, start)
-            case PathChoice.PESSIMISTIC:
-                self._walk_the_worse(low_first, high_first, start)
+        if self.path is _PESSIMISTIC:
+            self._walk_the_worse(low_first, high_first, start)
+        else:
+            self._walk(low_first if self.path is _LOW_FIRST else high_first, start)
         self.at = number + 1
 
     def _walk_the_worse(
@@ -238,12 +237,8 @@ class BarWalk:
 
     def _walk_leg(self, start: int, end: int, now: datetime) -> None:
         scale, trader, may_buy = self.scale, self.trader, True
-        bid, ask, to_bid, to_ask = (
-            scale.bid(start),
-            scale.ask(start),
-            scale.bid(end),
-            scale.ask(end),
-        )
+        bid, ask = scale.bid(start), scale.ask(start)
+        to_bid, to_ask = scale.bid(end), scale.ask(end)
         while True:
             levels = self._current_levels()
             crossed = None

@@ -39,7 +39,7 @@ class Extremes:
     @property
     def highest(self) -> int:
         """Of all; there must be some."""
-        return max(high for _, high in self._groups)
+        return max(int(high) for _, high in self._groups)
 
     def find(self, start: int, low_level: int, high_level: int) -> int:
         """The first index from `start` on; `count` where there is none."""

@@ -78,7 +78,7 @@ class QuoteWalk:
 
     def start_of(self, number: int) -> int:
         """Microseconds since 1970."""
-        return int(self.quotes.times[number])
+        return self.quotes.times.item(number)
 
     @property
     def last_bid(self) -> Decimal:
@@ -130,7 +130,8 @@ class QuoteWalk:
         step = self.quotes.step
         self.trader.let_time_pass(now)
         self.trader.end_cooldown(now)
-        bid, ask = int(self.quotes.bids[number]) * step, int(self.quotes.asks[number]) * step
+        bid = self.quotes.bids.item(number) * step
+        ask = self.quotes.asks.item(number) * step
         self.trader.follow(bid, now, self.max_gap_seconds, ask)
         self.trader.on_quote(bid, ask, now)
         self.at = number + 1

@@ -95,8 +95,8 @@ def simulate(
         for walk in walks:
             walk.trader.find_limit = shared.find
     if len(walks) == 1:
-        [walk] = walks
-        while (number := walk.find_next()) < walk.count:
+        [walk], count = walks, walks[0].count
+        while (number := walk.find_next()) < count:
             walk.walk(number)
     else:
         _walk_in_turn(walks)

@@ -19,14 +19,13 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import JournalEntry, Purpose
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
-from domain.records import quick, replace
+from domain.records import Record, replace
 from domain.trading_state import TradingState
 from research.account import SimulatedAccount
 from strategy.booking import compute_order_change
 from strategy.cooldown import is_cooldown_over
 from strategy.entry import Opening, decide_opening, why_not_open
 from strategy.exits import ExitTrack, follow_quote, raise_peak, renew_track, with_track
-from strategy.fees import compute_coin_fee
 from strategy.ladder import compute_buy_usd
 from strategy.lifecycle import Circumstances, Fact, target_of
 from strategy.order_identity import compute_client_order_id
@@ -54,9 +53,7 @@ class Refusal:
     why: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class HeldBack:
+class HeldBack(Record, frozen=True):
     """A limit of the account that keeps a buy back, whatever its price, until then (None: at all)
     or until the account changed from this version. Without a version: at this very price.
     """
@@ -66,9 +63,7 @@ class HeldBack:
     until: datetime | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class TraderMoment:
+class TraderMoment(Record, frozen=True):
     """What a trader goes back to: see `SimulatedTrader.moment`."""
 
     state: TradingState
@@ -443,8 +438,8 @@ class SimulatedTrader:
         for entry in reversed(self.entries):
             if entry.cycle_id != cycle_id:
                 break
-            if entry.side is Side.BUY:
-                left += entry.filled_qty - compute_coin_fee(entry.filled_qty, self.account.fee_rate)
+            if entry.side is _BUY:
+                left += entry.filled_qty - entry.fee_qty
             else:
                 left -= entry.filled_qty
         return left

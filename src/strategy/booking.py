@@ -7,7 +7,6 @@ chooses a status.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 from typing import Any
@@ -17,7 +16,7 @@ from domain.cycle import WAITING_STATUSES, CycleStatus, DcaCycle
 from domain.events import Event, EventKind, Severity
 from domain.journal import JournalEntry, Purpose
 from domain.orders import ExchangeOrder, Side
-from domain.records import quick
+from domain.records import Record, field
 from strategy.exits import compute_stop_price, get_sale_purpose, may_stop
 from strategy.fees import compute_coin_fee, compute_usd_fee
 from strategy.lifecycle import SUCCESSORS, Circumstances, Outcome, fact_of, outcome_of, target_of
@@ -29,9 +28,7 @@ _BUY, _BASE, _SAFETY, _COMPLETE = Side.BUY, Purpose.BASE, Purpose.SAFETY, CycleS
 _SHORT = Context(prec=10)  # digits of a price in a sentence
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CycleChange:
+class CycleChange(Record, frozen=True, kw_only=True):
     """Everything that one fact writes, together or not at all."""
 
     cycle_updates: Mapping[str, Any]
@@ -143,25 +140,33 @@ def _bought(
     cycle: DcaCycle, order: ExchangeOrder, target: CycleStatus, circumstances: Circumstances
 ) -> CycleChange:
     is_whole = order.qty is not None and order.filled_qty >= order.qty
+    held_before = not circumstances.is_dust(cycle.quantity)
     updates = _after_end(cycle, order, target)
-    updates |= compute_fill_updates(cycle, order, circumstances, is_whole=is_whole)
-    purpose = _BASE if circumstances.is_dust(cycle.quantity) else _SAFETY
+    updates |= compute_fill_updates(
+        cycle, order, circumstances, held_before=held_before, is_whole=is_whole
+    )
+    purpose = _SAFETY if held_before else _BASE
     entry = build_journal_entry(cycle, order, purpose, circumstances)
     at = order.ended_at or circumstances.now
     return lead_to(cycle, target, circumstances, at, updates, journal=entry)
 
 
 def compute_fill_updates(
-    cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstances, *, is_whole: bool = False
+    cycle: DcaCycle,
+    order: ExchangeOrder,
+    circumstances: Circumstances,
+    *,
+    held_before: bool,
+    is_whole: bool = False,
 ) -> dict[str, Any]:
-    """What the fills of a buy change: quantity and average always.
+    """What the fills of a buy change: quantity and average always. `held_before`: what the cycle
+    had was more than dust.
 
     A fill that is dust neither counts nor moves a reference price. A safety order that was filled
     whole counts, however coarse its coin: or the same price would buy the next one, down to the
     end of the ladder. The base order's price is that of the buy before which nothing was held.
     """
     filled_qty, fill_price = order.filled_qty, order.filled_avg_price
-    held_before = not circumstances.is_dust(cycle.quantity)
     if filled_qty <= 0 or fill_price is None:
         return {}
     updates: dict[str, Any] = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from domain.trading_state import TradingState
+from domain.trading_state import TradingState, seconds_long
+
+_NONE = timedelta(0)
 
 
 def cooldown_left(cooldown: TradingState, now: datetime) -> timedelta | None:
@@ -15,10 +17,10 @@ def cooldown_left(cooldown: TradingState, now: datetime) -> timedelta | None:
     if ended_at is None:
         return None
     # Compared as an age: `ended_at` plus a huge period could lie beyond the calendar.
-    return timedelta(seconds=cooldown.asset.cooldown_period) - (now - ended_at)
+    return seconds_long(cooldown.asset.cooldown_period) - (now - ended_at)
 
 
 def is_cooldown_over(cooldown: TradingState, now: datetime) -> bool:
     """Whether nothing is left of it; False where there is nothing to count from."""
     left = cooldown_left(cooldown, now)
-    return left is not None and left <= timedelta(0)
+    return left is not None and left <= _NONE

@@ -9,13 +9,12 @@ What the quotes add up to (a peak, and for how long the bid has been below the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, localcontext
 
 from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import Purpose
-from domain.records import quick, replace
+from domain.records import Record, replace
 from domain.trading_state import TradingState
 from strategy.sizing import (
     STORED_STEP,
@@ -102,9 +101,7 @@ def describe_due_stop(asset: DcaAsset, cycle: DcaCycle, bid: Decimal) -> str | N
     )
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
+class Trail(Record, frozen=True, kw_only=True):
     """The prices of a take profit that trails.
 
     A bid at or above `confirm_at_or_above` becomes the peak only after a second source has
@@ -148,9 +145,7 @@ def trail_from(asset: DcaAsset, peak: Decimal) -> Trail:
     return Trail(confirm_at_or_above=confirm, peak=peak, sell_at_or_below=sell)
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitTrack:
+class ExitTrack(Record, frozen=True, kw_only=True):
     """What the quotes say of one holding beside its row; in memory, only the peak is saved.
 
     `holding`: what it is of: bought anew, all of it begins anew. `next_peak`: the bid of the quote

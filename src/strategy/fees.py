@@ -25,6 +25,7 @@ def compute_coin_fee(bought_qty: Decimal, fee_rate: Decimal) -> Decimal:
     return min(bought_qty, fee.quantize(COIN_FEE_STEP, ROUND_CEILING, _WIDE))
 
 
+@lru_cache(maxsize=1024)
 def compute_usd_fee(sold_qty: Decimal, price: Decimal, fee_rate: Decimal) -> Decimal:
     """USD taken of a sell: rounded up, never more than it brought."""
     proceeds_usd = _WIDE.multiply(sold_qty, price)

@@ -191,7 +191,8 @@ def _compute_price(asset: DcaAsset, percent: Decimal, *, base: Decimal, last: De
 
 
 def _within_budget(state: TradingState, amount_usd: Decimal) -> Decimal:
-    return max(_NONE, min(amount_usd, compute_ladder_usd(state.asset) - state.bought_usd))
+    left_usd = compute_ladder_usd(state.asset) - state.bought_usd
+    return amount_usd if amount_usd <= left_usd else max(_NONE, left_usd)
 
 
 def _next_purpose(cycle: DcaCycle, rules: AssetRules | None, fee_rate: Decimal) -> Purpose:

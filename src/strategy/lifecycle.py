@@ -11,7 +11,6 @@ finds `watching` and is applied.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -22,7 +21,7 @@ from domain.asset import DcaAsset
 from domain.cycle import CycleStatus, DcaCycle
 from domain.market import AssetRules
 from domain.orders import ExchangeOrder, Side
-from domain.records import quick
+from domain.records import Record
 from strategy.sizing import is_dust, is_explained_by_fees
 
 _NONE, _BUY = Decimal(0), Side.BUY  # looked up once: see strategy.ladder
@@ -42,9 +41,7 @@ class Fact(StrEnum):
     POSITION_GONE = "position_gone"  # coins in the database, none on the exchange
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class Circumstances(Record, frozen=True, kw_only=True):
     """What a change needs besides cycle and order. `coin_fees`: of the cycle's ended buys."""
 
     asset: DcaAsset
@@ -60,9 +57,7 @@ class Circumstances:
         return is_dust(quantity, self.rules, self.fee_rate)
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Record, frozen=True, kw_only=True):
     """What a fact leaves of a cycle: the coins held after it (as filled), those that it sold, and
     the order that goes on in place of its own.
     """
@@ -175,6 +170,9 @@ SUCCESSORS: Mapping[CycleStatus, CycleStatus] = MappingProxyType(
 )
 
 
+_BUY_ENDED, _SELL_ENDED = Fact.BUY_ENDED, Fact.SELL_ENDED
+
+
 class ForbiddenTransition(Exception):
     """A fact that this status cannot have. Nothing was changed."""
 
@@ -184,7 +182,7 @@ def fact_of(order: ExchangeOrder) -> Fact:
     buys = order.side is _BUY
     match order.status:
         case "filled" | "canceled" | "expired" | "rejected":
-            return Fact.BUY_ENDED if buys else Fact.SELL_ENDED
+            return _BUY_ENDED if buys else _SELL_ENDED
         case "replaced":
             return Fact.BUY_REPLACED if buys else Fact.SELL_REPLACED
         case _:
@@ -197,7 +195,7 @@ def outcome_of(cycle: DcaCycle, order: ExchangeOrder, circumstances: Circumstanc
     after = cycle.quantity + order.filled_qty if buys else cycle.quantity - order.filled_qty
     return Outcome(
         circumstances=circumstances,
-        quantity=max(_NONE, after),
+        quantity=after if after > _NONE else _NONE,
         sold_qty=_NONE if buys else order.filled_qty,
         replaced_by=order.replaced_by,
     )

@@ -148,7 +148,8 @@ def _correction_updates(
         return {}
     if late.side is Side.SELL:
         return {"quantity": max(Decimal(0), cycle.quantity - late.filled_qty)}
-    updates = compute_fill_updates(cycle, late, circumstances)
+    held_before = not circumstances.is_dust(cycle.quantity)
+    updates = compute_fill_updates(cycle, late, circumstances, held_before=held_before)
     known_price, known_qty = _weighted(journaled)
     counted = not circumstances.is_dust(known_qty)
     if counted:

@@ -7,27 +7,25 @@ from).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal
 from functools import lru_cache
 
 from domain.market import AssetRules
-from domain.records import quick
+from domain.records import Record
 from strategy.fees import compute_coin_fee, compute_coins_taken
 
 MAXIMUM_ORDER_USD = Decimal(200_000)  # alpaca-facts: maximum cost of one crypto order
 STORED_STEP = Decimal("1e-18")  # DECIMAL(36,18) of our tables
 WIDE = Context(prec=60)  # the default's 28 digits are fewer than our columns hold
-_NOTHING = Decimal(0)
+_PLACES_MAX, _ADJUSTED_MAX = 18, 40  # with them a multiple has fewer digits than WIDE
+_NOTHING, _SPARE = Decimal(0), Decimal("1.1")
 
 
 class SizingError(ValueError):
     """No order can be made of this; the message says why."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SizedBuy:
+class SizedBuy(Record, frozen=True):
     """Coins and USD a coin. `qty * limit_price` never exceeds the amount asked for."""
 
     qty: Decimal
@@ -36,8 +34,19 @@ class SizedBuy:
 
 def round_to_increment(value: Decimal, increment: Decimal, rounding: str) -> Decimal:
     """`value` as a multiple of `increment`, in plain notation."""
-    steps = WIDE.divide(value, increment).to_integral_value(rounding, WIDE)
-    return WIDE.add(WIDE.multiply(steps, increment).normalize(WIDE), _NOTHING)
+    if _is_place(increment) and value.adjusted() < _ADJUSTED_MAX:
+        multiple = value.quantize(increment, rounding, WIDE)  # the same, in one step
+    else:
+        steps = WIDE.divide(value, increment).to_integral_value(rounding, WIDE)
+        multiple = WIDE.multiply(steps, increment)
+    return WIDE.add(multiple.normalize(WIDE), _NOTHING)
+
+
+@lru_cache(maxsize=256)
+def _is_place(increment: Decimal) -> bool:
+    """Whether it is 1 at one of the places that prices and quantities have, such as 0.01."""
+    sign, digits, exponent = increment.as_tuple()
+    return (sign, digits) == (0, (1,)) and -_PLACES_MAX <= int(exponent) <= 0
 
 
 def raise_price(price: Decimal, percent: Decimal) -> Decimal:
@@ -67,7 +76,7 @@ def round_stored(value: Decimal) -> Decimal:
 
 def is_dust(quantity: Decimal, rules: AssetRules, fee_rate: Decimal) -> bool:
     """Whether `quantity` (as filled) leaves too little to be sold after the coin fee."""
-    if quantity <= 0:
+    if quantity <= _NOTHING:
         return True
     return is_unsellable(quantity - compute_coin_fee(quantity, fee_rate), rules)
 
@@ -86,14 +95,14 @@ def size_buy(amount_usd: Decimal, ask: Decimal, rules: AssetRules) -> SizedBuy:
     Raises:
         SizingError: no price, or the amount buys less than the exchange accepts.
     """
-    if ask <= 0:
+    if ask <= _NOTHING:
         raise SizingError("there is no ask price to buy at")
-    amount = min(amount_usd, MAXIMUM_ORDER_USD)
+    amount = amount_usd if amount_usd <= MAXIMUM_ORDER_USD else MAXIMUM_ORDER_USD
     # Up, by less than one increment: floored, the limit could lie below the ask and stay unfilled.
     limit_price = round_to_increment(ask, rules.price_increment, ROUND_CEILING)
     qty = floor_quantity(WIDE.divide(amount, limit_price), rules)
     cost = WIDE.multiply(qty, limit_price)
-    if qty <= 0 or qty < rules.min_order_size:
+    if qty <= _NOTHING or qty < rules.min_order_size:
         raise SizingError(
             f"{amount} USD buy {qty} coins at {limit_price},"
             f" below the minimum {rules.min_order_size}"
@@ -153,9 +162,9 @@ def _explained(
     our estimate: a tenth more explains both.
     """
     taken = compute_coins_taken(quantity, coin_fees, fee_rate)
-    return taken * Decimal("1.1") + rules.min_trade_increment
+    return taken * _SPARE + rules.min_trade_increment
 
 
 def minimum_base_order_usd(rules: AssetRules, price: Decimal, fee_rate: Decimal) -> Decimal:
     """USD of the least base order that leaves a sellable position, with a tenth to spare."""
-    return Decimal("1.1") * max(rules.min_cost_usd, rules.min_order_size * price) / (1 - fee_rate)
+    return _SPARE * max(rules.min_cost_usd, rules.min_order_size * price) / (1 - fee_rate)

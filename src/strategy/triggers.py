@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,7 +10,7 @@ from domain.cycle import CycleStatus, DcaCycle
 from domain.journal import Purpose
 from domain.market import AssetRules
 from domain.orders import Side
-from domain.records import quick
+from domain.records import Record
 from domain.trading_state import TradingState
 from strategy.entry import compute_entry_price
 from strategy.exits import (
@@ -24,7 +23,7 @@ from strategy.exits import (
     is_stop_due,
     may_stop,
 )
-from strategy.ladder import compute_buy_usd, compute_safety_order_trigger, count_safety_orders_left
+from strategy.ladder import compute_buy_usd, compute_safety_order_trigger
 from strategy.sizing import is_dust
 
 ANY_PRICE = Decimal("Infinity")
@@ -33,9 +32,7 @@ _WATCHING, _BUYING, _COOLDOWN = CycleStatus.WATCHING, CycleStatus.BUYING, CycleS
 _BASE, _SAFETY, _BUY, _SELL = Purpose.BASE, Purpose.SAFETY, Side.BUY, Side.SELL
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Triggers:
+class Triggers(Record, frozen=True, kw_only=True):
     """The prices that matter in one state: buy when ask <= `buy_at_or_below`, sell when bid >=
     `sell_at_or_above`; None: never.
 
@@ -57,9 +54,7 @@ class Triggers:
 NEVER = Triggers()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Record, frozen=True):
     """What to do now. `amount_usd` is set for buys; a sale is of the whole position.
 
     `cancels_buy`: a sale is due while a buy is open, which is canceled first. `is_peak`: the bid is
@@ -103,9 +98,8 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
     if state.other_symbol:
         return NEVER  # the quantity counts other coins than those whose price we would compare
     holds_coins = not is_dust(cycle.quantity, rules, fee_rate)
-    stop = compute_stop_price(asset, cycle) if holds_coins else None
-    if stop is not None and not may_stop(cycle):
-        stop = None
+    may_fire = asset.stop_loss_percent is not None and holds_coins and may_stop(cycle)
+    stop = compute_stop_price(asset, cycle) if may_fire else None
     status = cycle.status
     if status is _BUYING:
         wants_to_sell = holds_coins or cycle.sells_now
@@ -122,7 +116,7 @@ def compute_triggers(state: TradingState, rules: AssetRules, fee_rate: Decimal) 
 
 def _compute_triggers_of_coins(asset: DcaAsset, cycle: DcaCycle, stop: Decimal | None) -> Triggers:
     trail = compute_trail(asset, cycle)
-    buys_more = asset.is_enabled and count_safety_orders_left(asset, cycle) > 0
+    buys_more = asset.is_enabled and asset.max_safety_orders > cycle.safety_orders
     return Triggers(
         buy_at_or_below=compute_safety_order_trigger(asset, cycle) if buys_more else None,
         buy_purpose=_SAFETY if buys_more else None,

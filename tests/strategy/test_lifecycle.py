@@ -684,7 +684,7 @@ def test_a_whole_base_order_that_cannot_be_sold_again_notes_no_reference_price()
 @pytest.mark.parametrize(("filled", "price"), [("0", Decimal(1)), ("0.002", None)])
 def test_a_fill_without_coins_or_without_a_price_updates_nothing(filled, price):
     order = replace(build_order(), filled_qty=Decimal(filled), filled_avg_price=price)
-    assert compute_fill_updates(build_cycle(), order, AROUND) == {}
+    assert compute_fill_updates(build_cycle(), order, AROUND, held_before=False) == {}
 
 
 @given(
