@@ -10,7 +10,7 @@ is passed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -39,7 +39,7 @@ _PESSIMISTIC, _LOW_FIRST = PathChoice.PESSIMISTIC, PathChoice.LOW_FIRST
 @dataclass(frozen=True, slots=True)
 class Bars:
     """Columns of equal length, oldest first. `starts` in seconds since 1970 (UTC), prices in whole
-    `step`s of USD.
+    `step`s of USD. Their extremes are looked for once, however many replays search in them.
     """
 
     starts: Integers
@@ -48,6 +48,10 @@ class Bars:
     lows: Integers
     closes: Integers
     step: Decimal
+    extremes: Extremes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "extremes", Extremes(self.lows, self.highs))
 
 
 class _Levels(Record, frozen=True):
@@ -80,7 +84,7 @@ class BarWalk:
         self.trader, self.bars, self.path = trader, bars, path
         self.scale = Scale.of(bars.step, trader.rules.price_increment, spread_percent)
         self.at = 0
-        self._extremes = Extremes(bars.lows, bars.highs)
+        self._extremes = bars.extremes
         if self.count:
             trader.highest_ask = self.scale.usd(self.scale.ask(self._extremes.highest))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from decimal import Decimal
 
 from replay_task import (  # type: ignore[import-not-found]
@@ -41,7 +42,9 @@ ASSET = DcaAsset(
 def main() -> None:
     found, path = load_bars(), PathChoice(sys.argv[2])
     step = step_of(found.places)
+    begun = time.process_time()
     bars = Bars(found.starts, found.opens, found.highs, found.lows, found.closes, step)
+    index_seconds = time.process_time() - begun
     rules = usual_rules(SYMBOL, Decimal(1), int(found.opens[0]) * step).rules
     market = SimulatedMarket(asset=ASSET, rules=rules, prices=bars)
     fee_rate = Decimal(FEE_PERCENT) / 100
@@ -52,7 +55,7 @@ def main() -> None:
     def judge(outcome: Outcome) -> tuple[int, float]:
         return len(outcome.assets[0].entries), float(outcome.equity_usd)
 
-    serve(replay, judge)
+    serve(replay, judge, index_seconds=index_seconds)
 
 
 if __name__ == "__main__":
