@@ -278,7 +278,10 @@ class SimulatedTrader:
             at=now.timestamp(),
             max_gap_seconds=max_gap_seconds,
         )
-        self._follow_from(track)
+        known = self.track
+        runs = track.below_since is not None or known.below_since is not None
+        if runs or replace(known, below_until=track.below_until) != track:
+            self._follow_from(track)  # without a running clock its time says nothing
 
     def reach_peak(self, bid: Decimal) -> bool:
         """The bid rose to this price, passing all below it: whether a trail follows it higher."""
