@@ -34,8 +34,9 @@ class SizedBuy(Record, frozen=True):
 
 def round_to_increment(value: Decimal, increment: Decimal, rounding: str) -> Decimal:
     """`value` as a multiple of `increment`, in plain notation."""
-    if _is_place(increment) and value.adjusted() < _ADJUSTED_MAX:
-        multiple = value.quantize(increment, rounding, WIDE)  # the same, in one step
+    place = _find_place(increment)
+    if place is not None and value.adjusted() < _ADJUSTED_MAX:
+        multiple = value.quantize(place, rounding, WIDE)  # the same, in one step
     else:
         steps = WIDE.divide(value, increment).to_integral_value(rounding, WIDE)
         multiple = WIDE.multiply(steps, increment)
@@ -43,10 +44,13 @@ def round_to_increment(value: Decimal, increment: Decimal, rounding: str) -> Dec
 
 
 @lru_cache(maxsize=256)
-def _is_place(increment: Decimal) -> bool:
-    """Whether it is 1 at one of the places that prices and quantities have, such as 0.01."""
-    sign, digits, exponent = increment.as_tuple()
-    return (sign, digits) == (0, (1,)) and -_PLACES_MAX <= int(exponent) <= 0
+def _find_place(increment: Decimal) -> Decimal | None:
+    """`increment` with one digit (so that 0.010 is the place of 0.01), where that is a 1 at one of
+    the places that prices and quantities have.
+    """
+    place = increment.normalize(WIDE)
+    sign, digits, exponent = place.as_tuple()
+    return place if (sign, digits) == (0, (1,)) and abs(int(exponent)) <= _PLACES_MAX else None
 
 
 def raise_price(price: Decimal, percent: Decimal) -> Decimal:

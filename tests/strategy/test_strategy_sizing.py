@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -97,15 +98,23 @@ def test_a_buy_never_costs_more_than_meant_and_reaches_the_ask(amount, ask, step
     assert sized.limit_price % price_step == 0
 
 
+STEPS = ("0.000000001", "1e-9", "1e-18", "0.01", "0.010", "0.25", "0.005", "1", "3", "100", "1e2")
+
+
 @given(
-    value=st.decimals("0", "1e12", places=9),
-    step=st.sampled_from([Decimal(text) for text in ("0.000000001", "0.25", "3", "100", "0.005")]),
+    value=st.decimals("0", "1e12", places=9) | st.decimals("0", "1e45", places=18),
+    step=st.sampled_from([Decimal(text) for text in STEPS]),
 )
 def test_rounding_stays_within_one_step_on_the_named_side(value, step):
-    down = round_to_increment(value, step, ROUND_FLOOR)
-    up = round_to_increment(value, step, ROUND_CEILING)
-    assert 0 <= value - down < step
-    assert 0 <= up - value < step
+    for rounded, sign in (
+        (round_to_increment(value, step, ROUND_FLOOR), 1),
+        (round_to_increment(value, step, ROUND_CEILING), -1),
+    ):
+        if len(value.as_tuple().digits) < 40:  # what any price or quantity has, and more
+            exact, unit = Fraction(rounded), Fraction(step)
+            assert 0 <= sign * (Fraction(value) - exact) < unit
+            assert (exact / unit).denominator == 1
+        assert "E+" not in str(rounded)
 
 
 def test_an_average_is_stored_toward_zero_with_eighteen_places():
