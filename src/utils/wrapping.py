@@ -1,12 +1,13 @@
 """Text for the width of a terminal: broken between words only, and under its own column.
 
 The one place that wraps plain text and help pages (tables are the business of rich). What goes to a
-file or a pipe is left as it is: machines read it.
+file or a pipe is left as it is, for machines read it, unless COLUMNS says how wide it is to be.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import sys
@@ -23,11 +24,17 @@ _CODE = re.compile(r"\d ")  # the next of a list of exit codes
 
 
 def columns_of(stream: TextIO) -> int | None:
-    """The width of the terminal that `stream` is; None: it is a file, a pipe, or closed."""
+    """The width of the terminal that `stream` is; None: it is a file, a pipe, or closed, and no
+    COLUMNS of the environment says how wide an answer is to be.
+    """
     try:
-        return shutil.get_terminal_size().columns if stream.isatty() else None
+        if stream.isatty():
+            return shutil.get_terminal_size().columns
+        # An error stays one line: the last one of a process in the background is read by others.
+        columns = 0 if stream is sys.stderr else int(os.environ.get("COLUMNS", 0))
     except (AttributeError, ValueError):
         return None
+    return columns if columns > 0 else None
 
 
 def wrapped_for(stream: TextIO, text: str) -> str:
