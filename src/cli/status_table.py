@@ -66,10 +66,11 @@ def _table(
     status: Status, console: Console, *, is_wide: bool, omitted: Sequence[str] = ()
 ) -> Table:
     """Without the columns of these titles."""
+    gap = is_wide + (not console.is_terminal)  # a terminal draws one more
     table = make_table(
         console,
         show_edge=False,
-        padding=(0, 1 if console.is_terminal else 2, 0, 0) if is_wide else 0,
+        padding=(0, gap, 0, 0),
         expand=console.is_terminal and not is_wide,
     )
     lines = [cells_of(asset, status, is_wide=is_wide) for asset in status.assets or ()]

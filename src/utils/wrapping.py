@@ -7,7 +7,6 @@ file or a pipe is left as it is, for machines read it, unless COLUMNS says how w
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import sys
@@ -24,17 +23,17 @@ _CODE = re.compile(r"\d ")  # the next of a list of exit codes
 
 
 def columns_of(stream: TextIO) -> int | None:
-    """The width of the terminal that `stream` is; None: it is a file, a pipe, or closed, and no
-    COLUMNS of the environment says how wide an answer is to be.
+    """The width of the terminal that `stream` is; None: it is a file, a pipe, or closed, and not
+    the standard output, for which COLUMNS of the environment sets a width.
     """
     try:
-        if stream.isatty():
-            return shutil.get_terminal_size().columns
-        # An error stays one line: the last one of a process in the background is read by others.
-        columns = 0 if stream is sys.stderr else int(os.environ.get("COLUMNS", 0))
+        is_terminal = stream.isatty()
     except (AttributeError, ValueError):
         return None
-    return columns if columns > 0 else None
+    # An error stays one line: others read the last one of a process in the background.
+    if not is_terminal and stream is not sys.stdout:
+        return None
+    return shutil.get_terminal_size((80, 24) if is_terminal else (0, 0)).columns or None
 
 
 def wrapped_for(stream: TextIO, text: str) -> str:

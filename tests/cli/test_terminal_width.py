@@ -153,7 +153,7 @@ def test_an_answer_fits_and_breaks_no_word(trading, bot_environment, arguments):
 @pytest.mark.parametrize(
     ("arguments", "left_out"),
     [
-        (("status",), "cycles, profit"),
+        (("status",), "cycles, profit, coins held, average"),
         (("report",), "worst, safety, cost, at work, peak, of peak"),
         (("report", "--by", "cycle"), "held, safety, cost, at work, peak, of peak"),
         (("assets", "show", "BTC/USD"), ""),
