@@ -114,6 +114,20 @@ def test_one_command_leads_to_a_first_trade_and_the_sandbox_survives_its_stop(cl
     assert clone.run("watchdog.py").returncode == 0  # it starts what serves the page
     assert "what serves the page" in clone.run("quickstart", "--local", "--stop").stdout
     assert clone.processes() == []
+    # All that is away has one cause, and so one cure.
+    [problem] = json.loads(clone.run("status", "--json").stdout)["problems"]
+    assert "scripts/quickstart --local starts both" in problem
+
+
+def test_the_time_until_it_is_ready_is_that_of_the_whole_command(clone):
+    program, remembered = clone.programs / "sha256sum", clone.folder / ".local" / "quickstart.json"
+    marker = clone.folder / "set-up"
+    program.write_text(f"#!/bin/sh\ntouch '{marker}'\nexec /usr/bin/sha256sum\n")
+    program.chmod(0o755)
+    done = clone.run("quickstart", *NOT_YET, "--local", "--json")
+    assert done.returncode == 0, done.stderr
+    spent = remembered.stat().st_mtime - marker.stat().st_mtime  # the last step's from the first
+    assert json.loads(done.stdout)["seconds"] + 0.05 >= spent
 
 
 def test_killed_at_any_step_it_goes_on_where_it_stopped(clone):
