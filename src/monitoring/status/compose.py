@@ -167,19 +167,16 @@ def compose_status(settings: Settings, parts: Parts) -> Status:
 
 
 def _ended_sandbox(status: Status, settings: Settings) -> str | None:
-    """After scripts/quickstart --local --stop all that is away has one cause, and one cure."""
+    """After scripts/quickstart --local --stop, or a reboot, all that is away has one cause."""
     is_ended = (
         status.daemon.pid is None
-        and status.daemon.is_stopped_on_purpose
         and settings.is_local_exchange
         and (status.exchange_problem or "").startswith("no answer")
         and is_private_database(settings)
         and not socket_path_for(FOLDER).exists()
     )
     words = "the local exchange and the private database do not run: scripts/quickstart --local"
-    return (
-        f"{words} starts both, and the bot (or start them as you did before)" if is_ended else None
-    )
+    return f"{words} goes on with both (or start them as you did before)" if is_ended else None
 
 
 def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) -> list[str]:
