@@ -93,7 +93,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
     def parse(raw: str) -> str:
         if raw.lower() not in known:
-            raise ValueError(f"expected {', '.join(words[:-1])} or {words[-1]}")
+            raise ValueError(f"expected {', '.join(words[:-1])} or {words[-1]}", raw)
         return known[raw.lower()]
 
     return parse
@@ -354,8 +354,9 @@ def inspect_settings(environment: Mapping[str, str]) -> tuple[Settings, list[str
             try:
                 values[spec.name] = spec.metadata["parse"](raw[name])
             except ValueError as error:
-                shown = f", not {raw[name]!r}" if spec.repr else ""
-                problems.append(f"{name}: {error}{shown}")
+                meant, *words = error.args  # of a list, the wrong one alone
+                shown = f", not {(words or [raw[name]])[0]!r}" if spec.repr else ""
+                problems.append(f"{name}: {meant}{shown}")
     settings = Settings(**values)
     return settings, problems + _cross_checks(settings, raw)
 

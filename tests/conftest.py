@@ -17,6 +17,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Where this is set, each of hundreds of processes would compile all that it imports once more.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# What is piped would be wrapped: a test that means it sets it.
+os.environ.pop("COLUMNS", None)
+
 # The same examples in every run, and no verdict on how fast a busy machine is.
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")

@@ -74,7 +74,8 @@ def _do(
             )
             if step is Step.END:
                 return how
-        log_event(log, LogEvent.SIDE_MISSED, name=side.name, reason=reason)
+        if side.load_beat(settings, SideBeat) is not None:  # else it never ran: no loss
+            log_event(log, LogEvent.SIDE_MISSED, name=side.name, reason=reason)
         return f"PID {side.start(settings)}"
     except DaemonError as error:
         raise StepFailed(f"{side.what}: {error}") from error

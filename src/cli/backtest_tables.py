@@ -8,11 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cli.command_line import fitted, make_table
+from cli.command_line import fitted, make_table, width_of
+from cli.fitting_tables import describe_left_out
 from utils.formatting import (
     NOTHING,
     moment,
@@ -147,17 +148,27 @@ class _Row:
     of_baseline: Callable[[Shown], str] = lambda _: ""
 
 
-def _comparison(console: Console, result: Shown) -> Table:
+def _comparison(console: Console, result: Shown) -> RenderableType:
+    """The runs, and beside them as many of the baselines as fit."""
+    baselines = {"held": result["buy_and_hold"], "weekly": result["weekly_buy"]}
+    left_out: list[str] = []
+    while width_of(table := _compared(console, result, baselines), console) > console.width:
+        if not baselines:
+            break
+        left_out.insert(0, baselines.popitem()[0])
+    return Group(table, describe_left_out(left_out)) if left_out else table
+
+
+def _compared(console: Console, result: Shown, baselines: Mapping[str, Shown]) -> Table:
     cash_usd = Decimal(result["cash_usd"])
     table = make_table(console)
     table.add_column("USD and percent", no_wrap=True)
     runs = result["runs"]
     columns = [_PATHS[run["path"]] for run in runs] if len(runs) > 1 else ["the bot"]
-    for name in (*columns, "held", "weekly"):
+    for name in (*columns, *baselines):
         table.add_column(name, no_wrap=True, justify="right")
     for row in _rows(cash_usd):
-        baselines = (result["buy_and_hold"], result["weekly_buy"])
-        cells = [*map(row.of_run, runs), *map(row.of_baseline, baselines)]
+        cells = [*map(row.of_run, runs), *map(row.of_baseline, baselines.values())]
         table.add_row(row.name, *cells)
     return table
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from operations.refused import Refused
-from utils.wrapping import PageFormatter, warn, wrap_page, wrapped_for
+from utils.wrapping import PageFormatter, columns_of, warn, wrap_page, wrapped_for
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
 _PLAIN_WIDTH = 10_000  # off a terminal nothing is wrapped
@@ -76,8 +76,8 @@ class _Console(Console):
 
 
 def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Console:
-    """Where answers go (default: standard output). Frames, colours and the terminal's width only
-    on a terminal, and not with `is_plain`.
+    """Where answers go (default: standard output). Frames and colours only on a terminal, and a
+    width only there or where COLUMNS sets one; none of it with `is_plain`.
 
     Raises:
         OSError: standard output is closed.
@@ -91,7 +91,7 @@ def make_console(out: TextIO | None = None, *, is_plain: bool = False) -> Consol
         highlight=False,
         markup=False,
         no_color=True if os.environ.get("NO_COLOR") else None,
-        width=None if terminal else _PLAIN_WIDTH,
+        width=None if terminal else (not is_plain and columns_of(out)) or _PLAIN_WIDTH,
         force_terminal=terminal,
     )
 

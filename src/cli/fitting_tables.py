@@ -35,6 +35,12 @@ def print_fitting(
         console.print(Padding(Text(words, style or ""), (0, 0, 0, 2), expand=False))
 
 
+def describe_left_out(titles: Collection[str]) -> Text:
+    """The line below a table that went without these columns."""
+    text = f"the window is too narrow for {', '.join(titles)}: widen it, or add --json"
+    return Text(text, style="dim")
+
+
 def without_titles(missing: Collection[str], layout: str) -> str:
     """A layout without these titles."""
     columns = [

@@ -57,7 +57,6 @@ def _run(arguments: Sequence[str]) -> int:
 
 def go_on(options: argparse.Namespace) -> int:
     """All steps; what is done already is passed over in a line."""
-    started = time.monotonic()
     guide = Guide(options)
     if not guide.can_ask and (missing := find_missing_options(guide)):
         raise Refused(
@@ -70,7 +69,7 @@ def go_on(options: argparse.Namespace) -> int:
     add_first_asset(guide)
     install_caretakers(guide, may_begin=_has_agreed_to_begin(guide))
     begin(guide)
-    seconds = time.monotonic() - started
+    seconds = time.time() - options.began_at
     if guide.as_json:
         print_json({"done": True, **guide.shown, "seconds": round(seconds, 1)})
     guide.say(_next_commands(guide, seconds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 
 from cli.assets_options import add_values
 from cli.command_line import OneLineParser
@@ -83,6 +84,7 @@ def build_parser() -> OneLineParser:
     add("--yes", action="store_true", help="agree to the plan, and take the usual answers")
     add("--stop", action="store_true", help="with --local: end it; what it remembers stays")
     add("--json", action="store_true", help="one JSON object at the end, and no question")
+    add("--began-at", type=float, default=time.time(), help=argparse.SUPPRESS)  # by the script
     return parser
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command_line import make_table, width_of
+from cli.fitting_tables import describe_left_out
 from cli.money_lines import account_words, fill_lines
 from performance.report import TOTAL, By, Line, Report
 from performance.report_json import Now
@@ -75,14 +76,15 @@ class _Column:
     is_text: bool = False
 
 
-def _table(report: Report, console: Console) -> Table:
-    """As many columns as fit; a number is never cut."""
+def _table(report: Report, console: Console) -> RenderableType:
+    """As many columns as fit, and which did not; a number is never cut."""
     columns = _columns(report)
     for most in range(max(column.rank for column in columns), -1, -1):
         table = _filled(report, console, [one for one in columns if one.rank <= most])
         if width_of(table, console) <= console.width:
             break
-    return table
+    left_out = [one.title.removesuffix("\nUSD") for one in columns if one.rank > most]
+    return Group(table, describe_left_out(left_out)) if left_out else table
 
 
 def _columns(report: Report) -> list[_Column]:

@@ -41,6 +41,7 @@ daemon, the database or the exchange is away it says so and shows the rest.
                                        what fits and counts what does not
   scripts/status --watch --interval 2
   scripts/status --json                one JSON object, exact numbers
+  COLUMNS=80 scripts/status | less     what is piped is as wide as COLUMNS says, if it is set
   scripts/status >/dev/null || mail ...    for a monitor: the exit code says whether all is well
 
 daemon      what the watchdog finds, and its last heartbeat

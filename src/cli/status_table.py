@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cli.command_line import make_table, width_of
+from cli.fitting_tables import describe_left_out
 from domain.cycle import CycleStatus
 from monitoring.status.asset_status import AssetStatus
 from monitoring.status.status import Status
@@ -25,15 +26,17 @@ from monitoring.status.words import (
 )
 from utils.formatting import NOTHING, coins, marked, percent, price, signed_usd
 
-# What a narrow terminal goes without, in this order: asset and the next prices stay longest.
-_OMITTED = (
-    "today\nall time",
-    "coins held\naverage",
-    "bid\nunreal.",
-    "status",
-    "buys at",
-    "sells at",
-)
+# What a narrow terminal goes without, in this order (asset and the next prices stay longest), and
+# what a person calls it. No narrow one has room for the first.
+_OMITTED = {
+    "cycles today\nall time": "cycles",
+    "today\nall time": "profit",
+    "coins held\naverage": "coins held, average",
+    "bid\nunreal.": "bid, unrealised",
+    "status": "status",
+    "buys at": "buys at",
+    "sells at": "sells at",
+}
 _TEXTS = ("asset", "asset\nopen order", "status", "open order")
 _STATUS_STYLES = {
     CycleStatus.WATCHING: "cyan",
@@ -46,32 +49,34 @@ _STATUS_STYLES = {
 _TONE_STYLES = {Tone.WRONG: "bold red", Tone.NOTABLE: "yellow", Tone.PLAIN: "dim"}
 
 
-def assets_table(status: Status, console: Console) -> Table:
-    """For this console's width, with one asset at least."""
+def assets_table(status: Status, console: Console) -> RenderableType:
+    """For this console's width, with one asset at least; below it what had no room."""
     table = _table(status, console, is_wide=True)
     if width_of(table, console) <= console.width:
         return table
-    for count in range(len(_OMITTED) + 1):
-        table = _table(status, console, is_wide=False, omitted=_OMITTED[:count])
+    titles = list(_OMITTED)
+    for count in range(1, len(titles) + 1):
+        table = _table(status, console, is_wide=False, omitted=titles[:count])
         if width_of(table, console) <= console.width:
             break
-    return table
+    return Group(table, describe_left_out([_OMITTED[title] for title in titles[:count]]))
 
 
 def _table(
     status: Status, console: Console, *, is_wide: bool, omitted: Sequence[str] = ()
 ) -> Table:
     """Without the columns of these titles."""
+    gap = is_wide + (not console.is_terminal)  # a terminal draws one more
     table = make_table(
         console,
         show_edge=False,
-        padding=(0, 1 if console.is_terminal else 2, 0, 0) if is_wide else 0,
+        padding=(0, gap, 0, 0),
         expand=console.is_terminal and not is_wide,
     )
     lines = [cells_of(asset, status, is_wide=is_wide) for asset in status.assets or ()]
     for cells in lines:
         for title in omitted:
-            del cells[title]
+            cells.pop(title, None)
     for title in lines[0]:
         table.add_column(title, justify="left" if title in _TEXTS else "right", no_wrap=True)
     for cells in lines:

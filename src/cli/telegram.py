@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from cli.command_line import EXIT_DONE, EXIT_FAILED, OneLineParser, Stop
 from cli.runner import run_tool
+from cli.side_stop import stop_side
 from config import Settings, get_settings
 from operations.refused import Refused
 from runtime.bootstrap import forbid_core_files
@@ -56,7 +57,7 @@ def _run(arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
     settings = get_settings()
     if options.command == "stop":
-        return _stop(settings)
+        return stop_side(TELEGRAM, settings)
     if settings.telegram_token is None:
         raise Refused("TELEGRAM_TOKEN is not set in .env: it is off (see scripts/telegram --help)")
     forbid_core_files()
@@ -87,17 +88,6 @@ def _poll(settings: Settings) -> None:
         loop.run_until_complete(poller.run())
     finally:
         loop.close()
-
-
-def _stop(settings: Settings) -> int:
-    process = find_poller(settings)
-    if process is None:
-        print("It does not run.")
-        return EXIT_DONE
-    how = TELEGRAM.end(process)
-    again = "" if settings.telegram_token is None else "; the watchdog starts it again"
-    print(f"PID {process.pid} has ended ({how}){again}.")
-    return EXIT_DONE
 
 
 def build_parser() -> OneLineParser:

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 from cli.command_line import EXIT_DONE, EXIT_FAILED, OneLineParser, Stop
 from cli.runner import run_tool
+from cli.side_stop import stop_side
 from config import Settings, get_settings
+from monitoring.status.caretaker_status import is_watched
 from runtime.bootstrap import forbid_core_files
 from runtime.pid_file import AlreadyRunning, PidFile
 from runtime.web_page import PAGE, PageBeat, addresses_of
@@ -64,7 +66,7 @@ def _run(arguments: Sequence[str]) -> int:
         case "metrics-token":
             print(load_tokens(settings).metrics_token)
         case "stop":
-            return _stop(settings)
+            return stop_side(PAGE, settings)
         case _:
             return _serve(settings)
     return EXIT_DONE
@@ -101,26 +103,17 @@ def _serve(settings: Settings) -> int:
 
 
 def _how(settings: Settings) -> str:
-    if settings.web:
+    if not settings.web:
+        return "set WEB=on in .env, or run scripts/web"
+    if is_watched(settings):
         return "the watchdog starts it within a minute (scripts/doctor)"
-    return "set WEB=on in .env, or run scripts/web"
+    return "the watchdog does not run (scripts/doctor); or run scripts/web"
 
 
 def _say_link(settings: Settings) -> None:
     """Only where somebody looks: the background's output is a file, and the token a secret."""
     if sys.stdout.isatty():
         print(f"The page: {links_of(settings)}\nCtrl-C ends it.", flush=True)
-
-
-def _stop(settings: Settings) -> int:
-    process = PAGE.find(settings)
-    if process is None:
-        print("It does not run.")
-        return EXIT_DONE
-    how = PAGE.end(process)
-    again = "; the watchdog starts it again" if settings.web else ""
-    print(f"PID {process.pid} has ended ({how}){again}.")
-    return EXIT_DONE
 
 
 def build_parser() -> OneLineParser:

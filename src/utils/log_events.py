@@ -229,7 +229,7 @@ class LogEvent(StrEnum):
     PAGE_DENIED = "page.denied", _WARNING, "somebody tried to sign in with a wrong token", "was it you? `scripts/web link` prints the right link; `scripts/web new-token` makes another"
     PAGE_FAILED = "page.failed", _ERROR, "a bug of the page: that request was not answered, others are", "report the traceback"
     # Beside the daemon.
-    SIDE_MISSED = "side.missed", _WARNING, "the watchdog found that a process beside the daemon (`name`: telegram, web) does not run, and starts it", "nothing, unless it happens again: `logs/<name>.log` and `logs/<name>.out`"
+    SIDE_MISSED = "side.missed", _WARNING, "the watchdog found that a process beside the daemon (`name`: telegram, web) runs no more, and starts it", "nothing, unless it happens again: `logs/<name>.log` and `logs/<name>.out`"
     SIDE_ENDED = "side.ended", _INFO, "the watchdog ended a process beside the daemon, and why (`reason`)"
     # fmt: on
 

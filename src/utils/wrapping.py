@@ -1,7 +1,7 @@
 """Text for the width of a terminal: broken between words only, and under its own column.
 
 The one place that wraps plain text and help pages (tables are the business of rich). What goes to a
-file or a pipe is left as it is: machines read it.
+file or a pipe is left as it is, for machines read it, unless COLUMNS says how wide it is to be.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ _CODE = re.compile(r"\d ")  # the next of a list of exit codes
 
 
 def columns_of(stream: TextIO) -> int | None:
-    """The width of the terminal that `stream` is; None: it is a file, a pipe, or closed."""
+    """The width of the terminal that `stream` is; None: it is a file, a pipe, or closed, and not
+    the standard output, for which COLUMNS of the environment sets a width.
+    """
     try:
-        return shutil.get_terminal_size().columns if stream.isatty() else None
+        is_terminal = stream.isatty()
     except (AttributeError, ValueError):
         return None
+    # An error stays one line: others read the last one of a process in the background.
+    if not is_terminal and stream is not sys.stdout:
+        return None
+    return shutil.get_terminal_size((80, 24) if is_terminal else (0, 0)).columns or None
 
 
 def wrapped_for(stream: TextIO, text: str) -> str:

@@ -97,9 +97,12 @@ def test_it_is_started_kept_restarted_and_ended(environment, tmp_path):
     assert run_script("watchdog", environment=environment).output == "watchdog: nothing to do\n"
     assert running() == first
 
+    log_file = get_settings().log_dir / "watchdog.log"
+    assert "side.missed" not in log_file.read_text(), "nothing was there to be missed"
     first.kill()
     wait_until(lambda: is_gone(first))
     run_script("watchdog", environment=environment)
+    assert "side.missed" in log_file.read_text()
     second = beating()
     second.suspend()
     outcome = run_script("watchdog", environment=environment)

@@ -274,12 +274,15 @@ def test_a_damaged_file_of_the_history_is_named(run, environment):
     assert str(month) in said.complaint
 
 
-@pytest.mark.parametrize("columns", [80, 100])
-def test_it_fits_a_terminal(environment, columns):
+@pytest.mark.parametrize(("columns", "left_out"), [(60, "held, weekly"), (80, None), (100, None)])
+def test_it_fits_a_terminal(environment, columns, left_out):
     seen = show((*COMMAND, BTC, ETH, "--path", "both", "--defaults"), environment, columns)
     assert seen.code == 0
     shown = [part for line in seen.lines for part in line.split(" ...")]  # frames of the progress
     assert max(map(len, shown)) <= columns
+    assert not any("…" in line for line in seen.lines), "no figure is cut"
+    told = f"the window is too narrow for {left_out}: widen it, or add --json"
+    assert (told in " ".join(seen.lines)) == (left_out is not None)
 
 
 def test_the_settings_of_the_bot_are_tried_where_none_are_named(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 
-from cli.completion import main
+from cli.completion import USUAL, main
+from paper_exchange.core.assets import DEFAULT_ASSETS
+from runtime.heartbeat import Heartbeat, save_heartbeat
 
 ASK = """
 source "$1"; shift
@@ -27,7 +30,7 @@ def offered(tmp_path, capsys):
 
     def ask(*words):
         command = ["bash", "-euc", ASK, "bash", str(script), *words]
-        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
         return run.stdout.split()
 
     return ask
@@ -64,6 +67,31 @@ def offered(tmp_path, capsys):
 )
 def test_tab_offers_the_commands_and_options_of_the_scripts(offered, words, expected):
     assert offered(*words) == expected
+
+
+COINS = {
+    ("scripts/assets", "show", "E"): ["ETH/USD"],
+    ("scripts/bot", "close", "BTC/USD", "--confirm", ""): ["BTC/USD", "ETH/USD"],
+    ("./scripts/report", "--asset", ""): ["BTC/USD", "ETH/USD"],
+    ("scripts/backtest", "BTC/USD", "ETH"): ["ETH/USD"],
+    ("scripts/assets", "add", "DO"): ["DOGE/USD"],
+    ("scripts/assets", "list", "B"): [],
+}
+
+
+def test_tab_offers_the_assets_of_the_last_heartbeat_and_to_add_those_that_are_usual(
+    offered, tmp_path
+):
+    assert offered("scripts/assets", "show", "S") == ["SOL/USD"], "there is no heartbeat yet"
+    assert USUAL.split() == [asset.symbol for asset in DEFAULT_ASSETS]
+    (tmp_path / "scripts").mkdir()
+    known = {spec.name: None for spec in fields(Heartbeat)} | {"symbols": ["ETH/USD", "BTC/USD"]}
+    save_heartbeat(tmp_path / "run", Heartbeat(**known))
+    for words, expected in COINS.items():
+        assert offered(*words) == expected
+    elsewhere = (str(tmp_path / "scripts" / "assets"), "show", "")
+    assert {"BTC/USD", "ETH/USD", "--json"} <= set(offered(*elsewhere))
+    assert "SOL/USD" not in offered(*elsewhere)
 
 
 def test_zsh_gets_the_same_through_its_own_bridge(capsys):

@@ -23,6 +23,7 @@ from terminal import talk
 ALL = ("--local", "--yes", "--caretakers", "none")
 NOT_YET = ("--yes", "--caretakers", "none", "--begin", "later")
 PAPER_KEYS = {"ALPACA_API_KEY": "PKmine", "ALPACA_SECRET_KEY": "very-secret"}
+ENDED = "do not run: scripts/quickstart --local goes on with both"
 FAKE_CRONTAB = """#!/bin/sh
 case "$1" in
   -l) cat "$HOME/crontab" 2>/dev/null || { echo "no crontab for me" >&2; exit 1; } ;;
@@ -114,6 +115,27 @@ def test_one_command_leads_to_a_first_trade_and_the_sandbox_survives_its_stop(cl
     assert clone.run("watchdog.py").returncode == 0  # it starts what serves the page
     assert "what serves the page" in clone.run("quickstart", "--local", "--stop").stdout
     assert clone.processes() == []
+    _, count, problem, *_ = clone.run("status").stdout.splitlines()
+    assert count == "1 thing is wrong:", "the page is away with the rest"
+    assert ENDED in problem
+
+
+def test_all_that_is_away_with_the_sandbox_has_one_cause_and_one_cure(clone):
+    assert clone.run("quickstart", *NOT_YET, "--local").returncode == 0
+    assert clone.run("quickstart", "--local", "--stop").returncode == 0
+    [problem] = json.loads(clone.run("status", "--json").stdout)["problems"]
+    assert ENDED in problem
+
+
+def test_the_time_until_it_is_ready_is_that_of_the_whole_command(clone):
+    program, remembered = clone.programs / "sha256sum", clone.folder / ".local" / "quickstart.json"
+    marker = clone.folder / "set-up"
+    program.write_text(f"#!/bin/sh\ntouch '{marker}'\nexec /usr/bin/sha256sum\n")
+    program.chmod(0o755)
+    done = clone.run("quickstart", *NOT_YET, "--local", "--json")
+    assert done.returncode == 0, done.stderr
+    spent = remembered.stat().st_mtime - marker.stat().st_mtime  # the last step's from the first
+    assert json.loads(done.stdout)["seconds"] + 0.05 >= spent
 
 
 def test_killed_at_any_step_it_goes_on_where_it_stopped(clone):

@@ -12,12 +12,13 @@ from importlib import import_module
 import pytest
 
 from builders import build_entry, build_order
+from cli.command_line import make_console
 from cli.completion import MODULES as SCRIPTS
 from config import PROJECT_ROOT, get_settings
 from models.cycle_data import create_cycle, update_cycle
 from models.order_journal import append_journal_entry
 from terminal import show
-from utils.wrapping import shorten, wrap_page
+from utils.wrapping import columns_of, shorten, wrap_page
 
 PYTHON = (sys.executable, "-P", "-m")
 NOWHERE = {"ENV_FILE": "/nowhere/.env"}
@@ -114,13 +115,11 @@ SCREENS = [
 ]
 
 
-@pytest.mark.parametrize("arguments", SCREENS, ids=" ".join)
-def test_an_answer_fits_and_breaks_no_word(trading, bot_environment, arguments):
+def piped_answer(arguments, environment, **more):
     program, *rest = arguments
-    command = (*PYTHON, f"cli.{program}", *rest)
-    piped = subprocess.run(
-        command,
-        env={**os.environ, **bot_environment},
+    return subprocess.run(
+        (*PYTHON, f"cli.{program}", *rest),
+        env={**os.environ, **environment, **more},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -128,6 +127,18 @@ def test_an_answer_fits_and_breaks_no_word(trading, bot_environment, arguments):
         check=False,
         cwd=PROJECT_ROOT,
     )
+
+
+def what_is_left_out(text):
+    found = re.search(r"the window is too narrow for .*?: widen it, or add --json", text)
+    return found[0] if found else ""
+
+
+@pytest.mark.parametrize("arguments", SCREENS, ids=" ".join)
+def test_an_answer_fits_and_breaks_no_word(trading, bot_environment, arguments):
+    program, *rest = arguments
+    command = (*PYTHON, f"cli.{program}", *rest)
+    piped = piped_answer(arguments, bot_environment)
     assert "\x1b" not in piped.stdout, "no colours for a program that reads"
     known = {re.sub(r"\d+", "0", word) for word in piped.stdout.split()}
     for columns in (60, 80):
@@ -135,7 +146,39 @@ def test_an_answer_fits_and_breaks_no_word(trading, bot_environment, arguments):
         assert screen.code == piped.returncode
         assert len(screen.widest) <= columns, screen.widest
         headings = {"order", "open", "unreal.", "today", "total"}
+        headings |= words_of(what_is_left_out(" ".join(screen.lines)))
         assert screen.words - known - headings <= {"─" * n for n in range(1, 200)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left_out"),
+    [
+        (("status",), "cycles, profit, coins held, average"),
+        (("report",), "worst, safety, cost, at work, peak, of peak"),
+        (("report", "--by", "cycle"), "held, safety, cost, at work, peak, of peak"),
+        (("assets", "show", "BTC/USD"), ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_columns_without_room_are_named_and_a_pipe_is_as_wide_as_columns_says(
+    trading, bot_environment, arguments, left_out
+):
+    lines = piped_answer(arguments, bot_environment, COLUMNS="60").stdout.splitlines()
+    assert len(max(lines, key=len)) <= 60
+    told = what_is_left_out(" ".join(lines))
+    assert told.partition(" for ")[2] == (left_out and f"{left_out}: widen it, or add --json")
+    assert not what_is_left_out(piped_answer(arguments, bot_environment).stdout)
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [("72", 72), ("", None), ("0", None), ("-5", None), ("wide", None)]
+)
+def test_only_a_width_in_columns_wraps_what_is_piped_and_never_an_error(
+    monkeypatch, capsys, columns, width
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert (columns_of(sys.stdout), columns_of(sys.stderr)) == (width, None)
+    assert make_console().width == (width or make_console(is_plain=True).width)
 
 
 def test_a_second_column_stays_one_as_long_as_there_is_room():

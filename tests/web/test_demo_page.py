@@ -28,9 +28,15 @@ def test_the_link_of_a_demo_opens_its_page_and_nothing_is_left_of_it():
         text=True,
         env=environment,
     )
+    lines = []
+
+    def read_line():
+        lines.append(demo.stdout.readline())
+        return lines[-1]
+
     with demo:
         try:
-            while not (found := re.search(r":(\d+)/#token=(\S+)", demo.stdout.readline())):
+            while not (found := re.search(r":(\d+)/#token=(\S+)", read_line())):
                 assert demo.poll() is None
             browser = Browser(int(found[1]))
             assert browser.sign_in(found[2]).status == 204
@@ -38,11 +44,12 @@ def test_the_link_of_a_demo_opens_its_page_and_nothing_is_left_of_it():
             while len(stream.wait_for("status")["assets"]) < 3:
                 pass
             stream.close()
-            while "BTC/USD" not in demo.stdout.readline():  # the screen: it watches by now
+            while "BTC/USD" not in read_line():  # the screen: it watches by now
                 assert demo.poll() is None
         finally:
             demo.send_signal(signal.SIGINT)
-        said = demo.stdout.read()
+        said = "".join(lines) + demo.stdout.read()
+    assert "side.missed" not in said, "a start is no loss"
     assert demo.returncode == 0, said
     assert "#token=" in said, "the heading of each picture has the link"
     assert not list(LOCAL_FOLDER.glob(f"demo-{demo.pid}-*"))

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from caretaker_process import run_script
+from caretaker_runs import note_runs
 from config import get_settings, reset_settings
 from daemon_process import wait_until
 from monitoring.doctor.facts import Facts
@@ -124,6 +125,18 @@ def test_it_serves_ends_when_asked_and_says_nothing_of_the_token(environment):
         assert "Traceback" not in said
     assert "page.started" in logged
     assert "page.stopped" in logged
+
+
+def test_stop_names_the_watchdog_only_where_it_runs_and_there_was_something_to_end(environment):
+    assert scripts_web(environment, "stop").stdout == "It does not run.\n"
+    for again in ("", "; the watchdog starts it again within a minute"):
+        with served(environment):
+            assert scripts_web(environment, "stop").stdout.endswith(
+                f"has ended (terminated){again}.\n"
+            )
+        link = scripts_web(environment, "link").stderr
+        assert ("the watchdog starts it" in link) == bool(again)
+        note_runs(get_settings())
 
 
 def test_a_port_that_is_taken_is_one_line_with_the_cure(environment):

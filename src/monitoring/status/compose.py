@@ -38,6 +38,7 @@ from monitoring.status.telegram_status import TelegramStatus, load_telegram_stat
 from strategy.limits import Usage
 from utils.account_value import AccountValue
 from utils.formatting import cure_of_silence, describe_account, span
+from utils.private_database import FOLDER, is_private_database, socket_path_for
 
 OVERDUE_SECONDS = 10.0  # of a cooldown's end: the daemon needs one
 
@@ -160,7 +161,22 @@ def compose_status(settings: Settings, parts: Parts) -> Status:
         page=load_page_status(settings),
         disk_problem=find_full_disk(settings),
     )
+    if (ended := _ended_sandbox(status, settings)) is not None:
+        return replace(status, problems=tuple(filter(None, (ended, status.disk_problem))))
     return replace(status, problems=tuple(find_problems(status, parts.stalled, set(rules))))
+
+
+def _ended_sandbox(status: Status, settings: Settings) -> str | None:
+    """After scripts/quickstart --local --stop, or a reboot, all that is away has one cause."""
+    is_ended = (
+        status.daemon.pid is None
+        and settings.is_local_exchange
+        and (status.exchange_problem or "").startswith("no answer")
+        and is_private_database(settings)
+        and not socket_path_for(FOLDER).exists()
+    )
+    words = "the local exchange and the private database do not run: scripts/quickstart --local"
+    return f"{words} goes on with both (or start them as you did before)" if is_ended else None
 
 
 def find_problems(status: Status, stalled: str | None, known_symbols: set[str]) -> list[str]:
