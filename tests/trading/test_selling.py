@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -32,7 +33,7 @@ from trading import order_placement, placement_guard, take_profit_checks
 from trading.cycle_changes import Applied, apply_order
 from utils.alpaca_client_rest import place_limit_buy_order
 from utils.alpaca_queries import fetch_position
-from utils.db_utils import execute_query
+from utils.db_utils import execute_query, get_db_connection
 
 BTC = "BTC/USD"
 HELD = {"quantity": Decimal("0.002"), "average_purchase_price": Decimal(50000)}
@@ -102,6 +103,60 @@ async def test_a_confirmation_that_has_become_old_is_asked_for_again(
     await asyncio.to_thread(exchange.push_quote, BTC, 47000, 47001)
     await parts.market.wait_until_idle()
     assert sells(parts) == []
+
+
+@contextmanager
+def hanging_database(table):
+    """Who reads `table` waits until the block ends."""
+    with closing(get_db_connection()) as lock:
+        execute_query(f"LOCK TABLES {table} WRITE", db_conn=lock)
+        yield
+        execute_query("UNLOCK TABLES", db_conn=lock)
+
+
+def readers_that_wait():
+    with closing(get_db_connection()) as connection:
+        return execute_query(
+            "SELECT id FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'",
+            db_conn=connection,
+        )
+
+
+async def see_while_the_database_hangs(parts: BotParts, exchange, first, then):
+    """As `see_during_the_position`, but the market moves while the row is read the last time."""
+    exchange.arm("http_slow", count=1, seconds=1, match={"path": "/v2/positions/BTCUSD"})
+    await parts.see()
+    before = count(exchange, POSITION)
+    await parts.market.on_crypto_quote(parts.quote_both(*first))
+    await until(lambda: count(exchange, POSITION) > before, "the position was not asked for")
+    with hanging_database("dca_cycles"):
+        await until(readers_that_wait, "the row was not read again")
+        await parts.market.on_crypto_quote(await asyncio.to_thread(parts.quote_both, *then))
+    await parts.market.wait_until_idle()
+
+
+@pytest.mark.parametrize(("then", "sold"), [((47000, 47001), 0), ((51000, 51001), 1)])
+async def test_a_take_profit_is_not_sent_at_a_price_of_before_the_database_hung(
+    parts, start, exchange, then, sold
+):
+    start(**HELD)
+    await see_while_the_database_hangs(parts, exchange, (51500, 51501), then)
+    assert len(sells(parts)) == sold
+
+
+async def test_a_sale_whose_confirmation_became_old_while_the_database_hung_is_not_sent(
+    parts, start, exchange, monkeypatch
+):
+    monkeypatch.setattr(order_placement, "CONFIRMED_SECONDS", 0.0)
+    start(**HELD)
+    await see_while_the_database_hangs(parts, exchange, (51500, 51501), (51000, 51001))
+    assert sells(parts) == []
+
+
+async def test_a_base_order_is_sent_at_the_price_of_after_the_database_hung(parts, start, exchange):
+    start()
+    await see_while_the_database_hangs(parts, exchange, (50000, 50001), (49000, 49001))
+    assert [order.limit_price for order in parts.orders()] == [Decimal(49001)]
 
 
 @pytest.mark.parametrize("removes", [True, False])
