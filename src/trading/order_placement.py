@@ -367,8 +367,8 @@ class OrderPlacer:
             available = available_of(questions.position.answer())
             sale = size_sale(self.client, state, rules, fee_rate, available)
         if not decision.at_any_price and time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
-            confirmed_at = time.monotonic()
             confirm_take_profit(decision, fetch_latest_quote(rules.symbol).bid)
+            confirmed_at = time.monotonic()  # a read may have waited for its turn
         if attempt.has_changed():
             return _NOTHING
         if not decision.at_any_price:
