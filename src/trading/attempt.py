@@ -19,7 +19,7 @@ from models.current_state import is_current
 from models.trading_state import load_trading_state
 from strategy.exits import ExitTrack, with_track
 from trading.open_orders import fetch_open_orders
-from trading.placement import Skip
+from trading.placement import QUOTE_SECONDS, Skip
 from trading.placement_guard import PlacementGuard
 from utils.alpaca_queries import fetch_latest_quote, fetch_position
 from utils.alpaca_sdk import TradingClient
@@ -31,6 +31,7 @@ NewestQuote = Callable[[], Quote | None]
 
 # A row that was read within this, with nothing waited for since, was just read.
 JUST_READ_SECONDS = 0.02
+SLOW_READ_SECONDS = 1.0
 _NONE = object()
 
 
@@ -135,13 +136,20 @@ class Attempt:
                 self.guard.refused_by_answers(time.monotonic())
             raise
 
-    def has_changed(self) -> bool:
+    def has_changed(self, *, at_any_price: bool = False) -> bool:
         """Whether the row is another one than the decision was made on: the newest decides, too.
         Who disables an asset, removes it or takes a close back must find no order after that.
 
         Raises:
+            Skip: reading it took so long, as in a database that hangs, that the quote is old which
+                decided just before; not where the order is wanted `at_any_price`.
             DatabaseError: it cannot be read.
         """
-        if time.monotonic() - self.read_at < JUST_READ_SECONDS:
+        began_at = time.monotonic()
+        if began_at - self.read_at < JUST_READ_SECONDS:
             return False
-        return not is_current(thread_connection(), self.state)
+        if not is_current(thread_connection(), self.state):
+            return True
+        if time.monotonic() - began_at > SLOW_READ_SECONDS and not at_any_price:
+            raise Skip("the database took so long that the price may be gone", QUOTE_SECONDS)
+        return False

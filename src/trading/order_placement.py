@@ -294,14 +294,13 @@ class OrderPlacer:
     def _place_limited_buy(self, attempt: Attempt, decision: Decision) -> Placement:
         with attempt.noting_refusals():
             self._check_buy(attempt, decision)
-        if attempt.has_changed():
-            return _NOTHING
-        # All that took time, seconds where the database hangs: the newest quote decides last, and
-        # the price is taken from it.
+        # The checks took time: the newest quote decides, and the price is taken from it.
         quote = attempt.newest_quote()
         final = self._decide(attempt.tracked_state(), attempt.rules, quote)
         if quote is None or final is None or final.purpose is not decision.purpose:
             return _nothing(quote)
+        if attempt.has_changed():
+            return _NOTHING
         if block := self.limits.why_none_at_all(attempt.rules.symbol):  # it asks nothing
             raise Skip.of(block)
         return self._place_buy(attempt.state, attempt.rules, final, quote)
@@ -366,22 +365,18 @@ class OrderPlacer:
             fee_rate = self.settings.taker_fee_rate
             available = available_of(questions.position.answer())
             sale = size_sale(self.client, state, rules, fee_rate, available)
-        if not decision.at_any_price and time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
-            confirm_take_profit(decision, fetch_latest_quote(rules.symbol).bid)
-            confirmed_at = time.monotonic()  # a read may have waited for its turn
-        if attempt.has_changed():
-            return _NOTHING
         if not decision.at_any_price:
-            # All that took time, seconds where the database hangs: the newest quote decides last,
-            # as it does for a buy, and its second source is no older.
+            # The checks took time: the newest quote decides, as it does for a buy.
             if time.monotonic() - confirmed_at > CONFIRMED_SECONDS:
-                raise Skip("the checks of the sale took too long", QUOTE_SECONDS)
+                confirm_take_profit(decision, fetch_latest_quote(rules.symbol).bid)
             quote = attempt.newest_quote()
             tracked, may_buy = attempt.tracked_state(), attempt.may_buy
             final = self._decide(tracked, rules, quote, may_buy=may_buy)
             if final is None or not final.is_sale:
                 return _nothing(quote)
             decision = final
+        if attempt.has_changed(at_any_price=decision.at_any_price):
+            return _NOTHING
         if sale.is_short:
             _alert_short(state, sale)
         return self._send(
@@ -415,13 +410,12 @@ class OrderPlacer:
         itself is decided anew, on the row that says so.
         """
         self._refuse_while_halted()
-        self._ask_second_source(attempt, decision)
-        if attempt.has_changed():
-            return _NOTHING
-        quote = attempt.newest_quote()
+        _, quote = self._ask_second_source(attempt, decision)
         final = self._decide(attempt.tracked_state(), attempt.rules, quote)
         if final is None or not final.fires_stop:
             return _nothing(quote)
+        if attempt.has_changed():
+            return _NOTHING
         fired = apply_to_cycle(
             compute_stop_loss_change,
             expected=attempt.state.cycle,
